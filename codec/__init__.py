@@ -1,0 +1,46 @@
+"""CoTAM: the image codec for multimodal LLMs.
+
+>>> import codec
+>>> cotam = codec.load()                       # the shipped weights
+>>> data = cotam.encode("photo.jpg", quality=50)
+>>> image = cotam.decode(data)                 # a PIL image
+>>> codec.inspect(data).width                  # reads the header only; needs no torch
+"""
+
+from codec.api import Codec, Decoded, Encoded, FileInfo, inspect, load, models
+from codec.errors import (
+    BadArgument,
+    BadPicture,
+    CodecError,
+    Corrupt,
+    NotACotamFile,
+    TargetTooSmall,
+    TooLarge,
+    Truncated,
+    UnknownModel,
+    UnsupportedVersion,
+    WrongModel,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BadArgument",
+    "BadPicture",
+    "Codec",
+    "CodecError",
+    "Corrupt",
+    "Decoded",
+    "Encoded",
+    "FileInfo",
+    "NotACotamFile",
+    "TargetTooSmall",
+    "TooLarge",
+    "Truncated",
+    "UnknownModel",
+    "UnsupportedVersion",
+    "WrongModel",
+    "inspect",
+    "load",
+    "models",
+]

@@ -1,0 +1,273 @@
+"""The public API: pictures in, bytes out, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec import checkpoint as checkpoints
+from codec import images, rate
+from codec.bitstream import container, stepfield
+from codec.errors import BadArgument, Corrupt, TooLarge, WrongModel
+from codec.pipeline import Backend, Floats, Latents, Pipeline, QpField, Stopwatch, latent_grid
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+Output = Literal["pil", "array", "tensor"]
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What a header says. base_qp: 0..63; map_grid: rows and columns of the QP map; sections: bytes by name."""
+
+    width: int
+    height: int
+    bytes: int
+    bpp: float
+    base_qp: int
+    quality: float
+    map_grid: tuple[int, int] | None
+    fingerprint: str
+    model: str | None
+    sections: dict[str, int]
+
+
+@dataclass
+class Encoded:
+    """data: the file; y_hat: float32 [h, w, M] as any decoder will have it; bits: float32 [h, w] spent at each latent position."""
+
+    data: bytes
+    y_hat: Floats
+    bits: Floats | None
+    notes: list[str]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Decoded:
+    """picture: pixels, alpha, profile; y_hat and bits as in `Encoded`."""
+
+    picture: images.Picture
+    y_hat: Floats
+    bits: Floats | None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def to(self, output: Output) -> Any:
+        """A PIL image, a uint8 array [H, W, 3] or a float tensor [3, H, W] in 0..1."""
+        if output == "pil":
+            return images.to_pil(self.picture)
+        if output == "array":
+            return self.picture.pixels
+        if output == "tensor":
+            import torch
+
+            return torch.from_numpy(self.picture.pixels.transpose(2, 0, 1).astype(np.float32) / 255)
+        raise BadArgument(f"output must be 'pil', 'array' or 'tensor', not '{output}'")
+
+
+def load(name_or_path: str | Path = "default", device: str = "auto") -> Codec:
+    """A codec with weights by name (`models()`) or path. device: auto, cpu or cuda. Raises UnknownModel or BadArgument."""
+    from codec.backends.torch import TorchBackend
+
+    return Codec(TorchBackend(checkpoints.load(name_or_path), device))
+
+
+def models() -> list[dict[str, Any]]:
+    """The shipped weights: name, fingerprint, parameters, bytes and how they were trained."""
+    found = []
+    for name in checkpoints.names():
+        loaded = checkpoints.load(name)
+        size = checkpoints.find(name).stat().st_size
+        parameters = sum(a.size for n, a in loaded.arrays.items() if not n.startswith("tables."))
+        found.append({"name": name, "fingerprint": loaded.fingerprint.hex(), "parameters": parameters, "bytes": size} | loaded.metadata)
+    return found
+
+
+def inspect(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> FileInfo:
+    """What the header says, after all checks but without decoding and without torch. Raises CodecError."""
+    content = container.read(data, limit_pixels)
+    sections = {"latents": len(content.latents)}
+    grid = None
+    if content.qp_map is not None:
+        sections["qp map"] = len(content.qp_map)
+        grid = stepfield.decode_offsets(content.qp_map, *latent_grid(content.height, content.width)).shape
+    for kind, payload in content.extras.items():
+        sections[container.EXTRA_NAMES.get(kind, f"unknown {kind:#x}")] = len(payload)
+    bpp = len(data) * 8 / (content.width * content.height)
+    quality = round(rate.qp_to_quality(content.qp), 1)
+    known = checkpoints.by_fingerprint(content.fingerprint)
+    return FileInfo(
+        content.width, content.height, len(data), bpp, content.qp, quality, grid, content.fingerprint.hex(), known, sections
+    )
+
+
+class Codec:
+    """Encodes and decodes with one set of weights; safe to use from several threads.
+
+    ::
+
+        picture -> images -> pixels -> Pipeline over a Backend -> latents --+-> container -> bytes
+                        \\-> alpha, profile, EXIF ---------------------------+
+    """
+
+    def __init__(self, backend: Backend, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> None:
+        self.backend = backend
+        self.pipeline = Pipeline(backend)
+        self.limit_pixels = limit_pixels
+
+    @property
+    def fingerprint(self) -> str:
+        """Hexadecimal; files of this codec carry it."""
+        return self.backend.checkpoint.fingerprint.hex()
+
+    def encode(
+        self,
+        image: Any,
+        quality: float | None = None,
+        target_bytes: int | None = None,
+        qp_map: NDArray[np.generic] | None = None,
+        strip: bool = False,
+    ) -> bytes:
+        """A picture as a .ctm file; see `encode_full`."""
+        return self.encode_full(image, quality, target_bytes, qp_map, strip).data
+
+    def encode_full(
+        self,
+        image: Any,
+        quality: float | None = None,
+        target_bytes: int | None = None,
+        qp_map: NDArray[np.generic] | None = None,
+        strip: bool = False,
+        want_bits: bool = False,
+    ) -> Encoded:
+        """As `encode`, with y_hat, the bits per latent position (if wanted), notes and seconds by stage.
+
+        image: a PIL image, a path, bytes of a picture file, uint8 [H, W, 3] or a float tensor [3, H, W] in 0..1.
+        quality: 0..100, 50 if nothing else is given. target_bytes: the best quality whose file is not larger.
+        qp_map: absolute QPs 0..63 on any grid up to one per 16x16 pixels; replaces quality. strip: leave out profile and EXIF.
+        Raises BadArgument, BadPicture, TooLarge or TargetTooSmall.
+        """
+        if sum(v is not None for v in (quality, target_bytes, qp_map)) > 1:
+            raise BadArgument("give only one of quality, target size and QP map")
+        watch = Stopwatch()
+        with watch.stage("load"):
+            picture = self._picture(image)
+            extras = _extras(picture, strip)
+        if target_bytes is None:
+            return self._encode(picture, extras, rate.DEFAULT_QUALITY if quality is None else quality, qp_map, watch, want_bits)
+        results: dict[bytes, Encoded] = {}
+
+        def attempt(qp: int) -> bytes:
+            result = self._encode(picture, extras, rate.qp_to_quality(qp), None, watch, want_bits)
+            if len(result.data) <= target_bytes:
+                results.clear()
+                results[result.data] = result
+            return result.data
+
+        return results[rate.search_qp(attempt, target_bytes)]
+
+    def _picture(self, image: Any) -> images.Picture:
+        from PIL import Image
+
+        if isinstance(image, Image.Image):
+            return images.from_pil(image, self.limit_pixels)
+        if isinstance(image, (str, Path, bytes)) or hasattr(image, "read"):
+            return images.load(image, self.limit_pixels)
+        picture = images.from_array(image)
+        if picture.pixels.shape[0] * picture.pixels.shape[1] > self.limit_pixels:
+            raise TooLarge(f"the picture has more than {self.limit_pixels} pixels")
+        return picture
+
+    def _encode(
+        self,
+        picture: images.Picture,
+        extras: dict[int, bytes],
+        quality: float,
+        qp_map: NDArray[np.generic] | None,
+        watch: Stopwatch,
+        want_bits: bool,
+    ) -> Encoded:
+        height, width = picture.pixels.shape[:2]
+        grid = latent_grid(height, width)
+        base, offsets = rate.quality_to_qp(quality), None
+        if qp_map is not None:
+            base, offsets = stepfield.split_map(stepfield.check_map(qp_map, *grid))
+            offsets = offsets if offsets.any() else None
+        latents = self.pipeline.encode(picture.pixels, stepfield.qp_field(base, offsets, *grid), watch, want_bits)
+        with watch.stage("write"):
+            coded_map = None if offsets is None else stepfield.encode_offsets(offsets)
+            fingerprint = self.backend.checkpoint.fingerprint
+            content = container.Container(width, height, base, fingerprint, latents.data, coded_map, extras)
+            data = container.write(content)
+        return Encoded(data, latents.y_hat, latents.bits, picture.notes, watch.seconds)
+
+    def decode(self, data: bytes, output: Output = "pil") -> Image.Image | NDArray[np.uint8] | torch.Tensor:
+        """A file's picture: a PIL image (alpha, profile and EXIF restored), a uint8 array [H, W, 3] or a float tensor [3, H, W].
+
+        Raises NotACotamFile, UnsupportedVersion, TooLarge, Truncated, Corrupt or WrongModel.
+        """
+        return self.decode_full(data).to(output)  # type: ignore[no-any-return]
+
+    def decode_full(self, data: bytes, want_bits: bool = False) -> Decoded:
+        """As `decode`, with y_hat, the bits per latent position (if wanted) and seconds by stage."""
+        watch = Stopwatch()
+        content, qp, latents = self._decode_latents(data, watch, want_bits)
+        pixels = self.pipeline.reconstruct(latents.y_hat, qp, content.height, content.width, watch)
+        with watch.stage("write"):
+            extras = content.extras
+            alpha = extras.get(container.EXTRA_ALPHA)
+            picture = images.Picture(
+                pixels,
+                None if alpha is None else images.unpack_alpha(alpha, content.width, content.height),
+                container.EXTRA_GREY in extras,
+                extras.get(container.EXTRA_ICC),
+                extras.get(container.EXTRA_EXIF),
+            )
+        return Decoded(picture, latents.y_hat, latents.bits, watch.seconds)
+
+    def _decode_latents(self, data: bytes, watch: Stopwatch, want_bits: bool) -> tuple[container.Container, QpField, Latents]:
+        with watch.stage("load"):
+            content = container.read(data, self.limit_pixels)
+            if content.fingerprint != self.backend.checkpoint.fingerprint:
+                raise WrongModel(_wrong_model(content.fingerprint, self.backend.checkpoint))
+            grid = latent_grid(content.height, content.width)
+            offsets = None if content.qp_map is None else stepfield.decode_offsets(content.qp_map, *grid)
+            qp = stepfield.qp_field(content.qp, offsets, *grid)
+        try:
+            return content, qp, self.pipeline.decode(content.latents, qp, *grid, watch, want_bits)
+        except (ValueError, IndexError, OverflowError) as error:
+            raise Corrupt(f"the entropy-coded part cannot be decoded ({type(error).__name__})") from None
+
+    def encode_batch(self, pictures: Iterable[Any], **options: Any) -> list[bytes]:
+        """`encode` for each picture, with the same options."""
+        return [self.encode(picture, **options) for picture in pictures]
+
+    def decode_batch(self, files: Sequence[bytes], output: Output = "pil") -> list[Any]:
+        """`decode` for each file."""
+        return [self.decode(data, output) for data in files]
+
+
+def _extras(picture: images.Picture, strip: bool) -> dict[int, bytes]:
+    extras: dict[int, bytes] = {}
+    if picture.alpha is not None:
+        extras[container.EXTRA_ALPHA] = images.pack_alpha(picture.alpha)
+    if picture.grey:
+        extras[container.EXTRA_GREY] = b""
+    if picture.icc and not strip:
+        extras[container.EXTRA_ICC] = picture.icc
+    if picture.exif and not strip:
+        extras[container.EXTRA_EXIF] = picture.exif
+    return extras
+
+
+def _wrong_model(fingerprint: bytes, loaded: checkpoints.Checkpoint) -> str:
+    known = checkpoints.by_fingerprint(fingerprint)
+    hint = f"load the model '{known}'" if known else "find the weights it was encoded with and give their path as the model"
+    return f"the file was encoded with weights {fingerprint.hex()}, not '{loaded.name}' ({loaded.fingerprint.hex()}); {hint}"

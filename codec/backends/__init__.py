@@ -1,0 +1,1 @@
+"""Where the networks run; each backend offers pipeline.Backend's five calls."""

@@ -1,0 +1,110 @@
+"""PyTorch on CPU or CUDA."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from codec.checkpoint import Checkpoint
+from codec.errors import BadArgument
+from codec.networks.weights import from_checkpoint
+from codec.pipeline import Floats, QpField
+
+
+class _ExactArithmetic:
+    """float32 means float32: no TF32, no bfloat16 shortcuts, no autocast, whatever the process has switched on.
+
+    The switches are global to the process, so threads inside are counted and the last one out restores them.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inside = 0
+        self.before: list[str] = []
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        places = (torch.backends.mkldnn.conv, torch.backends.cudnn.conv)
+        with self.lock:
+            if not self.inside:
+                self.before = [place.fp32_precision for place in places]
+                for place in places:
+                    place.fp32_precision = "ieee"
+            self.inside += 1
+        try:
+            with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+                yield
+        finally:
+            with self.lock:
+                self.inside -= 1
+                if not self.inside:
+                    for place, value in zip(places, self.before):
+                        place.fp32_precision = value
+
+
+exact_arithmetic = _ExactArithmetic()
+
+
+def pick_device(device: str) -> torch.device:
+    """'auto' is CUDA where there is one. Raises BadArgument for a device that is not there."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise BadArgument(f"device must be auto, cpu or cuda, not '{device}'")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BadArgument("no CUDA device can be used here; choose --device cpu")
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+class TorchBackend:
+    """See pipeline.Backend. Arrays [rows, cols, channels] become channels-last tensors without a copy."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
+        self.checkpoint = checkpoint
+        self.device = pick_device(device)
+        self.networks = from_checkpoint(checkpoint).to(self.device)
+
+    def _in(self, array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self.device).permute(2, 0, 1)[None]
+
+    @staticmethod
+    def _out(tensor: Tensor) -> NDArray[np.generic]:
+        return tensor[0].permute(1, 2, 0).contiguous().cpu().numpy()  # type: ignore[no-any-return]
+
+    def _qp(self, qp: QpField) -> Tensor:
+        if isinstance(qp, int):
+            return torch.full((1, 1, 1), qp, device=self.device)
+        return torch.from_numpy(np.ascontiguousarray(qp)).to(self.device)[None]
+
+    @torch.inference_mode()
+    def analysis(self, pixels: NDArray[np.uint8], qp: QpField) -> Floats:
+        x = self._in(pixels).float() * (1 / 255)
+        return self._out(self.networks.g_a(x, self._qp(qp)))  # type: ignore[return-value]
+
+    @torch.inference_mode()
+    def hyper_analysis(self, y: Floats) -> Floats:
+        return self._out(self.networks.h_a(self._in(y)))  # type: ignore[return-value]
+
+    @torch.inference_mode()
+    def hyper_synthesis(self, z: Floats, qp: QpField) -> Tensor:
+        with exact_arithmetic():
+            return self.networks.prior.hyper(self._in(z), self._qp(qp))  # type: ignore[no-any-return]
+
+    @torch.inference_mode()
+    def prior_step(self, step: int, features: Tensor, decoded: list[Floats]) -> tuple[Floats, NDArray[np.uint8]]:
+        prior = self.networks.prior
+        with exact_arithmetic():
+            context = [prior.as_context(self._in(values)) for values in decoded]
+            mean, index = prior.step(step, features, context)
+        return self._out(mean), self._out(index.to(torch.uint8))  # type: ignore[return-value]
+
+    @torch.inference_mode()
+    def synthesis(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
+        x = self.networks.g_s(self._in(y_hat), self._qp(qp))
+        return self._out(x.mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8))  # type: ignore[return-value]
+
+

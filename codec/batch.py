@@ -1,0 +1,165 @@
+"""Many files: which ones, where their results go, written whole or not at all, one after another or in several processes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codec.errors import BadArgument, CodecError
+
+STREAM = "-"
+ENCODED = ".ctm"
+PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2", ".tga"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and where its result goes; '-' is stdin or stdout."""
+
+    source: str
+    target: str
+
+
+@dataclass
+class Result:
+    """What became of a job; error is empty on success."""
+
+    source: str
+    target: str
+    error: str = ""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    width: int = 0
+    height: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        pixels = self.width * self.height
+        bpp = min(self.bytes_in, self.bytes_out) * 8 / pixels if pixels else 0.0
+        return asdict(self) | {"ok": not self.error, "bpp": bpp}
+
+
+Work = Callable[[bytes, str, dict[str, Any]], tuple[bytes, Result]]
+
+
+def plan(inputs: list[str], output: str | None, suffix: str, wanted: set[str]) -> list[Job]:
+    """Jobs for files and folders (recursively, files with a wanted suffix). Raises BadArgument where outputs would collide."""
+    jobs: list[Job] = []
+    for item in inputs:
+        if item == STREAM:
+            jobs.append(Job(STREAM, output or STREAM))
+        elif Path(item).is_dir():
+            root = Path(item)
+            found = sorted(p for p in root.rglob("*") if p.is_file() and p.suffix.lower() in wanted)
+            base = Path(output) if output else root
+            jobs += [Job(str(p), str((base / p.relative_to(root)).with_suffix(suffix))) for p in found]
+        else:
+            jobs.append(Job(item, _single_target(item, output, suffix, len(inputs) > 1)))
+    targets = [job.target for job in jobs]
+    twice = {t for t in targets if targets.count(t) > 1} if len(set(targets)) < len(targets) else set()
+    if twice:
+        raise BadArgument(f"several inputs would be written to {sorted(twice)[0]}; give them different names or folders")
+    return jobs
+
+
+def _single_target(item: str, output: str | None, suffix: str, many: bool) -> str:
+    if output is None:
+        return str(Path(item).with_suffix(suffix))
+    if output == STREAM:
+        return STREAM
+    if many or Path(output).is_dir() or output.endswith(("/", os.sep)):
+        return str(Path(output) / Path(item).with_suffix(suffix).name)
+    return output
+
+
+def read(source: str) -> bytes:
+    """A file's bytes, or stdin's."""
+    return sys.stdin.buffer.read() if source == STREAM else Path(source).read_bytes()
+
+
+def write(target: str, data: bytes, overwrite: bool) -> None:
+    """Write a file under a temporary name, then rename it: a reader never sees half a file. '-' is stdout."""
+    if target == STREAM:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    path = Path(target)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o666 & ~_umask())
+        if overwrite:
+            os.replace(temporary, path)
+        else:
+            os.link(temporary, path)
+    except FileExistsError:
+        raise BadArgument(f"{target} exists already; leave out --no-overwrite to replace it") from None
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def run_one(job: Job, work: Work, options: dict[str, Any]) -> Result:
+    """One job from bytes to bytes; whatever goes wrong with it becomes a sentence in the result, unless options['debug']."""
+    result = Result(job.source, job.target)
+    start = time.perf_counter()
+    try:
+        if not options["overwrite"] and job.target != STREAM and os.path.lexists(job.target):
+            raise BadArgument(f"{job.target} exists already; leave out --no-overwrite to replace it")
+        data = read(job.source)
+        out, result = work(data, job.target, options)
+        result.source, result.target, result.bytes_in, result.bytes_out = job.source, job.target, len(data), len(out)
+        write(job.target, out, options["overwrite"])
+    except (CodecError, OSError, MemoryError) as error:
+        if options.get("debug"):
+            raise
+        result.error = sentence(error)
+    result.seconds["total"] = time.perf_counter() - start
+    return result
+
+
+def sentence(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror.lower()}: {error.filename}" if error.filename else error.strerror.lower()
+    if isinstance(error, MemoryError):
+        return "not enough memory for this picture"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def run(jobs: list[Job], work: Work, options: dict[str, Any], workers: int) -> Iterator[Result]:
+    """Results as they come; in order with one worker, else from processes that share the cores."""
+    if workers <= 1 or len(jobs) <= 1:
+        for job in jobs:
+            yield run_one(job, work, options)
+        return
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+
+    workers = min(workers, len(jobs))
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_limit_threads, initargs=(threads,)) as pool:
+        for future in as_completed([pool.submit(run_one, job, work, options) for job in jobs]):
+            yield future.result()
+
+
+def _limit_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)

@@ -1,0 +1,165 @@
+"""The file format: header, sections, and every check that can be made before anything is decoded.
+
+Layout of version 1 (docs/format.md); integers of unknown size are LEB128 varints of at most 5 bytes::
+
+    C0 54 4D | version | flags+QP | width | height | fingerprint | len(latents) [len(map)] [len(extras)] | CRC-32 | map | latents | extras
+       3     |    1    |    1     | 1..3  |  1..3  |      4      |               varints                 |   4    |
+
+flags+QP: bits 0..5 base QP, bit 6 a map section follows, bit 7 extras follow. The CRC covers every other byte of the file.
+Extras are optional sections: type (1 byte), length (varint), payload; unknown types are skipped.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+
+from codec.errors import BadArgument, Corrupt, NotACotamFile, TooLarge, Truncated, UnsupportedVersion
+
+MAGIC = b"\xc0TM"
+VERSION = 1
+FINGERPRINT_BYTES = 4
+QP_MASK, MAP_FLAG, EXTRAS_FLAG = 0x3F, 0x40, 0x80
+DEFAULT_LIMIT_PIXELS = 1 << 28
+MAX_SIDE = (1 << 20) - 1
+
+EXTRA_ALPHA, EXTRA_EXIF, EXTRA_GREY, EXTRA_ICC = 0x41, 0x45, 0x47, 0x49
+EXTRA_NAMES = {EXTRA_ALPHA: "alpha", EXTRA_EXIF: "exif", EXTRA_GREY: "grey", EXTRA_ICC: "icc"}
+
+
+@dataclass(frozen=True)
+class Container:
+    """The content of a file, still entropy-coded. qp: 0..63; fingerprint: 4 bytes of the model that wrote it."""
+
+    width: int
+    height: int
+    qp: int
+    fingerprint: bytes
+    latents: bytes
+    qp_map: bytes | None = None
+    extras: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def has_map(self) -> bool:
+        return self.qp_map is not None
+
+
+def put_varint(value: int) -> bytes:
+    """LEB128. Raises BadArgument outside 0..2^35-1."""
+    if not 0 <= value < 1 << 35:
+        raise BadArgument(f"{value} does not fit a varint")
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes(out) + bytes([value])
+
+
+class Reader:
+    """Reads forward through bytes; raises Truncated at their end."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
+
+    def take(self, count: int) -> bytes:
+        if count > len(self.data) - self.at:
+            raise Truncated(f"the file ends {count - (len(self.data) - self.at)} bytes too early; fetch or copy it again")
+        self.at += count
+        return self.data[self.at - count : self.at]
+
+    def byte(self) -> int:
+        return self.take(1)[0]
+
+    def varint(self) -> int:
+        """Raises Corrupt when longer than 5 bytes or not in its shortest form."""
+        value = 0
+        for index in range(5):
+            byte = self.byte()
+            value |= (byte & 0x7F) << 7 * index
+            if byte < 0x80:
+                if index and byte == 0:
+                    break
+                return value
+        raise Corrupt("a length in the file is malformed; fetch or copy it again")
+
+
+def write(content: Container) -> bytes:
+    """A whole file. Raises BadArgument where a field is out of range."""
+    _check_fields(content)
+    flags = content.qp | MAP_FLAG * content.has_map | EXTRAS_FLAG * bool(content.extras)
+    extras = b"".join(bytes([kind]) + put_varint(len(v)) + v for kind, v in sorted(content.extras.items()))
+    qp_map = content.qp_map or b""
+    head = MAGIC + bytes([VERSION, flags]) + put_varint(content.width) + put_varint(content.height) + content.fingerprint
+    head += put_varint(len(content.latents))
+    head += put_varint(len(qp_map)) if content.has_map else b""
+    head += put_varint(len(extras)) if content.extras else b""
+    body = qp_map + content.latents + extras
+    return head + zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") + body
+
+
+def _check_fields(content: Container) -> None:
+    if not (1 <= content.width <= MAX_SIDE and 1 <= content.height <= MAX_SIDE):
+        raise BadArgument(f"a side must be 1..{MAX_SIDE} pixels, not {content.width}x{content.height}")
+    if not 0 <= content.qp <= QP_MASK or len(content.fingerprint) != FINGERPRINT_BYTES:
+        raise BadArgument("QP must be 0..63 and the fingerprint 4 bytes")
+    if any(not 0 <= kind <= 255 for kind in content.extras):
+        raise BadArgument("a section type is one byte")
+
+
+def read(data: bytes, limit_pixels: int = DEFAULT_LIMIT_PIXELS) -> Container:
+    """Parse a file and check magic, version, limits, lengths and CRC, in this order, before returning anything.
+
+    Raises NotACotamFile, UnsupportedVersion, TooLarge, Truncated or Corrupt.
+    """
+    data = bytes(data)
+    if not data.startswith(MAGIC):
+        if data and MAGIC.startswith(data):
+            raise Truncated("the file ends inside its first bytes; fetch or copy it again")
+        raise NotACotamFile("this is not a CoTAM file")
+    reader = Reader(data)
+    reader.take(len(MAGIC))
+    version = reader.byte()
+    if version != VERSION:
+        raise UnsupportedVersion(f"the file has format version {version}, this program reads {VERSION}; update it")
+    flags = reader.byte()
+    width, height = reader.varint(), reader.varint()
+    _check_size(width, height, limit_pixels)
+    fingerprint = reader.take(FINGERPRINT_BYTES)
+    latents_size = reader.varint()
+    map_size = reader.varint() if flags & MAP_FLAG else 0
+    extras_size = reader.varint() if flags & EXTRAS_FLAG else 0
+    head = data[: reader.at]
+    checksum = int.from_bytes(reader.take(4), "little")
+    body = memoryview(data)[reader.at :]
+    missing = latents_size + map_size + extras_size - len(body)
+    if missing > 0:
+        raise Truncated(f"the file ends {missing} bytes too early; fetch or copy it again")
+    if missing < 0:
+        raise Corrupt(f"{-missing} bytes follow the end of the picture; fetch or copy it again")
+    if zlib.crc32(body, zlib.crc32(head)) != checksum:
+        raise Corrupt("the file's checksum does not match its content; fetch or copy it again")
+    qp_map = reader.take(map_size) if flags & MAP_FLAG else None
+    latents = reader.take(latents_size)
+    extras = _read_extras(reader.take(extras_size))
+    return Container(width, height, flags & QP_MASK, fingerprint, latents, qp_map, extras)
+
+
+def _check_size(width: int, height: int, limit_pixels: int) -> None:
+    if not (width and height):
+        raise Corrupt("the file claims a picture without pixels")
+    if max(width, height) > MAX_SIDE or width * height > limit_pixels:
+        raise TooLarge(f"the picture claims {width}x{height} pixels; the limit is {limit_pixels} (raise it with --limit-pixels)")
+
+
+def _read_extras(data: bytes) -> dict[int, bytes]:
+    reader, extras = Reader(data), {}
+    while reader.at < len(data):
+        kind = reader.byte()
+        try:
+            payload = reader.take(reader.varint())
+        except Truncated:
+            raise Corrupt("an optional section is longer than the space it is in") from None
+        if kind in extras:
+            raise Corrupt("an optional section appears twice")
+        extras[kind] = payload
+    return extras

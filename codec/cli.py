@@ -1,0 +1,239 @@
+"""The command `cotam`."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from contextlib import nullcontext
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, Optional
+
+import typer
+
+import codec
+from codec import batch, images, rate
+from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
+from codec.errors import BadArgument, CodecError
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="CoTAM: the image codec for multimodal LLMs."
+)
+
+Inputs = Annotated[list[str], typer.Argument(metavar="IN...", help="Files, folders (recursively) or - for stdin.")]
+Out = Annotated[Optional[str], typer.Option("-o", "--output", metavar="OUT", help="File, folder or - for stdout.")]
+Model = Annotated[str, typer.Option("--model", metavar="NAME|PATH", help="Weights by name (see `cotam models`) or path.")]
+Workers = Annotated[int, typer.Option("-j", "--jobs", min=1, metavar="N", help="Pictures at a time.")]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where the networks run.")]
+NoOverwrite = Annotated[bool, typer.Option("--no-overwrite", help="Leave existing files alone.")]
+Json = Annotated[bool, typer.Option("--json", help="Results as JSON.")]
+Limit = Annotated[int, typer.Option("--limit-pixels", min=1, metavar="N", help="Refuse larger pictures.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+@lru_cache(maxsize=2)
+def _load(model: str, device: str, limit: int) -> codec.Codec:
+    loaded = codec.load(model, device)
+    loaded.limit_pixels = limit
+    return loaded
+
+
+def _fail(message: str, status: int = 1) -> NoReturn:
+    typer.echo(f"cotam: {message}", err=True)
+    raise typer.Exit(status)
+
+
+def encode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[bytes, batch.Result]:
+    """A picture file's bytes -> .ctm bytes."""
+    loaded = _load(options["model"], options["device"], options["limit"])
+    encoded = loaded.encode_full(data, options["quality"], options["target_bytes"], strip=options["strip"])
+    info = codec.inspect(encoded.data, options["limit"])
+    result = batch.Result("", "", width=info.width, height=info.height, seconds=encoded.seconds, notes=encoded.notes)
+    return encoded.data, result
+
+
+def decode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[bytes, batch.Result]:
+    """.ctm bytes -> a picture file in the format of the target's suffix (PNG on stdout)."""
+    decoded = _load(options["model"], options["device"], options["limit"]).decode_full(data)
+    stream = io.BytesIO()
+    image = decoded.to("pil")
+    images.save(image, stream, ".png" if target == batch.STREAM else Path(target).suffix)
+    return stream.getvalue(), batch.Result("", "", width=image.width, height=image.height, seconds=decoded.seconds)
+
+
+@app.command()
+def encode(
+    inputs: Inputs,
+    output: Out = None,
+    quality: Annotated[Optional[float], typer.Option("-q", "--quality", metavar="0..100", help="50 unless a size is given.")] = None,
+    target_size: Annotated[Optional[str], typer.Option(metavar="20KB", help="The best quality that fits.")] = None,
+    model: Model = "default",
+    jobs: Workers = 1,
+    device: Device = "auto",
+    no_overwrite: NoOverwrite = False,
+    strip: Annotated[bool, typer.Option("--strip", help="Leave out colour profile and EXIF.")] = False,
+    limit_pixels: Limit = DEFAULT_LIMIT_PIXELS,
+    json_output: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Encode pictures to .ctm files."""
+    try:
+        if quality is not None and target_size is not None:
+            raise BadArgument("give a quality or a target size, not both")
+        rate.quality_to_qp(quality or 0)
+        target_bytes = None if target_size is None else rate.parse_size(target_size)
+    except BadArgument as error:
+        _fail(str(error), 2)
+    options = {"quality": quality, "target_bytes": target_bytes, "strip": strip, "limit": limit_pixels}
+    options |= {"model": model, "device": device, "overwrite": not no_overwrite, "debug": debug}
+    _run(inputs, output, batch.ENCODED, batch.PICTURES, encode_bytes, options, jobs, json_output)
+
+
+@app.command()
+def decode(
+    inputs: Inputs,
+    output: Out = None,
+    model: Model = "default",
+    jobs: Workers = 1,
+    device: Device = "auto",
+    no_overwrite: NoOverwrite = False,
+    limit_pixels: Limit = DEFAULT_LIMIT_PIXELS,
+    json_output: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Decode .ctm files to pictures (PNG, or what the output's suffix says)."""
+    options = {"limit": limit_pixels, "model": model, "device": device}
+    options |= {"overwrite": not no_overwrite, "debug": debug}
+    _run(inputs, output, ".png", {batch.ENCODED}, decode_bytes, options, jobs, json_output)
+
+
+def _run(
+    inputs: list[str],
+    output: str | None,
+    suffix: str,
+    wanted: set[str],
+    work: batch.Work,
+    options: dict[str, Any],
+    workers: int,
+    as_json: bool,
+) -> None:
+    try:
+        jobs = batch.plan(inputs, output, suffix, wanted)
+        if not jobs:
+            raise BadArgument(f"there is no file to work on (looked for {', '.join(sorted(wanted))})")
+        if any(job.target == batch.STREAM for job in jobs) and sys.stdout.isatty():
+            raise BadArgument("binary data is not written to a terminal; give -o FILE or redirect it")
+    except BadArgument as error:
+        _fail(str(error), 2)
+    try:
+        _load(options["model"], options["device"], options["limit"])
+    except CodecError as error:
+        if options["debug"]:
+            raise
+        _fail(batch.sentence(error), 2 if isinstance(error, BadArgument) else 1)
+    to_stdout = any(job.target == batch.STREAM for job in jobs)
+    results = _collect(jobs, work, options, workers)
+    _report(results, as_json, to_stdout)
+    if any(r.error for r in results):
+        raise typer.Exit(1)
+
+
+def _collect(jobs: list[batch.Job], work: batch.Work, options: dict[str, Any], workers: int) -> list[batch.Result]:
+    results = []
+    with _progress(len(jobs)) as advance:
+        for result in batch.run(jobs, work, options, workers):
+            results.append(result)
+            advance()
+    return results
+
+
+def _progress(count: int) -> Any:
+    """A bar on stderr for several files on a terminal; nothing otherwise."""
+    if count < 2 or not sys.stderr.isatty():
+        return nullcontext(lambda: None)
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    progress = Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+    task = progress.add_task("", total=count)
+
+    class Bar:
+        def __enter__(self) -> Any:
+            progress.start()
+            return lambda: progress.advance(task)
+
+        def __exit__(self, *_: object) -> None:
+            progress.stop()
+
+    return Bar()
+
+
+def _report(results: list[batch.Result], as_json: bool, to_stdout: bool) -> None:
+    """One line a file on stdout (stderr when the data goes to stdout); failures last, on stderr."""
+    if as_json:
+        typer.echo(json.dumps([r.to_json() for r in results], indent=1), err=to_stdout)
+    for result in results:
+        for note in result.notes:
+            typer.echo(f"cotam: note: {result.source}: {note}", err=True)
+        if not result.error and not as_json:
+            bpp = result.to_json()["bpp"]
+            line = f"{result.source} -> {result.target}  {result.width}x{result.height}  {result.bytes_out} bytes  {bpp:.3f} bpp"
+            typer.echo(line, err=to_stdout)
+    failed = [r for r in results if r.error]
+    if len(results) > 1 and failed:
+        typer.echo(f"cotam: {len(failed)} of {len(results)} failed:", err=True)
+    for result in failed:
+        typer.echo(f"cotam: {result.source}: {result.error}", err=True)
+
+
+@app.command()
+def info(inputs: Inputs, json_output: Json = False, limit_pixels: Limit = DEFAULT_LIMIT_PIXELS, debug: Debug = False) -> None:
+    """What the headers of .ctm files say; nothing is decoded."""
+    found, failed = [], False
+    for item in inputs:
+        try:
+            found.append({"file": item} | asdict(codec.inspect(batch.read(item), limit_pixels)))
+        except (CodecError, OSError) as error:
+            if debug:
+                raise
+            failed = True
+            typer.echo(f"cotam: {item}: {batch.sentence(error)}", err=True)
+    if json_output:
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        for entry in found:
+            typer.echo("\n".join(f"{key.replace('_', ' '):12} {value}" for key, value in entry.items() if value is not None))
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def models(json_output: Json = False) -> None:
+    """The shipped weights."""
+    found = codec.models()
+    if json_output:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    for model in found:
+        training = model["training"]
+        typer.echo(
+            f"{model['name']}  {model['fingerprint']}  {model['parameters'] / 1e6:.2f} M parameters  "
+            f"{model['bytes'] / 1e6:.1f} MB  {training['steps']} steps, {model['date']}"
+        )
+
+
+def main() -> None:
+    """Entry point; an interrupt ends quietly."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Everything this package raises on purpose; each message is one sentence a user can act on."""
+
+from __future__ import annotations
+
+
+class CodecError(Exception):
+    """Base of all errors of this package."""
+
+
+class NotACotamFile(CodecError):
+    """The bytes do not begin like a CoTAM file."""
+
+
+class UnsupportedVersion(CodecError):
+    """The file was written by a newer major version of the format."""
+
+
+class Truncated(CodecError):
+    """The file ends before its content does."""
+
+
+class Corrupt(CodecError):
+    """The bytes contradict themselves: a checksum, a length or an entropy-coded value is wrong."""
+
+
+class TooLarge(CodecError):
+    """The picture exceeds the limits in force."""
+
+
+class WrongModel(CodecError):
+    """The file was encoded with other weights than the ones loaded."""
+
+
+class UnknownModel(CodecError):
+    """No weights of that name or at that path, or a file that is not a checkpoint."""
+
+
+class BadPicture(CodecError):
+    """The input is not a picture this codec can read."""
+
+
+class BadArgument(CodecError, ValueError):
+    """An argument is out of its range or of the wrong shape."""
+
+
+class TargetTooSmall(CodecError):
+    """The wanted size cannot be met even at the lowest quality."""

@@ -1,0 +1,1 @@
+"""The networks: transforms, gains and the integer-exact prior. They know nothing of files, bytes or quality numbers."""

@@ -1,0 +1,40 @@
+"""The sizes of one codec network; the same code serves every size."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+QP_COUNT = 64
+STRIDE_Y = 16
+STRIDE_Z = 64
+PRIOR_STEPS = 4
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Widths and depths of a codec.
+
+    n: channels at 1/8 of the picture; c: channels at 1/16; m: channels of the latent y (a multiple of 4);
+    h: channels of the hyper-analysis; z: channels of the hyper-latent; p: channels of the prior's features;
+    blocks_*: residual blocks at that stage of the analysis (g_a) or synthesis (g_s).
+    """
+
+    name: str = "small"
+    n: int = 128
+    c: int = 256
+    m: int = 192
+    h: int = 160
+    z: int = 64
+    p: int = 256
+    blocks_a8: int = 2
+    blocks_a16: int = 2
+    blocks_s16: int = 2
+    blocks_s8: int = 3
+
+    def __post_init__(self) -> None:
+        if self.m % PRIOR_STEPS or self.m > self.c or self.c > 4 * self.n or self.n > 192:
+            raise ValueError("a codec needs m divisible by 4 and m <= c <= 4 n, n <= 192")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)

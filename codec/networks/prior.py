@@ -1,0 +1,122 @@
+"""The integer prior: mean and scale of every symbol from z, the QP field and what is decoded already, in four steps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from codec.networks.config import PRIOR_STEPS, ModelConfig
+from codec.networks.gains import IntegerQpTable
+from codec.networks.integer import CLIP, IntegerBlock, IntegerConv, quantize_activation, round_half_up
+
+MEAN_UNIT = 1 / 16
+MEAN_LIMIT = 2048.0
+SCALE_COUNT = 64
+SCALE_MIN, SCALE_MAX = 0.11, 256.0
+SCALE_OFFSET = 20.0
+SCALE_GAIN = 8.0
+Z_LIMIT = 31
+Z_UNIT = 1 / 4
+QP_FEATURES = 16
+
+
+def scale_table() -> Tensor:
+    """The 64 standard deviations, log-spaced from 0.11 to 256, in quantization steps."""
+    return torch.exp(torch.linspace(0, 1, SCALE_COUNT) * torch.log(torch.tensor(SCALE_MAX / SCALE_MIN))) * SCALE_MIN
+
+
+def split_steps(y: Tensor) -> list[Tensor]:
+    """y [B, M, 2 h, 2 w] -> four sets [B, M, h, w], in coding order.
+
+    Step s codes channel c at position s XOR (c mod 4) of each 2x2 cell, positions counted (0,0), (1,1), (0,1), (1,0): every
+    step sees all places and a quarter of the channels at each, as in DCVC's parallel spatial-channel prior (arXiv 2502.20762).
+    """
+    b, m, h, w = y.shape
+    cells = F.pixel_unshuffle(y, 2).view(b, m // 4, 4, 4, h // 2, w // 2)
+    order = (0, 3, 1, 2)
+    sets = []
+    for step in range(PRIOR_STEPS):
+        parts = [cells[:, :, group, order[step ^ group]] for group in range(4)]
+        sets.append(torch.stack(parts, 2).reshape(b, m, h // 2, w // 2))
+    return sets
+
+
+def merge_steps(sets: list[Tensor]) -> Tensor:
+    """The inverse of `split_steps`."""
+    b, m, h, w = sets[0].shape
+    parts = [s.view(b, m // 4, 4, h, w) for s in sets]
+    order = (0, 3, 1, 2)
+    position_to_index = {position: index for index, position in enumerate(order)}
+    groups = []
+    for group in range(4):
+        cells = [parts[position_to_index[position] ^ group][:, :, group] for position in range(4)]
+        groups.append(torch.stack(cells, 2))
+    cells6 = torch.stack(groups, 2)  # [b, m/4, group, position, h, w]
+    return F.pixel_shuffle(cells6.reshape(b, m * 4, h, w), 2)
+
+
+class HyperSynthesis(nn.Module):
+    """h_s: z_hat [B, Z, a, b] and the QP field [B, 4 a, 4 b] -> the prior's features [B, P, 2 a, 2 b] (integer-exact)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        p = config.p
+        self.stem = IntegerConv(config.z, p)
+        self.block4 = IntegerBlock(p)
+        self.up = IntegerConv(p, 4 * p)
+        self.qp_table = IntegerQpTable(QP_FEATURES)
+        self.qp_in = IntegerConv(4 * QP_FEATURES, p)
+        self.block2 = IntegerBlock(p)
+
+    def forward(self, z_hat: Tensor, qp: Tensor) -> Tensor:
+        x = self.block4(quantize_activation(self.stem(z_hat * Z_UNIT), low=0.0))
+        x = F.pixel_shuffle(quantize_activation(self.up(x)), 2)
+        field = self.qp_table(qp).expand(-1, -1, 2 * x.shape[-2], 2 * x.shape[-1])
+        conditioned = quantize_activation(x + self.qp_in(F.pixel_unshuffle(field, 2)), low=0.0)
+        return self.block2(conditioned)
+
+
+class PriorStep(nn.Module):
+    """Mean and scale index of one step's set, from the features and the sets before it (integer-exact).
+
+    ::
+
+        sets 0..s-1 [B, s M, a, b] -> 1x1 --+--> relu -> block -> 1x1 -> mean, scale index [B, M, a, b] each
+        features    [B, P, a, b] -----------+
+    """
+
+    def __init__(self, config: ModelConfig, step: int) -> None:
+        super().__init__()
+        self.context = IntegerConv(step * config.m, config.p, init=0.3) if step else None
+        self.block = IntegerBlock(config.p)
+        self.head = IntegerConv(config.p, 2 * config.m, init=0.2)
+
+    def forward(self, features: Tensor, context: list[Tensor], mean_scale: Tensor) -> tuple[Tensor, Tensor]:
+        x = features
+        if self.context is not None:
+            x = quantize_activation(x + self.context(torch.cat(context, 1)), low=0.0)
+        mean, scale = self.head(self.block(x)).chunk(2, 1)
+        mean = (round_half_up(mean * (mean_scale / MEAN_UNIT)) * MEAN_UNIT).clamp(-MEAN_LIMIT, MEAN_LIMIT)
+        index = round_half_up(scale * SCALE_GAIN + SCALE_OFFSET).clamp(0, SCALE_COUNT - 1)
+        return mean, index
+
+
+class Prior(nn.Module):
+    """h_s and the four prior steps. `mean_scale` [M] (powers of two) says how large each channel of y is in steps."""
+
+    mean_scale: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.hyper = HyperSynthesis(config)
+        self.steps = nn.ModuleList(PriorStep(config, step) for step in range(PRIOR_STEPS))
+        self.register_buffer("mean_scale", torch.ones(1, config.m, 1, 1))
+
+    def as_context(self, y_hat_set: Tensor) -> Tensor:
+        """Decoded values [B, M, a, b] as activations: scaled per channel, rounded and clipped."""
+        return quantize_activation(y_hat_set / self.mean_scale, low=-CLIP)
+
+    def step(self, index: int, features: Tensor, context: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Mean (multiples of 1/16) and scale index (0..63, carried as float) of set `index`; context: `as_context` of those before."""
+        return self.steps[index](features, context, self.mean_scale)

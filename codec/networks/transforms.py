@@ -1,0 +1,94 @@
+"""Analysis and synthesis: picture <-> latent y, and latent y -> hyper-latent z (real-valued, need not be exact)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from codec.networks.blocks import LEAK, blocks
+from codec.networks.config import ModelConfig
+from codec.networks.gains import Gain
+
+
+def repeat2(qp: Tensor) -> Tensor:
+    """A QP field [B, H, W] at twice its resolution; one QP per picture [B, 1, 1] stays as it is."""
+    if qp.shape[-2:] == (1, 1):
+        return qp
+    return qp.repeat_interleave(2, 1).repeat_interleave(2, 2)
+
+
+class Analysis(nn.Module):
+    """g_a: picture x [B, 3, 16 h, 16 w] in 0..1, QP field [B, h, w] -> y [B, M, h, w] in units of the quantization step.
+
+    ::
+
+        x -> unshuffle 8 -> 1x1 -> gain(QP) -> blocks -> unshuffle 2 -> 1x1 -> blocks -> 1x1 -> gain(QP) -> y
+             (DCT at first)       at 1/8                 (Hadamard)     at 1/16
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(192, config.n, 1)
+        self.gain8 = Gain(config.n)
+        self.blocks8 = blocks(config.n, config.blocks_a8)
+        self.down = nn.Conv2d(4 * config.n, config.c, 1)
+        self.blocks16 = blocks(config.c, config.blocks_a16)
+        self.head = nn.Conv2d(config.c, config.m, 1)
+        self.gain = Gain(config.m, slope=1.0)
+
+    def forward(self, x: Tensor, qp: Tensor) -> Tensor:
+        x = self.stem(F.pixel_unshuffle(x - 0.5, 8))
+        x = self.blocks8(self.gain8(x, repeat2(qp)))
+        x = self.blocks16(self.down(F.pixel_unshuffle(x, 2)))
+        return self.gain(self.head(x), qp)
+
+
+class Synthesis(nn.Module):
+    """g_s: y_hat [B, M, h, w] in quantization steps, QP field [B, h, w] -> picture [B, 3, 16 h, 16 w], about 0..1.
+
+    ::
+
+        y_hat -> gain(QP) -> 1x1 -> blocks -> 1x1 -> shuffle 2 -> blocks -> gain(QP) -> 1x1 -> shuffle 8 -> x_hat
+                                    at 1/16    (Hadamard)         at 1/8               (DCT at first)
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gain = Gain(config.m, slope=-1.0)
+        self.stem = nn.Conv2d(config.m, config.c, 1)
+        self.blocks16 = blocks(config.c, config.blocks_s16)
+        self.up = nn.Conv2d(config.c, 4 * config.n, 1)
+        self.blocks8 = blocks(config.n, config.blocks_s8)
+        self.gain8 = Gain(config.n)
+        self.head = nn.Conv2d(config.n, 192, 1)
+
+    def forward(self, y_hat: Tensor, qp: Tensor) -> Tensor:
+        x = self.blocks16(self.stem(self.gain(y_hat, qp)))
+        x = self.blocks8(F.pixel_shuffle(self.up(x), 2))
+        return F.pixel_shuffle(self.head(self.gain8(x, repeat2(qp))), 8) + 0.5
+
+
+class HyperAnalysis(nn.Module):
+    """h_a: y [B, M, 4 a, 4 b] (zero-padded to multiples of 4) -> z [B, Z, a, b]."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.down2 = nn.Conv2d(4 * config.m, config.h, 1)
+        self.blocks2 = blocks(config.h, 1)
+        self.down4 = nn.Conv2d(4 * config.h, config.h, 1)
+        self.blocks4 = blocks(config.h, 1)
+        self.head = nn.Conv2d(config.h, config.z, 1)
+
+    def forward(self, y: Tensor) -> Tensor:
+        tamed = y / (1 + 0.1 * y.abs())
+        x = self.blocks2(F.leaky_relu(self.down2(F.pixel_unshuffle(tamed, 2)), LEAK))
+        x = self.blocks4(F.leaky_relu(self.down4(F.pixel_unshuffle(x, 2)), LEAK))
+        return self.head(x)
+
+
+def pad_to_multiple(v: Tensor, multiple: int) -> Tensor:
+    """Zeros below and to the right until both spatial sides are multiples of `multiple`."""
+    h, w = v.shape[-2:]
+    if h % multiple == 0 and w % multiple == 0:
+        return v
+    return F.pad(v, (0, -w % multiple, 0, -h % multiple))

@@ -1,0 +1,83 @@
+"""Networks <-> checkpoint arrays: float16 transforms, int8 weights of the prior, proved bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from codec.checkpoint import Arrays, Checkpoint
+from codec.errors import UnknownModel
+from codec.networks.config import ModelConfig
+from codec.networks.integer import EXACT_LIMIT, integer_layers
+from codec.networks.model import Networks
+
+TRANSFORMS = ("g_a", "h_a", "g_s")
+
+
+def to_arrays(networks: Networks) -> Arrays:
+    """Every tensor of a trained network (not frozen) as stored. Raises ValueError if a layer's bound does not hold."""
+    arrays: Arrays = {}
+    for room in TRANSFORMS:
+        for name, tensor in getattr(networks, room).state_dict().items():
+            arrays[f"{room}.{name}"] = tensor.detach().cpu().numpy().astype(np.float16)
+    for name, layer in integer_layers(networks.prior).items():
+        w_int, b_int, k = (v.detach().cpu().numpy() for v in layer.quantized())
+        arrays[f"prior.{name}.weight"] = w_int.astype(np.int8)
+        arrays[f"prior.{name}.bias"] = b_int.astype(np.int32)
+        arrays[f"prior.{name}.exponent"] = k.astype(np.int8)
+    table = networks.prior.hyper.qp_table.table().detach().cpu().numpy()
+    arrays["prior.hyper.qp_table"] = table.astype(np.int16)
+    arrays["prior.mean_exponent"] = networks.prior.mean_scale.flatten().log2().round().cpu().numpy().astype(np.int8)
+    return arrays
+
+
+def bounds(networks: Networks) -> dict[str, int]:
+    """The largest partial sum of every integer layer; all must be below 2^24."""
+    return {name: layer.bound() for name, layer in integer_layers(networks.prior).items()}
+
+
+def stored_bounds(arrays: Arrays) -> dict[str, int]:
+    """The same, from a checkpoint's integers alone (no torch arithmetic involved)."""
+    from codec.networks.integer import ACTIVATION_MAX
+
+    found = {}
+    for key in arrays:
+        if key.startswith("prior.") and key.endswith(".weight"):
+            rows = np.abs(arrays[key].astype(np.int64)).reshape(len(arrays[key]), -1).sum(1)  # type: ignore[call-overload]
+            bias = np.abs(arrays[key.removesuffix("weight") + "bias"].astype(np.int64))  # type: ignore[call-overload]
+            found[key.removeprefix("prior.").removesuffix(".weight")] = int((ACTIVATION_MAX * rows + bias).max())
+    return found
+
+
+def _tensor(arrays: Arrays, name: str, shape: torch.Size | None = None) -> torch.Tensor:
+    if name not in arrays:
+        raise UnknownModel(f"the checkpoint lacks {name}")
+    array: NDArray[Any] = arrays[name]
+    if shape is not None and tuple(array.shape) != tuple(shape):
+        raise UnknownModel(f"the checkpoint's {name} has shape {array.shape}, the configuration wants {tuple(shape)}")
+    return torch.from_numpy(array.astype(np.float32))
+
+
+def from_checkpoint(checkpoint: Checkpoint) -> Networks:
+    """Frozen networks in float32, ready for inference. Raises UnknownModel where the content does not fit its own config."""
+    arrays = checkpoint.arrays
+    too_large = {name: b for name, b in stored_bounds(arrays).items() if b >= EXACT_LIMIT}
+    if too_large:
+        raise UnknownModel(f"the checkpoint breaks the exactness bound in {', '.join(too_large)}")
+    networks = Networks(ModelConfig(**checkpoint.metadata["config"]))
+    for room in TRANSFORMS:
+        module = getattr(networks, room)
+        state = {n: _tensor(arrays, f"{room}.{n}", t.shape) for n, t in module.state_dict().items()}
+        module.load_state_dict(state)
+    for name, layer in integer_layers(networks.prior).items():
+        weight = _tensor(arrays, f"prior.{name}.weight", layer.weight.shape)
+        layer.load_integers(weight, _tensor(arrays, f"prior.{name}.bias"), _tensor(arrays, f"prior.{name}.exponent"))
+    networks.prior.hyper.qp_table.load_integers(_tensor(arrays, "prior.hyper.qp_table"))
+    networks.prior.mean_scale.copy_(torch.exp2(_tensor(arrays, "prior.mean_exponent")).view(1, -1, 1, 1))
+    for module in networks.modules():
+        if hasattr(module, "freeze_table"):
+            module.freeze_table()
+    return networks.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

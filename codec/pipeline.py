@@ -1,0 +1,240 @@
+"""The order of encoding and decoding, over any backend. No torch here; arrays are [rows, columns, channels].
+
+::
+
+    pixels -> analysis -> y -> hyper_analysis -> z --push--> rANS
+                           |                     z -> hyper_synthesis -> features
+                           +--> for each of four steps: prior_step -> mean, scale index -> symbol = round(y - mean) --push--> rANS
+    rANS --pop--> z -> hyper_synthesis -> features -> four steps: prior_step, pop -> y_hat = symbol + mean -> synthesis -> pixels
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.bitstream.rans import SYMBOL_LIMIT, Decoder, Encoder, Tables
+from codec.checkpoint import Checkpoint
+
+Floats = NDArray[np.float32]
+QpField = int | NDArray[np.int64]
+
+STRIDE = 16
+CELL = 4
+STEPS = 4
+SCALES = 64
+Z_LIMIT = 31
+POSITIONS = ((0, 0), (1, 1), (0, 1), (1, 0))
+
+
+class Backend(Protocol):
+    """The five calls that need a network. Features are whatever the backend likes; the rest are arrays on the host.
+
+    qp: one QP, or int64 [rows, cols] at the grid of the array it goes with.
+    """
+
+    checkpoint: Checkpoint
+
+    def analysis(self, pixels: NDArray[np.uint8], qp: QpField) -> Floats:
+        """[16 h, 16 w, 3] -> y [h, w, M]."""
+
+    def hyper_analysis(self, y: Floats) -> Floats:
+        """[4 a, 4 b, M] -> z [a, b, Z], not rounded."""
+
+    def hyper_synthesis(self, z: Floats, qp: QpField) -> Any:
+        """Integers [a, b, Z] -> features, integer-exact; qp at [4 a, 4 b]."""
+
+    def prior_step(self, step: int, features: Any, decoded: list[Floats]) -> tuple[Floats, NDArray[np.uint8]]:
+        """(mean [2 a, 2 b, M] in multiples of 1/16, scale index 0..63), integer-exact; decoded: y_hat of the steps before."""
+
+    def synthesis(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
+        """[h, w, M] -> [16 h, 16 w, 3]."""
+
+
+@dataclass
+class Latents:
+    """What the coder saw. y_hat: float32 [h, w, M]; bits: float32 [h, w], bits spent at each latent position, z's included (if asked)."""
+
+    data: bytes
+    y_hat: Floats
+    bits: Floats | None
+
+
+@dataclass
+class Stopwatch:
+    """Seconds by stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def latent_grid(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of y for a picture."""
+    return -(-height // STRIDE), -(-width // STRIDE)
+
+
+def split_steps(y: NDArray[Any]) -> list[NDArray[Any]]:
+    """[2 h, 2 w, M] -> four sets [h, w, M]; step s holds channel c at position POSITIONS[s XOR c mod 4] of each 2x2 cell."""
+    rows, cols, m = y.shape
+    cells = y.reshape(rows // 2, 2, cols // 2, 2, m // 4, 4)
+    sets = []
+    for step in range(STEPS):
+        out = np.empty((rows // 2, cols // 2, m // 4, 4), y.dtype)
+        for group in range(4):
+            i, j = POSITIONS[step ^ group]
+            out[..., group] = cells[:, i, :, j, :, group]
+        sets.append(out.reshape(rows // 2, cols // 2, m))
+    return sets
+
+
+def merge_steps(sets: list[NDArray[Any]]) -> NDArray[Any]:
+    """The inverse of `split_steps`."""
+    h, w, m = sets[0].shape
+    y = np.empty((h, 2, w, 2, m // 4, 4), sets[0].dtype)
+    for step, values in enumerate(sets):
+        parts = values.reshape(h, w, m // 4, 4)
+        for group in range(4):
+            i, j = POSITIONS[step ^ group]
+            y[:, i, :, j, :, group] = parts[..., group]
+    return y.reshape(2 * h, 2 * w, m)
+
+
+def _pad(array: NDArray[Any], rows: int, cols: int, mode: Any) -> NDArray[Any]:
+    missing = [(0, rows - array.shape[0]), (0, cols - array.shape[1])] + [(0, 0)] * (array.ndim - 2)
+    return np.pad(array, missing, mode=mode) if rows > array.shape[0] or cols > array.shape[1] else array
+
+
+class _Meter:
+    """Adds up the bits spent per latent position, where somebody asked for them."""
+
+    def __init__(self, tables: Tables, wanted: bool) -> None:
+        self.tables, self.wanted = tables, wanted
+        self.steps: list[Floats] = []
+
+    def add_z(self, symbols: NDArray[np.int32], ids: NDArray[np.uint8], shape: tuple[int, ...]) -> None:
+        if self.wanted:
+            self.z = self.tables.bits(symbols, ids).reshape(shape).sum(2)
+
+    def add_step(self, symbols: Floats, index: NDArray[np.uint8], coded: NDArray[np.bool_]) -> None:
+        if self.wanted:
+            self.steps.append(np.where(coded, self.tables.bits(symbols.astype(np.int32), index), np.float32(0)))
+
+    def total(self, rows: int, cols: int) -> Floats | None:
+        """[rows, cols]; the bits of a z position are shared by the latent positions below it."""
+        if not self.wanted:
+            return None
+        y = merge_steps(self.steps).sum(2)
+        z = np.repeat(np.repeat(self.z, CELL, 0), CELL, 1)[:rows, :cols]
+        return y[:rows, :cols] + z * (self.z.sum() / max(float(z.sum()), 1e-9))
+
+
+class Pipeline:
+    """Pixels <-> entropy-coded latents."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.tables = backend.checkpoint.tables
+        self.skip_below = backend.checkpoint.skip_below
+
+    def encode(self, pixels: NDArray[np.uint8], qp: QpField, watch: Stopwatch, want_bits: bool = False) -> Latents:
+        """pixels [H, W, 3]; qp: one QP or [h, w] on the latent grid."""
+        rows, cols = latent_grid(*pixels.shape[:2])
+        with watch.stage("analysis"):
+            y = self.backend.analysis(_pad(pixels, rows * STRIDE, cols * STRIDE, "edge"), qp)
+            padded = _pad(y, -(-rows // CELL) * CELL, -(-cols // CELL) * CELL, "constant")
+            z = np.clip(np.rint(self.backend.hyper_analysis(padded)), -Z_LIMIT, Z_LIMIT).astype(np.float32)
+        encoder = Encoder(self.tables)
+        meter = _Meter(self.tables, want_bits)
+        with watch.stage("entropy"):
+            symbols_z, ids = z.ravel().astype(np.int32), self._z_ids(*z.shape[:2])
+            encoder.push(symbols_z, ids)
+            meter.add_z(symbols_z, ids, z.shape)
+        features = self._features(z, qp, watch)
+        valid = self._valid(rows, cols, padded.shape)
+        decoded: list[Floats] = []
+        for step, values in enumerate(split_steps(padded)):
+            with watch.stage("prior"):
+                mean, index = self.backend.prior_step(step, features, decoded)
+            with watch.stage("entropy"):
+                coded = self._coded(index, valid, step)
+                symbols = self._symbols(values, mean, coded)
+                encoder.push(symbols[coded], index[coded])
+                decoded.append(mean + symbols)
+                meter.add_step(symbols, index, coded)
+        with watch.stage("entropy"):
+            data = encoder.finish()
+        return Latents(data, merge_steps(decoded)[:rows, :cols], meter.total(rows, cols))
+
+    def decode(
+        self, data: bytes, qp: QpField, rows: int, cols: int, watch: Stopwatch, want_bits: bool = False
+    ) -> Latents:
+        """The inverse as far as y_hat. Raises Corrupt."""
+        a, b = -(-rows // CELL), -(-cols // CELL)
+        with watch.stage("entropy"):
+            decoder = Decoder(self.tables, data)
+            ids = self._z_ids(a, b)
+            symbols_z = decoder.pop(ids)
+            z = np.clip(symbols_z, -Z_LIMIT, Z_LIMIT).astype(np.float32).reshape(a, b, -1)
+            meter = _Meter(self.tables, want_bits)
+            meter.add_z(symbols_z, ids, z.shape)
+        features = self._features(z, qp, watch)
+        valid = self._valid(rows, cols, (a * CELL, b * CELL))
+        decoded: list[Floats] = []
+        for step in range(STEPS):
+            with watch.stage("prior"):
+                mean, index = self.backend.prior_step(step, features, decoded)
+            with watch.stage("entropy"):
+                coded = self._coded(index, valid, step)
+                symbols = np.zeros(index.shape, np.float32)
+                symbols[coded] = decoder.pop(index[coded])
+                decoded.append(mean + symbols)
+                meter.add_step(symbols, index, coded)
+        with watch.stage("entropy"):
+            decoder.finish()
+        return Latents(data, merge_steps(decoded)[:rows, :cols], meter.total(rows, cols))
+
+    def reconstruct(self, y_hat: Floats, qp: QpField, height: int, width: int, watch: Stopwatch) -> NDArray[np.uint8]:
+        """y_hat -> pixels [H, W, 3]."""
+        with watch.stage("synthesis"):
+            return self.backend.synthesis(y_hat, qp)[:height, :width]
+
+    def _z_ids(self, a: int, b: int) -> NDArray[np.uint8]:
+        channels = np.arange(SCALES, len(self.tables), dtype=np.uint8)
+        return np.tile(channels, a * b)
+
+    def _features(self, z: Floats, qp: QpField, watch: Stopwatch) -> Any:
+        with watch.stage("prior"):
+            field = qp if isinstance(qp, int) else _pad(qp, z.shape[0] * CELL, z.shape[1] * CELL, "edge")
+            return self.backend.hyper_synthesis(z, field)
+
+    def _valid(self, rows: int, cols: int, padded: tuple[int, ...]) -> list[NDArray[np.bool_]] | None:
+        """Per step, which entries of a set lie inside the picture's latent grid; None when all do."""
+        if (rows, cols) == tuple(padded[:2]):
+            return None
+        inside = np.zeros((padded[0], padded[1], 4), bool)
+        inside[:rows, :cols] = True
+        return split_steps(inside)
+
+    def _coded(self, index: NDArray[np.uint8], valid: list[NDArray[np.bool_]] | None, step: int) -> NDArray[np.bool_]:
+        coded = index >= self.skip_below
+        if valid is not None:
+            h, w, m = index.shape
+            coded &= np.tile(valid[step], (1, 1, m // 4))
+        return coded
+
+    @staticmethod
+    def _symbols(values: Floats, mean: Floats, coded: NDArray[np.bool_]) -> Floats:
+        symbols = np.rint(values - mean)
+        symbols *= coded
+        return np.clip(symbols, 1 - SYMBOL_LIMIT, SYMBOL_LIMIT - 1, out=symbols)

@@ -1,0 +1,60 @@
+"""The training-time path: noise for the rate, rounding for everything that the decoder will see."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from compressai.entropy_models import EntropyBottleneck, GaussianConditional
+from torch import Tensor, nn
+
+from codec.networks.integer import round_half_up
+from codec.networks.model import Networks
+from codec.networks.prior import SCALE_COUNT, SCALE_MAX, SCALE_MIN, Z_LIMIT, merge_steps, split_steps
+from codec.networks.transforms import pad_to_multiple
+
+
+@dataclass
+class TrainingPass:
+    """x_hat [B, 3, H, W]; bits_y, bits_z: bits per picture [B]."""
+
+    x_hat: Tensor
+    y_hat: Tensor
+    bits_y: Tensor
+    bits_z: Tensor
+
+
+class RateModel(nn.Module):
+    """Likelihoods of z (factorised, per channel) and of y given the prior; compressai's models, used in training only."""
+
+    def __init__(self, channels_z: int) -> None:
+        super().__init__()
+        self.bottleneck = EntropyBottleneck(channels_z, init_scale=4)
+        self.gaussian = GaussianConditional(None)
+
+    def forward(self, networks: Networks, x: Tensor, qp: Tensor) -> TrainingPass:
+        """x: [B, 3, H, W] in 0..1, sides multiples of 64; qp: [B, H/16, W/16] integers."""
+        y = networks.g_a(x, qp).float()
+        z = networks.h_a(pad_to_multiple(y, 4)).float()
+        with torch.autocast(x.device.type, enabled=False):
+            _, z_likelihood = self.bottleneck(z, training=True)
+            y_hat, bits_y = self.code_latent(networks, y, z, qp)
+        bits_z = -z_likelihood.log2().flatten(1).sum(1)
+        return TrainingPass(networks.g_s(y_hat, qp), y_hat, bits_y, bits_z)
+
+    def code_latent(self, networks: Networks, y: Tensor, z: Tensor, qp: Tensor) -> tuple[Tensor, Tensor]:
+        """y_hat as the decoder will have it, and the bits of y per picture [B]."""
+        features = networks.prior.hyper(round_half_up(z).clamp(-Z_LIMIT, Z_LIMIT), qp)
+        context: list[Tensor] = []
+        decoded: list[Tensor] = []
+        bits = y.new_zeros(len(y))
+        for step, values in enumerate(split_steps(y)):
+            mean, index = networks.prior.step(step, features, context)
+            residual = values - mean
+            scale = torch.exp(index * (math.log(SCALE_MAX / SCALE_MIN) / (SCALE_COUNT - 1))) * SCALE_MIN
+            _, likelihood = self.gaussian(residual, scale, training=True)
+            bits = bits - likelihood.log2().flatten(1).sum(1)
+            decoded.append(round_half_up(residual) + mean)
+            context.append(networks.prior.as_context(decoded[-1]))
+        return merge_steps(decoded), bits

@@ -1,0 +1,104 @@
+"""Frozen entropy tables, fitted to what the trained networks really produce.
+
+A symbol's table starts as the Gaussian of its scale (or z's mean histogram); counts from training pictures at all rates are added,
+so that tables with much evidence follow it and the rest keep their shape.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.stats import norm
+
+from codec.bitstream.rans import TOTAL
+from codec.networks.integer import round_half_up
+from codec.networks.model import Networks
+from codec.networks.prior import SCALE_COUNT, Z_LIMIT, scale_table, split_steps
+from codec.networks.transforms import pad_to_multiple
+from training.data import list_pictures
+from training.qp_maps import random_qp_maps
+
+Z_REACH = 15
+PRIOR_COUNT = 2000.0
+
+
+def reach_of(scale: float) -> int:
+    """How far a scale's table goes before the escape."""
+    return max(2, min(1023, int(np.ceil(4.5 * scale))))
+
+
+def gaussian_row(scale: float) -> NDArray[np.float64]:
+    """Probabilities of -L..L and of everything beyond."""
+    reach = reach_of(scale)
+    edges = norm.cdf((np.arange(-reach, reach + 2) - 0.5) / scale)
+    row = np.diff(edges)
+    return np.append(row, max(1 - row.sum(), 1e-7))
+
+
+def to_frequencies(row: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Integers >= 1 that sum to 2^16; the largest entry takes what rounding leaves."""
+    frequencies = 1 + np.floor(row / row.sum() * (TOTAL - len(row))).astype(np.int64)
+    frequencies[np.argmax(frequencies)] += TOTAL - frequencies.sum()
+    return frequencies
+
+
+class Histogram:
+    """Counts of -L..L and of everything beyond."""
+
+    def __init__(self, reach: int) -> None:
+        self.reach = reach
+        self.counts = np.zeros(2 * reach + 2)
+
+    def add(self, symbols: NDArray[np.int64]) -> None:
+        entries = np.where(np.abs(symbols) <= self.reach, symbols + self.reach, 2 * self.reach + 1)
+        self.counts += np.bincount(entries, minlength=len(self.counts))
+
+
+@torch.no_grad()
+def collect(networks: Networks, pictures: list[Path], side: int = 512) -> tuple[list[Histogram], list[Histogram]]:
+    """Histograms per scale index and per channel of z, over pictures at random rates and maps."""
+    scales = [Histogram(reach_of(float(s))) for s in scale_table()]
+    channels = [Histogram(Z_REACH) for _ in range(networks.config.z)]
+    for path in pictures:
+        image = Image.open(path).convert("RGB")
+        image = image.crop((0, 0, image.width // 64 * 64, image.height // 64 * 64))
+        image = image.crop((0, 0, min(side, image.width), min(side, image.height)))
+        if not min(image.size):
+            continue
+        x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+        qp = random_qp_maps(1, x.shape[2] // 16, x.shape[3] // 16)
+        y = networks.g_a(x, qp)
+        z = torch.round(networks.h_a(pad_to_multiple(y, 4))).clamp(-Z_LIMIT, Z_LIMIT)
+        for channel, histogram in enumerate(channels):
+            histogram.add(z[0, channel].flatten().numpy().astype(np.int64))
+        features, context = networks.prior.hyper(z, qp), []
+        for step, values in enumerate(split_steps(y)):
+            mean, index = networks.prior.step(step, features, context)
+            symbols = round_half_up(values - mean)
+            context.append(networks.prior.as_context(mean + symbols))
+            flat, ids = symbols.flatten().numpy().astype(np.int64), index.flatten().numpy().astype(np.int64)
+            for scale in np.unique(ids):
+                scales[scale].add(flat[ids == scale])
+    return scales, channels
+
+
+def fit_tables(networks: Networks, root: Path, count: int) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
+    """(frequencies, lengths): 64 scale tables, then one a channel of z. root: the training pictures."""
+    paths = list_pictures(root)
+    chosen = np.random.default_rng(0).permutation(len(paths))[:count]
+    scales, channels = collect(networks, [paths[i] for i in chosen])
+    rows = []
+    for scale, histogram in zip(scale_table(), scales):
+        symmetric = histogram.counts.copy()
+        symmetric[:-1] = (symmetric[:-1] + symmetric[-2::-1]) / 2
+        rows.append(to_frequencies(gaussian_row(float(scale)) * PRIOR_COUNT + symmetric))
+    shared = sum(h.counts for h in channels)
+    for histogram in channels:
+        smooth = np.exp(-np.abs(np.arange(2 * Z_REACH + 2) - Z_REACH) / 2.0)
+        rows.append(to_frequencies(smooth / smooth.sum() * 5 + shared / shared.sum() * 5 + histogram.counts))
+    assert len(scales) == SCALE_COUNT
+    return np.concatenate(rows).astype(np.uint16), np.array([len(row) for row in rows])

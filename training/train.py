@@ -1,0 +1,61 @@
+"""The Hydra entry: `python -m training.train experiment=base`. Resumes with `resume=RUN_DIR/checkpoints/last.ckpt`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+log = logging.getLogger(__name__)
+CONF = str(Path(__file__).resolve().parents[1] / "conf")
+
+
+def pick_precision(accelerator: str) -> str:
+    """bfloat16 mixed precision where the hardware computes in it, else float32."""
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    return "bf16-mixed" if "avx512_bf16" in flags or "amx_bf16" in flags else "32-true"
+
+
+def make_callbacks(config: DictConfig) -> list[pl.Callback]:
+    """Checkpoints every few minutes, the moving average of the weights, and a progress bar."""
+    from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+
+    folder = Path(config.run_dir) / "checkpoints"
+    from datetime import timedelta
+
+    saver = ModelCheckpoint(folder, save_last=True, save_top_k=0, train_time_interval=timedelta(minutes=config.checkpoint_minutes))
+    return [saver, EMAWeightAveraging(decay=config.ema, use_buffers=False), TQDMProgressBar(refresh_rate=20)]
+
+
+def make_trainer(config: DictConfig) -> pl.Trainer:
+    settings: dict[str, Any] = dict(config.trainer)
+    if settings["precision"] == "auto":
+        settings["precision"] = pick_precision(settings["accelerator"])
+        log.info("precision: %s", settings["precision"])
+    loggers = [hydra.utils.instantiate(entry) for entry in config.logger.values()]
+    return hydra.utils.instantiate(settings, callbacks=make_callbacks(config), logger=loggers, default_root_dir=config.run_dir)
+
+
+@hydra.main(version_base="1.3", config_path=CONF, config_name="train")
+def main(config: DictConfig) -> None:
+    """Train as configured."""
+    pl.seed_everything(config.seed)
+    model = hydra.utils.instantiate(config.model)
+    stage = hydra.utils.instantiate(config.stage, model=model, loss=hydra.utils.instantiate(config.loss))
+    data = hydra.utils.instantiate(config.data)
+    trainer = make_trainer(config)
+    Path(config.run_dir).mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, Path(config.run_dir) / "config.yaml", resolve=True)
+    trainer.fit(stage, data, ckpt_path=config.resume)
+    trainer.save_checkpoint(Path(config.run_dir) / "checkpoints" / "last.ckpt")
+
+
+if __name__ == "__main__":
+    main()
