@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,6 @@ from codec import images, rate
 from codec.bitstream import container, stepfield
 from codec.errors import BadArgument, Corrupt, TooLarge, WrongModel
 from codec.pipeline import Backend, Floats, Latents, Pipeline, QpField, Stopwatch, latent_grid
-
-if TYPE_CHECKING:
-    import torch
-    from PIL import Image
 
 Output = Literal["pil", "array", "tensor"]
 
@@ -86,7 +82,9 @@ def models() -> list[dict[str, Any]]:
         loaded = checkpoints.load(name)
         size = checkpoints.find(name).stat().st_size
         parameters = sum(a.size for n, a in loaded.arrays.items() if not n.startswith("tables."))
-        found.append({"name": name, "fingerprint": loaded.fingerprint.hex(), "parameters": parameters, "bytes": size} | loaded.metadata)
+        found.append(
+            {"name": name, "fingerprint": loaded.fingerprint.hex(), "parameters": parameters, "bytes": size} | loaded.metadata
+        )
     return found
 
 
@@ -97,7 +95,8 @@ def inspect(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> 
     grid = None
     if content.qp_map is not None:
         sections["qp map"] = len(content.qp_map)
-        grid = stepfield.decode_offsets(content.qp_map, *latent_grid(content.height, content.width)).shape
+        rows, cols = stepfield.decode_offsets(content.qp_map, *latent_grid(content.height, content.width)).shape
+        grid = (rows, cols)
     for kind, payload in content.extras.items():
         sections[container.EXTRA_NAMES.get(kind, f"unknown {kind:#x}")] = len(payload)
     bpp = len(data) * 8 / (content.width * content.height)
@@ -208,12 +207,12 @@ class Codec:
             data = container.write(content)
         return Encoded(data, latents.y_hat, latents.bits, picture.notes, watch.seconds)
 
-    def decode(self, data: bytes, output: Output = "pil") -> Image.Image | NDArray[np.uint8] | torch.Tensor:
+    def decode(self, data: bytes, output: Output = "pil") -> Any:
         """A file's picture: a PIL image (alpha, profile and EXIF restored), a uint8 array [H, W, 3] or a float tensor [3, H, W].
 
         Raises NotACotamFile, UnsupportedVersion, TooLarge, Truncated, Corrupt or WrongModel.
         """
-        return self.decode_full(data).to(output)  # type: ignore[no-any-return]
+        return self.decode_full(data).to(output)
 
     def decode_full(self, data: bytes, want_bits: bool = False) -> Decoded:
         """As `decode`, with y_hat, the bits per latent position (if wanted) and seconds by stage."""

@@ -51,7 +51,9 @@ def load(source: Source, limit_pixels: int) -> Picture:
 def from_pil(image: Image.Image, limit_pixels: int) -> Picture:
     """Orientation applied, first frame, 8 bits a sample. Raises TooLarge before any pixel is decoded."""
     if image.width * image.height > limit_pixels:
-        raise TooLarge(f"the picture has {image.width}x{image.height} pixels; the limit is {limit_pixels} (raise it with --limit-pixels)")
+        raise TooLarge(
+            f"the picture has {image.width}x{image.height} pixels; the limit is {limit_pixels} (raise it with --limit-pixels)"
+        )
     notes = []
     if getattr(image, "n_frames", 1) > 1:
         notes.append(f"animated input: only the first of {image.n_frames} frames was kept")  # type: ignore[attr-defined]
@@ -68,7 +70,8 @@ def from_pil(image: Image.Image, limit_pixels: int) -> Picture:
         eight = eight.convert("RGBA")
         alpha = np.asarray(eight.getchannel("A"))
     if icc and (icc[16:20] != b"RGB " or image.mode in ("CMYK", "YCCK", "LAB")):
-        icc, _ = None, notes.append("the colour profile was dropped: it does not describe RGB samples")
+        icc = None
+        notes.append("the colour profile was dropped: it does not describe RGB samples")
     pixels = np.asarray(eight.convert("RGB"))
     return Picture(pixels, alpha, grey, icc or None, exif.tobytes() if len(exif) else None, notes)
 

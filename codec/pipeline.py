@@ -169,16 +169,14 @@ class Pipeline:
             with watch.stage("entropy"):
                 coded = self._coded(index, valid, step)
                 symbols = self._symbols(values, mean, coded)
-                encoder.push(symbols[coded], index[coded])
+                encoder.push(symbols[coded].astype(np.int32), index[coded])
                 decoded.append(mean + symbols)
                 meter.add_step(symbols, index, coded)
         with watch.stage("entropy"):
             data = encoder.finish()
         return Latents(data, merge_steps(decoded)[:rows, :cols], meter.total(rows, cols))
 
-    def decode(
-        self, data: bytes, qp: QpField, rows: int, cols: int, watch: Stopwatch, want_bits: bool = False
-    ) -> Latents:
+    def decode(self, data: bytes, qp: QpField, rows: int, cols: int, watch: Stopwatch, want_bits: bool = False) -> Latents:
         """The inverse as far as y_hat. Raises Corrupt."""
         a, b = -(-rows // CELL), -(-cols // CELL)
         with watch.stage("entropy"):
@@ -229,8 +227,7 @@ class Pipeline:
     def _coded(self, index: NDArray[np.uint8], valid: list[NDArray[np.bool_]] | None, step: int) -> NDArray[np.bool_]:
         coded = index >= self.skip_below
         if valid is not None:
-            h, w, m = index.shape
-            coded &= np.tile(valid[step], (1, 1, m // 4))
+            coded &= np.tile(valid[step], (1, 1, index.shape[2] // 4))
         return coded
 
     @staticmethod

@@ -93,9 +93,7 @@ class RandomCrops(Dataset[Tensor]):
 class FolderData(pl.LightningDataModule):
     """Training crops from `root/<folder>` for each folder of `weights`."""
 
-    def __init__(
-        self, root: str, weights: dict[str, float], batch: int, steps: int, size: int, scale: float, workers: int
-    ) -> None:
+    def __init__(self, root: str, weights: dict[str, float], batch: int, steps: int, size: int, scale: float, workers: int) -> None:
         super().__init__()
         self.root, self.weights = Path(root), dict(weights)
         self.batch, self.steps, self.size, self.scale, self.workers = batch, steps, size, scale, workers

@@ -16,25 +16,22 @@ from codec.networks.config import ModelConfig
 from codec.networks.integer import EXACT_LIMIT
 from codec.networks.model import Networks
 from codec.networks.weights import bounds, to_arrays
-from training.rate import RateModel
 from training.tables import fit_tables
 
 
-def load_run(run: Path) -> tuple[Networks, RateModel, dict[str, Any]]:
+def load_run(run: Path) -> tuple[Networks, dict[str, Any]]:
     """The averaged weights of a run's last checkpoint, and what is known of the run."""
     settings = OmegaConf.load(run / "config.yaml")
     state = torch.load(run / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=False)
     fields = {k: v for k, v in settings.model.items() if k != "_target_"}
-    networks, rate_model = Networks(ModelConfig(**fields)), RateModel(settings.model.z)
-    weights = state["state_dict"]
-    networks.load_state_dict(_below(weights, "networks."), strict=False)
-    rate_model.load_state_dict(_below(weights, "rate_model."), strict=False)
+    networks = Networks(ModelConfig(**fields))
+    networks.load_state_dict(_below(state["state_dict"], "networks."))
     facts = {
         "steps": int(state["global_step"]),
         "minutes": round(float(state["elapsed"]) / 60, 1),
         "settings": OmegaConf.to_container(settings, resolve=True),
     }
-    return networks.eval(), rate_model.eval(), facts
+    return networks.eval(), facts
 
 
 def _below(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
@@ -43,7 +40,7 @@ def _below(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Ten
 
 def export(run: Path, target: Path, skip_below: int, pictures: int) -> Checkpoint:
     """Fit the frozen tables, prove the bounds, write the checkpoint. Raises ValueError if a bound does not hold."""
-    networks, rate_model, facts = load_run(run)
+    networks, facts = load_run(run)
     proved = bounds(networks)
     if max(proved.values()) >= EXACT_LIMIT:
         raise ValueError(f"a partial sum could reach 2^24: {proved}")

@@ -19,7 +19,8 @@ from training.rate import RateModel
 
 
 class BaseStage(pl.LightningModule):
-    """Trains the whole codec. The schedule is a cosine over the steps, or over a time budget where that ends first.
+    """Trains the whole codec. The schedule is a cosine over the steps, or over a time budget where that ends first; from the
+    share `rounded_from` of it on, the rate is that of rounded symbols (rate.RateModel).
 
     ::
 
@@ -36,6 +37,7 @@ class BaseStage(pl.LightningModule):
         minutes: float | None = None,
         map_share: float = 0.4,
         prior_factor: float = 2.0,
+        rounded_from: float = 0.75,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["model", "loss"])
@@ -44,6 +46,7 @@ class BaseStage(pl.LightningModule):
         self.rate_model = RateModel(model.z)
         self.loss = loss
         self.elapsed = 0.0
+        self.reached = 0.0
         self.clock: float | None = None
 
     def progress(self) -> float:
@@ -56,20 +59,21 @@ class BaseStage(pl.LightningModule):
         return max(self.global_step / self.hparams["steps"], by_time)
 
     def on_train_start(self) -> None:
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
         torch.set_flush_denormal(True)
         self.clock = None
 
     def training_step(self, x: Tensor, index: int) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
         qp = random_qp_maps(len(x), x.shape[2] // STRIDE_Y, x.shape[3] // STRIDE_Y, self.hparams["map_share"]).to(x.device)
-        loss, parts = self.loss(x, qp, self.rate_model(self.networks, x, qp))
+        rounded = self.reached >= self.hparams["rounded_from"]
+        loss, parts = self.loss(x, qp, self.rate_model(self.networks, x, qp, rounded))
         self.log("loss", loss, prog_bar=True)
         self.log_dict(parts, prog_bar=True)
         return loss
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> int | None:
-        progress = self.progress()
+        self.reached = progress = self.progress()
         if progress >= 1:
             self.trainer.should_stop = True
             return -1

@@ -33,18 +33,22 @@ class RateModel(nn.Module):
         self.bottleneck = EntropyBottleneck(channels_z, init_scale=4)
         self.gaussian = GaussianConditional(None)
 
-    def forward(self, networks: Networks, x: Tensor, qp: Tensor) -> TrainingPass:
-        """x: [B, 3, H, W] in 0..1, sides multiples of 64; qp: [B, H/16, W/16] integers."""
+    def forward(self, networks: Networks, x: Tensor, qp: Tensor, rounded: bool = False) -> TrainingPass:
+        """x: [B, 3, H, W] in 0..1, sides multiples of 64; qp: [B, H/16, W/16] integers; rounded: see `code_latent`."""
         y = networks.g_a(x, qp).float()
         z = networks.h_a(pad_to_multiple(y, 4)).float()
         with torch.autocast(x.device.type, enabled=False):
             _, z_likelihood = self.bottleneck(z, training=True)
-            y_hat, bits_y = self.code_latent(networks, y, z, qp)
+            y_hat, bits_y = self.code_latent(networks, y, z, qp, rounded)
         bits_z = -z_likelihood.log2().flatten(1).sum(1)
         return TrainingPass(networks.g_s(y_hat, qp), y_hat, bits_y, bits_z)
 
-    def code_latent(self, networks: Networks, y: Tensor, z: Tensor, qp: Tensor) -> tuple[Tensor, Tensor]:
-        """y_hat as the decoder will have it, and the bits of y per picture [B]."""
+    def code_latent(self, networks: Networks, y: Tensor, z: Tensor, qp: Tensor, rounded: bool = False) -> tuple[Tensor, Tensor]:
+        """y_hat as the decoder will have it, and the bits of y per picture [B].
+
+        rounded: bits of the rounded symbols (straight-through), as the coder will spend them, instead of noisy ones. Noise gives
+        better gradients early; it overstates the bits of nearly constant symbols, so training ends with the real thing.
+        """
         features = networks.prior.hyper(round_half_up(z).clamp(-Z_LIMIT, Z_LIMIT), qp)
         context: list[Tensor] = []
         decoded: list[Tensor] = []
@@ -53,8 +57,10 @@ class RateModel(nn.Module):
             mean, index = networks.prior.step(step, features, context)
             residual = values - mean
             scale = torch.exp(index * (math.log(SCALE_MAX / SCALE_MIN) / (SCALE_COUNT - 1))) * SCALE_MIN
-            _, likelihood = self.gaussian(residual, scale, training=True)
+            symbols = round_half_up(residual)
+            noisy = symbols if rounded else residual + torch.rand_like(residual) - 0.5
+            likelihood = self.gaussian.likelihood_lower_bound(self.gaussian._likelihood(noisy, scale))
             bits = bits - likelihood.log2().flatten(1).sum(1)
-            decoded.append(round_half_up(residual) + mean)
+            decoded.append(symbols + mean)
             context.append(networks.prior.as_context(decoded[-1]))
         return merge_steps(decoded), bits

@@ -75,7 +75,8 @@ def collect(networks: Networks, pictures: list[Path], side: int = 512) -> tuple[
         z = torch.round(networks.h_a(pad_to_multiple(y, 4))).clamp(-Z_LIMIT, Z_LIMIT)
         for channel, histogram in enumerate(channels):
             histogram.add(z[0, channel].flatten().numpy().astype(np.int64))
-        features, context = networks.prior.hyper(z, qp), []
+        features = networks.prior.hyper(z, qp)
+        context: list[torch.Tensor] = []
         for step, values in enumerate(split_steps(y)):
             mean, index = networks.prior.step(step, features, context)
             symbols = round_half_up(values - mean)
@@ -96,7 +97,7 @@ def fit_tables(networks: Networks, root: Path, count: int) -> tuple[NDArray[np.u
         symmetric = histogram.counts.copy()
         symmetric[:-1] = (symmetric[:-1] + symmetric[-2::-1]) / 2
         rows.append(to_frequencies(gaussian_row(float(scale)) * PRIOR_COUNT + symmetric))
-    shared = sum(h.counts for h in channels)
+    shared = np.sum([h.counts for h in channels], axis=0)
     for histogram in channels:
         smooth = np.exp(-np.abs(np.arange(2 * Z_REACH + 2) - Z_REACH) / 2.0)
         rows.append(to_frequencies(smooth / smooth.sum() * 5 + shared / shared.sum() * 5 + histogram.counts))

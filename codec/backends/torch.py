@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ class _ExactArithmetic:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        places = (torch.backends.mkldnn.conv, torch.backends.cudnn.conv)
+        places: tuple[Any, ...] = (torch.backends.mkldnn.conv, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
         with self.lock:
             if not self.inside:
                 self.before = [place.fp32_precision for place in places]
@@ -73,7 +74,7 @@ class TorchBackend:
 
     @staticmethod
     def _out(tensor: Tensor) -> NDArray[np.generic]:
-        return tensor[0].permute(1, 2, 0).contiguous().cpu().numpy()  # type: ignore[no-any-return]
+        return tensor[0].permute(1, 2, 0).contiguous().cpu().numpy()
 
     def _qp(self, qp: QpField) -> Tensor:
         if isinstance(qp, int):
@@ -92,7 +93,7 @@ class TorchBackend:
     @torch.inference_mode()
     def hyper_synthesis(self, z: Floats, qp: QpField) -> Tensor:
         with exact_arithmetic():
-            return self.networks.prior.hyper(self._in(z), self._qp(qp))  # type: ignore[no-any-return]
+            return self.networks.prior.hyper(self._in(z), self._qp(qp))
 
     @torch.inference_mode()
     def prior_step(self, step: int, features: Tensor, decoded: list[Floats]) -> tuple[Floats, NDArray[np.uint8]]:
@@ -106,5 +107,3 @@ class TorchBackend:
     def synthesis(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
         x = self.networks.g_s(self._in(y_hat), self._qp(qp))
         return self._out(x.mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8))  # type: ignore[return-value]
-
-

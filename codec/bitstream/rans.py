@@ -67,11 +67,12 @@ class Tables:
         return self.costs[self.starts[ids] + entry]
 
 
-def _by_table(ids: NDArray[np.uint8]) -> Iterator[tuple[int, slice]]:
+def _by_table(ids: Ints) -> Iterator[tuple[int, slice]]:
     """Runs of equal id in sorted ids."""
-    edges = np.flatnonzero(np.diff(ids, prepend=ids[:1] ^ 1, append=ids[-1:] ^ 1)) if len(ids) else []
+    inner = np.flatnonzero(np.diff(ids)) + 1
+    edges = [0, *inner.tolist(), len(ids)] if len(ids) else []
     for start, stop in zip(edges[:-1], edges[1:]):
-        yield int(ids[start]), slice(int(start), int(stop))
+        yield int(ids[start]), slice(start, stop)
 
 
 class Encoder:

@@ -1,7 +1,7 @@
 """The step field: which QP holds at which place, and its compact coding as a map of offsets around the base QP.
 
 A map has its own grid (8x8 cells, say, or one cell per latent position); both sides expand it to the latent grid by nearest cell.
-Coding: the best of four linear predictors (each undone by cumulative sums) and the best of six fixed tables.
+Coding: offsets in units of their greatest common divisor, the best of four linear predictors (each undone by cumulative sums) and the best of six fixed tables.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ def _differences(offsets: IntField, axes: tuple[int, ...]) -> IntField:
 def encode_offsets(offsets: IntField) -> bytes:
     """offsets: [rows, cols], -63..63, at least one cell."""
     tables = _tables()
+    unit = max(1, int(np.gcd.reduce(offsets, axis=None)))
+    offsets = offsets // unit
     best: tuple[float, int, int] | None = None
     for predictor, axes in enumerate(PREDICTORS):
         residual = _differences(offsets, axes).ravel()
@@ -58,13 +60,13 @@ def encode_offsets(offsets: IntField) -> bytes:
     encoder = Encoder(tables)
     encoder.push(_differences(offsets, PREDICTORS[predictor]).ravel(), np.full(offsets.size, table, np.uint8))
     rows, cols = offsets.shape
-    return put_varint(rows) + put_varint(cols) + bytes([predictor << 4 | table]) + encoder.finish()
+    return put_varint(rows) + put_varint(cols) + bytes([predictor << 4 | table, unit]) + encoder.finish()
 
 
 def decode_offsets(data: bytes, max_rows: int, max_cols: int) -> IntField:
     """The inverse. A grid finer than max_rows x max_cols, or an offset out of range, raises Corrupt."""
     reader = Reader(data)
-    rows, cols, code = reader.varint(), reader.varint(), reader.byte()
+    rows, cols, code, unit = reader.varint(), reader.varint(), reader.byte(), reader.byte()
     predictor, table = code >> 4, code & 15
     if not (1 <= rows <= max_rows and 1 <= cols <= max_cols):
         raise Corrupt("the QP map is larger than the picture's grid")
@@ -75,6 +77,7 @@ def decode_offsets(data: bytes, max_rows: int, max_cols: int) -> IntField:
     decoder.finish()
     for axis in PREDICTORS[predictor]:
         values = np.cumsum(values, axis=axis)
+    values *= unit
     if np.abs(values).max() > QP_MAX:
         raise Corrupt("the QP map holds impossible values")
     return values

@@ -75,5 +75,5 @@ def start_as_block_transform(networks: Networks, step: float = 20 / 255) -> None
     deviation = (expected[:m] / expected[0]).sqrt() * 50
     networks.prior.mean_scale.copy_(torch.exp2((deviation / 2).log2().ceil().clamp(0, 6)).view(1, m, 1, 1))
     index = (deviation / SCALE_MIN).log() / math.log(SCALE_MAX / SCALE_MIN) * (SCALE_COUNT - 1)
-    for prior_step in networks.prior.steps:
+    for prior_step in networks.prior.all_steps():
         prior_step.head.bias[m:] = (index - SCALE_OFFSET) / SCALE_GAIN

@@ -113,6 +113,10 @@ class Prior(nn.Module):
         self.steps = nn.ModuleList(PriorStep(config, step) for step in range(PRIOR_STEPS))
         self.register_buffer("mean_scale", torch.ones(1, config.m, 1, 1))
 
+    def all_steps(self) -> list[PriorStep]:
+        """The four, in coding order."""
+        return [step for step in self.steps if isinstance(step, PriorStep)]
+
     def as_context(self, y_hat_set: Tensor) -> Tensor:
         """Decoded values [B, M, a, b] as activations: scaled per channel, rounded and clipped."""
         return quantize_activation(y_hat_set / self.mean_scale, low=-CLIP)

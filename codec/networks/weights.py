@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from codec.checkpoint import Arrays, Checkpoint
 from codec.errors import UnknownModel
 from codec.networks.config import ModelConfig
-from codec.networks.integer import EXACT_LIMIT, integer_layers
+from codec.networks.gains import Gain
+from codec.networks.integer import ACTIVATION_MAX, EXACT_LIMIT, integer_layers
 from codec.networks.model import Networks
 
 TRANSFORMS = ("g_a", "h_a", "g_s")
@@ -41,13 +42,11 @@ def bounds(networks: Networks) -> dict[str, int]:
 
 def stored_bounds(arrays: Arrays) -> dict[str, int]:
     """The same, from a checkpoint's integers alone (no torch arithmetic involved)."""
-    from codec.networks.integer import ACTIVATION_MAX
-
     found = {}
     for key in arrays:
         if key.startswith("prior.") and key.endswith(".weight"):
-            rows = np.abs(arrays[key].astype(np.int64)).reshape(len(arrays[key]), -1).sum(1)  # type: ignore[call-overload]
-            bias = np.abs(arrays[key.removesuffix("weight") + "bias"].astype(np.int64))  # type: ignore[call-overload]
+            rows = np.abs(arrays[key].astype(np.int64)).reshape(len(arrays[key]), -1).sum(1)
+            bias = np.abs(arrays[key.removesuffix("weight") + "bias"].astype(np.int64))
             found[key.removeprefix("prior.").removesuffix(".weight")] = int((ACTIVATION_MAX * rows + bias).max())
     return found
 
@@ -78,6 +77,6 @@ def from_checkpoint(checkpoint: Checkpoint) -> Networks:
     networks.prior.hyper.qp_table.load_integers(_tensor(arrays, "prior.hyper.qp_table"))
     networks.prior.mean_scale.copy_(torch.exp2(_tensor(arrays, "prior.mean_exponent")).view(1, -1, 1, 1))
     for module in networks.modules():
-        if hasattr(module, "freeze_table"):
+        if isinstance(module, Gain):
             module.freeze_table()
-    return networks.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return networks.eval().requires_grad_(False).to(memory_format=torch.channels_last)

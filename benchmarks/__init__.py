@@ -1,0 +1,1 @@
+"""Measurements beside other codecs: real file bytes, results as JSON, tables made from it."""

@@ -1,0 +1,117 @@
+"""Rate-distortion on a folder of pictures, real file bytes: `python -m benchmarks.rd --json [--out benchmarks/results/rd.json]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import bjontegaard
+import numpy as np
+from PIL import Image
+
+import codec
+from benchmarks.machine import describe
+from benchmarks.rivals import RIVALS, Rival, psnr
+
+QUALITIES = (0, 6, 12, 18, 24, 30, 36, 42, 48, 54, 60, 66, 72, 80, 90, 100)
+RANGE = (0.1, 1.0)
+
+
+def default_pictures() -> Path:
+    """Kodak, below COTAM_DATA."""
+    return Path(os.environ.get("COTAM_DATA", "../shared/data")) / "eval" / "kodak"
+
+
+def point(quality: float, rows: list[dict[str, float]]) -> dict[str, float]:
+    """Means over pictures."""
+    mean = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+    return {"quality": quality} | mean
+
+
+def measure_rival(rival: Rival, pictures: list[np.ndarray]) -> list[dict[str, float]]:
+    points = []
+    for quality in rival.qualities:
+        rows = []
+        for pixels in pictures:
+            data = rival.encode(pixels, quality)
+            rows.append({"bpp": len(data) * 24 / pixels.size, "psnr": psnr(pixels, rival.decode(data))})
+        points.append(point(quality, rows))
+    return points
+
+
+def measure_cotam(loaded: codec.Codec, pictures: list[np.ndarray]) -> list[dict[str, float]]:
+    """Adds `excess`: file bytes over the model's own entropy (bits of the integer tables), the 20-byte header left out."""
+    points = []
+    for quality in QUALITIES:
+        rows = []
+        for pixels in pictures:
+            encoded = loaded.encode_full(pixels, quality, want_bits=True)
+            decoded = loaded.decode(encoded.data, "array")
+            assert encoded.bits is not None
+            excess = (len(encoded.data) - 20) * 8 / float(encoded.bits.sum()) - 1
+            rows.append({"bpp": len(encoded.data) * 24 / pixels.size, "psnr": psnr(pixels, decoded), "excess": excess})
+        points.append(point(quality, rows))
+    return points
+
+
+def bd_rate(anchor: list[dict[str, float]], test: list[dict[str, float]], low: float = RANGE[0], high: float = RANGE[1]) -> float:
+    """Percent of the anchor's rate that the test curve needs more (less where negative), over the anchor's points within low..high bpp."""
+    inside = [p for p in anchor if low <= p["bpp"] <= high]
+    rates, scores = [p["bpp"] for p in inside], [p["psnr"] for p in inside]
+    chosen = [p for p in test if low / 3 <= p["bpp"] <= high * 1.5]
+    rates_test, scores_test = [p["bpp"] for p in chosen], [p["psnr"] for p in chosen]
+    return float(
+        bjontegaard.bd_rate(rates, scores, rates_test, scores_test, method="akima", require_matching_points=False, min_overlap=0.5)
+    )
+
+
+def run(folder: Path, model: str, rivals: list[str], limit: int | None) -> dict[str, Any]:
+    """All curves and BD-rates."""
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in {".png", ".jpg", ".jpeg"})[:limit]
+    pictures = [np.asarray(Image.open(p).convert("RGB")) for p in paths]
+    loaded = codec.load(model)
+    curves = {"CoTAM": measure_cotam(loaded, pictures)}
+    curves |= {name: measure_rival(RIVALS[name], pictures) for name in rivals}
+    rates = [p["bpp"] for p in curves["CoTAM"]]
+    return {
+        "set": folder.name,
+        "pictures": len(pictures),
+        "model": loaded.backend.checkpoint.name,
+        "fingerprint": loaded.fingerprint,
+        "machine": describe(),
+        "bd_rate_psnr": {name: round(bd_rate(curves[name], curves["CoTAM"]), 2) for name in rivals},
+        "range_bpp": [min(rates), max(rates)],
+        "monotone": all(a < b for a, b in zip(rates, rates[1:])),
+        "largest_excess": max(p["excess"] for p in curves["CoTAM"]),
+        "curves": curves,
+    }
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pictures", type=Path, default=None, help="a folder; Kodak below COTAM_DATA by default")
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--rivals", default="JPEG,WebP,AVIF")
+    parser.add_argument("--limit", type=int, default=None, help="only the first pictures")
+    parser.add_argument("--json", action="store_true", help="print the whole result")
+    parser.add_argument("--out", type=Path, default=None, help="also write the result here")
+    options = parser.parse_args()
+    result = run(options.pictures or default_pictures(), options.model, options.rivals.split(","), options.limit)
+    text = json.dumps(result, indent=1)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text + "\n")
+    if options.json:
+        print(text)
+    else:
+        print(f"{result['model']} on {result['pictures']} pictures of {result['set']}: BD-rate (PSNR) {result['bd_rate_psnr']}")
+        for name, points in result["curves"].items():
+            print(name, "  ".join(f"{p['bpp']:.3f}/{p['psnr']:.2f}" for p in points))
+
+
+if __name__ == "__main__":
+    main()

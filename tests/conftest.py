@@ -1,0 +1,57 @@
+"""Real pictures and the shipped weights, for all tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from skimage import data
+
+import codec
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def cotam() -> codec.Codec:
+    return codec.load(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def photo() -> NDArray[np.uint8]:
+    """[300, 451, 3]: a cat."""
+    return data.chelsea()
+
+
+@pytest.fixture(scope="session")
+def small(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """[96, 130, 3]."""
+    return np.asarray(Image.fromarray(photo).resize((130, 96)))
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """COTAM_DATA, or a skip with its reason."""
+    folder = Path(os.environ.get("COTAM_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("COTAM_DATA is not set and ../shared/data does not exist")
+    return folder
+
+
+def run_cotam(*arguments: object, stdin: bytes | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+    """The command as a user runs it."""
+    command = [sys.executable, "-m", "codec.cli", *map(str, arguments)]
+    return subprocess.run(
+        command, input=stdin, capture_output=True, cwd=cwd, timeout=300, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+
+
+def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    error = float(np.square(a.astype(float) - b.astype(float)).mean())
+    return 10 * float(np.log10(255**2 / error)) if error else 100.0

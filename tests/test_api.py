@@ -1,0 +1,197 @@
+"""The Python API on real pictures with the shipped weights."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+import codec
+from codec import checkpoint
+from codec.bitstream import container
+from codec.pipeline import latent_grid
+from tests.conftest import psnr
+
+SIZES = [(1, 1), (1, 37), (40, 1), (15, 17), (16, 16), (17, 16), (63, 65), (64, 64), (100, 300)]
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+@pytest.mark.parametrize("quality", [0, 55, 100])
+def test_any_size_comes_back(cotam: codec.Codec, photo: NDArray[np.uint8], height: int, width: int, quality: int) -> None:
+    pixels = photo[50 : 50 + height, 100 : 100 + width]
+    encoded = cotam.encode_full(pixels, quality)
+    decoded = cotam.decode_full(encoded.data)
+    assert decoded.picture.pixels.shape == pixels.shape
+    np.testing.assert_array_equal(decoded.y_hat, encoded.y_hat)
+    assert encoded.y_hat.shape[:2] == latent_grid(height, width)
+    assert psnr(decoded.picture.pixels, pixels) > (28 if quality == 100 else 14)
+
+
+@pytest.mark.slow
+def test_an_odd_large_size(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
+    pixels = np.asarray(Image.fromarray(photo).resize((769, 511)))
+    encoded = cotam.encode_full(pixels, 60)
+    decoded = cotam.decode_full(encoded.data)
+    np.testing.assert_array_equal(decoded.y_hat, encoded.y_hat)
+    assert psnr(decoded.picture.pixels, pixels) > 30
+
+
+def test_quality_is_monotone(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
+    coded = [cotam.encode(photo, quality=q) for q in (0, 25, 50, 75, 100)]
+    scores = [psnr(np.asarray(cotam.decode(data)), photo) for data in coded]
+    assert [len(d) for d in coded] == sorted(len(d) for d in coded)
+    assert scores == sorted(scores)
+
+
+def test_file_size_is_what_the_model_promised(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
+    for quality in (10, 50, 90):
+        encoded = cotam.encode_full(photo, quality, want_bits=True)
+        assert encoded.bits is not None
+        assert encoded.bits.shape == latent_grid(*photo.shape[:2])
+        assert len(encoded.data) * 8 <= encoded.bits.sum() * 1.015 + 20 * 8 + 64
+        decoded = cotam.decode_full(encoded.data, want_bits=True)
+        assert decoded.bits is not None
+        np.testing.assert_array_equal(encoded.bits, decoded.bits)
+
+
+def test_kinds_of_input_agree(cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path) -> None:
+    path = tmp_path / "p.png"
+    Image.fromarray(small).save(path)
+    tensor = torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
+    coded = {cotam.encode(v) for v in (small, path, str(path), path.read_bytes(), Image.fromarray(small), tensor)}
+    assert len(coded) == 1
+    data = coded.pop()
+    array, tensor_out = cotam.decode(data, "array"), cotam.decode(data, "tensor")
+    np.testing.assert_array_equal(np.asarray(cotam.decode(data)), array)
+    assert tensor_out.shape == (3, *small.shape[:2])
+    np.testing.assert_array_equal((tensor_out * 255).round().byte().permute(1, 2, 0).numpy(), array)
+    with pytest.raises(codec.BadArgument):
+        cotam.decode(data, "jpeg")  # type: ignore[arg-type]
+
+
+def test_batches(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
+    pictures = [small, small[:40], small[:, :33]]
+    files = cotam.encode_batch(pictures, quality=40)
+    assert files == [cotam.encode(p, quality=40) for p in pictures]
+    assert [p.shape for p in cotam.decode_batch(files, "array")] == [p.shape for p in pictures]
+
+
+def test_target_size(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
+    data = cotam.encode(photo, target_bytes=6000)
+    qp = codec.inspect(data).base_qp
+    assert len(data) <= 6000
+    assert len(cotam.encode(photo, quality=(qp + 1) * 100 / 63)) > 6000
+    with pytest.raises(codec.TargetTooSmall):
+        cotam.encode(photo, target_bytes=30)
+
+
+def test_qp_map_steers_bits_and_quality(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
+    left_fine = np.array([[45, 15]])
+    encoded = cotam.encode_full(photo, qp_map=left_fine, want_bits=True)
+    decoded = cotam.decode_full(encoded.data)
+    np.testing.assert_array_equal(decoded.y_hat, encoded.y_hat)
+    middle = photo.shape[1] // 2
+    out = decoded.picture.pixels
+    assert psnr(out[:, :middle], photo[:, :middle]) > psnr(out[:, middle:], photo[:, middle:]) + 2
+    assert encoded.bits is not None
+    assert encoded.bits[:, :14].sum() > 2 * encoded.bits[:, 15:].sum()
+    assert codec.inspect(encoded.data).map_grid == (1, 2)
+    assert codec.inspect(encoded.data).sections["qp map"] < 20
+
+
+def test_a_random_full_resolution_map(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
+    qp_map = np.random.default_rng(0).integers(0, 64, latent_grid(*small.shape[:2]))
+    encoded = cotam.encode_full(small, qp_map=qp_map)
+    np.testing.assert_array_equal(cotam.decode_full(encoded.data).y_hat, encoded.y_hat)
+
+
+def test_a_uniform_map_is_the_same_file_as_its_quality(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
+    assert cotam.encode(small, qp_map=np.full((3, 3), 20)) == cotam.encode(small, quality=20 * 100 / 63)
+
+
+def test_contradictory_options(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
+    for options in ({"quality": 5, "target_bytes": 9}, {"quality": 5, "qp_map": np.zeros((1, 1))}, {"quality": 101}):
+        with pytest.raises(codec.BadArgument):
+            cotam.encode(small, **options)
+
+
+def test_limits(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
+    strict = codec.Codec(cotam.backend, limit_pixels=1000)
+    with pytest.raises(codec.TooLarge):
+        strict.encode(small)
+    with pytest.raises(codec.TooLarge):
+        strict.decode(cotam.encode(small))
+
+
+def test_another_model_is_refused_by_name(cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path) -> None:
+    loaded = checkpoint.load()
+    arrays = dict(loaded.arrays)
+    arrays["prior.hyper.qp_table"] = arrays["prior.hyper.qp_table"] + 1
+    other = checkpoint.Checkpoint(arrays, loaded.metadata | {"name": "other"})
+    checkpoint.save(other, tmp_path / "other.safetensors")
+    second = codec.load(tmp_path / "other.safetensors")
+    with pytest.raises(codec.WrongModel, match="small-mse"):
+        second.decode(cotam.encode(small))
+
+
+def test_damaged_weights_are_refused(tmp_path: Path) -> None:
+    whole = checkpoint.find("default").read_bytes()
+    at = int.from_bytes(whole[:8], "little") + 8 + len(whole) * 9 // 10
+    (tmp_path / "flipped.safetensors").write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    (tmp_path / "short.safetensors").write_bytes(whole[:10000])
+    (tmp_path / "text.safetensors").write_bytes(b"hello")
+    for name in ("short", "text"):
+        with pytest.raises(codec.UnknownModel):
+            codec.load(tmp_path / f"{name}.safetensors")
+    with pytest.raises(codec.UnknownModel, match=r"there are: .*small-mse"):
+        codec.load("no-such-model")
+
+
+def test_hostile_latents_with_a_good_checksum(cotam: codec.Codec) -> None:
+    """Whatever the entropy-coded part holds, the answer is a picture or a typed error."""
+    random = np.random.default_rng(1)
+    fingerprint = cotam.backend.checkpoint.fingerprint
+    for size in (0, 4, 8, 40, 400, 4000):
+        latents = random.integers(0, 256, size).astype(np.uint8).tobytes()
+        for qp_map in (None, b"", random.integers(0, 256, 12).astype(np.uint8).tobytes()):
+            data = container.write(container.Container(100, 70, 30, fingerprint, latents, qp_map))
+            try:
+                assert cotam.decode(data, "array").shape == (70, 100, 3)
+            except codec.CodecError:
+                continue
+
+
+def test_mutated_files_with_repaired_checksums(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
+    good = container.read(cotam.encode(small, qp_map=np.array([[20, 30]])))
+    random = np.random.default_rng(2)
+    for _ in range(40):
+        latents = bytearray(good.latents)
+        latents[random.integers(len(latents))] ^= 1 << int(random.integers(8))
+        data = container.write(container.Container(130, 96, good.qp, good.fingerprint, bytes(latents), good.qp_map))
+        try:
+            assert cotam.decode(data, "array").shape == (96, 130, 3)
+        except codec.CodecError:
+            continue
+
+
+def test_many_threads_one_codec(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
+    expected = [cotam.encode(small, quality=q) for q in range(0, 100, 10)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda q: cotam.encode(small, quality=q), range(0, 100, 10))) == expected
+
+
+def test_inspect_and_import_need_no_torch(cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path) -> None:
+    (tmp_path / "a.ctm").write_bytes(cotam.encode(small, quality=40))
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import codec; info = codec.inspect(open('a.ctm', 'rb').read()); print(info.width, info.height, info.base_qp, info.model)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["130", "96", "25", "small-mse"]

@@ -1,0 +1,153 @@
+"""The promise: a picture's symbols and y_hat are the same on every thread count and instruction set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import codec
+from codec import checkpoint
+from codec.networks.integer import (
+    ACTIVATION_MAX,
+    EXACT_LIMIT,
+    FRACTION_BITS,
+    IntegerConv,
+    integer_layers,
+    quantize_activation,
+    round_half_up,
+)
+from codec.networks.weights import stored_bounds
+from tests.conftest import ROOT
+
+GOLDEN = Path(__file__).parent / "golden"
+
+PRIOR_HASH = """
+import hashlib, sys
+import numpy as np, torch
+import codec
+from codec import checkpoint
+from codec.backends.torch import TorchBackend
+torch.set_num_threads(int(sys.argv[1]))
+backend = TorchBackend(checkpoint.load(), "cpu")
+random = np.random.default_rng(7)
+digest = hashlib.sha256()
+for rows, cols in ((1, 1), (3, 5), (8, 12)):
+    z = random.integers(-31, 32, (rows, cols, backend.networks.config.z)).astype(np.float32)
+    qp = random.integers(0, 64, (4 * rows, 4 * cols))
+    features = backend.hyper_synthesis(z, qp)
+    digest.update(features.numpy().tobytes())
+    decoded = []
+    for step in range(4):
+        mean, index = backend.prior_step(step, features, decoded)
+        digest.update(mean.tobytes() + index.tobytes())
+        decoded.append(mean + random.integers(-300, 301, mean.shape).astype(np.float32))
+data = open(sys.argv[2], "rb").read()
+digest.update(codec.load(device="cpu").decode_full(data).y_hat.tobytes())
+print(digest.hexdigest())
+"""
+
+SETTINGS = [
+    (1, {}),
+    (2, {}),
+    (3, {}),
+    (1, {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}),
+    (2, {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX"}),
+    (2, {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "AVX2"}),
+]
+
+
+@pytest.mark.slow
+def test_one_hash_over_threads_and_instruction_sets(cotam: codec.Codec, photo: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "a.ctm"
+    path.write_bytes(cotam.encode(photo, qp_map=np.array([[20, 40], [60, 1]])))
+    hashes = set()
+    for threads, variables in SETTINGS:
+        command = [sys.executable, "-c", PRIOR_HASH, str(threads), str(path)]
+        environment = os.environ | variables | {"PYTHONPATH": str(ROOT)}
+        hashes.add(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("name", checkpoint.names())
+def test_the_bound_is_proved_from_the_shipped_integers(name: str) -> None:
+    loaded = checkpoint.load(name)
+    found = stored_bounds(loaded.arrays)
+    assert found == loaded.metadata["bounds"]["layers"]
+    assert 0 < max(found.values()) < EXACT_LIMIT
+
+
+def test_a_checkpoint_that_breaks_the_bound_is_refused(tmp_path: Path) -> None:
+    loaded = checkpoint.load()
+    arrays = dict(loaded.arrays)
+    arrays["prior.hyper.up.bias"] = np.full_like(arrays["prior.hyper.up.bias"], EXACT_LIMIT)
+    checkpoint.save(checkpoint.Checkpoint(arrays, loaded.metadata), tmp_path / "bad.safetensors")
+    with pytest.raises(codec.UnknownModel, match="exactness"):
+        codec.load(tmp_path / "bad.safetensors")
+
+
+def test_integer_layers_equal_64_bit_integer_arithmetic(cotam: codec.Codec) -> None:
+    """Against NumPy's int64, at the extremes of the activations, for every pointwise layer of the shipped prior."""
+    random = np.random.default_rng(0)
+    arrays = cotam.backend.checkpoint.arrays
+    for name, layer in integer_layers(cotam.backend.networks.prior).items():  # type: ignore[attr-defined]
+        if layer.groups > 1:
+            continue
+        w_int = arrays[f"prior.{name}.weight"].astype(np.int64)[:, :, 0, 0]
+        x = random.integers(-ACTIVATION_MAX, ACTIVATION_MAX + 1, (w_int.shape[1], 5))
+        x[:, 0] = ACTIVATION_MAX * np.sign(w_int[0])
+        exact = w_int @ x + arrays[f"prior.{name}.bias"].astype(np.int64)[:, None]
+        carried = torch.from_numpy(x.astype(np.float32) / 2**FRACTION_BITS)[None, :, None]
+        out = layer(carried)[0, :, 0].double().numpy()
+        scale = 2.0 ** (arrays[f"prior.{name}.exponent"].astype(float)[:, None] + FRACTION_BITS)
+        np.testing.assert_array_equal(out * scale, exact)
+
+
+def test_frozen_layers_equal_trained_ones() -> None:
+    torch.manual_seed(0)
+    layer = IntegerConv(40, 24)
+    torch.nn.init.normal_(layer.weight, std=0.3)
+    x = quantize_activation(torch.randn(1, 40, 6, 7) * 3)
+    before = layer(x).detach()
+    assert layer.bound() < EXACT_LIMIT
+    layer.freeze()
+    assert torch.equal(layer(x), before)
+
+
+def test_weights_of_any_size_keep_the_bound() -> None:
+    torch.manual_seed(0)
+    for scale in (1e-6, 1e-2, 1.0, 100.0):
+        for fan_in in (1, 16, 800):
+            layer = IntegerConv(fan_in, 8)
+            torch.nn.init.normal_(layer.weight, std=scale)
+            torch.nn.init.normal_(layer.bias, std=scale)
+            assert layer.bound() < EXACT_LIMIT
+
+
+def test_rounding_is_half_up() -> None:
+    values = torch.tensor([-1.5, -0.5, 0.5, 1.5, 2.4999])
+    assert round_half_up(values).tolist() == [-1.0, 0.0, 1.0, 2.0, 2.0]
+    grown = values.clone().requires_grad_()
+    round_half_up(grown).sum().backward()
+    assert grown.grad is not None
+    assert grown.grad.tolist() == [1.0] * 5
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.ctm")), ids=lambda p: p.stem)
+def test_golden_streams_decode_for_ever(path: Path) -> None:
+    facts = json.loads(path.with_suffix(".json").read_text())
+    loaded = codec.load(GOLDEN / facts["model"], device="cpu")
+    decoded = loaded.decode_full(path.read_bytes())
+    assert hashlib.sha256(np.ascontiguousarray(decoded.y_hat).tobytes()).hexdigest() == facts["y_hat_sha256"]
+    assert list(decoded.picture.pixels.shape) == facts["shape"]
+
+
+def test_there_is_a_golden_stream() -> None:
+    assert list(GOLDEN.glob("*.ctm"))

@@ -1,0 +1,153 @@
+"""Training as configured: every configuration instantiates, a toy run learns, resumes and exports weights that encode."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import hydra
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from numpy.typing import NDArray
+from PIL import Image
+
+import codec
+from codec import checkpoint
+from codec.networks.config import ModelConfig
+from codec.networks.integer import integer_layers
+from codec.networks.model import Networks
+from codec.networks.weights import from_checkpoint
+from tests.conftest import ROOT, psnr
+from training.data import FolderData, RandomCrops
+from training.losses import RateDistortion
+from training.qp_maps import random_qp_maps
+from training.rate import RateModel
+from training.train import make_trainer
+
+CONF = ROOT / "conf"
+
+
+def names(group: str) -> list[str]:
+    return sorted(p.stem for p in (CONF / group).glob("*.yaml"))
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, photo: NDArray[np.uint8]) -> Path:
+    """data/train/{photos,text}, with one file that cannot be decoded."""
+    for folder in ("photos", "text"):
+        (tmp_path / "data" / "train" / folder).mkdir(parents=True)
+        Image.fromarray(photo).save(tmp_path / "data" / "train" / folder / "a.png")
+    (tmp_path / "data" / "train" / "photos" / "broken.jpg").write_bytes(b"no picture")
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("experiment", names("experiment"))
+@pytest.mark.parametrize("trainer", names("trainer"))
+@pytest.mark.parametrize("model", names("model"))
+def test_every_configuration_instantiates(experiment: str, trainer: str, model: str, tmp_path: Path) -> None:
+    overrides = [f"experiment={experiment}", f"trainer={trainer}", f"model={model}", f"run_dir={tmp_path}"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", overrides)
+    made = hydra.utils.instantiate(config.model)
+    assert made.name == model
+    hydra.utils.instantiate(config.stage, model=made, loss=hydra.utils.instantiate(config.loss))
+    hydra.utils.instantiate(config.data)
+    make_trainer(config)
+
+
+def test_crops_skip_and_count_what_cannot_be_decoded(pictures: Path) -> None:
+    torch.manual_seed(0)
+    crops = RandomCrops([pictures / "train" / "photos"], [1.0], 12, 128)
+    found = torch.stack([crops[i] for i in range(12)])
+    assert found.shape == (12, 3, 128, 128)
+    assert 0 <= found.min() < found.max() <= 1
+    assert crops.skipped > 0
+
+
+def test_small_pictures_fill_a_crop(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
+    Image.fromarray(photo[:40, :300]).save(tmp_path / "strip.png")
+    assert RandomCrops([tmp_path], [1.0], 1, 256)[0].shape == (3, 256, 256)
+    with pytest.raises(FileNotFoundError, match="COTAM_DATA"):
+        FolderData(str(tmp_path), {"none": 1.0}, 1, 1, 64, 1.0, 0).train_dataloader()
+
+
+def test_random_maps_cover_all_rates() -> None:
+    torch.manual_seed(0)
+    maps = random_qp_maps(400, 8, 8, map_share=0.5)
+    assert maps.min() == 0
+    assert maps.max() == 63
+    uniform = (maps.flatten(1).amin(1) == maps.flatten(1).amax(1)).float().mean()
+    assert 0.4 < uniform < 0.7
+
+
+def test_the_training_path_is_the_coding_path(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
+    """y_hat of the training pass equals the coder's, and the bits of its rounded symbols are near the file's."""
+    networks = from_checkpoint(cotam.backend.checkpoint)
+    pixels = photo[:256, :384]
+    x = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255
+    qp = torch.full((1, 16, 24), 32)
+    encoded = cotam.encode_full(pixels, 32 * 100 / 63)
+    with torch.no_grad():
+        y = networks.g_a(x, qp)
+        rate_model = RateModel(networks.config.z)
+        y_hat, noisy = rate_model.code_latent(networks, y, networks.h_a(y), qp)
+        _, bits = rate_model.code_latent(networks, y, networks.h_a(y), qp, rounded=True)
+    ours = y_hat[0].permute(1, 2, 0).numpy()
+    assert np.mean(np.abs(ours - encoded.y_hat) < 1e-6) > 0.97
+    assert abs(float(bits) / (len(encoded.data) * 8) - 1) < 0.1
+    assert float(noisy) > float(bits)
+
+
+def test_gradients_reach_every_weight() -> None:
+    torch.manual_seed(0)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", ["experiment=toy"])
+    networks = Networks(hydra.utils.instantiate(config.model))
+    rate_model = RateModel(networks.config.z)
+    for layer in integer_layers(networks).values():
+        torch.nn.init.normal_(layer.weight, std=0.2)
+    for name, weight in networks.named_parameters():
+        if "project" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    torch.nn.init.normal_(networks.h_a.head.weight, std=2.0)
+    x = torch.rand(2, 3, 256, 256)
+    qp = random_qp_maps(2, 16, 16)
+    loss, _ = RateDistortion()(x, qp, rate_model(networks, x, qp))
+    loss.backward()
+    without = [n for n, p in networks.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert not without, without
+
+
+def train(pictures: Path, run: Path, *overrides: str) -> None:
+    command = [sys.executable, "-m", "training.train", "experiment=toy", f"run_dir={run}", *overrides]
+    environment = os.environ | {"COTAM_DATA": str(pictures), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_a_toy_run_learns_resumes_and_exports(pictures: Path, tmp_path: Path, photo: NDArray[np.uint8]) -> None:
+    run = tmp_path / "run"
+    train(pictures, run, "steps=40")
+    rows = list(csv.DictReader((run / "csv" / "version_0" / "metrics.csv").open()))
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+    last = run / "checkpoints" / "last.ckpt"
+    assert torch.load(last, weights_only=False)["global_step"] == 40
+    train(pictures, run, "steps=60", f"resume={last}")
+    assert torch.load(last, weights_only=False)["global_step"] == 60
+    target = tmp_path / "toy.safetensors"
+    command = [sys.executable, "-m", "training.export", str(run), str(target), "--pictures", "2"]
+    subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    toy = codec.load(target)
+    assert toy.backend.checkpoint.metadata["training"]["steps"] == 60
+    encoded = toy.encode_full(photo, quality=60)
+    decoded = toy.decode_full(encoded.data)
+    np.testing.assert_array_equal(decoded.y_hat, encoded.y_hat)
+    assert psnr(decoded.picture.pixels, photo) > 24
+    assert isinstance(checkpoint.load(target).metadata["config"], dict)
+    assert ModelConfig(**checkpoint.load(target).metadata["config"]).name == "toy"
