@@ -14,11 +14,8 @@ PACKAGES = ("torch", "numpy", "pillow", "constriction", "compressai", "onnxrunti
 def describe(threads: int | None = None) -> dict[str, Any]:
     """Processor, cores, threads and versions."""
     info = Path("/proc/cpuinfo")
-    model = (
-        next((l.split(":")[1].strip() for l in info.read_text().splitlines() if l.startswith("model name")), "")
-        if info.exists()
-        else ""
-    )
+    lines = info.read_text().splitlines() if info.exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
     found = {}
     for package in PACKAGES:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def measure_cotam(loaded: codec.Codec, pictures: list[np.ndarray]) -> list[dict[
 
 
 def bd_rate(anchor: list[dict[str, float]], test: list[dict[str, float]], low: float = RANGE[0], high: float = RANGE[1]) -> float:
-    """Percent of the anchor's rate that the test curve needs more (less where negative), over the anchor's points within low..high bpp."""
+    """Percent of the anchor's rate that the test curve needs more (negative: less), over the anchor's points in low..high bpp."""
     inside = [p for p in anchor if low <= p["bpp"] <= high]
     rates, scores = [p["bpp"] for p in inside], [p["psnr"] for p in inside]
     chosen = [p for p in test if low / 3 <= p["bpp"] <= high * 1.5]
@@ -84,7 +85,7 @@ def run(folder: Path, model: str, rivals: list[str], limit: int | None) -> dict[
         "machine": describe(),
         "bd_rate_psnr": {name: round(bd_rate(curves[name], curves["CoTAM"]), 2) for name in rivals},
         "range_bpp": [min(rates), max(rates)],
-        "monotone": all(a < b for a, b in zip(rates, rates[1:])),
+        "monotone": all(a < b for a, b in pairwise(rates)),
         "largest_excess": max(p["excess"] for p in curves["CoTAM"]),
         "curves": curves,
     }

@@ -59,7 +59,7 @@ class Backend(Protocol):
 
 @dataclass
 class Latents:
-    """What the coder saw. y_hat: float32 [h, w, M]; bits: float32 [h, w], bits spent at each latent position, z's included (if asked)."""
+    """What the coder saw. y_hat: float32 [h, w, M]; bits: float32 [h, w] spent at each latent position, z's included, if asked."""
 
     data: bytes
     y_hat: Floats

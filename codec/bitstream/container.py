@@ -2,8 +2,9 @@
 
 Layout of version 1 (docs/format.md); integers of unknown size are LEB128 varints of at most 5 bytes::
 
-    C0 54 4D | version | flags+QP | width | height | fingerprint | len(latents) [len(map)] [len(extras)] | CRC-32 | map | latents | extras
-       3     |    1    |    1     | 1..3  |  1..3  |      4      |               varints                 |   4    |
+    C0 54 4D | version | flags+QP | width | height | fingerprint | len(latents) [len(map)] [len(extras)] | CRC-32
+       3     |    1    |    1     | 1..3  |  1..3  |      4      |               varints                 |   4
+    map | latents | extras
 
 flags+QP: bits 0..5 base QP, bit 6 a map section follows, bit 7 extras follow. The CRC covers every other byte of the file.
 Extras are optional sections: type (1 byte), length (varint), payload; unknown types are skipped.

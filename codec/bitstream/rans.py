@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import pairwise
 
 import constriction
 import numpy as np
@@ -71,7 +72,7 @@ def _by_table(ids: Ints) -> Iterator[tuple[int, slice]]:
     """Runs of equal id in sorted ids."""
     inner = np.flatnonzero(np.diff(ids)) + 1
     edges = [0, *inner.tolist(), len(ids)] if len(ids) else []
-    for start, stop in zip(edges[:-1], edges[1:]):
+    for start, stop in pairwise(edges):
         yield int(ids[start]), slice(start, stop)
 
 

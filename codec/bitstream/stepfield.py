@@ -1,7 +1,8 @@
 """The step field: which QP holds at which place, and its compact coding as a map of offsets around the base QP.
 
 A map has its own grid (8x8 cells, say, or one cell per latent position); both sides expand it to the latent grid by nearest cell.
-Coding: offsets in units of their greatest common divisor, the best of four linear predictors (each undone by cumulative sums) and the best of six fixed tables.
+Coding: offsets in units of their greatest common divisor, the best of four linear predictors (each undone by cumulative
+sums) and the best of six fixed tables.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def expand(field: IntField, rows: int, cols: int) -> IntField:
 
 
 def check_map(qp_map: NDArray[np.generic], rows: int, cols: int) -> IntField:
-    """A user's map as integers on a grid no finer than the latent one. Raises BadArgument for a wrong shape or values outside 0..63."""
+    """A user's map as integers on a grid no finer than the latent one. Raises BadArgument for a wrong shape or value."""
     values = np.asarray(qp_map)
     if values.ndim != 2 or values.size == 0 or not np.issubdtype(values.dtype, np.number):
         raise BadArgument("qp_map must be a two-dimensional array of numbers")

@@ -122,5 +122,5 @@ class Prior(nn.Module):
         return quantize_activation(y_hat_set / self.mean_scale, low=-CLIP)
 
     def step(self, index: int, features: Tensor, context: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Mean (multiples of 1/16) and scale index (0..63, carried as float) of set `index`; context: `as_context` of those before."""
+        """Mean (multiples of 1/16) and scale index (0..63, as float) of set `index`; context: `as_context` of those before."""
         return self.steps[index](features, context, self.mean_scale)
