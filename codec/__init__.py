@@ -7,7 +7,7 @@
 >>> codec.inspect(data).width                  # reads the header only; needs no torch
 """
 
-from codec.api import Codec, Decoded, Encoded, FileInfo, inspect, load, models
+from codec.api import DEVICES, Codec, Decoded, Encoded, FileInfo, inspect, load, models
 from codec.errors import (
     BadArgument,
     BadPicture,
@@ -25,6 +25,7 @@ from codec.errors import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "DEVICES",
     "BadArgument",
     "BadPicture",
     "Codec",

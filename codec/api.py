@@ -16,6 +16,7 @@ from codec.bitstream import container, stepfield
 from codec.errors import BadArgument, Corrupt, TooLarge, WrongModel
 from codec.pipeline import Backend, Floats, Latents, Pipeline, QpField, Stopwatch, latent_grid
 
+DEVICES = ("auto", "cpu", "cuda")
 Output = Literal["pil", "array", "tensor"]
 
 
@@ -148,7 +149,7 @@ class Codec:
     ) -> Encoded:
         """As `encode`, with y_hat, the bits per latent position (if wanted), notes and seconds by stage.
 
-        image: a PIL image, a path, bytes of a picture file, uint8 [H, W, 3] or a float tensor [3, H, W] in 0..1.
+        image: a PIL image, an `images.Picture`, a path, bytes of a picture file, uint8 [H, W, 3] or float [3, H, W] in 0..1.
         quality: 0..100, 50 if nothing else is given. target_bytes: the best quality whose file is not larger.
         qp_map: absolute QPs 0..63 on any grid up to one per 16x16 pixels; replaces quality. strip: leave out profile and EXIF.
         Raises BadArgument, BadPicture, TooLarge or TargetTooSmall.
@@ -175,6 +176,8 @@ class Codec:
     def _picture(self, image: Any) -> images.Picture:
         from PIL import Image
 
+        if isinstance(image, images.Picture):
+            return image
         if isinstance(image, Image.Image):
             return images.from_pil(image, self.limit_pixels)
         if isinstance(image, (str, Path, bytes)) or hasattr(image, "read"):

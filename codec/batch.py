@@ -62,7 +62,7 @@ def plan(inputs: list[str], output: str | None, suffix: str, wanted: set[str]) -
             jobs += [Job(str(p), str((base / p.relative_to(root)).with_suffix(suffix))) for p in found]
         else:
             jobs.append(Job(item, _single_target(item, output, suffix, len(inputs) > 1)))
-    targets = [job.target for job in jobs]
+    targets = [os.path.abspath(job.target) for job in jobs if job.target != STREAM]
     twice = {t for t in targets if targets.count(t) > 1} if len(set(targets)) < len(targets) else set()
     if twice:
         raise BadArgument(f"several inputs would be written to {sorted(twice)[0]}; give them different names or folders")

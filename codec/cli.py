@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn, Optional
 import typer
 
 import codec
-from codec import batch, images, rate
+from codec import batch, checkpoint, images, rate
 from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
 from codec.errors import BadArgument, CodecError
 
@@ -48,8 +48,9 @@ def _fail(message: str, status: int = 1) -> NoReturn:
 
 def encode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[bytes, batch.Result]:
     """A picture file's bytes -> .ctm bytes."""
+    picture = images.load(data, options["limit"])
     loaded = _load(options["model"], options["device"], options["limit"])
-    encoded = loaded.encode_full(data, options["quality"], options["target_bytes"], strip=options["strip"])
+    encoded = loaded.encode_full(picture, options["quality"], options["target_bytes"], strip=options["strip"])
     info = codec.inspect(encoded.data, options["limit"])
     result = batch.Result("", "", width=info.width, height=info.height, seconds=encoded.seconds, notes=encoded.notes)
     return encoded.data, result
@@ -57,6 +58,7 @@ def encode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[byt
 
 def decode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[bytes, batch.Result]:
     """.ctm bytes -> a picture file in the format of the target's suffix (PNG on stdout)."""
+    codec.inspect(data, options["limit"])
     decoded = _load(options["model"], options["device"], options["limit"]).decode_full(data)
     stream = io.BytesIO()
     image = decoded.to("pil")
@@ -128,14 +130,14 @@ def _run(
             raise BadArgument(f"there is no file to work on (looked for {', '.join(sorted(wanted))})")
         if any(job.target == batch.STREAM for job in jobs) and sys.stdout.isatty():
             raise BadArgument("binary data is not written to a terminal; give -o FILE or redirect it")
+        if options["device"] not in codec.DEVICES:
+            raise BadArgument(f"device must be one of {', '.join(codec.DEVICES)}, not '{options['device']}'")
     except BadArgument as error:
         _fail(str(error), 2)
     try:
-        _load(options["model"], options["device"], options["limit"])
+        checkpoint.find(options["model"])
     except CodecError as error:
-        if options["debug"]:
-            raise
-        _fail(batch.sentence(error), 2 if isinstance(error, BadArgument) else 1)
+        _fail(batch.sentence(error))
     to_stdout = any(job.target == batch.STREAM for job in jobs)
     results = _collect(jobs, work, options, workers)
     _report(results, as_json, to_stdout)

@@ -55,7 +55,7 @@ def test_every_configuration_instantiates(experiment: str, trainer: str, model: 
         config = compose("train", overrides)
     made = hydra.utils.instantiate(config.model)
     assert made.name == model
-    hydra.utils.instantiate(config.stage, model=made, loss=hydra.utils.instantiate(config.loss))
+    hydra.utils.instantiate(config.stage, _partial_=True)(model=made, loss=hydra.utils.instantiate(config.loss))
     hydra.utils.instantiate(config.data)
     make_trainer(config)
 
@@ -133,18 +133,23 @@ def train(pictures: Path, run: Path, *overrides: str) -> None:
 @pytest.mark.slow
 def test_a_toy_run_learns_resumes_and_exports(pictures: Path, tmp_path: Path, photo: NDArray[np.uint8]) -> None:
     run = tmp_path / "run"
-    train(pictures, run, "steps=40")
+    train(
+        pictures, run, "steps=60", "trainer.log_every_n_steps=1", "validation.every=60", f"validation.folder={pictures}/train/text"
+    )
     rows = list(csv.DictReader((run / "csv" / "version_0" / "metrics.csv").open()))
-    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+    losses = [float(row["loss"]) for row in rows if row["loss"]]
+    assert np.mean(losses[-20:]) < np.mean(losses[:20])
+    assert any(row["val_bpp_q45"] for row in rows)
     last = run / "checkpoints" / "last.ckpt"
-    assert torch.load(last, weights_only=False)["global_step"] == 40
-    train(pictures, run, "steps=60", f"resume={last}")
     assert torch.load(last, weights_only=False)["global_step"] == 60
+    train(pictures, run, "steps=80", f"resume={last}")
+    assert torch.load(last, weights_only=False)["global_step"] == 80
     target = tmp_path / "toy.safetensors"
-    command = [sys.executable, "-m", "training.export", str(run), str(target), "--pictures", "2"]
+    command = [sys.executable, "-m", "training.export", str(run), str(target), "--pictures", "2", "--limits", "A toy."]
     subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert "A toy." in target.with_suffix(".md").read_text()
     toy = codec.load(target)
-    assert toy.backend.checkpoint.metadata["training"]["steps"] == 60
+    assert toy.backend.checkpoint.metadata["training"]["steps"] == 80
     encoded = toy.encode_full(photo, quality=60)
     decoded = toy.decode_full(encoded.data)
     np.testing.assert_array_equal(decoded.y_hat, encoded.y_hat)

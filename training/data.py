@@ -25,6 +25,15 @@ def list_pictures(folder: Path) -> list[Path]:
     return found
 
 
+def read_picture(path: Path) -> np.ndarray | None:
+    """RGB pixels [H, W, 3]; None, with a warning, for a file that cannot be decoded."""
+    try:
+        return np.array(Image.open(path).convert("RGB"))
+    except (OSError, ValueError) as error:
+        log.warning("skipped %s (%s)", path, error)
+        return None
+
+
 class RandomCrops(Dataset[Tensor]):
     """`length` random crops [3, size, size] in 0..1: a folder drawn by weight, a picture, a scale in `scale`..1, a place, a flip.
 
@@ -53,11 +62,9 @@ class RandomCrops(Dataset[Tensor]):
     def _read(self, path: Path) -> np.ndarray | None:
         if path in self.cache:
             return self.cache[path]
-        try:
-            pixels = np.asarray(Image.open(path).convert("RGB"))
-        except (OSError, ValueError) as error:
+        pixels = read_picture(path)
+        if pixels is None:
             self.skipped += 1
-            log.warning("skipped %s (%s); %d so far", path, error, self.skipped)
             return None
         if pixels.nbytes <= self.room:
             self.cache[path] = pixels

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from omegaconf import OmegaConf
 
@@ -15,8 +15,9 @@ from codec.checkpoint import Checkpoint, save
 from codec.networks.config import ModelConfig
 from codec.networks.integer import EXACT_LIMIT
 from codec.networks.model import Networks
-from codec.networks.weights import bounds, to_arrays
-from training.tables import fit_tables
+from codec.networks.weights import bounds
+from training.card import render
+from training.validation import DEFAULT_SKIP, make_checkpoint
 
 
 def load_run(run: Path) -> tuple[Networks, dict[str, Any]]:
@@ -44,22 +45,29 @@ def export(run: Path, target: Path, skip_below: int, pictures: int) -> Checkpoin
     proved = bounds(networks)
     if max(proved.values()) >= EXACT_LIMIT:
         raise ValueError(f"a partial sum could reach 2^24: {proved}")
-    root = Path(facts["settings"]["data"]["root"])
-    frequencies, lengths = fit_tables(networks, root, pictures)
-    arrays = to_arrays(networks) | {"tables.frequencies": frequencies, "tables.lengths": lengths.astype(np.int32)}
-    facts["settings"]["data"]["root"] = "COTAM_DATA/train"
-    facts["settings"].pop("run_dir", None)
-    metadata = {
-        "name": target.stem,
-        "config": networks.config.to_dict(),
-        "skip_below": skip_below,
+    settings = facts["settings"]
+    made = make_checkpoint(networks, target.stem, Path(settings["data"]["root"]), pictures, skip_below)
+    settings["data"]["root"] = "COTAM_DATA/train"
+    for place in ("run_dir", "resume", "validation", "logger"):
+        settings.pop(place, None)
+    metadata = made.metadata | {
         "bounds": {"largest": max(proved.values()), "limit": EXACT_LIMIT, "layers": proved},
-        "training": facts,
+        "training": facts | {"table_pictures": pictures, "device": device_name()},
         "date": date.today().isoformat(),
     }
-    checkpoint = Checkpoint(arrays, metadata)
+    checkpoint = Checkpoint(made.arrays, metadata)
     save(checkpoint, target)
     return checkpoint
+
+
+def device_name() -> str:
+    """What computes here: the GPU, or the processor and its cores."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "a CPU")
+    return f"{os.cpu_count()} cores of {model}"
 
 
 def main() -> None:
@@ -67,10 +75,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("target", type=Path)
-    parser.add_argument("--skip-below", type=int, default=3, help="scale indexes below this are not coded")
+    parser.add_argument("--skip-below", type=int, default=DEFAULT_SKIP, help="scale indexes below this are not coded")
     parser.add_argument("--pictures", type=int, default=60, help="training pictures the tables are fitted on")
+    parser.add_argument("--what", default="Weights of the base stage: rate + MSE.", help="the card's first sentence")
+    parser.add_argument("--limits", default="Trained for a short time on few pictures.", help="the card's last section")
     options = parser.parse_args()
     checkpoint = export(options.run, options.target, options.skip_below, options.pictures)
+    options.target.with_suffix(".md").write_text(render(checkpoint, options.what, options.limits))
     print(f"{options.target}: fingerprint {checkpoint.fingerprint.hex()}, {options.target.stat().st_size} bytes")
 
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.stats import norm
 
 from codec.bitstream.rans import TOTAL
+from codec.networks.config import STRIDE_Y, STRIDE_Z
 from codec.networks.integer import round_half_up
 from codec.networks.model import Networks
 from codec.networks.prior import SCALE_COUNT, Z_LIMIT, scale_table, split_steps
 from codec.networks.transforms import pad_to_multiple
-from training.data import list_pictures
+from training.data import list_pictures, read_picture
 from training.qp_maps import random_qp_maps
 
 Z_REACH = 15
@@ -64,13 +64,12 @@ def collect(networks: Networks, pictures: list[Path], side: int = 512) -> tuple[
     scales = [Histogram(reach_of(float(s))) for s in scale_table()]
     channels = [Histogram(Z_REACH) for _ in range(networks.config.z)]
     for path in pictures:
-        image = Image.open(path).convert("RGB")
-        image = image.crop((0, 0, image.width // 64 * 64, image.height // 64 * 64))
-        image = image.crop((0, 0, min(side, image.width), min(side, image.height)))
-        if not min(image.size):
+        pixels = read_picture(path)
+        if pixels is None or min(pixels.shape[:2]) < STRIDE_Z:
             continue
-        x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
-        qp = random_qp_maps(1, x.shape[2] // 16, x.shape[3] // 16)
+        height, width = (min(side, size // STRIDE_Z * STRIDE_Z) for size in pixels.shape[:2])
+        x = torch.from_numpy(pixels[:height, :width].copy()).permute(2, 0, 1)[None].float() / 255
+        qp = random_qp_maps(1, height // STRIDE_Y, width // STRIDE_Y)
         y = networks.g_a(x, qp)
         z = torch.round(networks.h_a(pad_to_multiple(y, 4))).clamp(-Z_LIMIT, Z_LIMIT)
         for channel, histogram in enumerate(channels):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,14 @@ def pick_precision(accelerator: str) -> str:
 
 
 def make_callbacks(config: DictConfig) -> list[pl.Callback]:
-    """Checkpoints every few minutes, the moving average of the weights, and a progress bar."""
+    """Checkpoints every few minutes, validation on real bytes, the moving average of the weights, and a progress bar."""
     from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 
     folder = Path(config.run_dir) / "checkpoints"
-    from datetime import timedelta
-
-    saver = ModelCheckpoint(folder, save_last=True, save_top_k=0, train_time_interval=timedelta(minutes=config.checkpoint_minutes))
-    return [saver, EMAWeightAveraging(decay=config.ema, use_buffers=False), TQDMProgressBar(refresh_rate=20)]
+    every = timedelta(minutes=config.checkpoint_minutes)
+    saver = ModelCheckpoint(folder, save_last=True, save_top_k=0, train_time_interval=every)
+    average = EMAWeightAveraging(decay=config.ema, use_buffers=False)
+    return [saver, hydra.utils.instantiate(config.validation), average, TQDMProgressBar(refresh_rate=20)]
 
 
 def make_trainer(config: DictConfig) -> pl.Trainer:
@@ -48,7 +49,7 @@ def main(config: DictConfig) -> None:
     """Train as configured."""
     pl.seed_everything(config.seed)
     model = hydra.utils.instantiate(config.model)
-    stage = hydra.utils.instantiate(config.stage, model=model, loss=hydra.utils.instantiate(config.loss))
+    stage = hydra.utils.instantiate(config.stage, _partial_=True)(model=model, loss=hydra.utils.instantiate(config.loss))
     data = hydra.utils.instantiate(config.data)
     trainer = make_trainer(config)
     Path(config.run_dir).mkdir(parents=True, exist_ok=True)

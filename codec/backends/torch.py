@@ -53,7 +53,7 @@ exact_arithmetic = _ExactArithmetic()
 
 
 def pick_device(device: str) -> torch.device:
-    """'auto' is CUDA where there is one. Raises BadArgument for a device that is not there."""
+    """'auto' is CUDA where there is one. Raises BadArgument for a device that is unknown or not there."""
     if device not in ("auto", "cpu", "cuda"):
         raise BadArgument(f"device must be auto, cpu or cuda, not '{device}'")
     if device == "cuda" and not torch.cuda.is_available():

@@ -1,0 +1,72 @@
+"""A checkpoint's model card, drawn from its metadata."""
+
+from __future__ import annotations
+
+from codec.checkpoint import Checkpoint
+
+CARD = """# {name}
+
+{what}
+
+| | |
+|---|---|
+| fingerprint | `{fingerprint}` |
+| parameters | {parameters:.2f} M (transforms stored as float16, prior as int8) |
+| configuration | {config} |
+| written | {date} |
+
+## How it was trained
+{steps} steps in {minutes} minutes on {device};
+batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weighted {weights};
+QP drawn uniformly from 0..63, {map_share:.0%} of the pictures with a random QP map (patchwise or gradient).
+
+Loss: rate + lambda(QP) * MSE, lambda = {base} exp({slope} t), t = -1.8..1.8 over the QPs, weighted by exp(-{balance} t).
+Adam, {rate} for the transforms and {factor} times that for the rest, {warmup} steps of warm-up, cosine to 1 %, gradients
+clipped at norm 1. What is shipped is the average of the weights over about {average:.0f} steps.
+Rate of rounded instead of noisy symbols from {rounded:.0%} of the way on.
+Start: the block transform (docs/training.md). Nothing below `eval/` was seen.
+
+Entropy tables fitted to {fitted} training pictures at random rates. Symbols of scale index below {skip} are not coded.
+
+## Exactness
+Largest possible partial sum of an integer layer: {bound} of {limit} (2^24).
+
+## Limits
+{limits}
+"""
+
+
+def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
+    """The card's text. what, limits: sentences of the author."""
+    facts = checkpoint.metadata
+    training, settings = facts["training"], facts["training"]["settings"]
+    loss, stage, data = settings["loss"], settings["stage"], settings["data"]
+    parameters = sum(a.size for n, a in checkpoint.arrays.items() if not n.startswith("tables.")) / 1e6
+    return CARD.format(
+        name=checkpoint.name,
+        what=what,
+        limits=limits,
+        fingerprint=checkpoint.fingerprint.hex(),
+        parameters=parameters,
+        config=", ".join(f"{k} {v}" for k, v in facts["config"].items() if k != "name"),
+        date=facts["date"],
+        steps=training["steps"],
+        minutes=training["minutes"],
+        device=training["device"],
+        batch=data["batch"],
+        size=data["size"],
+        weights=", ".join(f"{k} {v}" for k, v in data["weights"].items()),
+        map_share=stage["map_share"],
+        base=loss["base"],
+        slope=loss["slope"],
+        balance=loss["balance"],
+        rate=stage["learning_rate"],
+        factor=stage["prior_factor"],
+        warmup=stage["warmup"],
+        average=1 / (1 - settings["ema"]),
+        rounded=stage["rounded_from"],
+        fitted=training["table_pictures"],
+        skip=facts["skip_below"],
+        bound=facts["bounds"]["largest"],
+        limit=facts["bounds"]["limit"],
+    )
