@@ -1,0 +1,109 @@
+"""Tables in Markdown from committed JSON: `python -m benchmarks.tables` rewrites the marked parts of the READMEs.
+
+A marked part lies between `<!-- table:NAME -->` and `<!-- /table -->`; a test fails when one differs from its JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "checkpoints" / "TRAINING.md")
+MARK = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
+AT_BPP = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
+
+
+def load(name: str) -> dict[str, Any]:
+    """A committed result."""
+    return json.loads((RESULTS / f"{name}.json").read_text())  # type: ignore[no-any-return]
+
+
+def rows_to_markdown(head: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+
+
+def at_rate(points: list[dict[str, float]], bpp: float) -> str:
+    """PSNR at a rate, linear in log rate between measured points; a dash outside of them."""
+    rates = [p["bpp"] for p in points]
+    if not rates[0] <= bpp <= rates[-1]:
+        return "-"
+    return f"{np.interp(np.log(bpp), np.log(rates), [p['psnr'] for p in points]):.2f}"
+
+
+def rd_table() -> str:
+    """PSNR at equal rate, and BD-rate against each codec."""
+    result = load("rd")
+    rows = []
+    for name, points in result["curves"].items():
+        saved = result["bd_rate_psnr"].get(name)
+        rows.append([name, *(at_rate(points, b) for b in AT_BPP), "" if saved is None else f"{saved:+.1f} %"])
+    return rows_to_markdown(
+        [f"{result['pictures']} Kodak pictures", *(f"{b} bpp" for b in AT_BPP), "CoTAM's rate at equal PSNR"], rows
+    )
+
+
+def goals_table() -> str:
+    """The goals of the first release beside what was measured."""
+    rd, speed = load("rd"), load("speed")
+    inside, small, large = speed["in_process"], speed["command_768x512"], speed["command_3840x2160"]
+    saved, faster, share = rd["bd_rate_psnr"], inside["times_faster"], inside["entropy_share"]
+    low, high = rd["range_bpp"]
+    monotone = "monotone" if rd["monotone"] else "not monotone"
+    memory = f"{small['peak_mb']:.0f} MB; {large['peak_mb'] / 1000:.2f} GB"
+    rows = [
+        ["PSNR BD-rate against JPEG (4:2:0, optimize), 0.1..1.0 bpp", "-40 % (-60 %)", f"{saved['JPEG']:+.1f} %"],
+        ["against WebP (method 6)", "-8 % (-30 %)", f"{saved['WebP']:+.1f} %"],
+        ["against AVIF (speed 6)", "", f"{saved['AVIF']:+.1f} %"],
+        ["one set of weights covers", "0.08..1.2 bpp (0.04..2)", f"{low:.3f}..{high:.2f} bpp, {monotone}"],
+        ["file bytes over the model's entropy, header aside", "1.5 % (0.5 %)", f"{100 * rd['largest_excess']:.2f} %"],
+        ["faster than mbt2018-mean, encode / decode", "5 (10) times", both(faster, 1, 1, "times")],
+        ["entropy coding's share of encode / decode", "25 % (10 %)", both(share, 100, 0, "%")],
+        ["`cotam encode`, whole process, 768x512", "4 s (1.5 s)", f"{small['seconds']:.1f} s"],
+        ["its peak memory; of 3840x2160", "900 MB; 2.5 GB (500 MB; 1.2 GB)", memory],
+    ]
+    return rows_to_markdown(["", "at least (aim)", "measured"], rows)
+
+
+def both(values: dict[str, float], factor: float, digits: int, unit: str) -> str:
+    """'encode / decode' figures with their unit."""
+    return f"{factor * values['encode']:.{digits}f} / {factor * values['decode']:.{digits}f} {unit}"
+
+
+def speed_table() -> str:
+    """Milliseconds by stage."""
+    result = load("speed")
+    inside, machine = result["in_process"], result["machine"]
+    head = f"768x512, quality {inside['quality']:g}, {machine['threads']} threads of {machine['processor']}"
+    rows = []
+    for name in ("encode", "decode"):
+        split = ", ".join(f"{k} {v:.1f}" for k, v in inside["stages"][name].items() if v >= 0.05)
+        rows.append([f"CoTAM {name}", f"{inside['milliseconds'][name]:.0f} ms", split])
+        rows.append([f"compressai mbt2018-mean {name}", f"{inside['milliseconds'][f'mbt_{name}']:.0f} ms", ""])
+    return rows_to_markdown([head, "median", "stages, ms"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {"rd": rd_table, "goals": goals_table, "speed": speed_table}
+
+
+def fill(text: str) -> str:
+    """A page with its marked parts made anew."""
+    return MARK.sub(lambda m: m[1] + TABLES[m[2]]() + m[3], text)
+
+
+def main() -> None:
+    """Rewrite the pages."""
+    for page in PAGES:
+        if page.exists():
+            page.write_text(fill(page.read_text()))
+
+
+if __name__ == "__main__":
+    main()

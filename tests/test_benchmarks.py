@@ -1,0 +1,54 @@
+"""The benchmarks' own arithmetic, and the rule that no number in a table is typed by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from benchmarks import demo, rd, tables
+from benchmarks.rivals import JPEG, RIVALS, largest_below, psnr
+
+
+@pytest.mark.parametrize("page", tables.PAGES, ids=lambda p: p.name)
+def test_tables_equal_their_json(page: Path) -> None:
+    text = page.read_text()
+    assert tables.fill(text) == text
+
+
+def test_the_readme_has_tables() -> None:
+    assert len(tables.MARK.findall(tables.PAGES[0].read_text())) >= 2
+
+
+def test_bd_rate_of_a_known_shift() -> None:
+    anchor = [{"bpp": 0.1 * 1.4**k, "psnr": 26.0 + 1.5 * k} for k in range(8)]
+    cheaper = [{"bpp": p["bpp"] * 0.7, "psnr": p["psnr"]} for p in anchor]
+    assert rd.bd_rate(anchor, cheaper) == pytest.approx(-30, abs=0.5)
+    assert rd.bd_rate(anchor, anchor) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(RIVALS))
+def test_rivals_code_real_bytes(name: str, small: NDArray[np.uint8]) -> None:
+    rival = RIVALS[name]
+    sizes = [len(rival.encode(small, q)) for q in rival.qualities]
+    assert sizes[0] < sizes[-1]
+    assert psnr(small, rival.decode(rival.encode(small, rival.qualities[-1]))) > 30
+
+
+def test_a_rival_meets_a_size(photo: NDArray[np.uint8]) -> None:
+    assert 8000 < len(JPEG.at_size(photo, 9000)) <= 9000
+    assert len(largest_below(lambda q: bytes(10 * q), 1, 95, 333)) == 330
+
+
+def test_the_demo_writes_one_picture(tmp_path: Path, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    Image.fromarray(photo).save(tmp_path / "cat.png")
+    monkeypatch.setattr("sys.argv", ["demo", str(tmp_path / "cat.png"), "--out", str(tmp_path / "out" / "sheet.png")])
+    demo.main()
+    assert Image.open(tmp_path / "out" / "sheet.png").width == 4 * photo.shape[1]
+    monkeypatch.setattr("sys.argv", ["demo", str(tmp_path / "none.png")])
+    with pytest.raises(SystemExit, match="demo: "):
+        demo.main()
