@@ -22,7 +22,7 @@ AT_BPP = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 
 def load(name: str) -> dict[str, Any]:
     """A committed result."""
-    return json.loads((RESULTS / f"{name}.json").read_text())  # type: ignore[no-any-return]
+    return json.loads((RESULTS / f"{name}.json").read_text())
 
 
 def rows_to_markdown(head: list[str], rows: list[list[str]]) -> str:

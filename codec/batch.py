@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -37,13 +38,12 @@ class Result:
     bytes_out: int = 0
     width: int = 0
     height: int = 0
+    bpp: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        pixels = self.width * self.height
-        bpp = min(self.bytes_in, self.bytes_out) * 8 / pixels if pixels else 0.0
-        return asdict(self) | {"ok": not self.error, "bpp": bpp}
+        return asdict(self) | {"ok": not self.error}
 
 
 Work = Callable[[bytes, str, dict[str, Any]], tuple[bytes, Result]]
@@ -97,15 +97,18 @@ def write(target: str, data: bytes, overwrite: bool) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
         os.chmod(temporary, 0o666 & ~_umask())
-        if overwrite:
-            os.replace(temporary, path)
-        else:
-            os.link(temporary, path)
-    except FileExistsError:
-        raise BadArgument(f"{target} exists already; leave out --no-overwrite to replace it") from None
+        if not overwrite:
+            refuse_existing(target)
+        os.replace(temporary, path)
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def refuse_existing(target: str) -> None:
+    """Raises BadArgument where a file of that name exists."""
+    if target != STREAM and os.path.lexists(target):
+        raise BadArgument(f"{target} exists already; leave out --no-overwrite to replace it")
 
 
 def _umask() -> int:
@@ -119,8 +122,8 @@ def run_one(job: Job, work: Work, options: dict[str, Any]) -> Result:
     result = Result(job.source, job.target)
     start = time.perf_counter()
     try:
-        if not options["overwrite"] and job.target != STREAM and os.path.lexists(job.target):
-            raise BadArgument(f"{job.target} exists already; leave out --no-overwrite to replace it")
+        if not options["overwrite"]:
+            refuse_existing(job.target)
         data = read(job.source)
         out, result = work(data, job.target, options)
         result.source, result.target, result.bytes_in, result.bytes_out = job.source, job.target, len(data), len(out)
@@ -154,12 +157,17 @@ def run(jobs: list[Job], work: Work, options: dict[str, Any], workers: int) -> I
     workers = min(workers, len(jobs))
     threads = max(1, (os.cpu_count() or 1) // workers)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_limit_threads, initargs=(threads,)) as pool:
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(threads,))
+    try:
         for future in as_completed([pool.submit(run_one, job, work, options) for job in jobs]):
             yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _limit_threads(threads: int) -> None:
+def _start_worker(threads: int) -> None:
+    """Workers share the cores; an interrupt is the parent's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     import torch
 
     torch.set_num_threads(threads)

@@ -52,18 +52,18 @@ def encode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[byt
     loaded = _load(options["model"], options["device"], options["limit"])
     encoded = loaded.encode_full(picture, options["quality"], options["target_bytes"], strip=options["strip"])
     info = codec.inspect(encoded.data, options["limit"])
-    result = batch.Result("", "", width=info.width, height=info.height, seconds=encoded.seconds, notes=encoded.notes)
+    result = batch.Result("", "", width=info.width, height=info.height, bpp=info.bpp, seconds=encoded.seconds, notes=encoded.notes)
     return encoded.data, result
 
 
 def decode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[bytes, batch.Result]:
     """.ctm bytes -> a picture file in the format of the target's suffix (PNG on stdout)."""
-    codec.inspect(data, options["limit"])
+    info = codec.inspect(data, options["limit"])
     decoded = _load(options["model"], options["device"], options["limit"]).decode_full(data)
     stream = io.BytesIO()
     image = decoded.to("pil")
     images.save(image, stream, ".png" if target == batch.STREAM else Path(target).suffix)
-    return stream.getvalue(), batch.Result("", "", width=image.width, height=image.height, seconds=decoded.seconds)
+    return stream.getvalue(), batch.Result("", "", width=image.width, height=image.height, bpp=info.bpp, seconds=decoded.seconds)
 
 
 @app.command()
@@ -183,8 +183,8 @@ def _report(results: list[batch.Result], as_json: bool, to_stdout: bool) -> None
         for note in result.notes:
             typer.echo(f"cotam: note: {result.source}: {note}", err=True)
         if not result.error and not as_json:
-            bpp = result.to_json()["bpp"]
-            line = f"{result.source} -> {result.target}  {result.width}x{result.height}  {result.bytes_out} bytes  {bpp:.3f} bpp"
+            size = f"{result.width}x{result.height}  {result.bytes_out} bytes  {result.bpp:.3f} bpp"
+            line = f"{result.source} -> {result.target}  {size}"
             typer.echo(line, err=to_stdout)
     failed = [r for r in results if r.error]
     if len(results) > 1 and failed:

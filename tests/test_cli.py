@@ -150,17 +150,20 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.slow
-def test_an_interrupt_leaves_no_half_file(folder: Path, small: NDArray[np.uint8]) -> None:
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_interrupt_leaves_no_half_file(folder: Path, small: NDArray[np.uint8], jobs: int) -> None:
     (folder / "broken.png").unlink()
     for index in range(40):
         Image.fromarray(np.roll(small, index, 0)).resize((640, 480)).save(folder / f"p{index:02}.png")
-    command = [sys.executable, "-m", "codec.cli", "encode", str(folder)]
-    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE)
+    command = [sys.executable, "-m", "codec.cli", "encode", str(folder), "-j", str(jobs)]
+    process = subprocess.Popen(command, start_new_session=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE)
     while process.poll() is None and not list(folder.glob("*.ctm")):
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert b"Traceback" not in stderr
+    assert process.returncode == 130
+    assert 0 < len(list(folder.rglob("*.ctm"))) < 42
     loaded = codec.load()
     for path in folder.rglob("*.ctm"):
         loaded.decode(path.read_bytes())

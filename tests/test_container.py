@@ -113,3 +113,13 @@ def test_writing_checks_its_fields() -> None:
     ):
         with pytest.raises(BadArgument):
             write(bad)
+
+
+def test_every_header_bit_and_every_truncation_of_a_small_file() -> None:
+    whole = write(Container(33, 17, 20, b"abcd", b"12345678", b"map", {container.EXTRA_GREY: b""}))
+    for at in range(len(whole)):
+        for bit in range(8):
+            with pytest.raises(CodecError):
+                read(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
+        with pytest.raises(CodecError):
+            read(whole[:at])

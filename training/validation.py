@@ -60,7 +60,7 @@ class RealBytes(pl.Callback):
             pixels = np.asarray(Image.open(path).convert("RGB"))
             for quality in self.qualities:
                 data = cotam.encode(pixels, quality=quality)
-                error = np.square(cotam.decode(data, "array").astype(np.float32) - pixels).mean()
+                squared = np.square(cotam.decode(data, "array").astype(np.float32) - pixels).mean()
                 found.setdefault(f"val_bpp_q{quality}", []).append(len(data) * 24 / pixels.size)
-                found.setdefault(f"val_psnr_q{quality}", []).append(10 * float(np.log10(255**2 / max(float(error), 1e-9))))
+                found.setdefault(f"val_psnr_q{quality}", []).append(10 * float(np.log10(255**2 / max(float(squared), 1e-9))))
         return {name: float(np.mean(values)) for name, values in found.items()}
