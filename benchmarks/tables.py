@@ -15,6 +15,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+RUNS = ROOT / "checkpoints" / "runs.json"
 PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "checkpoints" / "TRAINING.md")
 MARK = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 AT_BPP = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
@@ -90,7 +91,20 @@ def speed_table() -> str:
     return rows_to_markdown([head, "median", "stages, ms"], rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {"rd": rd_table, "goals": goals_table, "speed": speed_table}
+def runs_table() -> str:
+    """Every run whose weights were shipped."""
+    rows = []
+    for run in json.loads(RUNS.read_text()):
+        points = [{"bpp": bpp, "psnr": value} for bpp, value in run["kodak"]]
+        against = " / ".join(f"{value:+.1f} %" for value in run["bd_rate_psnr"].values())
+        spent = f"{run['steps']} steps, {run['minutes']:.0f} min, {run['device']}"
+        psnr_at = " / ".join(at_rate(points, bpp) for bpp in (0.2, 0.5, 1.0))
+        rows.append([run["name"], run["date"], f"`{run['fingerprint']}`", run["what"], spent, psnr_at, against])
+    head = ["weights", "date", "fingerprint", "what", "spent", "Kodak PSNR at 0.2 / 0.5 / 1.0 bpp", "BD-rate: JPEG / WebP / AVIF"]
+    return rows_to_markdown(head, rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {"rd": rd_table, "goals": goals_table, "speed": speed_table, "runs": runs_table}
 
 
 def fill(text: str) -> str:

@@ -30,6 +30,7 @@ CELL = 4
 STEPS = 4
 SCALES = 64
 Z_LIMIT = 31
+RATE_WEIGHT = 0.06
 POSITIONS = ((0, 0), (1, 1), (0, 1), (1, 0))
 
 
@@ -168,7 +169,7 @@ class Pipeline:
                 mean, index = self.backend.prior_step(step, features, decoded)
             with watch.stage("entropy"):
                 coded = self._coded(index, valid, step)
-                symbols = self._symbols(values, mean, coded)
+                symbols = self._symbols(values - mean, index, coded)
                 encoder.push(symbols[coded].astype(np.int32), index[coded])
                 decoded.append(mean + symbols)
                 meter.add_step(symbols, index, coded)
@@ -230,8 +231,19 @@ class Pipeline:
             coded &= np.tile(valid[step], (1, 1, index.shape[2] // 4))
         return coded
 
-    @staticmethod
-    def _symbols(values: Floats, mean: Floats, coded: NDArray[np.bool_]) -> Floats:
-        symbols = np.rint(values - mean)
+    def _symbols(self, residual: Floats, index: NDArray[np.uint8], coded: NDArray[np.bool_]) -> Floats:
+        """The residual rounded, or one closer to zero where that saves RATE_WEIGHT times more bits than it adds squared error.
+
+        At high rate a bit is worth 2 ln 2 / 12 = 0.116 squared steps; a smaller weight was measured to be best (docs/design.md).
+        """
+        symbols = np.rint(residual)
         symbols *= coded
-        return np.clip(symbols, 1 - SYMBOL_LIMIT, SYMBOL_LIMIT - 1, out=symbols)
+        np.clip(symbols, 1 - SYMBOL_LIMIT, SYMBOL_LIMIT - 1, out=symbols)
+        some = np.flatnonzero(symbols)
+        flat, chosen, ids = symbols.ravel(), symbols.ravel()[some].astype(np.int32), index.ravel()[some]
+        smaller = chosen - np.sign(chosen)
+        saved = self.tables.bits(chosen, ids) - self.tables.bits(smaller, ids)
+        off = residual.ravel()[some] - chosen
+        added = 1 + 2 * off * np.sign(chosen)
+        flat[some] = np.where(added < RATE_WEIGHT * saved, smaller, chosen)
+        return symbols

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from codec import checkpoint
+from codec import checkpoint, pipeline
 from codec.bitstream import container
 from codec.pipeline import latent_grid
 from tests.conftest import psnr
@@ -59,6 +59,14 @@ def test_file_size_is_what_the_model_promised(cotam: codec.Codec, photo: NDArray
         decoded = cotam.decode_full(encoded.data, want_bits=True)
         assert decoded.bits is not None
         np.testing.assert_array_equal(encoded.bits, decoded.bits)
+
+
+def test_rounding_weighs_rate_against_error(cotam: codec.Codec, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
+    weighed = cotam.encode_full(photo, 40)
+    monkeypatch.setattr(pipeline, "RATE_WEIGHT", 0.0)
+    plain = cotam.encode_full(photo, 40)
+    assert len(weighed.data) < 0.97 * len(plain.data)
+    np.testing.assert_array_equal(cotam.decode_full(weighed.data).y_hat, weighed.y_hat)
 
 
 def test_kinds_of_input_agree(cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path) -> None:
