@@ -14,9 +14,8 @@ def entry(name: str, what: str) -> dict[str, Any]:
     """Facts from the checkpoint's metadata and its measured points. Raises SystemExit if rd.json is of other weights."""
     loaded, rd = checkpoint.load(name), load("rd")
     if rd["fingerprint"] != loaded.fingerprint.hex():
-        raise SystemExit(
-            f"results/rd.json was measured with {rd['fingerprint']}, not {loaded.fingerprint.hex()}; run benchmarks.rd first"
-        )
+        measured, wanted = rd["fingerprint"], loaded.fingerprint.hex()
+        raise SystemExit(f"rd.json was measured with {measured}, not {wanted}; run benchmarks.rd first")
     training = loaded.metadata["training"]
     points = [[p["bpp"], p["psnr"]] for p in rd["curves"]["CoTAM"]]
     facts = {key: training[key] for key in ("steps", "minutes", "device")}
