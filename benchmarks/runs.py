@@ -18,7 +18,8 @@ def entry(name: str, what: str) -> dict[str, Any]:
         raise SystemExit(f"rd.json was measured with {measured}, not {wanted}; run benchmarks.rd first")
     training = loaded.metadata["training"]
     points = [[p["bpp"], p["psnr"]] for p in rd["curves"]["CoTAM"]]
-    facts = {key: training[key] for key in ("steps", "minutes", "device")}
+    earlier = training.get("before") or {"steps": 0, "minutes": 0}
+    facts = {key: training[key] + earlier[key] for key in ("steps", "minutes")} | {"device": training["device"]}
     return (
         {"name": name, "what": what, "date": loaded.metadata["date"], "fingerprint": rd["fingerprint"]}
         | facts

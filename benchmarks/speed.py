@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -89,22 +88,32 @@ def in_process(threads: int, rounds: int, quality: float) -> dict[str, Any]:
     }
 
 
+MEASURE = """
+import os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(time.perf_counter() - start, usage.ru_maxrss / 1024, os.waitstatus_to_exitcode(status))
+"""
+
+
 def whole_process(width: int, height: int, rounds: int) -> dict[str, float]:
-    """`cotam encode` from start to end: median seconds, largest peak memory in MB."""
+    """`cotam encode` from start to end: median seconds, largest peak memory in MB.
+
+    A small process starts it: a child's peak memory begins with that of the process it was forked from.
+    """
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "picture.png"
         Image.fromarray(picture(width, height)).save(source)
-        command = [sys.executable, "-m", "codec.cli", "encode", str(source)]
+        command = [sys.executable, "-c", MEASURE, sys.executable, "-m", "codec.cli", "encode", str(source)]
         seconds, peaks = [], []
         for _ in range(rounds + 1):
-            start = time.perf_counter()
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            if process.returncode:
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            spent, peak, status = done.stdout.split()
+            if int(status):
                 raise RuntimeError("cotam encode failed")
-            seconds.append(time.perf_counter() - start)
-            peaks.append(usage.ru_maxrss / 1024)
+            seconds.append(float(spent))
+            peaks.append(float(peak))
     return {"seconds": median(seconds[1:]), "peak_mb": max(peaks)}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from codec.checkpoint import Checkpoint
 
 CARD = """# {name}
@@ -24,7 +26,7 @@ Loss: rate + lambda(QP) * MSE, lambda = {base} exp({slope} t), t = -1.8..1.8 ove
 Adam, {rate} for the transforms and {factor} times that for the rest, {warmup} steps of warm-up, cosine to 1 %, gradients
 clipped at norm 1. What is shipped is the average of the weights over about {average:.0f} steps.
 Rate of rounded instead of noisy symbols from {rounded:.0%} of the way on.
-Start: the block transform (docs/training.md). Nothing below `eval/` was seen.
+Start: {start}. Nothing below `eval/` was seen.
 
 Entropy tables fitted to {fitted} training pictures at random rates. Symbols of scale index below {skip} are not coded.
 
@@ -34,6 +36,18 @@ Largest possible partial sum of an integer layer: {bound} of {limit} (2^24).
 ## Limits
 {limits}
 """
+
+
+def _start(before: dict[str, Any] | None) -> str:
+    if before is None:
+        return "the block transform (docs/training.md)"
+    stage, loss = before["settings"]["stage"], before["settings"]["loss"]
+    spent = f"{before['steps']} steps in {before['minutes']} minutes"
+    return (
+        f"the averaged weights after {spent} from the block transform on, alike but for\n"
+        f"a learning rate of {stage['learning_rate']}, weighting by exp(-{loss['balance']} t) and rounding from "
+        f"{stage.get('rounded_from', 1):.0%} of the way on"
+    )
 
 
 def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
@@ -65,6 +79,7 @@ def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
         warmup=stage["warmup"],
         average=1 / (1 - settings["ema"]),
         rounded=stage["rounded_from"],
+        start=_start(training.get("before")),
         fitted=training["table_pictures"],
         skip=facts["skip_below"],
         bound=facts["bounds"]["largest"],

@@ -39,20 +39,26 @@ def _below(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Ten
     return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
 
-def export(run: Path, target: Path, skip_below: int, pictures: int) -> Checkpoint:
-    """Fit the frozen tables, prove the bounds, write the checkpoint. Raises ValueError if a bound does not hold."""
+def export(run: Path, target: Path, skip_below: int, pictures: int, before: Path | None = None) -> Checkpoint:
+    """Fit the frozen tables, prove the bounds, write the checkpoint. before: the run that this one started from.
+
+    Raises ValueError if a bound does not hold.
+    """
     networks, facts = load_run(run)
+    earlier = load_run(before)[1] if before else None
     proved = bounds(networks)
     if max(proved.values()) >= EXACT_LIMIT:
         raise ValueError(f"a partial sum could reach 2^24: {proved}")
     settings = facts["settings"]
     made = make_checkpoint(networks, target.stem, Path(settings["data"]["root"]), pictures, skip_below)
-    settings["data"]["root"] = "COTAM_DATA/train"
-    for place in ("run_dir", "resume", "validation", "logger"):
-        settings.pop(place, None)
+    for known in (facts, earlier):
+        if known:
+            known["settings"]["data"]["root"] = "COTAM_DATA/train"
+            for place in ("run_dir", "resume", "start", "validation", "logger"):
+                known["settings"].pop(place, None)
     metadata = made.metadata | {
         "bounds": {"largest": max(proved.values()), "limit": EXACT_LIMIT, "layers": proved},
-        "training": facts | {"table_pictures": pictures, "device": device_name()},
+        "training": facts | {"table_pictures": pictures, "device": device_name(), "before": earlier},
         "date": date.today().isoformat(),
     }
     checkpoint = Checkpoint(made.arrays, metadata)
@@ -77,10 +83,11 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("--skip-below", type=int, default=DEFAULT_SKIP, help="scale indexes below this are not coded")
     parser.add_argument("--pictures", type=int, default=60, help="training pictures the tables are fitted on")
+    parser.add_argument("--before", type=Path, default=None, help="the run that this one started from")
     parser.add_argument("--what", default="Weights of the base stage: rate + MSE.", help="the card's first sentence")
     parser.add_argument("--limits", default="Trained for a short time on few pictures.", help="the card's last section")
     options = parser.parse_args()
-    checkpoint = export(options.run, options.target, options.skip_below, options.pictures)
+    checkpoint = export(options.run, options.target, options.skip_below, options.pictures, options.before)
     options.target.with_suffix(".md").write_text(render(checkpoint, options.what, options.limits))
     print(f"{options.target}: fingerprint {checkpoint.fingerprint.hex()}, {options.target.stat().st_size} bytes")
 

@@ -1,4 +1,7 @@
-"""The Hydra entry: `python -m training.train experiment=base`. Resumes with `resume=RUN_DIR/checkpoints/last.ckpt`."""
+"""The Hydra entry: `python -m training.train experiment=base`.
+
+`resume=RUN_DIR/checkpoints/last.ckpt` goes on where a run stopped; `start=` that file begins a new schedule from its weights.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +53,8 @@ def main(config: DictConfig) -> None:
     pl.seed_everything(config.seed)
     model = hydra.utils.instantiate(config.model)
     stage = hydra.utils.instantiate(config.stage, _partial_=True)(model=model, loss=hydra.utils.instantiate(config.loss))
+    if config.start:
+        stage.load_state_dict(torch.load(config.start, map_location="cpu", weights_only=False)["state_dict"])
     data = hydra.utils.instantiate(config.data)
     trainer = make_trainer(config)
     Path(config.run_dir).mkdir(parents=True, exist_ok=True)

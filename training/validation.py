@@ -19,7 +19,7 @@ from training.data import list_pictures
 from training.tables import fit_tables
 
 log = logging.getLogger(__name__)
-DEFAULT_SKIP = 3
+DEFAULT_SKIP = 7
 
 
 def make_checkpoint(networks: Networks, name: str, fit_on: Path, count: int, skip_below: int = DEFAULT_SKIP) -> Checkpoint:
