@@ -47,8 +47,9 @@ def compare(cotam: codec.Codec, name: str, pixels: NDArray[np.uint8], quality: f
     row("CoTAM", encoded.data, decoded.picture.pixels, stages(encoded.seconds), stages(decoded.seconds))
     for rival in (JPEG, WEBP):
         data = rival.at_size(pixels, size)
-        row(rival.name, data, rival.decode(data))
-        panels.append((f"{rival.name} {len(data)} bytes", rival.decode(data)))
+        out = rival.decode(data)
+        row(rival.name, data, out)
+        panels.append((f"{rival.name} {len(data)} bytes", out))
     return side_by_side(panels)
 
 

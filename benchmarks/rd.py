@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +14,7 @@ from PIL import Image
 
 import codec
 from benchmarks.machine import describe
+from benchmarks.output import add_options, hand_over
 from benchmarks.rivals import RIVALS, Rival, psnr
 
 QUALITIES = (0, 6, 12, 18, 24, 30, 36, 42, 48, 54, 60, 66, 72, 80, 90, 100)
@@ -98,17 +98,10 @@ def main() -> None:
     parser.add_argument("--model", default="default")
     parser.add_argument("--rivals", default="JPEG,WebP,AVIF")
     parser.add_argument("--limit", type=int, default=None, help="only the first pictures")
-    parser.add_argument("--json", action="store_true", help="print the whole result")
-    parser.add_argument("--out", type=Path, default=None, help="also write the result here")
+    add_options(parser)
     options = parser.parse_args()
     result = run(options.pictures or default_pictures(), options.model, options.rivals.split(","), options.limit)
-    text = json.dumps(result, indent=1)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text + "\n")
-    if options.json:
-        print(text)
-    else:
+    if not hand_over(result, options):
         print(f"{result['model']} on {result['pictures']} pictures of {result['set']}: BD-rate (PSNR) {result['bd_rate_psnr']}")
         for name, points in result["curves"].items():
             print(name, "  ".join(f"{p['bpp']:.3f}/{p['psnr']:.2f}" for p in points))

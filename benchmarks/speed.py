@@ -7,7 +7,6 @@ Protocol: everything warmed up, the systems take turns, medians; ratios are with
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from skimage import data as pictures
 
 import codec
 from benchmarks.machine import describe
+from benchmarks.output import add_options, hand_over
 
 SIDES = (768, 512)
 
@@ -123,8 +123,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--quality", type=float, default=50)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--out", type=Path, default=None)
+    add_options(parser)
     options = parser.parse_args()
     result = {
         "machine": describe(options.threads),
@@ -132,13 +131,7 @@ def main() -> None:
         "command_768x512": whole_process(768, 512, 5),
         "command_3840x2160": whole_process(3840, 2160, 2),
     }
-    text = json.dumps(result, indent=1)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text + "\n")
-    if options.json:
-        print(text)
-    else:
+    if not hand_over(result, options):
         inside = result["in_process"]
         print("encode / decode, ms:", {k: round(v, 1) for k, v in inside["milliseconds"].items()})
         print("times faster than mbt2018-mean:", {k: round(v, 1) for k, v in inside["times_faster"].items()})

@@ -16,6 +16,7 @@ import typer
 
 import codec
 from codec import batch, checkpoint, images, rate
+from codec.bitstream import container
 from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
 from codec.errors import BadArgument, CodecError
 
@@ -51,19 +52,20 @@ def encode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[byt
     picture = images.load(data, options["limit"])
     loaded = _load(options["model"], options["device"], options["limit"])
     encoded = loaded.encode_full(picture, options["quality"], options["target_bytes"], strip=options["strip"])
-    info = codec.inspect(encoded.data, options["limit"])
-    result = batch.Result("", "", width=info.width, height=info.height, bpp=info.bpp, seconds=encoded.seconds, notes=encoded.notes)
-    return encoded.data, result
+    height, width = picture.pixels.shape[:2]
+    bpp = len(encoded.data) * 8 / (width * height)
+    return encoded.data, batch.Result("", "", "", 0, 0, width, height, bpp, encoded.seconds, encoded.notes)
 
 
 def decode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[bytes, batch.Result]:
     """.ctm bytes -> a picture file in the format of the target's suffix (PNG on stdout)."""
-    info = codec.inspect(data, options["limit"])
+    content = container.read(data, options["limit"])  # a bad file is refused before the weights are loaded
     decoded = _load(options["model"], options["device"], options["limit"]).decode_full(data)
     stream = io.BytesIO()
     image = decoded.to("pil")
     images.save(image, stream, ".png" if target == batch.STREAM else Path(target).suffix)
-    return stream.getvalue(), batch.Result("", "", width=image.width, height=image.height, bpp=info.bpp, seconds=decoded.seconds)
+    bpp = len(data) * 8 / (content.width * content.height)
+    return stream.getvalue(), batch.Result("", "", "", 0, 0, content.width, content.height, bpp, decoded.seconds)
 
 
 @app.command()

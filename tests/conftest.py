@@ -14,7 +14,9 @@ from PIL import Image
 from skimage import data
 
 import codec
+from benchmarks.rivals import psnr
 
+__all__ = ["psnr", "run_cotam"]
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -50,8 +52,3 @@ def run_cotam(*arguments: object, stdin: bytes | None = None, cwd: Path | None =
     return subprocess.run(
         command, input=stdin, capture_output=True, cwd=cwd, timeout=300, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )
-
-
-def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    error = float(np.square(a.astype(float) - b.astype(float)).mean())
-    return 10 * float(np.log10(255**2 / error)) if error else 100.0

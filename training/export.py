@@ -17,6 +17,7 @@ from codec.networks.integer import EXACT_LIMIT
 from codec.networks.model import Networks
 from codec.networks.weights import bounds
 from training.card import render
+from training.device import processor
 from training.validation import DEFAULT_SKIP, make_checkpoint
 
 
@@ -70,10 +71,7 @@ def device_name() -> str:
     """What computes here: the GPU, or the processor and its cores."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "a CPU")
-    return f"{os.cpu_count()} cores of {model}"
+    return f"{os.cpu_count()} cores of {processor() or 'a CPU'}"
 
 
 def main() -> None:

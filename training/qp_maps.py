@@ -9,14 +9,14 @@ from torch.nn import functional as F
 from codec.networks.config import QP_COUNT
 
 
-def _patchwise(h: int, w: int, spread: float, generator: torch.Generator | None) -> Tensor:
-    cells = int(torch.randint(1, 5, (), generator=generator))
-    levels = torch.randn(1, 1, cells, cells, generator=generator) * spread
+def _patchwise(h: int, w: int, spread: float) -> Tensor:
+    cells = int(torch.randint(1, 5, ()))
+    levels = torch.randn(1, 1, cells, cells) * spread
     return F.interpolate(levels, (h, w), mode="nearest")[0, 0]
 
 
-def _gradient(h: int, w: int, spread: float, generator: torch.Generator | None) -> Tensor:
-    corners = torch.randn(1, 1, 2, 2, generator=generator) * spread
+def _gradient(h: int, w: int, spread: float) -> Tensor:
+    corners = torch.randn(1, 1, 2, 2) * spread
     return F.interpolate(corners, (h, w), mode="bilinear", align_corners=True)[0, 0]
 
 
@@ -31,8 +31,8 @@ def random_qp_maps(batch: int, h: int, w: int, map_share: float = 0.4, spread: f
         field = torch.full((h, w), float(base))
         draw = float(torch.rand(()))
         if draw < map_share / 2:
-            field = field + _patchwise(h, w, spread, None)
+            field = field + _patchwise(h, w, spread)
         elif draw < map_share:
-            field = field + _gradient(h, w, spread, None)
+            field = field + _gradient(h, w, spread)
         maps.append(field.round().clamp(0, QP_COUNT - 1).long())
     return torch.stack(maps)

@@ -49,10 +49,11 @@ class RealBytes(pl.Callback):
     def measure(self, networks: Networks) -> dict[str, float]:
         """Means over pictures, by quality; empty (and said so) where there are no pictures."""
         try:
-            paths = list_pictures(self.folder)[:: max(1, len(list_pictures(self.folder)) // self.pictures)][: self.pictures]
+            found_paths = list_pictures(self.folder)
         except FileNotFoundError as error:
             log.warning("no validation: %s", error)
             return {}
+        paths = found_paths[:: max(1, len(found_paths) // self.pictures)][: self.pictures]
         copied = copy.deepcopy(networks).cpu().eval()
         cotam = Codec(TorchBackend(make_checkpoint(copied, "validation", self.fit_on, 4), "cpu"))
         found: dict[str, list[float]] = {}

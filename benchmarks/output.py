@@ -1,0 +1,25 @@
+"""How every benchmark hands over its result: JSON on stdout with --json, in a file with --out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """--json and --out."""
+    parser.add_argument("--json", action="store_true", help="print the whole result")
+    parser.add_argument("--out", type=Path, default=None, help="also write the result here")
+
+
+def hand_over(result: dict[str, Any], options: argparse.Namespace) -> bool:
+    """Write and print as asked; False where nothing was printed, so that the caller prints a summary."""
+    text = json.dumps(result, indent=1)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text + "\n")
+    if options.json:
+        print(text)
+    return bool(options.json)
