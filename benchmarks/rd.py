@@ -49,7 +49,7 @@ def measure_cotam(loaded: codec.Codec, pictures: list[np.ndarray]) -> list[dict[
     for quality in QUALITIES:
         rows = []
         for pixels in pictures:
-            encoded = loaded.encode_full(pixels, quality, want_bits=True)
+            encoded = loaded.encode_full(pixels, quality, want_bits=True, guide="uniform")
             decoded = loaded.decode(encoded.data, "array")
             assert encoded.bits is not None
             excess = (len(encoded.data) - 20) * 8 / float(encoded.bits.sum()) - 1

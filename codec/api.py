@@ -14,6 +14,8 @@ from codec import checkpoint as checkpoints
 from codec import images, rate
 from codec.bitstream import container, stepfield
 from codec.errors import BadArgument, Corrupt, TooLarge, WrongModel
+from codec.guidance import STRENGTH, Guidance, Guide, resolve
+from codec.guidance.importance import Box
 from codec.pipeline import Backend, Floats, Latents, Pipeline, QpField, Stopwatch, latent_grid
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -108,6 +110,14 @@ def inspect(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> 
     )
 
 
+def qp_field_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> NDArray[np.int64]:
+    """A file's QPs, 0..63, on its latent grid [rows, cols], without decoding the picture and without torch. Raises CodecError."""
+    content = container.read(data, limit_pixels)
+    grid = latent_grid(content.height, content.width)
+    offsets = None if content.qp_map is None else stepfield.decode_offsets(content.qp_map, *grid)
+    return np.broadcast_to(np.asarray(stepfield.qp_field(content.qp, offsets, *grid), np.int64), grid).copy()
+
+
 class Codec:
     """Encodes and decodes with one set of weights; safe to use from several threads.
 
@@ -134,9 +144,13 @@ class Codec:
         target_bytes: int | None = None,
         qp_map: NDArray[np.generic] | None = None,
         strip: bool = False,
+        guide: str | Guide | None = None,
+        strength: float = STRENGTH,
+        importance: Any = None,
+        roi: Sequence[Box] | None = None,
     ) -> bytes:
         """A picture as a .ctm file; see `encode_full`."""
-        return self.encode_full(image, quality, target_bytes, qp_map, strip).data
+        return self.encode_full(image, quality, target_bytes, qp_map, strip, False, guide, strength, importance, roi).data
 
     def encode_full(
         self,
@@ -146,26 +160,46 @@ class Codec:
         qp_map: NDArray[np.generic] | None = None,
         strip: bool = False,
         want_bits: bool = False,
+        guide: str | Guide | None = None,
+        strength: float = STRENGTH,
+        importance: Any = None,
+        roi: Sequence[Box] | None = None,
     ) -> Encoded:
         """As `encode`, with y_hat, the bits per latent position (if wanted), notes and seconds by stage.
 
         image: a PIL image, an `images.Picture`, a path, bytes of a picture file, uint8 [H, W, 3] or float [3, H, W] in 0..1.
         quality: 0..100, 50 if nothing else is given. target_bytes: the best quality whose file is not larger.
-        qp_map: absolute QPs 0..63 on any grid up to one per 16x16 pixels; replaces quality. strip: leave out profile and EXIF.
-        Raises BadArgument, BadPicture, TooLarge or TargetTooSmall.
+        qp_map: absolute QPs 0..63 on any grid up to one per 16x16 pixels; replaces quality and guidance. strip: leave out profile
+        and EXIF. guide: where finer steps go at the same file size: `student` (the default), `uniform`, `clip`, a map's file or a
+        Guide (guidance.choose). strength: 0 (uniform) .. 1. importance: a map [rows, cols] >= 0 over the whole picture, any size.
+        roi: boxes (left, top, right, bottom) in pixels that matter most.
+        Raises BadArgument, BadPicture, TooLarge, TargetTooSmall, GuideUnavailable or UnknownModel.
         """
         if sum(v is not None for v in (quality, target_bytes, qp_map)) > 1:
             raise BadArgument("give only one of quality, target size and QP map")
+        if qp_map is not None and any(v is not None for v in (guide, importance, roi)):
+            raise BadArgument("a QP map leaves nothing to guide; give only one of them")
         watch = Stopwatch()
         with watch.stage("load"):
             picture = self._picture(image)
             extras = _extras(picture, strip)
+        if qp_map is not None:
+            field = stepfield.check_map(qp_map, *latent_grid(*picture.pixels.shape[:2]))
+            return self._encode(picture, extras, 0, field, watch, want_bits)
+        with watch.stage("guide"):
+            guidance = Guidance(resolve(guide, importance, roi), strength, picture.pixels)
+
+        def at(qp: int) -> Encoded:
+            with watch.stage("guide"):
+                field = guidance.qp_map(qp)
+            return self._encode(picture, extras, qp, field, watch, want_bits)
+
         if target_bytes is None:
-            return self._encode(picture, extras, rate.DEFAULT_QUALITY if quality is None else quality, qp_map, watch, want_bits)
+            return at(rate.quality_to_qp(rate.DEFAULT_QUALITY if quality is None else quality))
         results: dict[bytes, Encoded] = {}
 
         def attempt(qp: int) -> bytes:
-            result = self._encode(picture, extras, rate.qp_to_quality(qp), None, watch, want_bits)
+            result = at(qp)
             if len(result.data) <= target_bytes:
                 results.clear()
                 results[result.data] = result
@@ -191,16 +225,16 @@ class Codec:
         self,
         picture: images.Picture,
         extras: dict[int, bytes],
-        quality: float,
-        qp_map: NDArray[np.generic] | None,
+        base: int,
+        qp_map: NDArray[np.int64] | None,
         watch: Stopwatch,
         want_bits: bool,
     ) -> Encoded:
         height, width = picture.pixels.shape[:2]
         grid = latent_grid(height, width)
-        base, offsets = rate.quality_to_qp(quality), None
+        offsets = None
         if qp_map is not None:
-            base, offsets = stepfield.split_map(stepfield.check_map(qp_map, *grid))
+            base, offsets = stepfield.split_map(qp_map)
             offsets = offsets if offsets.any() else None
         latents = self.pipeline.encode(picture.pixels, stepfield.qp_field(base, offsets, *grid), watch, want_bits)
         with watch.stage("write"):

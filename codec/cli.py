@@ -15,10 +15,12 @@ from typing import Annotated, Any, NoReturn, Optional
 import typer
 
 import codec
-from codec import batch, checkpoint, images, rate
+from codec import batch, checkpoint, heatmap, images, rate
+from codec.api import qp_field_of
 from codec.bitstream import container
 from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
 from codec.errors import BadArgument, CodecError
+from codec.guidance import DEFAULT_GUIDE, PRESETS, STRENGTH, choose
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="CoTAM: the image codec for multimodal LLMs."
@@ -51,7 +53,10 @@ def encode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[byt
     """A picture file's bytes -> .ctm bytes."""
     picture = images.load(data, options["limit"])
     loaded = _load(options["model"], options["device"], options["limit"])
-    encoded = loaded.encode_full(picture, options["quality"], options["target_bytes"], strip=options["strip"])
+    guide = choose(*options["guide"])
+    encoded = loaded.encode_full(
+        picture, options["quality"], options["target_bytes"], strip=options["strip"], guide=guide, strength=options["strength"]
+    )
     height, width = picture.pixels.shape[:2]
     bpp = len(encoded.data) * 8 / (width * height)
     return encoded.data, batch.Result("", "", "", 0, 0, width, height, bpp, encoded.seconds, encoded.notes)
@@ -80,6 +85,13 @@ def encode(
     jobs: Workers = 1,
     device: Device = "auto",
     no_overwrite: NoOverwrite = False,
+    guide: Annotated[
+        str, typer.Option(metavar="student|clip|uniform|FILE", help="Where finer steps go; FILE is a map (.png, .npy).")
+    ] = DEFAULT_GUIDE,
+    strength: Annotated[float, typer.Option(metavar="0..1", help="How strongly; 0 is uniform.")] = STRENGTH,
+    preset: Annotated[str, typer.Option("--guide-preset", metavar="|".join(PRESETS), help="How the guide is read.")] = "default",
+    guide_model: Annotated[Optional[str], typer.Option(metavar="NAME", help="Tower of the guide clip (ViT-L-14-336).")] = None,
+    guide_weights: Annotated[Optional[str], typer.Option(metavar="TAG|FILE", help="Its weights (openai).")] = None,
     strip: Annotated[bool, typer.Option("--strip", help="Leave out colour profile and EXIF.")] = False,
     limit_pixels: Limit = DEFAULT_LIMIT_PIXELS,
     json_output: Json = False,
@@ -91,9 +103,17 @@ def encode(
             raise BadArgument("give a quality or a target size, not both")
         rate.quality_to_qp(quality or 0)
         target_bytes = None if target_size is None else rate.parse_size(target_size)
+        if not 0 <= strength <= 1:
+            raise BadArgument(f"strength must be between 0 and 1, not {strength:g}")
+        chosen = (guide, preset, guide_model, guide_weights)
+        if strength > 0:
+            choose(*chosen)
     except BadArgument as error:
         _fail(str(error), 2)
+    except CodecError as error:
+        _fail(batch.sentence(error))
     options: dict[str, Any] = {"quality": quality, "target_bytes": target_bytes, "strip": strip, "limit": limit_pixels}
+    options |= {"guide": chosen, "strength": strength}
     options |= {"model": model, "device": device, "overwrite": not no_overwrite, "debug": debug}
     _run(inputs, output, batch.ENCODED, batch.PICTURES, encode_bytes, options, jobs, json_output)
 
@@ -214,6 +234,58 @@ def info(inputs: Inputs, json_output: Json = False, limit_pixels: Limit = DEFAUL
             typer.echo("\n".join(f"{key.replace('_', ' '):12} {value}" for key, value in entry.items() if value is not None))
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def inspect(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A .ctm file or - for stdin.")],
+    target: Annotated[
+        Optional[str], typer.Option("--heatmap", metavar="OUT.png", help="Decode, and draw the QP field and the bits spent.")
+    ] = None,
+    model: Model = "default",
+    device: Device = "auto",
+    no_overwrite: NoOverwrite = False,
+    limit_pixels: Limit = DEFAULT_LIMIT_PIXELS,
+    json_output: Json = False,
+    debug: Debug = False,
+) -> None:
+    """As info, with the QP field; with --heatmap also where the bits went, in numbers and as a picture."""
+    if device not in codec.DEVICES:
+        _fail(f"device must be one of {', '.join(codec.DEVICES)}, not '{device}'", 2)
+    if target == batch.STREAM and sys.stdout.isatty():
+        _fail("binary data is not written to a terminal; give --heatmap FILE or redirect it", 2)
+    try:
+        entry = _examine(file, target, (model, device, limit_pixels), not no_overwrite)
+    except (CodecError, OSError, MemoryError) as error:
+        if debug:
+            raise
+        _fail(f"{file}: {batch.sentence(error)}")
+    lines = [f"{key.replace('_', ' '):12} {value}" for key, value in entry.items() if value is not None]
+    typer.echo(json.dumps(entry, indent=1) if json_output else "\n".join(lines), err=target == batch.STREAM)
+
+
+def _examine(file: str, target: str | None, weights: tuple[str, str, int], overwrite: bool) -> dict[str, Any]:
+    """What `inspect` prints; writes the heatmap, if wanted. map_share: of the file's bytes; bits_*: per latent position."""
+    if target is not None and not overwrite:
+        batch.refuse_existing(target)
+    data = batch.read(file)
+    limit = weights[2]
+    entry = {"file": file} | asdict(codec.inspect(data, limit))
+    qp = qp_field_of(data, limit)
+    entry |= {"latent_grid": qp.shape, "qp_min": int(qp.min()), "qp_mean": round(float(qp.mean()), 2), "qp_max": int(qp.max())}
+    entry["map_share"] = round(entry["sections"].get("qp map", 0) / len(data), 4)
+    if target is None:
+        return entry
+    decoded = _load(*weights).decode_full(data, want_bits=True)
+    bits = decoded.bits
+    assert bits is not None
+    total = float(bits.sum(dtype=float))
+    entry |= {"bits_sum": round(total), "bits_mean": round(total / bits.size, 2), "bits_largest": round(float(bits.max()), 2)}
+    stream = io.BytesIO()
+    suffix = ".png" if target == batch.STREAM else Path(target).suffix
+    images.save(heatmap.panels(decoded.picture.pixels, bits, qp), stream, suffix)
+    batch.write(target, stream.getvalue(), overwrite)
+    return entry | {"heatmap": target}
 
 
 @app.command()

@@ -45,3 +45,11 @@ class BadArgument(CodecError, ValueError):
 
 class TargetTooSmall(CodecError):
     """The wanted size cannot be met even at the lowest quality."""
+
+
+class GuideUnavailable(CodecError):
+    """The vision tower or its weights cannot be had here: a package, a file or the network is missing."""
+
+
+class UnsupportedTower(CodecError):
+    """The vision tower is of a kind, or was cut in a way, that cannot do what is asked."""

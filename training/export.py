@@ -1,9 +1,8 @@
-"""A training run's weights as a checkpoint file: `python -m training.export RUN_DIR checkpoints/NAME.safetensors`."""
+"""A training run's weights as a file: `python -m training.export RUN_DIR checkpoints/NAME.safetensors`."""
 
 from __future__ import annotations
 
 import argparse
-import os
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from codec.networks.integer import EXACT_LIMIT
 from codec.networks.model import Networks
 from codec.networks.weights import bounds
 from training.card import render
-from training.device import processor
+from training.device import device_name, weights_below
+from training.export_student import export_student
 from training.validation import DEFAULT_SKIP, make_checkpoint
 
 
@@ -27,17 +27,13 @@ def load_run(run: Path) -> tuple[Networks, dict[str, Any]]:
     state = torch.load(run / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=False)
     fields = {k: v for k, v in settings.model.items() if k != "_target_"}
     networks = Networks(ModelConfig(**fields))
-    networks.load_state_dict(_below(state["state_dict"], "networks."))
+    networks.load_state_dict(weights_below(state["state_dict"], "networks."))
     facts = {
         "steps": int(state["global_step"]),
         "minutes": round(float(state["elapsed"]) / 60, 1),
         "settings": OmegaConf.to_container(settings, resolve=True),
     }
     return networks.eval(), facts
-
-
-def _below(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
 
 def export(run: Path, target: Path, skip_below: int, pictures: int, before: Path | None = None) -> Checkpoint:
@@ -67,13 +63,6 @@ def export(run: Path, target: Path, skip_below: int, pictures: int, before: Path
     return checkpoint
 
 
-def device_name() -> str:
-    """What computes here: the GPU, or the processor and its cores."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"{os.cpu_count()} cores of {processor() or 'a CPU'}"
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -85,6 +74,10 @@ def main() -> None:
     parser.add_argument("--what", default="Weights of the base stage: rate + MSE.", help="the card's first sentence")
     parser.add_argument("--limits", default="Trained for a short time on few pictures.", help="the card's last section")
     options = parser.parse_args()
+    if "student" in OmegaConf.load(options.run / "config.yaml").stage:
+        export_student(options.run, options.target, options.pictures, options.what, options.limits)
+        print(f"{options.target}: {options.target.stat().st_size} bytes")
+        return
     checkpoint = export(options.run, options.target, options.skip_below, options.pictures, options.before)
     options.target.with_suffix(".md").write_text(render(checkpoint, options.what, options.limits))
     print(f"{options.target}: fingerprint {checkpoint.fingerprint.hex()}, {options.target.stat().st_size} bytes")

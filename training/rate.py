@@ -9,6 +9,7 @@ import torch
 from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from torch import Tensor, nn
 
+from codec.networks.config import QP_COUNT
 from codec.networks.integer import round_half_up
 from codec.networks.model import Networks
 from codec.networks.prior import SCALE_COUNT, SCALE_MAX, SCALE_MIN, Z_LIMIT, merge_steps, split_steps
@@ -64,3 +65,21 @@ class RateModel(nn.Module):
             decoded.append(symbols + mean)
             context.append(networks.prior.as_context(decoded[-1]))
         return merge_steps(decoded), bits
+
+
+def fit_bottleneck(rate_model: RateModel, networks: Networks, x: Tensor, steps: int = 300) -> float:
+    """Fit the likelihoods of z alone to what the networks make of crops x [B, 3, H, W] at mixed QPs; returns bits per pixel.
+
+    Exported weights hold frozen tables instead of these likelihoods: training that starts there needs them first.
+    """
+    qp = torch.linspace(0, QP_COUNT - 1, len(x)).round().long()[:, None, None].expand(-1, x.shape[2] // 16, x.shape[3] // 16)
+    with torch.no_grad():
+        z = networks.h_a(pad_to_multiple(networks.g_a(x, qp).float(), 4)).float()
+    parameters = [p for name, p in rate_model.bottleneck.named_parameters() if name != "quantiles"]
+    optimizer = torch.optim.Adam(parameters, lr=2e-2)
+    for _ in range(steps):
+        bits = -rate_model.bottleneck(z, training=True)[1].log2().sum() / (x.numel() / x.shape[1])
+        optimizer.zero_grad()
+        bits.backward()
+        optimizer.step()
+    return float(bits.detach())

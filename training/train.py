@@ -1,6 +1,7 @@
 """The Hydra entry: `python -m training.train experiment=base`.
 
-`resume=RUN_DIR/checkpoints/last.ckpt` goes on where a run stopped; `start=` that file begins a new schedule from its weights.
+`resume=RUN_DIR/checkpoints/last.ckpt` goes on where a run stopped; `start=` that file, or exported weights
+(.safetensors), begins a new schedule from there.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from codec.checkpoint import load
+from codec.networks.weights import trainable_from_checkpoint
+from training.data import FolderData
 from training.device import cpu_info
+from training.module import BaseStage
+from training.rate import fit_bottleneck
+from training.schedule import ScheduledStage
 
 log = logging.getLogger(__name__)
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
@@ -49,15 +56,24 @@ def make_trainer(config: DictConfig) -> pl.Trainer:
     return hydra.utils.instantiate(settings, callbacks=make_callbacks(config), logger=loggers, default_root_dir=config.run_dir)
 
 
+def start_from(stage: ScheduledStage, place: Path, data: FolderData) -> None:
+    """Take the weights of a run's checkpoint, or exported ones (.safetensors; the likelihoods of z are then fitted anew)."""
+    if place.suffix == ".safetensors" and isinstance(stage, BaseStage):
+        stage.networks = trainable_from_checkpoint(load(place))
+        bits = fit_bottleneck(stage.rate_model, stage.networks, next(iter(data.train_dataloader())))
+        log.info("started from %s; z costs %.4f bpp", place.name, bits)
+    else:
+        stage.load_state_dict(torch.load(place, map_location="cpu", weights_only=False)["state_dict"])
+
+
 @hydra.main(version_base="1.3", config_path=CONF, config_name="train")
 def main(config: DictConfig) -> None:
     """Train as configured."""
     pl.seed_everything(config.seed)
-    model = hydra.utils.instantiate(config.model)
-    stage = hydra.utils.instantiate(config.stage, _partial_=True)(model=model, loss=hydra.utils.instantiate(config.loss))
-    if config.start:
-        stage.load_state_dict(torch.load(config.start, map_location="cpu", weights_only=False)["state_dict"])
+    stage = hydra.utils.instantiate(config.stage)
     data = hydra.utils.instantiate(config.data)
+    if config.start:
+        start_from(stage, Path(config.start), data)
     trainer = make_trainer(config)
     Path(config.run_dir).mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, Path(config.run_dir) / "config.yaml", resolve=True)

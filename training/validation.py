@@ -60,7 +60,7 @@ class RealBytes(pl.Callback):
         for path in paths:
             pixels = np.asarray(Image.open(path).convert("RGB"))
             for quality in self.qualities:
-                data = cotam.encode(pixels, quality=quality)
+                data = cotam.encode(pixels, quality=quality, guide="uniform")
                 squared = np.square(cotam.decode(data, "array").astype(np.float32) - pixels).mean()
                 found.setdefault(f"val_bpp_q{quality}", []).append(len(data) * 24 / pixels.size)
                 found.setdefault(f"val_psnr_q{quality}", []).append(10 * float(np.log10(255**2 / max(float(squared), 1e-9))))

@@ -1,4 +1,6 @@
-"""The step field: which QP holds at which place, and its compact coding as a map of offsets around the base QP.
+"""The step field: from importance to which QP holds at which place, and its compact coding as a map of offsets around the base QP.
+
+    importance --levels--> offsets (QPs) --compact--> cells --rate_neutral--> QP map --split_map--> base, offsets --> bytes
 
 A map has its own grid (8x8 cells, say, or one cell per latent position); both sides expand it to the latent grid by nearest cell.
 Coding: offsets in units of their greatest common divisor, the best of four linear predictors (each undone by cumulative
@@ -7,7 +9,9 @@ sums) and the best of six fixed tables.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +25,19 @@ REACH = 15
 PREDICTORS = ((), (1,), (0,), (0, 1))
 DECAYS = ((1, 64), (1, 10), (1, 4), (9, 20), (13, 20), (17, 20))
 
+# How importance is read; a QP is 0.057 nats of the step. Measured on training photos (docs/guidance.md).
+STRENGTH = 0.5
+ZSCORE_QPS, Z_CLIP = 3.5, 2.0
+# Not a whole number, so that the three levels are not rounded up together when the map is shifted: finer control of the size.
+PAPER_CELLS, PAPER_THRESHOLD, PAPER_QPS = 8, 0.75, 3.3
+VALUE_QPS, COST_QPS, LEAST_SPREAD = 1.3, 1.35, 0.25
+# A random error of one squared QP costs about this share of the rate.
+MISPLACED = 0.0025
+POOLS, UNITS = (1, 2, 3, 4, 6, 8), (1, 2, 4)
+BISECTIONS = 14
+
 IntField = NDArray[np.int64]
+FloatField = NDArray[np.floating[Any]]
 
 
 @lru_cache(maxsize=1)
@@ -44,22 +60,27 @@ def _differences(offsets: IntField, axes: tuple[int, ...]) -> IntField:
     return offsets
 
 
-def encode_offsets(offsets: IntField) -> bytes:
-    """offsets: [rows, cols], -63..63, at least one cell."""
+def _best_coding(offsets: IntField) -> tuple[float, int, int, int]:
+    """(bits, unit, predictor, table) of the cheapest way."""
     tables = _tables()
     unit = max(1, int(np.gcd.reduce(offsets, axis=None)))
-    offsets = offsets // unit
-    best: tuple[float, int, int] | None = None
+    best: tuple[float, int, int, int] | None = None
     for predictor, axes in enumerate(PREDICTORS):
-        residual = _differences(offsets, axes).ravel()
+        values, counts = np.unique(_differences(offsets // unit, axes), return_counts=True)
         for table in range(len(DECAYS)):
-            cost = float(tables.bits(residual, np.full(residual.size, table)).sum())
+            cost = float(tables.bits(values, np.full(values.size, table)) @ counts)
             if best is None or cost < best[0]:
-                best = (cost, predictor, table)
+                best = (cost, unit, predictor, table)
     assert best is not None
-    _, predictor, table = best
-    encoder = Encoder(tables)
-    encoder.push(_differences(offsets, PREDICTORS[predictor]).ravel(), np.full(offsets.size, table, np.uint8))
+    return best
+
+
+def encode_offsets(offsets: IntField) -> bytes:
+    """offsets: [rows, cols], -63..63, at least one cell."""
+    _, unit, predictor, table = _best_coding(offsets)
+    encoder = Encoder(_tables())
+    residual = _differences(offsets // unit, PREDICTORS[predictor]).ravel()
+    encoder.push(residual, np.full(offsets.size, table, np.uint8))
     rows, cols = offsets.shape
     return put_varint(rows) + put_varint(cols) + bytes([predictor << 4 | table, unit]) + encoder.finish()
 
@@ -114,3 +135,84 @@ def qp_field(base: int, offsets: IntField | None, rows: int, cols: int) -> int |
     if offsets is None:
         return base
     return np.clip(expand(offsets, rows, cols) + base, 0, QP_MAX)
+
+
+def _z(values: FloatField, least: float = 0.0) -> FloatField:
+    """Standard scores clipped at two; `least`: the smallest deviation believed."""
+    deviation = max(float(values.std()), least, 1e-12)
+    return np.clip((values - values.mean()) / deviation, -Z_CLIP, Z_CLIP)
+
+
+def levels(importance: FloatField, rule: str, strength: float = STRENGTH, bits: FloatField | None = None) -> FloatField:
+    """Importance [rows, cols], >= 0, as offsets in QPs around the base (not rounded), times strength / 0.5.
+
+    rule `zscore`: 3.5 QPs per standard deviation. `paper`: mu +- 0.75 sigma part three levels (less, keep, more), as in
+    arXiv 2509.24258; give it 8x8 cells. `value`: importance against what it costs, 1.3 QPs per deviation of log importance minus
+    1.35 per deviation of log bits, given as `bits` [rows, cols]. A map that is the same everywhere says nothing and gives zeros.
+    """
+    values = np.asarray(importance, np.float64)
+    if values.std() <= 1e-6 * max(float(values.max()), 1e-30):
+        return np.zeros(values.shape)
+    if rule == "paper":
+        z = _z(values)
+        offsets: FloatField = PAPER_QPS * ((z > PAPER_THRESHOLD).astype(float) - (z < -PAPER_THRESHOLD))
+    elif rule == "value":
+        assert bits is not None
+        offsets = VALUE_QPS * _z(np.log(np.maximum(values, values.max() * 1e-3)), LEAST_SPREAD)
+        offsets = offsets - COST_QPS * _z(np.log(1 + bits), LEAST_SPREAD)
+    else:
+        offsets = ZSCORE_QPS * _z(values)
+    return offsets * (strength / STRENGTH)
+
+
+def compact(offsets: FloatField, bits: float) -> tuple[FloatField, int]:
+    """(offsets on coarser cells, their unit in QPs): what costs least, map bits and misplaced steps together.
+
+    offsets: [rows, cols] on the latent grid; bits: what the file will have.
+    """
+    best: tuple[float, FloatField, int] | None = None
+    for pool in POOLS:
+        cells = _pooled(offsets, pool)
+        for unit in UNITS:
+            rounded = unit * np.rint(cells / unit).astype(np.int64)
+            missed = np.square(expand(rounded, *offsets.shape) - offsets).mean()
+            cost = MISPLACED * float(missed) + (_best_coding(rounded)[0] + 64) / max(bits, 1.0)
+            if best is None or cost < best[0]:
+                best = (cost, cells, unit)
+        if cells.size == 1:
+            break
+    assert best is not None
+    return best[1], best[2]
+
+
+def _pooled(offsets: FloatField, pool: int) -> FloatField:
+    """Means over the places that `expand` will give to each cell."""
+    rows, cols = (-(-side // pool) for side in offsets.shape)
+    of_row, of_col = (np.arange(side) * cells // side for side, cells in zip(offsets.shape, (rows, cols)))
+    starts = np.searchsorted(of_row, np.arange(rows)), np.searchsorted(of_col, np.arange(cols))
+    sums = np.add.reduceat(np.add.reduceat(offsets, starts[0], axis=0), starts[1], axis=1)
+    return sums / np.outer(np.bincount(of_row, minlength=rows), np.bincount(of_col, minlength=cols))
+
+
+def rate_neutral(
+    offsets: FloatField, unit: int, qp: int, grid: tuple[int, int], bits: Callable[[FloatField], float], budget: float
+) -> IntField:
+    """A QP map [rows, cols] of these offsets, in steps of `unit`, whose `bits` (of a QP field on the latent grid) meet the budget.
+
+    The map is shifted as a whole, by fractions of a QP too: they decide how offsets are rounded. QPs are clipped to 0..63.
+    """
+
+    def shifted(shift: float) -> IntField:
+        whole = int(np.floor(shift))
+        rounded = unit * np.rint((offsets + (shift - whole)) / unit).astype(np.int64)
+        return np.clip(qp + whole + rounded, 0, QP_MAX)
+
+    reach = float(np.abs(offsets).max()) + unit + 4
+    low, high = -reach, reach
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        if bits(expand(shifted(middle), *grid).astype(np.float64)) > budget:
+            high = middle
+        else:
+            low = middle
+    return shifted((low + high) / 2)

@@ -10,6 +10,7 @@ from codec.networks.config import QP_COUNT
 from codec.networks.integer import CLIP, UNIT, round_half_up
 
 ANCHORS = 8
+ANCHOR_DISTANCE = (QP_COUNT - 1) // (ANCHORS - 1)
 T_LIMIT = 1.8
 
 
@@ -26,8 +27,17 @@ def interpolation_matrix() -> Tensor:
 
 
 def look_up(table: Tensor, qp: Tensor) -> Tensor:
-    """Rows of table [64, C] at an integer QP field [B, H, W] or one QP per picture [B, 1, 1]; returns [B, C, H, W]."""
-    return F.embedding(qp, table).permute(0, 3, 1, 2)
+    """Rows of table [64, C] at a QP field [B, H, W] or one QP per picture [B, 1, 1]; returns [B, C, H, W].
+
+    A field of floats lies between two rows, linearly: what a field is trained by has a gradient there.
+    """
+    if not qp.is_floating_point():
+        return F.embedding(qp, table).permute(0, 3, 1, 2)
+    lower = qp.detach().floor().clamp(0, QP_COUNT - 1)
+    share = (qp - lower)[..., None]
+    lower_rows = F.embedding(lower.long(), table)
+    upper_rows = F.embedding((lower.long() + 1).clamp(max=QP_COUNT - 1), table)
+    return (lower_rows + (upper_rows - lower_rows) * share).permute(0, 3, 1, 2)
 
 
 class Gain(nn.Module):

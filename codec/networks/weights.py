@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from codec.checkpoint import Arrays, Checkpoint
 from codec.errors import UnknownModel
 from codec.networks.config import ModelConfig
-from codec.networks.gains import Gain
-from codec.networks.integer import ACTIVATION_MAX, EXACT_LIMIT, integer_layers
+from codec.networks.gains import ANCHOR_DISTANCE, Gain
+from codec.networks.integer import ACTIVATION_MAX, EXACT_LIMIT, UNIT, integer_layers
 from codec.networks.model import Networks
 
 TRANSFORMS = ("g_a", "h_a", "g_s")
@@ -80,3 +80,17 @@ def from_checkpoint(checkpoint: Checkpoint) -> Networks:
         if isinstance(module, Gain):
             module.freeze_table()
     return networks.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def trainable_from_checkpoint(checkpoint: Checkpoint) -> Networks:
+    """Networks to train further. Their float weights are the stored ones: half precision, the prior's as quantised.
+
+    Raises UnknownModel as `from_checkpoint` does.
+    """
+    frozen = from_checkpoint(checkpoint)
+    networks = Networks(ModelConfig(**checkpoint.metadata["config"]))
+    state = networks.state_dict()
+    state.update({name: tensor for name, tensor in frozen.state_dict().items() if name in state})
+    networks.load_state_dict(state)
+    networks.prior.hyper.qp_table.anchors.data = _tensor(checkpoint.arrays, "prior.hyper.qp_table")[::ANCHOR_DISTANCE] * UNIT
+    return networks

@@ -1,0 +1,113 @@
+"""The systems that are compared: CoTAM with each way of guidance, the same weights in all, and the codecs people use."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import PIL
+
+import codec
+from benchmarks.judges import PerPicture
+from benchmarks.judges.deit import load_deit
+from benchmarks.rivals import RIVALS, Pixels
+from codec import checkpoint
+from codec.errors import UnknownModel
+from codec.guidance import Guide, choose, importance
+from codec.guidance.clip import LAYERS, ClipGuide
+from codec.guidance.files import SHIPPED
+
+VARIANTS = ("uniform", "paper", "paper-teacher", "attention", "attention-teacher", "default", "oracle")
+# About 0.08..0.8 bits per pixel, where a machine still sees something and not yet everything.
+QUALITIES = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0)
+RIVAL_QUALITIES = {"JPEG": (2, 4, 7, 12, 18, 26, 36), "WebP": (0, 3, 8, 16, 28, 45), "AVIF": (4, 10, 18, 26, 34, 42, 52)}
+
+Code = Callable[[Pixels, float], tuple[bytes, Pixels]]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What coding depends on; small enough to be sent to a process."""
+
+    model: str
+    data: Path
+    strength: float
+
+
+def qualities(name: str, wanted: tuple[float, ...]) -> tuple[float, ...]:
+    """CoTAM's as wanted, a rival's own."""
+    return RIVAL_QUALITIES.get(name, wanted)
+
+
+def student_hash() -> str:
+    """Of the shipped student's file. Raises UnknownModel where there is none."""
+    if not SHIPPED.is_file():
+        raise UnknownModel(f"{SHIPPED} does not exist, guided variants need it")
+    return hashlib.sha256(SHIPPED.read_bytes()).hexdigest()[:16]
+
+
+def identity(name: str, setup: Setup) -> tuple[str, str, float]:
+    """(model's fingerprint or Pillow's version, student's hash, strength): all that a system's results depend on.
+
+    Every guide's map is made rate-neutral by the student's file. Raises UnknownModel.
+    """
+    if name in RIVALS:
+        return f"Pillow {PIL.__version__}", "", 0.0
+    fingerprint = checkpoint.load(setup.model).fingerprint.hex()
+    if name in ("uniform", "oracle"):
+        return fingerprint, "", 0.0
+    return fingerprint, student_hash(), setup.strength
+
+
+def guide_of(variant: str, data: Path) -> Guide:
+    """Raises CodecError where a guide cannot be had."""
+    kind, _, teacher = variant.partition("-")
+    if kind == "uniform":
+        return importance.uniform
+    if teacher:
+        return ClipGuide(load_deit(data, LAYERS), LAYERS, kind)
+    return choose("student", kind)
+
+
+@lru_cache(maxsize=1)
+def loaded(model: str) -> codec.Codec:
+    """One codec per process."""
+    return codec.load(model, "cpu")
+
+
+def coder(name: str, setup: Setup) -> Code:
+    """(picture [H, W, 3], quality) -> (the file's bytes, the picture decoded from them). Raises CodecError."""
+    if name in RIVALS:
+        return _rival(name)
+    cotam = loaded(setup.model)
+    if name == "oracle":
+        from benchmarks.oracle import Oracle
+
+        oracle = Oracle(cotam.backend.checkpoint, load_deit(setup.data))
+
+        def encode(pixels: Pixels, quality: float) -> bytes:
+            return cotam.encode(pixels, qp_map=oracle.qp_map(pixels, codec.rate.quality_to_qp(quality)))
+    else:
+        guide = PerPicture(guide_of(name, setup.data))
+
+        def encode(pixels: Pixels, quality: float) -> bytes:
+            return cotam.encode(pixels, quality, guide=guide, strength=setup.strength)
+
+    def code(pixels: Pixels, quality: float) -> tuple[bytes, Pixels]:
+        data = encode(pixels, quality)
+        return data, cotam.decode(data, "array")
+
+    return code
+
+
+def _rival(name: str) -> Code:
+    rival = RIVALS[name]
+
+    def code(pixels: Pixels, quality: float) -> tuple[bytes, Pixels]:
+        data = rival.encode(pixels, int(quality))
+        return data, rival.decode(data)
+
+    return code

@@ -1,0 +1,89 @@
+"""DeiT-Tiny as a judge: what a vision transformer still classifies, and how far its tokens moved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.judges import Direction, JudgeUnavailable, PerPicture, Sample
+from benchmarks.rivals import Pixels
+from codec.errors import CodecError
+from codec.towers import LAST, Tower, load_tower
+
+TOWER = "timm:deit_tiny_patch16_224"
+WEIGHTS = Path("weights") / "deit_tiny_patch16_224.safetensors"
+SYNSETS = Path("weights") / "imagenet_synsets.txt"
+RESIZE = 256
+LAYERS = {"shallow": 3, "middle": 8, "last": LAST}
+SCORES: dict[str, Direction] = {
+    "top1": "higher",
+    "cross_entropy": "lower",
+    **{f"token_mse_{layer}": "log" for layer in LAYERS},
+    **{f"cosine_{layer}": "higher" for layer in LAYERS},
+}
+
+
+def load_deit(data: Path, layers: int | None = None) -> Tower:
+    """DeiT-Tiny from below COTAM_DATA; layers: only its first blocks. Raises CodecError."""
+    return load_tower(TOWER, str(data / WEIGHTS), layers)
+
+
+class DeitJudge:
+    """Top-1 (0 or 1) and cross entropy (nats) against the label; per layer, squared error and cosine to the original's tokens.
+
+    Token errors are means over all tokens and channels, cosines means over all tokens, the class token among them.
+    """
+
+    name = "deit"
+    folder = "eval/imagenet"
+    note = (
+        "DeiT-Tiny/16 at 224 pixels, supervised on ImageNet; it is not CLIP. Short side resized to 256 (bicubic), centre crop. "
+        f"Tokens: shallow = block {LAYERS['shallow']}, middle = block {LAYERS['middle']}, last = after the final norm."
+    )
+
+    def __init__(self, data: Path) -> None:
+        self.data, self.scores = data, SCORES
+        try:
+            self.tower = load_deit(data)
+            self.classes = {line.split()[0]: k for k, line in enumerate((data / SYNSETS).read_text().splitlines())}
+        except (CodecError, OSError) as error:
+            raise JudgeUnavailable(f"DeiT-Tiny cannot judge: {error}") from error
+        self.reference = PerPicture(self.tokens)
+
+    def pictures(self) -> list[Sample]:
+        paths = sorted((self.data / self.folder).glob("n*.jpg"))
+        return [Sample(path, self.classes[path.name.split("_")[0]]) for path in paths]
+
+    def judge(self, original: Pixels, decoded: Pixels, truth: Any) -> dict[str, float]:
+        wanted, found = self.reference(original), self.tokens(decoded)
+        with torch.inference_mode():
+            logits = self.tower.classify(self.look(decoded))
+        scores = {
+            "top1": float(int(logits.argmax()) == truth),
+            "cross_entropy": float(F.cross_entropy(logits, torch.tensor([truth]))),
+        }
+        for name, layer in LAYERS.items():
+            scores[f"token_mse_{name}"] = float((found[layer] - wanted[layer]).square().mean())
+            scores[f"cosine_{name}"] = float(F.cosine_similarity(found[layer], wanted[layer], dim=-1).mean())
+        return scores
+
+    def look(self, pixels: Pixels) -> Tensor:
+        """[H, W, 3] -> the tower's input [1, 3, 224, 224]."""
+        image = Image.fromarray(pixels)
+        scale = RESIZE / min(image.size)
+        image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
+        rows, columns = self.tower.size
+        left, top = (image.width - columns) // 2, (image.height - rows) // 2
+        cropped = np.array(image.crop((left, top, left + columns, top + rows)))
+        return self.tower.normalize(torch.from_numpy(cropped).permute(2, 0, 1)[None].float() / 255)
+
+    @torch.inference_mode()
+    def tokens(self, pixels: Pixels) -> dict[int, Tensor]:
+        """{layer: [1, tokens, width]}."""
+        return self.tower.tokens(self.look(pixels), list(LAYERS.values()))

@@ -1,0 +1,121 @@
+"""Measured rows, kept in a file of JSON lines as they come, so that a run that was ended early continues where it stopped.
+
+A row's key is all that its value depends on except for the code itself: delete the file after a change to the codec.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from benchmarks.coders import Code, Setup, coder, identity
+from benchmarks.judges import Judge, Sample, load_judge, read_pixels
+
+ORIGINAL = "original"
+Row = dict[str, Any]
+Key = tuple[str, str, float, str, float, str, str]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture before one judge; todo: (system, quality) that have no row yet."""
+
+    judge: str
+    sample: Sample
+    todo: tuple[tuple[str, float], ...]
+
+
+class RowsFile:
+    """key -> row {"key", "bpp", "scores"}; key: model, student, strength, system, quality, judge, picture."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: dict[Key, Row] = {}
+        lines = path.read_text().splitlines() if path.exists() else []
+        for line in lines:
+            try:
+                row = json.loads(line)
+                self.rows[tuple(row["key"])] = row
+            except (ValueError, KeyError, TypeError):
+                continue  # a run was killed while it wrote this line
+
+    def add(self, rows: list[Row]) -> None:
+        """Kept here and appended to the file."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.rows.update({tuple(row["key"]): row for row in rows})
+        with self.path.open("ab+") as file:
+            text = "".join(json.dumps(row) + "\n" for row in rows)
+            if file.tell():
+                file.seek(-1, 2)
+                text = text if file.read(1) == b"\n" else "\n" + text
+            file.write(text.encode())
+
+
+def key_of(judge: str, picture: str, system: str, quality: float, setup: Setup) -> Key:
+    """Raises UnknownModel where the model or the student that the system needs is missing."""
+    model, student, strength = ("", "", 0.0) if system == ORIGINAL else _identity(system, setup)
+    return model, student, strength, system, float(quality), judge, picture
+
+
+_identity = lru_cache(maxsize=64)(identity)
+_judge: Callable[[str, Path], Judge] = lru_cache(maxsize=4)(load_judge)
+_coder: Callable[[str, Setup], Code] = lru_cache(maxsize=16)(coder)
+
+
+def measure(job: Job, setup: Setup) -> list[Row]:
+    """The rows of a job; its picture is read, and its original judged, once."""
+    judge, original = _judge(job.judge, setup.data), read_pixels(job.sample.path)
+    rows = []
+    for system, quality in job.todo:
+        if system == ORIGINAL:
+            size, decoded = job.sample.path.stat().st_size, original
+        else:
+            data, decoded = _coder(system, setup)(original, quality)
+            size = len(data)
+        rows.append(
+            {
+                "key": list(key_of(job.judge, job.sample.path.name, system, quality, setup)),
+                "bpp": size * 24 / original.size,
+                "scores": judge.judge(original, decoded, job.sample.truth),
+            }
+        )
+    return rows
+
+
+def _start(threads: int) -> None:
+    torch.set_num_threads(threads)
+
+
+def _results(jobs: list[Job], setup: Setup, processes: int) -> Iterator[list[Row]]:
+    if processes == 1:
+        yield from (measure(job, setup) for job in jobs)
+        return
+    threads = max(1, torch.get_num_threads() // processes)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, _start, (threads,)) as pool:
+        futures = [pool.submit(measure, job, setup) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def collect(jobs: list[Job], setup: Setup, file: RowsFile, processes: int = 1) -> None:
+    """Measure what is missing and add it to the file; shows its progress on stderr."""
+    columns = (TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=sum(len(job.todo) for job in jobs))
+        for rows in _results(jobs, setup, processes):
+            file.add(rows)
+            progress.advance(task, len(rows))

@@ -1,0 +1,103 @@
+"""Where importance comes from, and how it becomes a QP map.
+
+::
+
+    guide(pixels) -> Importance -> stepfield.levels -> offsets --+--> stepfield.rate_neutral -> QP map
+    pixels -> RateEstimate.bits(QP field) -----------------------+
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.bitstream import stepfield
+from codec.errors import BadArgument
+from codec.guidance import importance
+from codec.guidance.importance import ArrayGuide, Guide, Importance, Pixels, RegionGuide
+from codec.guidance.rate_estimate import energies, shipped
+
+GUIDES = ("student", "clip", "uniform")
+PRESETS = ("default", "paper", "attention")
+DEFAULT_GUIDE = "student"
+STRENGTH = stepfield.STRENGTH
+
+__all__ = ["DEFAULT_GUIDE", "GUIDES", "PRESETS", "STRENGTH", "Guidance", "Guide", "Importance", "choose", "importance"]
+
+
+def choose(name: str = DEFAULT_GUIDE, preset: str = "default", model: str | None = None, weights: str | None = None) -> Guide:
+    """A guide by name: student, clip, uniform, or a map's file (.npy, or a picture's grey value).
+
+    preset: `default`; `paper`: attention on 8x8 cells in three levels; `attention`: attention, finely. model, weights: the tower of
+    `clip`, as in towers.load_tower. Raises BadArgument, GuideUnavailable, UnknownModel.
+    """
+    if preset not in PRESETS:
+        raise BadArgument(f"the preset must be one of {', '.join(PRESETS)}, not '{preset}'")
+    if (model or weights) and name != "clip":
+        raise BadArgument("a guide's model and weights go with the guide 'clip'")
+    if name == "uniform":
+        return importance.uniform
+    if name == "student":
+        from codec.guidance.student import StudentGuide, load_student
+
+        return StudentGuide(load_student()[0], preset)
+    if name == "clip":
+        from codec.guidance.clip import load_clip
+
+        return load_clip(model, weights, preset=preset)
+    if Path(name).is_file():
+        return ArrayGuide(importance.from_file(Path(name)))
+    raise BadArgument(f"'{name}' is neither a guide ({', '.join(GUIDES)}) nor a map's file")
+
+
+def resolve(guide: str | Guide | None, given: Any, regions: Any) -> Guide:
+    """The one guide meant by `Codec.encode`'s arguments. Raises BadArgument if there are several, or a bad map."""
+    if sum(v is not None for v in (guide, given, regions)) > 1:
+        raise BadArgument("give only one of guide, importance and roi")
+    if given is not None:
+        return ArrayGuide(importance.checked(given))
+    if regions is not None:
+        return RegionGuide(tuple(tuple(box) for box in regions))
+    if guide is None or isinstance(guide, str):
+        return choose(guide or DEFAULT_GUIDE)
+    return guide
+
+
+class Guidance:
+    """One picture's guidance, ready for any QP: the look at the picture is taken once, also where many qualities are tried."""
+
+    def __init__(self, guide: Guide, strength: float, pixels: Pixels) -> None:
+        if not 0 <= strength <= 1:
+            raise BadArgument(f"strength must be between 0 and 1, not {strength:g}")
+        found = guide(pixels) if strength > 0 else None
+        self.found = found
+        if found is None:
+            return
+        self.strength = strength
+        self.grid = (-(-pixels.shape[0] // 16), -(-pixels.shape[1] // 16))
+        cells = tuple(min(stepfield.PAPER_CELLS, side) for side in self.grid) if found.rule == "paper" else self.grid
+        values = importance.checked(found.values)
+        self.values = values if values.shape == cells else importance.resized(values, *cells)
+        self.rate, self.blocks = shipped(), energies(pixels)
+
+    def qp_map(self, qp: int) -> NDArray[np.int64] | None:
+        """The map around this QP, neutral in rate, its own bits counted; None where all places are alike."""
+        if self.found is None:
+            return None
+        bits = self.rate.bits(self.blocks, qp)
+        spent = float(bits.sum())
+        offsets = stepfield.levels(self.values, self.found.rule, self.strength, bits)
+        unit = 1
+        if self.found.rule != "paper":
+            offsets, unit = stepfield.compact(offsets, spent)
+        rounded = unit * np.rint(offsets / unit).astype(np.int64)
+        if not rounded.any():
+            return None
+        budget = spent - 8 * len(stepfield.encode_offsets(rounded))
+        return stepfield.rate_neutral(offsets, unit, qp, self.grid, self._bits, budget)
+
+    def _bits(self, field: NDArray[np.floating[Any]]) -> float:
+        return float(self.rate.bits(self.blocks, field).sum())

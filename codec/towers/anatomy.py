@@ -1,0 +1,128 @@
+"""Where the parts of a vision transformer are, and how its attention is caught, for open_clip and for timm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from codec.errors import UnsupportedTower
+
+Receive = Callable[[Tensor], None]
+Catch = Callable[[nn.Module, Receive], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What `Tower` needs to know of a trunk.
+
+    blocks, norm: the names of its submodules; prefix: tokens before the patches, the class token (if any) first;
+    size and grid: (rows, columns) in pixels and in patches; classes: outputs of its classifier, 0 without one;
+    catch: hands the attention [B, N, N] of a block, averaged over its heads, to a receiver while its context is open.
+    """
+
+    blocks: str
+    norm: str
+    prefix: int
+    class_token: bool
+    size: tuple[int, int]
+    grid: tuple[int, int]
+    patch: int
+    width: int
+    classes: int
+    catch: Catch
+
+
+@contextmanager
+def catch_multihead(block: nn.Module, receive: Receive) -> Iterator[None]:
+    """The attention of an open_clip block. Raises UnsupportedTower where it is not torch's MultiheadAttention."""
+    attn = getattr(block, "attn", block)
+    if not isinstance(attn, nn.MultiheadAttention):
+        raise UnsupportedTower(f"the attention of a {type(attn).__name__} cannot be read, choose another tower")
+
+    def ask(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return args, kwargs | {"need_weights": True, "average_attn_weights": True}
+
+    def take(module: nn.Module, args: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        receive(output[1])
+
+    handles = [attn.register_forward_pre_hook(ask, with_kwargs=True), attn.register_forward_hook(take)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def catch_timm(block: nn.Module, receive: Receive) -> Iterator[None]:
+    """The attention of a timm block. Raises UnsupportedTower where it is not timm's standard Attention."""
+    from timm.models import vision_transformer
+
+    timm: Any = vision_transformer
+    attn: Any = getattr(block, "attn", block)
+    if not isinstance(attn, timm.Attention):
+        raise UnsupportedTower(f"the attention of a {type(attn).__name__} cannot be read, choose another tower")
+    handle = attn.attn_drop.register_forward_hook(lambda module, args, output: receive(output.mean(1)))
+    fused, attn.fused_attn = attn.fused_attn, False  # the fused kernel never forms the matrix
+    try:
+        yield
+    finally:
+        attn.fused_attn = fused
+        handle.remove()
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    rows, columns = (value, value) if isinstance(value, int) else value
+    return int(rows), int(columns)
+
+
+def _square(patch: int | tuple[int, int]) -> int:
+    rows, columns = _pair(patch)
+    if rows != columns:
+        raise UnsupportedTower(f"patches of {rows} x {columns} pixels are not square, choose another tower")
+    return rows
+
+
+def open_clip_anatomy(visual: nn.Module) -> Anatomy:
+    """Of an `open_clip.transformer.VisionTransformer`. Raises UnsupportedTower for anything else."""
+    from open_clip.transformer import VisionTransformer
+
+    if not isinstance(visual, VisionTransformer):
+        raise UnsupportedTower(f"a {type(visual).__name__} is no vision transformer, choose another tower")
+    return Anatomy(
+        blocks="transformer.resblocks",
+        norm="ln_post",
+        prefix=1,
+        class_token=True,
+        size=_pair(visual.image_size),
+        grid=_pair(visual.grid_size),
+        patch=_square(visual.patch_size),
+        width=visual.conv1.out_channels,
+        classes=0,
+        catch=catch_multihead,
+    )
+
+
+def timm_anatomy(trunk: nn.Module) -> Anatomy:
+    """Of a timm VisionTransformer (ViT, DeiT, SigLIP). Raises UnsupportedTower for anything else."""
+    from timm.models.vision_transformer import VisionTransformer
+
+    if not isinstance(trunk, VisionTransformer):
+        raise UnsupportedTower(f"a {type(trunk).__name__} is no plain vision transformer, choose another tower")
+    embed: Any = trunk.patch_embed
+    return Anatomy(
+        blocks="blocks",
+        norm="norm",
+        prefix=trunk.num_prefix_tokens,
+        class_token=trunk.cls_token is not None,
+        size=_pair(embed.img_size),
+        grid=_pair(embed.grid_size),
+        patch=_square(embed.patch_size),
+        width=trunk.embed_dim,
+        classes=trunk.num_classes,
+        catch=catch_timm,
+    )

@@ -1,0 +1,179 @@
+"""One interface over the vision transformers of open_clip and timm: their attention, their tokens, their classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from threading import Lock
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from codec.errors import BadArgument, UnsupportedTower
+from codec.towers.anatomy import Anatomy
+
+LAST = -1
+
+
+class _Enough(Exception):
+    """Ends a forward pass where nothing deeper is wanted."""
+
+
+def _stop(module: nn.Module, args: Any, output: Any) -> None:
+    raise _Enough
+
+
+class Tower(nn.Module):
+    """A frozen vision transformer; every result is differentiable with respect to the pictures.
+
+    name: as given to `load_tower`; size: (rows, columns) of its input in pixels; grid: the same in patches;
+    patch: side of a patch in pixels; width: channels of a token; depth: blocks held; class_token: whether it has one;
+    prefix: tokens before the patches, the class token first; mean, std: of its input, per channel, for pictures in 0..1;
+    complete: False once it was cut by `keep`. Blocks count from 1. One tower may serve several threads, one at a time.
+    """
+
+    mean_values: Tensor
+    std_values: Tensor
+
+    def __init__(self, name: str, trunk: nn.Module, anatomy: Anatomy, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.name = name
+        self.trunk = trunk
+        self.size, self.grid, self.patch, self.width = anatomy.size, anatomy.grid, anatomy.patch, anatomy.width
+        self.class_token, self.prefix = anatomy.class_token, anatomy.prefix
+        self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
+        self.complete = True
+        self._anatomy = anatomy
+        self._lock = Lock()
+        self.register_buffer("mean_values", torch.tensor(self.mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std_values", torch.tensor(self.std).view(1, -1, 1, 1), persistent=False)
+        self.requires_grad_(False).eval()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._lock = Lock()
+
+    @property
+    def depth(self) -> int:
+        """How many blocks are held."""
+        return len(self._blocks())
+
+    def train(self, mode: bool = True) -> Tower:
+        """Stays in evaluation mode, also as a part of a model in training."""
+        return super().train(False)
+
+    def normalize(self, x: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] in 0..1 -> the same with the tower's mean and deviation removed."""
+        return (x - self.mean_values) / self.std_values
+
+    def prepare(self, pictures: Tensor) -> Tensor:
+        """Pictures [B, 3, H, W] in 0..1 -> the tower's input [B, 3, h, w].
+
+        The whole picture is squashed to `size` (bicubic, antialiased, clipped to 0..1) whatever its proportions: nothing is
+        cropped, so that every pixel has a place on the grid. Raises BadArgument for another shape.
+        """
+        if pictures.ndim != 4 or pictures.shape[1] != 3:
+            raise BadArgument(f"pictures must be [B, 3, H, W], not {list(pictures.shape)}")
+        if tuple(pictures.shape[-2:]) != self.size:
+            pictures = F.interpolate(pictures, self.size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+        return self.normalize(pictures)
+
+    def attention(self, x: Tensor, layers: int | Sequence[int] = 3) -> Tensor:
+        """x [B, 3, h, w] from `prepare` -> attention [B, layers, rows, columns], averaged over the heads, not renormalised.
+
+        What the class token's query gives to each patch in blocks 1..layers (or in the blocks listed); in towers without a
+        class token, what each patch receives on average over all queries. Values lie in 0..1 and sum over the patches to at
+        most 1. Only blocks up to the deepest wanted run. Raises BadArgument for blocks or shapes out of range, UnsupportedTower
+        for a block that was cut or whose attention cannot be read.
+        """
+        wanted = list(range(1, layers + 1)) if isinstance(layers, int) else list(layers)
+        self._check(x, wanted, lowest=1)
+        blocks = self._blocks()
+        caught: dict[int, Tensor] = {}
+        with self._lock, ExitStack() as stack:
+            for k in set(wanted):
+                stack.enter_context(self._anatomy.catch(blocks[k - 1], partial(caught.__setitem__, k)))
+            self._run_until(blocks[max(wanted) - 1], x)
+        return torch.stack([self._onto_grid(caught[k]) for k in wanted], 1)
+
+    def tokens(self, x: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
+        """x [B, 3, h, w] from `prepare` -> {layer: tokens [B, prefix + rows * columns, width]}.
+
+        Layer 0 is the embedding that enters the first block, k the output of block k, `LAST` (-1) the output of the trunk's
+        final norm. Only what the deepest layer needs is run. Raises BadArgument for layers or shapes out of range,
+        UnsupportedTower for layers that were cut, and for LAST where the trunk normalises after its pooling.
+        """
+        wanted = set(layers)
+        self._check(x, [k for k in layers if k != LAST], lowest=0, some=LAST not in wanted)
+        if LAST in wanted:
+            self._need_all("tokens after the final norm")
+        blocks, norm = self._blocks(), self.trunk.get_submodule(self._anatomy.norm)
+        found: dict[int, Tensor] = {}
+        with self._lock, ExitStack() as stack:
+            if 0 in wanted:
+                hook = blocks[0].register_forward_pre_hook(lambda module, args: found.__setitem__(0, args[0]))
+                stack.callback(hook.remove)
+            for k in wanted - {0}:
+                module = norm if k == LAST else blocks[k - 1]
+                hook = module.register_forward_hook(lambda module, args, output, k=k: found.__setitem__(k, output))
+                stack.callback(hook.remove)
+            self._run_until(norm if LAST in wanted else blocks[max(max(wanted) - 1, 0)], x)
+        if LAST in wanted and found[LAST].shape[1:] != (self.prefix + self.grid[0] * self.grid[1], self.width):
+            raise UnsupportedTower(f"{self.name} normalises after pooling, it has no tokens after the final norm")
+        return {k: found[k] for k in layers}
+
+    def classify(self, x: Tensor) -> Tensor:
+        """x [B, 3, h, w] from `prepare` -> logits [B, classes]. Raises UnsupportedTower without a classifier."""
+        self._check(x, [], lowest=0, some=False)
+        self._need_all("classes")
+        if not self._anatomy.classes:
+            raise UnsupportedTower(f"{self.name} has no classifier, choose a timm: tower that has one")
+        with self._lock:
+            return self.trunk(x)
+
+    def keep(self, layers: int) -> Tower:
+        """Drops all blocks after the first `layers`, the final norm and the head; returns itself. Raises BadArgument."""
+        if not 1 <= layers <= self.depth:
+            raise BadArgument(f"{self.name} has blocks 1..{self.depth}, it cannot keep {layers}")
+        with self._lock:
+            trunk: Any = self.trunk
+            trunk.prune_intermediate_layers([layers - 1], prune_norm=True, prune_head=True)
+            self.complete = False
+        return self
+
+    def _blocks(self) -> list[nn.Module]:
+        return list(self.trunk.get_submodule(self._anatomy.blocks).children())
+
+    def _run_until(self, module: nn.Module, x: Tensor) -> None:
+        handle = module.register_forward_hook(_stop)
+        try:
+            self.trunk(x)
+        except _Enough:
+            pass
+        finally:
+            handle.remove()
+
+    def _onto_grid(self, attention: Tensor) -> Tensor:
+        received = attention[:, 0] if self.class_token else attention.mean(1)
+        return received[:, self.prefix :].unflatten(1, self.grid)
+
+    def _check(self, x: Tensor, layers: Sequence[int], lowest: int, some: bool = True) -> None:
+        if x.ndim != 4 or tuple(x.shape[1:]) != (3, *self.size):
+            raise BadArgument(f"{self.name} takes [B, 3, {self.size[0]}, {self.size[1]}], not {list(x.shape)}: see prepare")
+        if some and not layers:
+            raise BadArgument("at least one layer must be asked for")
+        for k in layers:
+            if k > self.depth and not self.complete:
+                raise UnsupportedTower(f"{self.name} was loaded with its first {self.depth} blocks only, block {k} is not there")
+            if not lowest <= k <= self.depth:
+                raise BadArgument(f"{self.name} has layers {lowest}..{self.depth}, not {k}")
+
+    def _need_all(self, what: str) -> None:
+        if not self.complete:
+            raise UnsupportedTower(f"{self.name} was loaded with its first {self.depth} blocks only and has no {what}")

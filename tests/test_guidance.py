@@ -1,0 +1,233 @@
+"""Guidance: importance in, a rate-neutral QP map out, by every door."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+from PIL import Image
+
+import codec
+from codec.api import qp_field_of
+from codec.bitstream import container, stepfield
+from codec.errors import BadArgument, GuideUnavailable
+from codec.guidance import Importance, choose
+from codec.guidance.clip import ClipGuide
+from codec.guidance.rate_estimate import energies, shipped
+from codec.guidance.student import load_student, small_copy
+from codec.towers import load_tower
+from tests.conftest import run_cotam
+
+maps = hnp.arrays(
+    np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=30), elements=st.floats(0, 1e6, width=32, allow_subnormal=False)
+)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [[[np.nan, 1]], [[-1.0, 2]], np.zeros((0, 3)), np.zeros(4), [[1, np.inf]], [["a"]], [[1, 2], [3]]],
+    ids=["nan", "negative", "empty", "one axis", "infinite", "text", "ragged"],
+)
+def test_bad_maps_are_refused(cotam: codec.Codec, small: NDArray[np.uint8], bad: object) -> None:
+    with pytest.raises(BadArgument):
+        cotam.encode(small, importance=bad)
+
+
+def test_strength_zero_and_flat_maps_are_uniform_byte_for_byte(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
+    plain = cotam.encode(photo, quality=40, guide="uniform")
+    assert cotam.encode(photo, quality=40, guide="student", strength=0) == plain
+    assert cotam.encode(photo, quality=40, importance=np.full((5, 7), 0.3)) == plain
+    assert container.read(plain, 10**6).qp_map is None
+    assert cotam.encode(photo, quality=40) == cotam.encode(photo, quality=40, guide="student") != plain
+
+
+@settings(deadline=None, max_examples=60)
+@given(maps, st.sampled_from(["zscore", "paper", "value"]), st.floats(0, 1))
+def test_levels_are_finite_bounded_and_follow_importance(values: NDArray[np.float32], rule: str, strength: float) -> None:
+    offsets = stepfield.levels(values, rule, strength, np.full(values.shape, 9.0))
+    assert np.isfinite(offsets).all()
+    assert np.abs(offsets).max() <= 15
+    order = np.argsort(values.ravel(), kind="stable")
+    assert (np.diff(offsets.ravel()[order]) >= -1e-9).all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(hnp.arrays(np.float64, (12, 18), elements=st.floats(-9, 9)), st.integers(26, 38))
+def test_a_neutral_map_costs_what_one_qp_costs(offsets: NDArray[np.float64], qp: int) -> None:
+    weights = np.linspace(1, 5, 12 * 18).reshape(12, 18)
+
+    def bits(field: NDArray[np.float64]) -> float:
+        return float((weights * np.exp(0.06 * field)).sum())
+
+    cells, unit = stepfield.compact(offsets, 1e5)
+    target = bits(np.full((12, 18), float(qp)))
+    found = stepfield.rate_neutral(cells, unit, qp, (12, 18), bits, target)
+    assert found.shape == cells.shape
+    assert 0 <= found.min() <= found.max() <= 63
+    assert abs(bits(stepfield.expand(found, 12, 18)) / target - 1) < 0.07
+
+
+def test_a_small_file_gets_a_coarse_map() -> None:
+    offsets = 4 * np.random.default_rng(0).normal(size=(32, 48))
+    fine, coarse = (stepfield.compact(offsets, bits) for bits in (1e6, 3000))
+    assert coarse[0].size < fine[0].size
+    spent = len(stepfield.encode_offsets(coarse[1] * np.rint(coarse[0] / coarse[1]).astype(np.int64)))
+    assert spent < 30
+    np.testing.assert_allclose(stepfield.compact(offsets, 1e9)[0], offsets)
+
+
+def test_the_paper_preset_has_three_levels_on_eight_cells(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
+    data = cotam.encode(photo, guide=choose("student", "paper"))
+    info = codec.inspect(data)
+    assert info.map_grid == (8, 8)
+    assert len(np.unique(qp_field_of(data))) <= 3
+
+
+@pytest.mark.parametrize("quality", [20, 50, 80])
+def test_guidance_keeps_the_size(cotam: codec.Codec, photo: NDArray[np.uint8], quality: int) -> None:
+    plain = len(cotam.encode(photo, quality=quality, guide="uniform"))
+    for guide in (choose("student"), choose("student", "paper")):
+        data = cotam.encode(photo, quality=quality, guide=guide)
+        assert abs(len(data) / plain - 1) < 0.05
+        assert len(container.read(data, 10**7).qp_map or b"") < 0.03 * len(data)
+
+
+def test_a_map_of_any_shape_lands_where_it_points(cotam: codec.Codec, photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    right = np.zeros((40, 33))
+    right[:, 17:] = 1
+    np.save(tmp_path / "map.npy", right)
+    Image.fromarray((right * 255).astype(np.uint8)).save(tmp_path / "map.png")
+    by_array = cotam.encode(photo, importance=right)
+    assert by_array == cotam.encode(photo, guide=str(tmp_path / "map.npy")) == cotam.encode(photo, guide=str(tmp_path / "map.png"))
+    field = qp_field_of(by_array)
+    assert field[:, -8:].mean() > field[:, :8].mean() + 5
+    box = qp_field_of(cotam.encode(photo, roi=[(240, 0, 451, 300)]))
+    assert box[:, -8:].mean() > box[:, :8].mean() + 5
+    region = np.s_[:, 260:]
+    uniform = cotam.decode(cotam.encode(photo, guide="uniform"), "array")
+    guided = cotam.decode(by_array, "array")
+    errors = [np.square(p[region].astype(float) - photo[region]).mean() for p in (uniform, guided)]
+    assert errors[1] < errors[0]
+
+
+def test_arguments_that_exclude_each_other(cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path) -> None:
+    one = np.eye(3)
+    for options in (
+        {"importance": one, "roi": [(0, 0, 9, 9)]},
+        {"importance": one, "guide": "student"},
+        {"importance": one, "qp_map": np.full((1, 1), 20)},
+        {"roi": [(200, 0, 300, 9)]},
+        {"roi": [(0, 0, 9)]},
+        {"strength": 1.5},
+        {"strength": float("nan")},
+        {"guide": "nonsense"},
+    ):
+        with pytest.raises(BadArgument):
+            cotam.encode(small, **options)  # type: ignore[arg-type]
+    (tmp_path / "bad.npy").write_bytes(b"no array")
+    with pytest.raises(BadArgument):
+        choose(str(tmp_path / "bad.npy"))
+
+
+def test_target_size_holds_with_guidance(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
+    assert len(cotam.encode(photo, target_bytes=5000)) <= 5000
+
+
+def test_the_student_is_small_and_sees_the_whole_picture() -> None:
+    network, metadata = load_student()
+    assert sum(p.numel() for p in network.parameters()) < 300_000
+    assert metadata["training"]["steps"] > 0
+    for height, width in ((1, 1), (33, 2000), (512, 768), (3000, 2000)):
+        small = small_copy(np.zeros((height, width, 3), np.uint8))
+        assert small.shape[0] % 16 == 0 == small.shape[1] % 16
+        assert max(small.shape) <= 1024
+        assert choose("student")(np.zeros((height, width, 3), np.uint8)) is not None
+
+
+def test_the_rate_estimate_ranks_pictures_and_qps(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
+    blocks = energies(photo)
+    spent = cotam.encode_full(photo, quality=50, guide="uniform", want_bits=True).bits
+    assert spent is not None
+    guess = shipped().bits(blocks, 32)
+    assert np.corrcoef(np.log(guess.ravel() + 1), np.log(spent.ravel() + 1))[0, 1] > 0.8
+    assert abs(float(guess.sum() / spent.sum()) - 1) < 0.3
+    assert shipped().bits(blocks, 40).sum() > guess.sum()
+
+
+def test_the_clip_guide_runs_real_towers(photo: NDArray[np.uint8]) -> None:
+    tower = load_tower("timm:deit_tiny_patch16_224", "random", layers=3)
+    guide = ClipGuide(tower)
+    found = guide(photo)
+    assert isinstance(found, Importance)
+    assert found.values.shape == (14, 14)
+    by_hand = tower.attention(tower.prepare(torch.from_numpy(photo.copy()).permute(2, 0, 1)[None].float() / 255), 3)
+    expected = by_hand[0].mean(0)
+    np.testing.assert_allclose(found.values, (expected / expected.mean()).numpy(), rtol=1e-4)
+    large = np.asarray(Image.fromarray(photo).resize((900, 700)))
+    tiled = guide(large)
+    assert tiled is not None
+    assert tiled.values.shape == (3 * 14, 4 * 14)
+    whole = ClipGuide(tower, tiles=False)(large)
+    assert whole is not None
+    corner = ClipGuide(tower, tiles=False)(large[:233, :225])
+    assert corner is not None
+    stretched = torch.nn.functional.interpolate(torch.from_numpy(whole.values)[None, None], (42, 56), mode="bilinear")[0, 0]
+    np.testing.assert_allclose(tiled.values[:14, :14], stretched.numpy()[:14, :14] + corner.values, rtol=1e-3)
+
+
+def test_a_guide_by_hand_works_with_any_weights(photo: NDArray[np.uint8]) -> None:
+    toy = codec.load(Path(__file__).parent / "golden" / "toy.safetensors", device="cpu")
+
+    def left(pixels: NDArray[np.uint8]) -> Importance:
+        return Importance(np.array([[2, 1, 0]], np.float32))
+
+    data = toy.encode(photo, quality=50, guide=left)
+    assert qp_field_of(data)[0, 0] > qp_field_of(data)[0, -1]
+    assert toy.decode(data, "array").shape == photo.shape
+
+
+def test_clip_without_weights_names_what_works_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(GuideUnavailable, match="student"):
+        choose("clip", model="ViT-B-16", weights="openai")
+
+
+def test_decoding_needs_no_tower(cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path) -> None:
+    (tmp_path / "x.ctm").write_bytes(cotam.encode(small))
+    program = (
+        "import sys, codec\n"
+        "codec.load(device='cpu').decode(open(sys.argv[1], 'rb').read())\n"
+        "assert not {'timm', 'open_clip', 'codec.towers', 'codec.networks.student'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "x.ctm")], check=True)
+
+
+@pytest.mark.slow
+def test_the_command_takes_guides(photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    source = tmp_path / "cat.png"
+    Image.fromarray(photo).save(source)
+    Image.fromarray(photo[:, :, 0]).save(tmp_path / "map.png")
+    for number, options in enumerate(
+        (["--guide", "uniform"], ["--guide-preset", "paper"], ["--guide", tmp_path / "map.png", "--strength", "1"])
+    ):
+        target = tmp_path / f"{number}.ctm"
+        done = run_cotam("encode", source, "-o", target, *options)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "0.ctm").read_bytes() != (tmp_path / "1.ctm").read_bytes() != (tmp_path / "2.ctm").read_bytes()
+    for options in (["--guide", "nonsense"], ["--strength", "2"], ["--guide-preset", "none"], ["--guide-model", "ViT-B-16"]):
+        done = run_cotam("encode", source, "-o", tmp_path / "no.ctm", *options)
+        assert done.returncode == 2
+        assert done.stderr.startswith(b"cotam: ")
+        assert done.stderr.count(b"\n") == 1
+        assert not (tmp_path / "no.ctm").exists()

@@ -1,0 +1,189 @@
+"""The benchmark of what machines still see: its arithmetic, its judges, and that no row is measured twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import codec
+from benchmarks import bd, rows, tasks
+from benchmarks.coders import RIVAL_QUALITIES, Setup, coder, identity
+from benchmarks.judges import JUDGES, JudgeUnavailable, PerPicture, Sample, load_judge, ocr, read_pixels, spread
+from benchmarks.judges.deit import WEIGHTS, load_deit
+from benchmarks.oracle import Oracle
+from benchmarks.rivals import RIVALS
+from codec.guidance.files import SHIPPED
+
+
+def measured(shift: float = 1.0, pictures: int = 40) -> bd.Measured:
+    """Pictures of differing difficulty whose scores rise with log rate, at five qualities; rates times `shift`."""
+    random = np.random.default_rng(3)
+    difficulty = random.uniform(0.5, 2.0, (pictures, 1))
+    rates = difficulty * 0.1 * 1.6 ** np.arange(5)
+    scores = np.log(0.1 * 1.6 ** np.arange(5)) + random.normal(0, 0.05, (pictures, 5)) + 4
+    return bd.Measured(shift * rates, scores)
+
+
+def test_a_tenth_less_rate_is_minus_ten_percent() -> None:
+    for direction, turn in (("higher", lambda s: s), ("lower", lambda s: -s), ("log", lambda s: np.exp(-s))):
+        a, b = measured(), measured(0.9)
+        a, b = bd.Measured(a.rates, turn(a.scores)), bd.Measured(b.rates, turn(b.scores))
+        found = bd.compare(a, b, direction, resamples=50)  # type: ignore[arg-type]
+        assert found == {"value": pytest.approx(-10), "low": pytest.approx(-10), "high": pytest.approx(-10)}
+
+
+def test_the_interval_holds_the_value_and_narrows_with_more_pictures() -> None:
+    widths = []
+    for pictures in (20, 320):
+        a, b = measured(pictures=pictures), measured(0.9, pictures)
+        found = bd.compare(a, bd.Measured(b.rates, b.scores[::-1]), "higher", resamples=200)
+        assert None not in found.values()
+        assert found["low"] < found["value"] < found["high"]  # type: ignore[operator]
+        widths.append(found["high"] - found["low"])  # type: ignore[operator]
+    assert widths[1] < widths[0]
+
+
+def test_curves_that_do_not_meet_have_no_bd_rate() -> None:
+    a = measured()
+    nothing = {"value": None, "low": None, "high": None}
+    assert bd.compare(a, bd.Measured(a.rates, a.scores + 100), "higher", resamples=20) == nothing
+    assert bd.compare(a, bd.Measured(a.rates, np.zeros_like(a.scores)), "higher", resamples=20) == nothing
+
+
+def test_violators_are_pooled() -> None:
+    rates, scores = bd.rising(np.array([4.0, 1.0, 2.0, 8.0]), np.array([0.2, 0.1, 0.4, 0.9]))
+    assert scores == pytest.approx([0.1, 0.3, 0.9])
+    assert rates == pytest.approx([1, np.sqrt(8), 8])
+    assert len(bd.rising(np.arange(1.0, 6), np.ones(5))[0]) == 1
+    assert bd.rising(np.arange(1.0, 6), -np.arange(5.0))[1] == pytest.approx([-2])
+
+
+def test_word_recall() -> None:
+    truth = ocr.words("TOTAL: rm 12.50 (rm) a - -- Tea\nTea")
+    assert truth == {"TOTAL": 1, "RM": 2, "12.50": 1, "TEA": 2}
+    assert ocr.recall(truth, ocr.words("total RM tea, tea tea")) == pytest.approx(4 / 6)
+    assert ocr.recall(truth, ocr.words("")) == 0
+    assert ocr.recall(ocr.words("- a"), truth) == 1
+
+
+def test_a_missing_program_or_folder_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ocr, "PROGRAM", "no-such-program")
+    for judge in JUDGES:
+        with pytest.raises(JudgeUnavailable) as error:
+            load_judge(judge, tmp_path)
+        assert "\n" not in str(error.value)
+    plan = tasks.Plan(Setup("default", tmp_path, 0.5), ("ocr",), ("uniform",), (), (20.0,))
+    result = tasks.run(plan, rows.RowsFile(tmp_path / "rows.jsonl"))
+    assert "tesseract-ocr" in result["skipped"]["ocr"]
+    assert result["curves"] == {}
+
+
+@pytest.mark.parametrize("name", sorted(JUDGES))
+def test_a_judge_knows_its_pictures(name: str, data_folder: Path) -> None:
+    try:
+        judge = load_judge(name, data_folder)
+    except JudgeUnavailable as error:
+        pytest.skip(str(error))
+    for sample in spread(judge.pictures(), 2):
+        original = read_pixels(sample.path)
+        same = judge.judge(original, original, sample.truth)
+        flat = judge.judge(original, np.full_like(original, 128), sample.truth)
+        assert set(same) == set(flat) == set(judge.scores)
+        for score, direction in judge.scores.items():
+            assert same[score] >= flat[score] if direction == "higher" else same[score] <= flat[score], score
+        if name == "deit":
+            assert same["token_mse_last"] == 0
+            assert same["cosine_last"] == pytest.approx(1, abs=1e-5)
+
+
+def test_a_picture_is_looked_at_once(small: NDArray[np.uint8]) -> None:
+    seen: list[int] = []
+    look = PerPicture(lambda pixels: seen.append(1) or len(seen))
+    assert [look(small), look(small.copy()), look(small[::-1]), look(small)] == [1, 1, 2, 3]
+
+
+def test_samples_are_spread() -> None:
+    samples = [Sample(Path(str(k)), None) for k in range(10)]
+    assert [s.path.name for s in spread(samples, 4)] == ["0", "2", "5", "7"]
+    assert spread(samples, None) == spread(samples, 20) == samples
+
+
+def test_a_torn_line_is_not_a_row(tmp_path: Path) -> None:
+    file = rows.RowsFile(tmp_path / "rows.jsonl")
+    row = {"key": ["m", "s", 0.5, "uniform", 20.0, "deit", "a.jpg"], "bpp": 1.0, "scores": {}}
+    file.add([row])
+    with file.path.open("a") as stream:
+        stream.write(json.dumps(row)[:30])
+    again = rows.RowsFile(file.path)
+    assert list(again.rows) == [tuple(row["key"])]
+    again.add([row | {"key": ["n", *row["key"][1:]]}])
+    assert len(rows.RowsFile(file.path).rows) == 2
+
+
+def test_systems_are_told_apart(data_folder: Path) -> None:
+    weak, strong = (Setup("default", data_folder, s) for s in (0.2, 0.8))
+    assert identity("uniform", weak) == identity("uniform", strong)
+    assert identity("JPEG", weak)[0].startswith("Pillow")
+    if SHIPPED.is_file():
+        assert identity("default", weak) != identity("default", strong)
+    assert set(RIVAL_QUALITIES) == set(RIVALS)
+
+
+def test_a_rival_as_a_coder(small: NDArray[np.uint8], tmp_path: Path) -> None:
+    data, decoded = coder("WebP", Setup("default", tmp_path, 0.5))(small, 40)
+    assert data[8:12] == b"WEBP"
+    assert decoded.shape == small.shape
+
+
+def test_unknown_names_are_one_sentence() -> None:
+    with pytest.raises(SystemExit, match="judges are deit, ocr, not 'cat'"):
+        tasks.chosen("deit,cat", tuple(JUDGES), "judges")
+
+
+@pytest.mark.slow
+def test_rows_are_resumed(
+    tmp_path: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not SHIPPED.is_file() or not (data_folder / WEIGHTS).is_file():
+        pytest.skip("needs the shipped student and DeiT-Tiny's weights")
+    plan = tasks.Plan(Setup("default", data_folder, 0.5), ("deit",), ("uniform", "default"), (), (20.0, 40.0), limit=2)
+    path = tmp_path / "rows.jsonl"
+    first = tasks.run(plan, rows.RowsFile(path))
+    assert len(path.read_text().splitlines()) == 2 * (2 * 2 + 1)
+    assert [p["quality"] for p in first["curves"]["deit"]["default"]] == [20, 40]
+    assert first["sets"]["deit"]["pictures"] == 2
+
+    measured: list[rows.Job] = []
+
+    def watched(job: rows.Job, setup: Setup, real: Any = rows.measure) -> list[rows.Row]:
+        measured.append(job)
+        return real(job, setup)
+
+    monkeypatch.setattr(rows, "measure", watched)
+    assert tasks.run(plan, rows.RowsFile(path)) == first
+    assert not measured
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]))
+    assert tasks.run(plan, rows.RowsFile(path)) == first
+    assert [len(job.todo) for job in measured] == [1]
+    tasks.show(first)
+    assert "default against uniform" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_oracle_lowers_its_objective(small: NDArray[np.uint8], data_folder: Path, cotam: codec.Codec) -> None:
+    if not (data_folder / WEIGHTS).is_file():
+        pytest.skip("needs DeiT-Tiny's weights")
+    oracle = Oracle(cotam.backend.checkpoint, load_deit(data_folder))
+    qp_map = oracle.qp_map(small, 14)
+    assert qp_map.shape == (3, 5)
+    offsets = torch.from_numpy(qp_map).float() - 14
+    flat, found = (oracle.smoothed(oracle.look(small), v, 14) for v in (torch.zeros_like(offsets), offsets))
+    assert found < flat - 0.01
+    decoded = cotam.decode(cotam.encode(small, qp_map=qp_map), "array")
+    assert decoded.shape == small.shape

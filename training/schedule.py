@@ -1,0 +1,68 @@
+"""What all stages share: a cosine over the steps, or over a time budget where that ends first."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+MakeOptimizer = Callable[..., torch.optim.Optimizer]
+
+
+class ScheduledStage(pl.LightningModule):
+    """A stage whose learning rate rises over `warmup` steps and falls as a cosine to a hundredth; ends by itself.
+
+    `reached` is how far training is, 0..1: the larger of the shares of `steps` and of `minutes`, which survive a resume.
+    A parameter group's rate is multiplied by its `factor`.
+    """
+
+    def __init__(self, make_optimizer: MakeOptimizer, learning_rate: float, warmup: int, steps: int, minutes: float | None) -> None:
+        super().__init__()
+        self.make_optimizer = make_optimizer
+        self.learning_rate, self.warmup, self.steps, self.minutes = learning_rate, warmup, steps, minutes
+        self.elapsed = 0.0
+        self.reached = 0.0
+        self.clock: float | None = None
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What is trained: groups with `params` and `factor`."""
+        raise NotImplementedError
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.make_optimizer(self.parameter_groups(), lr=self.learning_rate)
+
+    def progress(self) -> float:
+        """Count the time since the last call; the new `reached`."""
+        now = time.monotonic()
+        if self.clock is not None:
+            self.elapsed += now - self.clock
+        self.clock = now
+        by_time = self.elapsed / (60 * self.minutes) if self.minutes else 0.0
+        return max(self.global_step / self.steps, by_time)
+
+    def on_train_start(self) -> None:
+        self.to(memory_format=torch.channels_last)
+        torch.set_flush_denormal(True)
+        self.clock = None
+
+    def on_train_batch_start(self, batch: Any, batch_index: int) -> int | None:
+        self.reached = progress = self.progress()
+        if progress >= 1:
+            self.trainer.should_stop = True
+            return -1
+        ramp = min(1.0, (self.global_step + 1) / self.warmup)
+        rate = self.learning_rate * ramp * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = rate * group["factor"]
+        self.log("learning_rate", rate)
+        return None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["elapsed"] = self.elapsed
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.elapsed = checkpoint["elapsed"]
