@@ -14,7 +14,7 @@ from codec import checkpoint as checkpoints
 from codec import images, rate
 from codec.bitstream import container, stepfield
 from codec.errors import BadArgument, Corrupt, TooLarge, WrongModel
-from codec.guidance import STRENGTH, Guidance, Guide, resolve
+from codec.guidance import STRENGTH, Guidance, Guide, Plan, resolve
 from codec.guidance.importance import Box
 from codec.pipeline import Backend, Floats, Latents, Pipeline, QpField, Stopwatch, latent_grid
 
@@ -170,7 +170,7 @@ class Codec:
         image: a PIL image, an `images.Picture`, a path, bytes of a picture file, uint8 [H, W, 3] or float [3, H, W] in 0..1.
         quality: 0..100, 50 if nothing else is given. target_bytes: the best quality whose file is not larger.
         qp_map: absolute QPs 0..63 on any grid up to one per 16x16 pixels; replaces quality and guidance. strip: leave out profile
-        and EXIF. guide: where finer steps go at the same file size: `student` (the default), `uniform`, `clip`, a map's file or a
+        and EXIF. guide: where finer steps go at the same file size: `uniform` (the default), `student`, `clip`, a map's file or a
         Guide (guidance.choose). strength: 0 (uniform) .. 1. importance: a map [rows, cols] >= 0 over the whole picture, any size.
         roi: boxes (left, top, right, bottom) in pixels that matter most.
         Raises BadArgument, BadPicture, TooLarge, TargetTooSmall, GuideUnavailable or UnknownModel.
@@ -185,14 +185,14 @@ class Codec:
             extras = _extras(picture, strip)
         if qp_map is not None:
             field = stepfield.check_map(qp_map, *latent_grid(*picture.pixels.shape[:2]))
-            return self._encode(picture, extras, 0, field, watch, want_bits)
+            return self._encode(picture, extras, 0, Plan(field), watch, want_bits)
         with watch.stage("guide"):
             guidance = Guidance(resolve(guide, importance, roi), strength, picture.pixels)
 
         def at(qp: int) -> Encoded:
             with watch.stage("guide"):
-                field = guidance.qp_map(qp)
-            return self._encode(picture, extras, qp, field, watch, want_bits)
+                plan = guidance.plan(qp)
+            return self._encode(picture, extras, qp, plan, watch, want_bits)
 
         if target_bytes is None:
             return at(rate.quality_to_qp(rate.DEFAULT_QUALITY if quality is None else quality))
@@ -226,17 +226,18 @@ class Codec:
         picture: images.Picture,
         extras: dict[int, bytes],
         base: int,
-        qp_map: NDArray[np.int64] | None,
+        plan: Plan,
         watch: Stopwatch,
         want_bits: bool,
     ) -> Encoded:
         height, width = picture.pixels.shape[:2]
         grid = latent_grid(height, width)
         offsets = None
-        if qp_map is not None:
-            base, offsets = stepfield.split_map(qp_map)
+        if plan.qp_map is not None:
+            base, offsets = stepfield.split_map(plan.qp_map)
             offsets = offsets if offsets.any() else None
-        latents = self.pipeline.encode(picture.pixels, stepfield.qp_field(base, offsets, *grid), watch, want_bits)
+        qp = stepfield.qp_field(base, offsets, *grid)
+        latents = self.pipeline.encode(picture.pixels, qp, watch, want_bits, plan.thrift)
         with watch.stage("write"):
             coded_map = None if offsets is None else stepfield.encode_offsets(offsets)
             fingerprint = self.backend.checkpoint.fingerprint

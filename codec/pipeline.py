@@ -148,8 +148,12 @@ class Pipeline:
         self.tables = backend.checkpoint.tables
         self.skip_below = backend.checkpoint.skip_below
 
-    def encode(self, pixels: NDArray[np.uint8], qp: QpField, watch: Stopwatch, want_bits: bool = False) -> Latents:
-        """pixels [H, W, 3]; qp: one QP or [h, w] on the latent grid."""
+    def encode(
+        self, pixels: NDArray[np.uint8], qp: QpField, watch: Stopwatch, want_bits: bool = False, thrift: Floats | None = None
+    ) -> Latents:
+        """pixels [H, W, 3]; qp: one QP or [h, w] on the latent grid; thrift: [h, w], how much more than elsewhere a bit counts in
+        rounding there (1: as usual). The decoder need not know it.
+        """
         rows, cols = latent_grid(*pixels.shape[:2])
         with watch.stage("analysis"):
             y = self.backend.analysis(_pad(pixels, rows * STRIDE, cols * STRIDE, "edge"), qp)
@@ -163,13 +167,14 @@ class Pipeline:
             meter.add_z(symbols_z, ids, z.shape)
         features = self._features(z, qp, watch)
         valid = self._valid(rows, cols, padded.shape)
+        weights = self._rounding_weights(thrift, padded.shape[:2])
         decoded: list[Floats] = []
         for step, values in enumerate(split_steps(padded)):
             with watch.stage("prior"):
                 mean, index = self.backend.prior_step(step, features, decoded)
             with watch.stage("entropy"):
                 coded = self._coded(index, valid, step)
-                symbols = self._symbols(values - mean, index, coded)
+                symbols = self._symbols(values - mean, index, coded, weights[step])
                 encoder.push(symbols[coded].astype(np.int32), index[coded])
                 decoded.append(mean + symbols)
                 meter.add_step(symbols, index, coded)
@@ -231,8 +236,15 @@ class Pipeline:
             coded &= np.tile(valid[step], (1, 1, index.shape[2] // 4))
         return coded
 
-    def _symbols(self, residual: Floats, index: NDArray[np.uint8], coded: NDArray[np.bool_]) -> Floats:
-        """The residual rounded, or one closer to zero where that saves RATE_WEIGHT times more bits than it adds squared error.
+    def _rounding_weights(self, thrift: Floats | None, shape: tuple[int, ...]) -> list[Floats]:
+        """Per step, the weight of a bit by place of the set and channel modulo 4: [places, 4], or [1, 1] where all are alike."""
+        if thrift is None:
+            return [np.full((1, 1), RATE_WEIGHT, np.float32)] * STEPS
+        padded = _pad(np.repeat(thrift[..., None].astype(np.float32), 4, 2), shape[0], shape[1], "edge")
+        return [RATE_WEIGHT * weights.reshape(-1, 4) for weights in split_steps(padded)]
+
+    def _symbols(self, residual: Floats, index: NDArray[np.uint8], coded: NDArray[np.bool_], weights: Floats) -> Floats:
+        """The residual rounded, or one closer to zero where that saves `weights` times more bits than it adds squared error.
 
         At high rate a bit is worth 2 ln 2 / 12 = 0.116 squared steps; a smaller weight was measured to be best (docs/design.md).
         """
@@ -245,5 +257,7 @@ class Pipeline:
         saved = self.tables.bits(chosen, ids) - self.tables.bits(smaller, ids)
         off = residual.ravel()[some] - chosen
         added = 1 + 2 * off * np.sign(chosen)
-        flat[some] = np.where(added < RATE_WEIGHT * saved, smaller, chosen)
+        place, channel = np.divmod(some, residual.shape[2])
+        weight = weights[place % len(weights), channel % weights.shape[1]]
+        flat[some] = np.where(added < weight * saved, smaller, chosen)
         return symbols

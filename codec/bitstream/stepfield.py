@@ -153,9 +153,10 @@ def levels(importance: FloatField, rule: str, strength: float = STRENGTH, bits: 
     values = np.asarray(importance, np.float64)
     if values.std() <= 1e-6 * max(float(values.max()), 1e-30):
         return np.zeros(values.shape)
+    offsets: FloatField
     if rule == "paper":
         z = _z(values)
-        offsets: FloatField = PAPER_QPS * ((z > PAPER_THRESHOLD).astype(float) - (z < -PAPER_THRESHOLD))
+        offsets = np.where(z > PAPER_THRESHOLD, PAPER_QPS, np.where(z < -PAPER_THRESHOLD, -PAPER_QPS, 0.0))
     elif rule == "value":
         assert bits is not None
         offsets = VALUE_QPS * _z(np.log(np.maximum(values, values.max() * 1e-3)), LEAST_SPREAD)

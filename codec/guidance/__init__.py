@@ -2,12 +2,13 @@
 
 ::
 
-    guide(pixels) -> Importance -> stepfield.levels -> offsets --+--> stepfield.rate_neutral -> QP map
-    pixels -> RateEstimate.bits(QP field) -----------------------+
+    guide(pixels) -> Importance -> stepfield.levels -> offsets --+--> stepfield.compact, rate_neutral -> QP map (in the file)
+    pixels -> RateEstimate.bits(QP field) -----------------------+                      \\-> what is left -> thrift (rounding)
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,11 @@ from codec.guidance.rate_estimate import energies, shipped
 
 GUIDES = ("student", "clip", "uniform")
 PRESETS = ("default", "paper", "attention")
-DEFAULT_GUIDE = "student"
+# Until a map earns its bytes on every measure (docs/guidance.md).
+DEFAULT_GUIDE = "uniform"
 STRENGTH = stepfield.STRENGTH
+# A QP finer means an error weighs exp(0.11) times more; twice that in rounding was better (docs/guidance.md).
+THRIFT_PER_QP = 0.22
 
 __all__ = ["DEFAULT_GUIDE", "GUIDES", "PRESETS", "STRENGTH", "Guidance", "Guide", "Importance", "choose", "importance"]
 
@@ -66,6 +70,14 @@ def resolve(guide: str | Guide | None, given: Any, regions: Any) -> Guide:
     return guide
 
 
+@dataclass(frozen=True)
+class Plan:
+    """qp_map: QPs on cells, None for one QP everywhere; thrift: weights of rounding [h, w] that say what the map leaves unsaid."""
+
+    qp_map: NDArray[np.int64] | None = None
+    thrift: NDArray[np.float32] | None = None
+
+
 class Guidance:
     """One picture's guidance, ready for any QP: the look at the picture is taken once, also where many qualities are tried."""
 
@@ -83,21 +95,25 @@ class Guidance:
         self.values = values if values.shape == cells else importance.resized(values, *cells)
         self.rate, self.blocks = shipped(), energies(pixels)
 
-    def qp_map(self, qp: int) -> NDArray[np.int64] | None:
-        """The map around this QP, neutral in rate, its own bits counted; None where all places are alike."""
+    def plan(self, qp: int) -> Plan:
+        """Steps and rounding around this QP, neutral in rate, the map's own bits counted."""
         if self.found is None:
-            return None
+            return Plan()
         bits = self.rate.bits(self.blocks, qp)
         spent = float(bits.sum())
         offsets = stepfield.levels(self.values, self.found.rule, self.strength, bits)
-        unit = 1
-        if self.found.rule != "paper":
-            offsets, unit = stepfield.compact(offsets, spent)
-        rounded = unit * np.rint(offsets / unit).astype(np.int64)
-        if not rounded.any():
-            return None
-        budget = spent - 8 * len(stepfield.encode_offsets(rounded))
-        return stepfield.rate_neutral(offsets, unit, qp, self.grid, self._bits, budget)
+        if not offsets.any():
+            return Plan()
+        cells, unit = (offsets, 1) if self.found.rule == "paper" else stepfield.compact(offsets, spent)
+        rounded = unit * np.rint(cells / unit).astype(np.int64)
+        coded = None
+        if rounded.any():
+            budget = spent - 8 * len(stepfield.encode_offsets(rounded))
+            coded = stepfield.rate_neutral(cells, unit, qp, self.grid, self._bits, budget)
+        if self.found.rule == "paper":
+            return Plan(coded)
+        rest = offsets if coded is None else offsets - stepfield.expand(coded, *self.grid)
+        return Plan(coded, np.exp(-THRIFT_PER_QP * (rest - rest.mean())).astype(np.float32))
 
     def _bits(self, field: NDArray[np.floating[Any]]) -> float:
         return float(self.rate.bits(self.blocks, field).sum())
