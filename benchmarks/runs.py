@@ -10,6 +10,11 @@ from benchmarks.tables import RUNS, load
 from codec import checkpoint
 
 
+def total(training: dict[str, Any] | None, key: str) -> float:
+    """Over a run and all that it started from."""
+    return training[key] + total(training.get("before"), key) if training else 0
+
+
 def entry(name: str, what: str) -> dict[str, Any]:
     """Facts from the checkpoint's metadata and its measured points. Raises SystemExit if rd.json is of other weights."""
     loaded, rd = checkpoint.load(name), load("rd")
@@ -18,8 +23,7 @@ def entry(name: str, what: str) -> dict[str, Any]:
         raise SystemExit(f"rd.json was measured with {measured}, not {wanted}; run benchmarks.rd first")
     training = loaded.metadata["training"]
     points = [[p["bpp"], p["psnr"]] for p in rd["curves"]["CoTAM"]]
-    earlier = training.get("before") or {"steps": 0, "minutes": 0}
-    facts = {key: training[key] + earlier[key] for key in ("steps", "minutes")} | {"device": training["device"]}
+    facts = {key: total(training, key) for key in ("steps", "minutes")} | {"device": training["device"]}
     return (
         {"name": name, "what": what, "date": loaded.metadata["date"], "fingerprint": rd["fingerprint"]}
         | facts

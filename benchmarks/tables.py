@@ -16,7 +16,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 RUNS = ROOT / "checkpoints" / "runs.json"
-PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "checkpoints" / "TRAINING.md")
+PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "checkpoints" / "TRAINING.md", ROOT / "docs" / "guidance.md")
 MARK = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 AT_BPP = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 
@@ -104,7 +104,34 @@ def runs_table() -> str:
     return rows_to_markdown(head, rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {"rd": rd_table, "goals": goals_table, "speed": speed_table, "runs": runs_table}
+def interval(rate: dict[str, float | None] | None) -> str:
+    """'-5.1 % (-7.0..-3.2)'; a dash where curves do not overlap."""
+    if rate is None or rate["value"] is None:
+        return "-"
+    spread = "" if rate["low"] is None else f" ({rate['low']:+.1f}..{rate['high']:+.1f})"
+    return f"{rate['value']:+.1f} %{spread}"
+
+
+def tasks_table() -> str:
+    """Guides against uniform steps."""
+    result = load("tasks")
+    scores = [("deit", "token_mse_shallow"), ("deit", "token_mse_middle"), ("deit", "token_mse_last"), ("deit", "cross_entropy")]
+    scores += [("ocr", "recall")]
+    rows = []
+    for variant in result["bd_rate"]["deit"]:
+        found = [result["bd_rate"].get(judge, {}).get(variant, {}).get(score) for judge, score in scores]
+        rows.append([f"`{variant}`", *(interval(rate) for rate in found)])
+    head = ["guide", "tokens, block 3", "tokens, block 8", "last tokens", "cross-entropy of the label", "word recall on receipts"]
+    return rows_to_markdown(head, rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "rd": rd_table,
+    "goals": goals_table,
+    "speed": speed_table,
+    "runs": runs_table,
+    "tasks": tasks_table,
+}
 
 
 def fill(text: str) -> str:

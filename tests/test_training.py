@@ -148,7 +148,7 @@ def test_exported_weights_can_be_trained_on(cotam: codec.Codec, photo: NDArray[n
     networks, frozen = trainable_from_checkpoint(stored), from_checkpoint(stored)
     assert all(p.requires_grad for p in networks.parameters())
     x = torch.from_numpy(np.array(photo[:256, :256])).permute(2, 0, 1)[None].float() / 255
-    qp = torch.full((1, 16, 16), 30)
+    qp = torch.full((1, 16, 16), 27)  # an anchor: between them, the stored table is rounded
     with torch.no_grad():
         rate_model = RateModel(networks.config.z)
         y, y_frozen = networks.g_a(x, qp), frozen.g_a(x, qp)
@@ -156,7 +156,7 @@ def test_exported_weights_can_be_trained_on(cotam: codec.Codec, photo: NDArray[n
         z = networks.h_a(y)
         ours, bits = rate_model.code_latent(networks, y, z, qp, rounded=True)
         theirs, bits_frozen = rate_model.code_latent(frozen, y, z, qp, rounded=True)
-    assert (ours == theirs).float().mean() > 0.98
+    assert (ours == theirs).float().mean() > 0.999
     assert abs(float(bits / bits_frozen) - 1) < 0.02
     crops = x.repeat(4, 1, 1, 1)
     assert fit_bottleneck(rate_model, networks, crops, 200) < 0.3 * fit_bottleneck(RateModel(64), networks, crops, 1)
@@ -183,7 +183,7 @@ def test_the_student_learns_a_towers_attention(photo: NDArray[np.uint8]) -> None
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
     assert all(p.grad is None for p in tower.parameters())
 

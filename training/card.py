@@ -23,7 +23,7 @@ batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weight
 QP drawn uniformly from 0..63, {map_share:.0%} of the pictures with a random QP map (patchwise or gradient).
 
 Loss: rate + lambda(QP) * MSE, lambda = {base} exp({slope} t), t = -1.8..1.8 over the QPs, weighted by exp(-{balance} t).
-Adam, {rate} for the transforms and {factor} times that for the rest, {warmup} steps of warm-up, cosine to 1 %, gradients
+{optimizer}, {rate} for the transforms and {factor} times that for the rest, {warmup} steps of warm-up, cosine to 1 %, gradients
 clipped at norm 1. What is shipped is the average of the weights over about {average:.0f} steps.
 Rate of rounded instead of noisy symbols from {rounded:.0%} of the way on.
 Start: {start}. Nothing below `eval/` was seen.
@@ -38,15 +38,20 @@ Largest possible partial sum of an integer layer: {bound} of {limit} (2^24).
 """
 
 
+def _optimizer(settings: dict[str, Any]) -> str:
+    return str(settings.get("optimizer", {}).get("_target_", "Adam")).rsplit(".", 1)[-1]
+
+
 def _start(before: dict[str, Any] | None) -> str:
+    """What came before, latest first."""
     if before is None:
         return "the block transform (docs/training.md)"
-    stage, loss = before["settings"]["stage"], before["settings"]["loss"]
-    spent = f"{before['steps']} steps in {before['minutes']} minutes"
+    settings = before["settings"]
+    stage, loss = settings["stage"], settings["loss"]
     return (
-        f"the averaged weights after {spent} from the block transform on, alike but for\n"
-        f"a learning rate of {stage['learning_rate']}, weighting by exp(-{loss['balance']} t) and rounding from "
-        f"{stage.get('rounded_from', 1):.0%} of the way on"
+        f"the averaged weights after {before['steps']} steps in {before['minutes']} minutes of {_optimizer(settings)}\n"
+        f"(learning rate {stage['learning_rate']}, weighting by exp(-{loss['balance']} t), rounding from "
+        f"{stage.get('rounded_from', 1):.0%} of the way on), which started from {_start(before.get('before'))}"
     )
 
 
@@ -74,6 +79,7 @@ def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
         base=loss["base"],
         slope=loss["slope"],
         balance=loss["balance"],
+        optimizer=_optimizer(settings),
         rate=stage["learning_rate"],
         factor=stage["prior_factor"],
         warmup=stage["warmup"],

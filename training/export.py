@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from codec.checkpoint import Checkpoint, save
+from codec.checkpoint import Checkpoint, load, save
 from codec.networks.config import ModelConfig
 from codec.networks.integer import EXACT_LIMIT
 from codec.networks.model import Networks
@@ -37,12 +37,15 @@ def load_run(run: Path) -> tuple[Networks, dict[str, Any]]:
 
 
 def export(run: Path, target: Path, skip_below: int, pictures: int, before: Path | None = None) -> Checkpoint:
-    """Fit the frozen tables, prove the bounds, write the checkpoint. before: the run that this one started from.
+    """Fit the frozen tables, prove the bounds, write the checkpoint.
 
+    before: the run, or its exported weights, that this one started from.
     Raises ValueError if a bound does not hold.
     """
     networks, facts = load_run(run)
-    earlier = load_run(before)[1] if before else None
+    earlier = None
+    if before:
+        earlier = load(before).metadata["training"] if before.suffix == ".safetensors" else load_run(before)[1]
     proved = bounds(networks)
     if max(proved.values()) >= EXACT_LIMIT:
         raise ValueError(f"a partial sum could reach 2^24: {proved}")
@@ -70,7 +73,7 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("--skip-below", type=int, default=DEFAULT_SKIP, help="scale indexes below this are not coded")
     parser.add_argument("--pictures", type=int, default=60, help="training pictures the tables are fitted on")
-    parser.add_argument("--before", type=Path, default=None, help="the run that this one started from")
+    parser.add_argument("--before", type=Path, default=None, help="the run, or its exported weights, that this one started from")
     parser.add_argument("--what", default="Weights of the base stage: rate + MSE.", help="the card's first sentence")
     parser.add_argument("--limits", default="Trained for a short time on few pictures.", help="the card's last section")
     options = parser.parse_args()

@@ -203,17 +203,22 @@ def rate_neutral(
     The map is shifted as a whole, by fractions of a QP too: they decide how offsets are rounded. QPs are clipped to 0..63.
     """
 
+    offsets = offsets - offsets.mean()
+
     def shifted(shift: float) -> IntField:
         whole = int(np.floor(shift))
         rounded = unit * np.rint((offsets + (shift - whole)) / unit).astype(np.int64)
         return np.clip(qp + whole + rounded, 0, QP_MAX)
 
-    reach = float(np.abs(offsets).max()) + unit + 4
-    low, high = -reach, reach
+    def spent(shift: float) -> float:
+        return bits(expand(shifted(shift), *grid).astype(np.float64))
+
+    high = float(np.abs(offsets).max()) + unit + 4
+    low = -high
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        if bits(expand(shifted(middle), *grid).astype(np.float64)) > budget:
+        if spent(middle) > budget:
             high = middle
         else:
             low = middle
-    return shifted((low + high) / 2)
+    return shifted(low if budget - spent(low) < spent(high) - budget else high)

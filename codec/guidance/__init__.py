@@ -113,7 +113,8 @@ class Guidance:
         if self.found.rule == "paper":
             return Plan(coded)
         rest = offsets if coded is None else offsets - stepfield.expand(coded, *self.grid)
-        return Plan(coded, np.exp(-THRIFT_PER_QP * (rest - rest.mean())).astype(np.float32))
+        thrift = np.exp(-THRIFT_PER_QP * (rest - rest.mean()))
+        return Plan(coded, (thrift * (spent / float((thrift * bits).sum()))).astype(np.float32))
 
     def _bits(self, field: NDArray[np.floating[Any]]) -> float:
         return float(self.rate.bits(self.blocks, field).sum())
