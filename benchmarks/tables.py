@@ -114,13 +114,12 @@ def interval(rate: dict[str, float | None] | None) -> str:
 
 def tasks_table() -> str:
     """Guides against uniform steps."""
-    result = load("tasks")
-    scores = [("deit", "token_mse_shallow"), ("deit", "token_mse_middle"), ("deit", "token_mse_last"), ("deit", "cross_entropy")]
-    scores += [("ocr", "recall")]
+    tokens, text = load("tasks")["bd_rate"]["deit"], load("tasks_ocr")["bd_rate"]["ocr"]
     rows = []
-    for variant in result["bd_rate"]["deit"]:
-        found = [result["bd_rate"].get(judge, {}).get(variant, {}).get(score) for judge, score in scores]
-        rows.append([f"`{variant}`", *(interval(rate) for rate in found)])
+    for variant, found in tokens.items():
+        scores = ("token_mse_shallow", "token_mse_middle", "token_mse_last", "cross_entropy")
+        cells = [interval(found[score]) for score in scores]
+        rows.append([f"`{variant}`", *cells, interval(text.get(variant, {}).get("recall"))])
     head = ["guide", "tokens, block 3", "tokens, block 8", "last tokens", "cross-entropy of the label", "word recall on receipts"]
     return rows_to_markdown(head, rows)
 

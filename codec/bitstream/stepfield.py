@@ -22,6 +22,8 @@ from codec.errors import BadArgument, Corrupt
 
 QP_MAX = 63
 REACH = 15
+# The widest residual: four offsets of up to 63 are added and subtracted.
+WIDEST = 4 * QP_MAX
 PREDICTORS = ((), (1,), (0,), (0, 1))
 DECAYS = ((1, 64), (1, 10), (1, 4), (9, 20), (13, 20), (17, 20))
 
@@ -30,7 +32,7 @@ STRENGTH = 0.5
 ZSCORE_QPS, Z_CLIP = 3.5, 2.0
 # Not a whole number, so that the three levels are not rounded up together when the map is shifted: finer control of the size.
 PAPER_CELLS, PAPER_THRESHOLD, PAPER_QPS = 8, 0.75, 3.3
-VALUE_QPS, COST_QPS, LEAST_SPREAD = 1.3, 1.35, 0.25
+VALUE_QPS, COST_QPS, LEAST_SPREAD = 1.3, 2.0, 0.25
 # A random error of one squared QP costs about this share of the rate.
 MISPLACED = 0.0025
 POOLS, UNITS = (1, 2, 3, 4, 6, 8), (1, 2, 4)
@@ -60,19 +62,20 @@ def _differences(offsets: IntField, axes: tuple[int, ...]) -> IntField:
     return offsets
 
 
+@lru_cache(maxsize=1)
+def _costs() -> FloatField:
+    """Bits of every residual there can be, by table: [tables, 2 * WIDEST + 1]."""
+    values = np.arange(-WIDEST, WIDEST + 1)
+    return np.stack([_tables().bits(values, np.full(values.size, table)) for table in range(len(DECAYS))])
+
+
 def _best_coding(offsets: IntField) -> tuple[float, int, int, int]:
     """(bits, unit, predictor, table) of the cheapest way."""
-    tables = _tables()
     unit = max(1, int(np.gcd.reduce(offsets, axis=None)))
-    best: tuple[float, int, int, int] | None = None
-    for predictor, axes in enumerate(PREDICTORS):
-        values, counts = np.unique(_differences(offsets // unit, axes), return_counts=True)
-        for table in range(len(DECAYS)):
-            cost = float(tables.bits(values, np.full(values.size, table)) @ counts)
-            if best is None or cost < best[0]:
-                best = (cost, unit, predictor, table)
-    assert best is not None
-    return best
+    counts = [np.bincount((_differences(offsets // unit, a) + WIDEST).ravel(), minlength=2 * WIDEST + 1) for a in PREDICTORS]
+    bits = np.stack(counts) @ _costs().T
+    predictor, table = np.unravel_index(int(bits.argmin()), bits.shape)
+    return float(bits.min()), unit, int(predictor), int(table)
 
 
 def encode_offsets(offsets: IntField) -> bytes:
@@ -148,7 +151,7 @@ def levels(importance: FloatField, rule: str, strength: float = STRENGTH, bits: 
 
     rule `zscore`: 3.5 QPs per standard deviation. `paper`: mu +- 0.75 sigma part three levels (less, keep, more), as in
     arXiv 2509.24258; give it 8x8 cells. `value`: importance against what it costs, 1.3 QPs per deviation of log importance minus
-    1.35 per deviation of log bits, given as `bits` [rows, cols]. A map that is the same everywhere says nothing and gives zeros.
+    2 per deviation of log bits, given as `bits` [rows, cols]. A map that is the same everywhere says nothing and gives zeros.
     """
     values = np.asarray(importance, np.float64)
     if values.std() <= 1e-6 * max(float(values.max()), 1e-30):

@@ -41,26 +41,28 @@ def _bands() -> Floats:
     return member / member.sum(0)
 
 
-def _tiles(plane: Floats, side: int) -> Floats:
-    """[H, W] -> [H / side, W / side, side, side]."""
-    h, w = plane.shape
-    return plane.reshape(h // side, side, w // side, side).transpose(0, 2, 1, 3)
+def _block_means(plane: Floats, h: int, w: int) -> Floats:
+    """[16 h, 16 w] -> [h, w]."""
+    return plane.reshape(h * BLOCK, w, BLOCK).mean(2).reshape(h, BLOCK, w).mean(1)
 
 
 def energies(pixels: Pixels) -> Floats:
     """Mean squares [h, w, FEATURES] per 16x16 block of a picture [H, W, 3]: luma bands, chroma, and the change of the mean."""
     height, width = pixels.shape[:2]
-    missing = ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0))
-    rgb = np.pad(pixels, missing, "edge").astype(np.float32)
+    rgb = np.pad(pixels, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), "edge").astype(np.float32)
+    h, w = rgb.shape[0] // BLOCK, rgb.shape[1] // BLOCK
     luma = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
-    coefficients = _dct() @ _tiles(luma, DCT) @ _dct().T
-    bands = np.square(coefficients).reshape(*coefficients.shape[:2], DCT * DCT) @ _bands()
-    h, w = bands.shape[0] // 2, bands.shape[1] // 2
-    bands = bands.reshape(h, 2, w, 2, BANDS).mean((1, 3))
-    chroma = [_tiles(rgb[..., c] - rgb[..., 1], BLOCK).var((2, 3)) for c in (0, 2)]
-    mean = _tiles(luma, BLOCK).mean((2, 3))
+    across = luma.reshape(-1, DCT) @ _dct().T
+    squared = np.square(_dct() @ across.reshape(2 * h, DCT, 2 * w * DCT)).reshape(2 * h, DCT, 2 * w, DCT)
+    per_block = squared.reshape(h, 2, DCT, w, 2, DCT).mean((1, 4)).transpose(0, 2, 1, 3).reshape(h * w, DCT * DCT)
+    bands = (per_block @ _bands()).reshape(h, w, BANDS)
+    mean = _block_means(luma, h, w)
+    chroma = []
+    for c in (0, 2):
+        difference = rgb[..., c] - rgb[..., 1]
+        chroma.append(_block_means(np.square(difference), h, w) - np.square(_block_means(difference, h, w)))
     change = np.square(np.diff(mean, axis=0, prepend=mean[:1])) + np.square(np.diff(mean, axis=1, prepend=mean[:, :1]))
-    return np.concatenate([bands, np.stack([*chroma, change], 2)], 2)
+    return np.concatenate([bands, np.stack([*(np.maximum(v, 0) for v in chroma), change], 2)], 2)
 
 
 @dataclass(frozen=True)

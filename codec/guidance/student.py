@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from codec.errors import UnknownModel
 from codec.guidance.files import SHIPPED, read
@@ -18,7 +17,6 @@ from codec.networks.student import STRIDE, Student, StudentConfig
 
 SHORT_SIDE = 256
 LONGEST = 4 * SHORT_SIDE
-ATTENTION_SHARE, LEAST_SPREAD = 0.6, 0.1
 
 
 def small_copy(pixels: Pixels) -> Pixels:
@@ -34,7 +32,7 @@ def small_copy(pixels: Pixels) -> Pixels:
 class StudentGuide:
     """Importance from codec.networks.student.
 
-    preset `default`: sensitivity and attention, each in standard scores of its log, mixed; `paper`, `attention`: attention alone.
+    preset `default`: sensitivity; `paper`, `attention`: attention.
 
     ::
 
@@ -50,16 +48,9 @@ class StudentGuide:
         x = torch.from_numpy(np.array(small_copy(pixels))).permute(2, 0, 1)[None].float() / 255
         attention, sensitivity = self.network(x)
         if self.preset == "default":
-            mixed = standard(sensitivity[0]) + ATTENTION_SHARE * standard(attention[0])
-            return Importance(torch.exp(mixed).numpy(), "value")
+            return Importance(torch.softmax(sensitivity[0].flatten(), 0).view(sensitivity.shape[1:]).numpy(), "value")
         rule: Rule = "paper" if self.preset == "paper" else "zscore"
         return Importance(torch.softmax(attention[0].flatten(), 0).view(attention.shape[1:]).numpy(), rule)
-
-
-def standard(values: Tensor) -> Tensor:
-    """Standard scores over the picture, clipped at two."""
-    centred = values - values.mean()
-    return (centred / centred.square().mean().sqrt().clamp(min=LEAST_SPREAD)).clamp(-2, 2)
 
 
 @lru_cache(maxsize=4)
