@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,7 +22,8 @@ from codec.networks.weights import from_checkpoint
 from codec.towers import LAST, Tower
 from training.rate import RateModel
 
-STAGE = Path(__file__).resolve().parents[1] / "conf" / "stage" / "student.yaml"
+# a(QP) = 1.24 exp(-0.49 t): percent of rate that one percent of D costs on the curve of uniform steps, read off training photos.
+EXCHANGE, FALL = 1.24, 0.49
 SIDE = 64
 CELL = 2 * STRIDE_Y
 STEPS = 30
@@ -51,7 +50,7 @@ class Oracle:
     """Adam on a map of one cell per 32x32 pixels, from zero, to lower log R + a(QP) log D.
 
     R: bits of the rounded latents and, roughly, of the map; D: squared error of the tower's last tokens, the whole picture squashed
-    to its input; a(QP): what the student is trained with (training.student). The offsets' mean is held at zero: along it the
+    to its input; a(QP): what D costs in rate on the uniform curve. The offsets' mean is held at zero: along it the
     objective is flat only as far as a(QP) fits the picture. Every step looks at another base QP nearby, and the last steps are
     averaged: otherwise the map fits the accidents of one rounding, which the encoder's rate-weighed rounding does not repeat.
     Of all of the map, half of it and none, the best by the objective's mean over base QPs nearby is taken.
@@ -61,8 +60,6 @@ class Oracle:
         self.networks = from_checkpoint(checkpoint)
         self.rate_model = RateModel(checkpoint.metadata["config"]["z"]).requires_grad_(False)
         self.tower, self.steps, self.qps_per_step = tower, steps, qps_per_step
-        stage = OmegaConf.load(STAGE)
-        self.exchange, self.fall = float(stage.exchange), float(stage.fall)
 
     def qp_map(self, pixels: Pixels, qp: int) -> NDArray[np.int64]:
         """QPs 0..63 [rows, cols] of a picture [H, W, 3] around `qp`, for `Codec.encode`."""
@@ -117,7 +114,7 @@ class Oracle:
         y_hat, bits = self.rate_model.code_latent(self.networks, y, self.networks.h_a(y), field, rounded=True)
         x_hat = self.networks.g_s(y_hat, field).clamp(0, 1)[:, :, : look.height, : look.width]
         tokens = self.tower.tokens(self.tower.prepare(x_hat), [LAST])[LAST]
-        a = self.exchange * torch.exp(-self.fall * qp_to_t(torch.tensor(float(qp))))
+        a = EXCHANGE * torch.exp(-FALL * qp_to_t(torch.tensor(float(qp))))
         return (bits.sum() + map_bits(qp_map)).log() + a * ((tokens - look.wanted).square().mean() + TINY).log()
 
     @staticmethod
