@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 import codec
+from benchmarks.judges import data_root
 from benchmarks.machine import describe
 from benchmarks.output import add_options, hand_over
 from benchmarks.rivals import RIVALS, Rival, psnr
@@ -23,7 +23,7 @@ RANGE = (0.1, 1.0)
 
 def default_pictures() -> Path:
     """Kodak, below COTAM_DATA."""
-    return Path(os.environ.get("COTAM_DATA", "../shared/data")) / "eval" / "kodak"
+    return data_root() / "eval" / "kodak"
 
 
 def point(quality: float, rows: list[dict[str, float]]) -> dict[str, float]:

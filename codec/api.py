@@ -113,9 +113,13 @@ def inspect(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> 
 def qp_field_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> NDArray[np.int64]:
     """A file's QPs, 0..63, on its latent grid [rows, cols], without decoding the picture and without torch. Raises CodecError."""
     content = container.read(data, limit_pixels)
+    return np.broadcast_to(np.asarray(_qp_field(content), np.int64), latent_grid(content.height, content.width)).copy()
+
+
+def _qp_field(content: container.Container) -> QpField:
     grid = latent_grid(content.height, content.width)
     offsets = None if content.qp_map is None else stepfield.decode_offsets(content.qp_map, *grid)
-    return np.broadcast_to(np.asarray(stepfield.qp_field(content.qp, offsets, *grid), np.int64), grid).copy()
+    return stepfield.qp_field(content.qp, offsets, *grid)
 
 
 class Codec:
@@ -274,10 +278,9 @@ class Codec:
             content = container.read(data, self.limit_pixels)
             if content.fingerprint != self.backend.checkpoint.fingerprint:
                 raise WrongModel(_wrong_model(content.fingerprint, self.backend.checkpoint))
-            grid = latent_grid(content.height, content.width)
-            offsets = None if content.qp_map is None else stepfield.decode_offsets(content.qp_map, *grid)
-            qp = stepfield.qp_field(content.qp, offsets, *grid)
+            qp = _qp_field(content)
         try:
+            grid = latent_grid(content.height, content.width)
             return content, qp, self.pipeline.decode(content.latents, qp, *grid, watch, want_bits)
         except (ValueError, IndexError, OverflowError) as error:
             raise Corrupt(f"the entropy-coded part cannot be decoded ({type(error).__name__})") from None

@@ -20,7 +20,7 @@ from codec.api import qp_field_of
 from codec.bitstream import container
 from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
 from codec.errors import BadArgument, CodecError
-from codec.guidance import DEFAULT_GUIDE, PRESETS, STRENGTH, choose
+from codec.guidance import DEFAULT_GUIDE, PRESETS, STRENGTH, check_strength, choose
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="CoTAM: the image codec for multimodal LLMs."
@@ -47,6 +47,15 @@ def _load(model: str, device: str, limit: int) -> codec.Codec:
 def _fail(message: str, status: int = 1) -> NoReturn:
     typer.echo(f"cotam: {message}", err=True)
     raise typer.Exit(status)
+
+
+def _check_device(device: str) -> None:
+    if device not in codec.DEVICES:
+        raise BadArgument(f"device must be one of {', '.join(codec.DEVICES)}, not '{device}'")
+
+
+def _listing(entry: dict[str, Any]) -> str:
+    return "\n".join(f"{key.replace('_', ' '):12} {value}" for key, value in entry.items() if value is not None)
 
 
 def encode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[bytes, batch.Result]:
@@ -103,8 +112,7 @@ def encode(
             raise BadArgument("give a quality or a target size, not both")
         rate.quality_to_qp(quality or 0)
         target_bytes = None if target_size is None else rate.parse_size(target_size)
-        if not 0 <= strength <= 1:
-            raise BadArgument(f"strength must be between 0 and 1, not {strength:g}")
+        check_strength(strength)
         chosen = (guide, preset, guide_model, guide_weights)
         if strength > 0:
             choose(*chosen)
@@ -152,8 +160,7 @@ def _run(
             raise BadArgument(f"there is no file to work on (looked for {', '.join(sorted(wanted))})")
         if any(job.target == batch.STREAM for job in jobs) and sys.stdout.isatty():
             raise BadArgument("binary data is not written to a terminal; give -o FILE or redirect it")
-        if options["device"] not in codec.DEVICES:
-            raise BadArgument(f"device must be one of {', '.join(codec.DEVICES)}, not '{options['device']}'")
+        _check_device(options["device"])
     except BadArgument as error:
         _fail(str(error), 2)
     try:
@@ -231,7 +238,7 @@ def info(inputs: Inputs, json_output: Json = False, limit_pixels: Limit = DEFAUL
         typer.echo(json.dumps(found, indent=1))
     else:
         for entry in found:
-            typer.echo("\n".join(f"{key.replace('_', ' '):12} {value}" for key, value in entry.items() if value is not None))
+            typer.echo(_listing(entry))
     if failed:
         raise typer.Exit(1)
 
@@ -250,8 +257,10 @@ def inspect(
     debug: Debug = False,
 ) -> None:
     """As info, with the QP field; with --heatmap also where the bits went, in numbers and as a picture."""
-    if device not in codec.DEVICES:
-        _fail(f"device must be one of {', '.join(codec.DEVICES)}, not '{device}'", 2)
+    try:
+        _check_device(device)
+    except BadArgument as error:
+        _fail(str(error), 2)
     if target == batch.STREAM and sys.stdout.isatty():
         _fail("binary data is not written to a terminal; give --heatmap FILE or redirect it", 2)
     try:
@@ -260,8 +269,7 @@ def inspect(
         if debug:
             raise
         _fail(f"{file}: {batch.sentence(error)}")
-    lines = [f"{key.replace('_', ' '):12} {value}" for key, value in entry.items() if value is not None]
-    typer.echo(json.dumps(entry, indent=1) if json_output else "\n".join(lines), err=target == batch.STREAM)
+    typer.echo(json.dumps(entry, indent=1) if json_output else _listing(entry), err=target == batch.STREAM)
 
 
 def _examine(file: str, target: str | None, weights: tuple[str, str, int], overwrite: bool) -> dict[str, Any]:

@@ -236,15 +236,16 @@ class Pipeline:
             coded &= np.tile(valid[step], (1, 1, index.shape[2] // 4))
         return coded
 
-    def _rounding_weights(self, thrift: Floats | None, shape: tuple[int, ...]) -> list[Floats]:
-        """Per step, the weight of a bit by place of the set and channel modulo 4: [places, 4], or [1, 1] where all are alike."""
+    def _rounding_weights(self, thrift: Floats | None, shape: tuple[int, ...]) -> list[Floats | None]:
+        """Per step, the weight of a bit by place of the set and channel modulo 4: [places, 4]; None where all are alike."""
         if thrift is None:
-            return [np.full((1, 1), RATE_WEIGHT, np.float32)] * STEPS
+            return [None] * STEPS
         padded = _pad(np.repeat(thrift[..., None].astype(np.float32), 4, 2), shape[0], shape[1], "edge")
         return [RATE_WEIGHT * weights.reshape(-1, 4) for weights in split_steps(padded)]
 
-    def _symbols(self, residual: Floats, index: NDArray[np.uint8], coded: NDArray[np.bool_], weights: Floats) -> Floats:
-        """The residual rounded, or one closer to zero where that saves `weights` times more bits than it adds squared error.
+    def _symbols(self, residual: Floats, index: NDArray[np.uint8], coded: NDArray[np.bool_], weights: Floats | None) -> Floats:
+        """The residual rounded, or one closer to zero where that saves `weights` (RATE_WEIGHT) times more bits than it adds
+        squared error.
 
         At high rate a bit is worth 2 ln 2 / 12 = 0.116 squared steps; a smaller weight was measured to be best (docs/design.md).
         """
@@ -257,7 +258,9 @@ class Pipeline:
         saved = self.tables.bits(chosen, ids) - self.tables.bits(smaller, ids)
         off = residual.ravel()[some] - chosen
         added = 1 + 2 * off * np.sign(chosen)
-        place, channel = np.divmod(some, residual.shape[2])
-        weight = weights[place % len(weights), channel % weights.shape[1]]
+        weight: Floats | float = RATE_WEIGHT
+        if weights is not None:
+            place, channel = np.divmod(some, residual.shape[2])
+            weight = weights[place, channel % weights.shape[1]]
         flat[some] = np.where(added < weight * saved, smaller, chosen)
         return symbols

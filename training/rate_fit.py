@@ -9,16 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from codec.api import Codec
-from codec.guidance.rate_estimate import FEATURES, LOG_STEP_PER_QP, STEP_AT_MIDDLE, energies
+from codec.bitstream.stepfield import expand
+from codec.guidance.rate_estimate import FEATURES, energies, regression_inputs
 
 log = logging.getLogger(__name__)
 HIDDEN = 24
 FLOOR = 2.0
 
 
-def collect(codec: Codec, pictures: list[np.ndarray], random: np.random.Generator, fields: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(energies [n, FEATURES], QP [n], bits [n]) of all positions of pictures [H, W, 3] coded with `fields` random maps each."""
-    found: list[list[np.ndarray]] = [[], [], []]
+def collect(codec: Codec, pictures: list[np.ndarray], random: np.random.Generator, fields: int) -> tuple[Tensor, Tensor]:
+    """(inputs [n, FEATURES + 1], bits [n]) of all positions of pictures [H, W, 3] coded with `fields` random maps each."""
+    found: list[list[np.ndarray]] = [[], []]
     for pixels in pictures:
         blocks = energies(pixels)
         grid = blocks.shape[:2]
@@ -27,19 +28,16 @@ def collect(codec: Codec, pictures: list[np.ndarray], random: np.random.Generato
             field = np.clip(np.rint(coarse), 0, 63).astype(np.int64)
             spent = codec.encode_full(pixels, qp_map=field, want_bits=True).bits
             assert spent is not None
-            rows, cols = np.arange(grid[0]) * len(field) // grid[0], np.arange(grid[1]) * field.shape[1] // grid[1]
-            for values, new in zip(found, (blocks.reshape(-1, FEATURES), field[rows[:, None], cols].ravel(), spent.ravel())):
-                values.append(new)
-    energy, qp, bits = (torch.from_numpy(np.concatenate(values)).float() for values in found)
-    return energy, qp, bits
+            found[0].append(regression_inputs(blocks, expand(field, *grid)).reshape(-1, FEATURES + 1))
+            found[1].append(spent.ravel())
+    inputs, bits = (torch.from_numpy(np.concatenate(values)).float() for values in found)
+    return inputs, bits
 
 
 def fit(codec: Codec, pictures: list[np.ndarray], fields: int = 4, steps: int = 1500, seed: int = 1) -> dict[str, np.ndarray]:
     """Arrays `rate.*` for a student's file. The loss weighs a relative error by the bits it concerns."""
     torch.manual_seed(seed)
-    energy, qp, bits = collect(codec, pictures, np.random.default_rng(seed), fields)
-    t = (qp * LOG_STEP_PER_QP - 1.8)[:, None]
-    inputs = torch.cat([torch.log2(1 + energy * (torch.exp(2 * t) / STEP_AT_MIDDLE**2)), t], 1)
+    inputs, bits = collect(codec, pictures, np.random.default_rng(seed), fields)
     network = nn.Sequential(nn.Linear(FEATURES + 1, HIDDEN), nn.LeakyReLU(0.1), nn.Linear(HIDDEN, 1))
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

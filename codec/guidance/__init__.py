@@ -57,6 +57,12 @@ def choose(name: str = DEFAULT_GUIDE, preset: str = "default", model: str | None
     raise BadArgument(f"'{name}' is neither a guide ({', '.join(GUIDES)}) nor a map's file")
 
 
+def check_strength(strength: float) -> None:
+    """Raises BadArgument outside 0..1."""
+    if not 0 <= strength <= 1:
+        raise BadArgument(f"strength must be between 0 and 1, not {strength:g}")
+
+
 def resolve(guide: str | Guide | None, given: Any, regions: Any) -> Guide:
     """The one guide meant by `Codec.encode`'s arguments. Raises BadArgument if there are several, or a bad map."""
     if sum(v is not None for v in (guide, given, regions)) > 1:
@@ -82,8 +88,7 @@ class Guidance:
     """One picture's guidance, ready for any QP: the look at the picture is taken once, also where many qualities are tried."""
 
     def __init__(self, guide: Guide, strength: float, pixels: Pixels) -> None:
-        if not 0 <= strength <= 1:
-            raise BadArgument(f"strength must be between 0 and 1, not {strength:g}")
+        check_strength(strength)
         found = guide(pixels) if strength > 0 else None
         self.found = found
         if found is None:

@@ -65,6 +65,13 @@ def energies(pixels: Pixels) -> Floats:
     return np.concatenate([bands, np.stack([*(np.maximum(v, 0) for v in chroma), change], 2)], 2)
 
 
+def regression_inputs(blocks: Floats, qp: NDArray[np.generic] | float) -> Floats:
+    """[..., FEATURES + 1]: log energies relative to the step of each block's QP, and that QP's t."""
+    t = (np.asarray(qp, np.float32) * LOG_STEP_PER_QP - 1.8)[..., None]
+    relative = np.log2(1 + blocks * (np.exp(2 * t) / STEP_AT_MIDDLE**2))
+    return np.concatenate([relative, np.broadcast_to(t, (*relative.shape[:-1], 1))], -1)
+
+
 @dataclass(frozen=True)
 class RateEstimate:
     """Weights of the regression: one hidden layer. first [FEATURES + 1, K], bias [K], second [K], offset []."""
@@ -81,10 +88,7 @@ class RateEstimate:
 
     def bits(self, blocks: Floats, qp: NDArray[np.generic] | float) -> Floats:
         """Bits [h, w] of blocks with these `energies` at QPs [h, w] or one QP (fractions allowed)."""
-        t = (np.asarray(qp, np.float32) * LOG_STEP_PER_QP - 1.8)[..., None]
-        relative = np.log2(1 + blocks * (np.exp(2 * t) / STEP_AT_MIDDLE**2))
-        inputs = np.concatenate([relative, np.broadcast_to(t, (*relative.shape[:-1], 1))], -1)
-        hidden = inputs @ self.first + self.bias
+        hidden = regression_inputs(blocks, qp) @ self.first + self.bias
         np.maximum(hidden, 0.1 * hidden, out=hidden)
         return np.exp(np.clip(hidden @ self.second + self.offset, -8, 12))
 

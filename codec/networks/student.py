@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,9 +19,6 @@ class StudentConfig:
     widths: tuple[int, int, int] = (32, 64, 96)
     depths: tuple[int, int, int] = (1, 1, 3)
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 class Student(nn.Module):
     """Picture [B, 3, 16 h, 16 w] in 0..1 -> (attention [B, h, w], sensitivity [B, h, w]), both logs up to a constant.
@@ -37,7 +33,6 @@ class Student(nn.Module):
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
-        self.config = config
         a, b, c = config.widths
         self.stem = nn.Conv2d(3, a, 4, stride=4)
         self.blocks4 = blocks(a, config.depths[0])
