@@ -174,7 +174,7 @@ class Codec:
         image: a PIL image, an `images.Picture`, a path, bytes of a picture file, uint8 [H, W, 3] or float [3, H, W] in 0..1.
         quality: 0..100, 50 if nothing else is given. target_bytes: the best quality whose file is not larger.
         qp_map: absolute QPs 0..63 on any grid up to one per 16x16 pixels; replaces quality and guidance. strip: leave out profile
-        and EXIF. guide: where finer steps go at the same file size: `uniform` (the default), `student`, `clip`, a map's file or a
+        and EXIF. guide: where finer steps go at the same file size: `student` (the default), `clip`, `uniform`, a map's file or a
         Guide (guidance.choose). strength: 0 (uniform) .. 1. importance: a map [rows, cols] >= 0 over the whole picture, any size.
         roi: boxes (left, top, right, bottom) in pixels that matter most.
         Raises BadArgument, BadPicture, TooLarge, TargetTooSmall, GuideUnavailable or UnknownModel.

@@ -52,3 +52,13 @@ def run_cotam(*arguments: object, stdin: bytes | None = None, cwd: Path | None =
     return subprocess.run(
         command, input=stdin, capture_output=True, cwd=cwd, timeout=300, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, photo: NDArray[np.uint8]) -> Path:
+    """data/train/{photos,text}, with one file that cannot be decoded."""
+    for folder in ("photos", "text"):
+        (tmp_path / "data" / "train" / folder).mkdir(parents=True)
+        Image.fromarray(photo).save(tmp_path / "data" / "train" / folder / "a.png")
+    (tmp_path / "data" / "train" / "photos" / "broken.jpg").write_bytes(b"no picture")
+    return tmp_path / "data"

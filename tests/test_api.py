@@ -121,7 +121,7 @@ def test_a_random_full_resolution_map(cotam: codec.Codec, small: NDArray[np.uint
 
 
 def test_a_uniform_map_is_the_same_file_as_its_quality(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
-    assert cotam.encode(small, qp_map=np.full((3, 3), 20)) == cotam.encode(small, quality=20 * 100 / 63)
+    assert cotam.encode(small, qp_map=np.full((3, 3), 20)) == cotam.encode(small, quality=20 * 100 / 63, guide="uniform")
 
 
 def test_contradictory_options(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:

@@ -48,7 +48,7 @@ def test_the_qp_field_is_the_encoders(cotam: codec.Codec, stairs: bytes, small: 
     assert field.shape == (rows, cols)
     assert field.dtype == np.int64
     np.testing.assert_array_equal(field, STAIRS[np.arange(rows) * 3 // rows][:, np.arange(cols) * 4 // cols])
-    uniform = qp_field_of(cotam.encode(small, quality=40))
+    uniform = qp_field_of(cotam.encode(small, quality=40, guide="uniform"))
     assert uniform.shape == (rows, cols)
     assert set(uniform.ravel()) == {25}
 

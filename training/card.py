@@ -20,9 +20,9 @@ CARD = """# {name}
 ## How it was trained
 {steps} steps in {minutes} minutes on {device};
 batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weighted {weights};
-QP drawn uniformly from 0..63, {map_share:.0%} of the pictures with a random QP map (patchwise or gradient).
+{maps}.
 
-Loss: rate + lambda(QP) * MSE, lambda = {base} exp({slope} t), t = -1.8..1.8 over the QPs, weighted by exp(-{balance} t).
+Loss: {loss}.
 {optimizer}, {rate} for the transforms and {factor} times that for the rest, {warmup} steps of warm-up, cosine to 1 %, gradients
 clipped at norm 1. What is shipped is the average of the weights over about {average:.0f} steps.
 Rate of rounded instead of noisy symbols from {rounded:.0%} of the way on.
@@ -42,6 +42,25 @@ def _optimizer(settings: dict[str, Any]) -> str:
     return str(settings.get("optimizer", {}).get("_target_", "Adam")).rsplit(".", 1)[-1]
 
 
+def _maps(settings: dict[str, Any]) -> str:
+    maps = settings["guidance"]
+    told = f"QP drawn uniformly from 0..63, {maps['map_share']:.0%} of the pictures with a random QP map (patchwise or gradient)"
+    return told + (f",\n{maps['guide_share']:.0%} with a map of the guide `{maps['guide']}`" if maps["guide_share"] else "")
+
+
+def _loss(loss: dict[str, Any]) -> str:
+    distortion = f"lambda(QP) * MSE, lambda = {loss['base']} exp({loss['slope']} t), t = -1.8..1.8 over the QPs"
+    weighed = f"weighted by exp(-{loss['balance']} t)"
+    features = loss.get("features")
+    if not features:
+        return f"rate + {distortion}, {weighed}"
+    seen = f"training.features.{features['_target_'].rsplit('.', 1)[-1]} of the tower {features['tower']}"
+    if levels := features.get("levels"):
+        seen += f" ({', '.join(f'{level} {w}' for level, w in levels.items())})"
+    pixels = f"rate + {loss['pixel_share']} {distortion}"
+    return f"{pixels},\n+ {loss['mu']} exp({loss['mu_slope']} t) F, {weighed}. F: {seen}"
+
+
 def _start(before: dict[str, Any] | None) -> str:
     """What came before, latest first."""
     if before is None:
@@ -59,7 +78,7 @@ def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
     """The card's text. what, limits: sentences of the author."""
     facts = checkpoint.metadata
     training, settings = facts["training"], facts["training"]["settings"]
-    loss, stage, data = settings["loss"], settings["stage"], settings["data"]
+    stage, data = settings["stage"], settings["data"]
     parameters = sum(a.size for n, a in checkpoint.arrays.items() if not n.startswith("tables.")) / 1e6
     return CARD.format(
         name=checkpoint.name,
@@ -75,10 +94,8 @@ def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
         batch=data["batch"],
         size=data["size"],
         weights=", ".join(f"{k} {v}" for k, v in data["weights"].items()),
-        map_share=stage["map_share"],
-        base=loss["base"],
-        slope=loss["slope"],
-        balance=loss["balance"],
+        maps=_maps(settings),
+        loss=_loss(settings["loss"]),
         optimizer=_optimizer(settings),
         rate=stage["learning_rate"],
         factor=stage["prior_factor"],

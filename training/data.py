@@ -34,10 +34,30 @@ def read_picture(path: Path) -> np.ndarray | None:
         return None
 
 
+def random_crop(pixels: np.ndarray, random: np.random.Generator, size: int, least_scale: float) -> Tensor:
+    """A crop [3, size, size] in 0..1 of pixels [H, W, 3]: for half of them scaled by `least_scale`..1 first, at any place, maybe
+    mirrored. A picture that is too small is continued by its mirror image.
+    """
+    h, w = pixels.shape[:2]
+    scale = float(np.exp(random.uniform(np.log(least_scale), 0))) if random.random() < 0.5 else 1.0
+    side = min(max(size, round(size / scale)), max(h, w))
+    top, left = random.integers(max(h - side, 0) + 1), random.integers(max(w - side, 0) + 1)
+    crop = pixels[top : top + side, left : left + side]
+    if side > size:
+        target = (max(1, round(crop.shape[1] * size / side)), max(1, round(crop.shape[0] * size / side)))
+        crop = np.asarray(Image.fromarray(crop).resize(target, Image.Resampling.LANCZOS))
+    missing = [(0, max(0, size - crop.shape[0])), (0, max(0, size - crop.shape[1])), (0, 0)]
+    crop = np.pad(crop, missing, mode="symmetric")[:size, :size]
+    if random.random() < 0.5:
+        crop = crop[:, ::-1]
+    return torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))).float() / 255
+
+
 class RandomCrops(Dataset[Tensor]):
     """`length` random crops [3, size, size] in 0..1: a folder drawn by weight, a picture, a scale in `scale`..1, a place, a flip.
 
-    Decoded pictures are kept in memory while they fit into `cache_bytes`. A picture that cannot be decoded is skipped and counted.
+    A crop depends on the seed and its index only, counted from `first`. Decoded pictures are kept in memory while they fit into
+    `cache_bytes`. A picture that cannot be decoded is skipped and counted.
     """
 
     def __init__(
@@ -47,14 +67,21 @@ class RandomCrops(Dataset[Tensor]):
         length: int,
         size: int = 256,
         scale: float = 0.5,
+        seed: int = 0,
         cache_bytes: int = 4 << 30,
     ) -> None:
         self.folders = [list_pictures(f) for f in folders]
         self.probabilities = np.asarray(weights, float) / np.sum(weights)
-        self.length, self.size, self.scale = length, size, scale
+        self.length, self.size, self.scale, self.seed = length, size, scale, seed
+        self.first = 0
         self.cache: dict[Path, np.ndarray] = {}
         self.room = cache_bytes
-        self.skipped = 0
+        self.broken: set[Path] = set()
+
+    @property
+    def skipped(self) -> int:
+        """How many files could not be decoded."""
+        return len(self.broken)
 
     def __len__(self) -> int:
         return self.length
@@ -62,9 +89,11 @@ class RandomCrops(Dataset[Tensor]):
     def _read(self, path: Path) -> np.ndarray | None:
         if path in self.cache:
             return self.cache[path]
+        if path in self.broken:
+            return None
         pixels = read_picture(path)
         if pixels is None:
-            self.skipped += 1
+            self.broken.add(path)
             return None
         if pixels.nbytes <= self.room:
             self.cache[path] = pixels
@@ -80,32 +109,24 @@ class RandomCrops(Dataset[Tensor]):
         raise RuntimeError("a hundred pictures in a row could not be decoded; check data.root")
 
     def __getitem__(self, index: int) -> Tensor:
-        random = np.random.default_rng(int(torch.randint(2**31, ())))
-        pixels = self._draw(random)
-        h, w = pixels.shape[:2]
-        scale = float(np.exp(random.uniform(np.log(self.scale), 0))) if random.random() < 0.5 else 1.0
-        side = min(max(self.size, round(self.size / scale)), max(h, w))
-        top, left = random.integers(max(h - side, 0) + 1), random.integers(max(w - side, 0) + 1)
-        crop = pixels[top : top + side, left : left + side]
-        if side > self.size:
-            target = (max(1, round(crop.shape[1] * self.size / side)), max(1, round(crop.shape[0] * self.size / side)))
-            crop = np.asarray(Image.fromarray(crop).resize(target, Image.Resampling.LANCZOS))
-        missing = [(0, max(0, self.size - crop.shape[0])), (0, max(0, self.size - crop.shape[1])), (0, 0)]
-        crop = np.pad(crop, missing, mode="symmetric")[: self.size, : self.size]
-        if random.random() < 0.5:
-            crop = crop[:, ::-1]
-        return torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))).float() / 255
+        random = np.random.default_rng((self.seed, self.first + index))
+        return random_crop(self._draw(random), random, self.size, self.scale)
 
 
 class FolderData(pl.LightningDataModule):
-    """Training crops from `root/<folder>` for each folder of `weights`."""
+    """Training crops from `root/<folder>` for each folder of `weights`; with several processes each has its own."""
 
-    def __init__(self, root: str, weights: dict[str, float], batch: int, steps: int, size: int, scale: float, workers: int) -> None:
+    def __init__(
+        self, root: str, weights: dict[str, float], batch: int, steps: int, size: int, scale: float, workers: int, seed: int = 0
+    ) -> None:
         super().__init__()
         self.root, self.weights = Path(root), dict(weights)
         self.batch, self.steps, self.size, self.scale, self.workers = batch, steps, size, scale, workers
+        self.seed = seed
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         folders = [self.root / name for name in self.weights]
-        crops = RandomCrops(folders, list(self.weights.values()), self.batch * self.steps, self.size, self.scale)
+        crops = RandomCrops(folders, list(self.weights.values()), self.batch * self.steps, self.size, self.scale, self.seed)
+        if self.trainer:  # a resumed run goes on with the crops that it had not seen
+            crops.first = self.trainer.global_step * self.batch * self.trainer.world_size
         return DataLoader(crops, batch_size=self.batch, num_workers=self.workers, persistent_workers=self.workers > 0)

@@ -1,8 +1,12 @@
-"""A training run's weights as a file: `python -m training.export RUN_DIR checkpoints/NAME.safetensors`."""
+"""A training run's weights as a file: `python -m training.export RUN_DIR checkpoints/NAME.safetensors`.
+
+In place of a student's run, a student's file: what is fitted beside its weights is then fitted anew.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -71,14 +75,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("target", type=Path)
+    root = Path(os.environ.get("COTAM_DATA", "../shared/data")) / "train"
+    parser.add_argument("--root", type=Path, default=root, help="the training pictures a student is fitted to")
     parser.add_argument("--skip-below", type=int, default=DEFAULT_SKIP, help="scale indexes below this are not coded")
     parser.add_argument("--pictures", type=int, default=60, help="training pictures the tables are fitted on")
     parser.add_argument("--before", type=Path, default=None, help="the run, or its exported weights, that this one started from")
     parser.add_argument("--what", default="Weights of the base stage: rate + MSE.", help="the card's first sentence")
     parser.add_argument("--limits", default="Trained for a short time on few pictures.", help="the card's last section")
     options = parser.parse_args()
-    if "student" in OmegaConf.load(options.run / "config.yaml").stage:
-        export_student(options.run, options.target, options.pictures, options.what, options.limits)
+    if options.run.is_file() or "student" in OmegaConf.load(options.run / "config.yaml").stage:
+        export_student(options.run, options.root, options.target, options.pictures, options.what, options.limits)
         print(f"{options.target}: {options.target.stat().st_size} bytes")
         return
     checkpoint = export(options.run, options.target, options.skip_below, options.pictures, options.before)

@@ -1,7 +1,8 @@
-"""A student run's averaged weights, and the rate estimate fitted beside them, as one guidance file."""
+"""A student run's averaged weights, and what is fitted beside them (documents, the rate estimate), as one guidance file."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from PIL import Image
 
 import codec
 from codec.guidance.files import write
+from codec.guidance.student import load_student
 from codec.networks.student import Student, StudentConfig
 from training.data import list_pictures, read_picture
 from training.device import device_name, weights_below
+from training.documents import fit_documents
 from training.rate_fit import fit
 
 LONGEST = 640
@@ -35,6 +38,9 @@ batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weight
 Teacher: `{tower}`. Attention: Kullback-Leibler divergence to the mean [CLS] attention of its first {layers} blocks. Sensitivity:
 squared error of the log of diag(J^T J), J its last tokens by pixels, estimated by {probes} random projections a step.
 Nothing below `eval/` was seen.
+
+Documents: a logistic regression on the mean features, text/ of the training pictures against the rest; on every fifth picture,
+which it was not fitted to, it is right on {right:.1%} of {asked}.
 
 Rate estimate: fitted to the bits of {fitted} training pictures, each coded with random QP maps by `{codec}`.
 
@@ -56,42 +62,60 @@ def pictures_for_rate(root: Path, count: int) -> list[np.ndarray]:
     return found
 
 
-def export_student(run: Path, target: Path, pictures: int, what: str, limits: str) -> dict[str, Any]:
-    """Write `target` and its card; returns the metadata."""
+def of_run(run: Path) -> tuple[Student, dict[str, Any]]:
+    """The network of a run, and what is known of its training."""
     settings: Any = OmegaConf.load(run / "config.yaml")
     state = torch.load(run / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=False)
-    config = {str(k): v for k, v in settings.student.items() if k != "_target_"}
-    config = {k: list(v) for k, v in config.items()}
-    network = Student(StudentConfig(**config))
+    sizes = settings.student
+    network = Student(StudentConfig(tuple(sizes.widths), tuple(sizes.depths)))
     network.load_state_dict(weights_below(state["state_dict"], "student."))
-    stage = settings.stage
-    chosen = pictures_for_rate(Path(settings.data.root), pictures)
-    loaded = codec.load(device="cpu")
-    arrays = fit(loaded, chosen)
-    arrays |= {f"student.{name}": tensor.numpy() for name, tensor in network.state_dict().items()}
+    stage, data = settings.stage, settings.data
     facts = {
         "steps": int(state["global_step"]),
         "minutes": round(float(state["elapsed"]) / 60, 1),
         "device": device_name(),
-        "fitted": len(chosen),
         "tower": stage.tower,
-        "codec": f"{loaded.backend.checkpoint.name} {loaded.fingerprint}",
+        "layers": stage.layers,
+        "probes": stage.probes,
+        "batch": data.batch,
+        "size": data.size,
+        "weights": ", ".join(f"{k} {v}" for k, v in data.weights.items()),
     }
-    metadata = {"name": target.stem, "config": config, "date": date.today().isoformat(), "training": facts}
+    return network, facts
+
+
+def export_student(source: Path, root: Path, target: Path, pictures: int, what: str, limits: str) -> dict[str, Any]:
+    """Write `target` and its card; returns the metadata.
+
+    source: a run, or a student's file whose documents and rate estimate are to be fitted anew; root: the training pictures.
+    """
+    if source.is_file():
+        network, known = load_student(source)
+        facts = known["training"]
+    else:
+        network, facts = of_run(source)
+    right, asked = fit_documents(network, root)
+    chosen = pictures_for_rate(root, pictures)
+    loaded = codec.load(device="cpu")
+    arrays = fit(loaded, chosen)
+    arrays |= {f"student.{name}": tensor.numpy() for name, tensor in network.state_dict().items()}
+    fitted = {
+        "fitted": len(chosen),
+        "codec": f"{loaded.backend.checkpoint.name} {loaded.fingerprint}",
+        "right": right,
+        "asked": asked,
+    }
+    config = {k: list(v) for k, v in asdict(network.config).items()}
+    metadata = {"name": target.stem, "config": config, "date": date.today().isoformat(), "training": facts | fitted}
     write(target, arrays, metadata)
     card = CARD.format(
-        **facts,
+        **metadata["training"],
         name=target.stem,
         what=what,
         limits=limits,
         date=metadata["date"],
         config=", ".join(f"{k} {v}" for k, v in config.items()),
         parameters=sum(p.numel() for p in network.parameters()) / 1e6,
-        batch=settings.data.batch,
-        size=settings.data.size,
-        weights=", ".join(f"{k} {v}" for k, v in settings.data.weights.items()),
-        layers=stage.layers,
-        probes=stage.probes,
     )
     target.with_suffix(".md").write_text(card)
     return metadata

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from codec.networks.gains import qp_to_t
+from training.features import FeatureLoss
 from training.rate import TrainingPass
 
 
@@ -23,14 +24,45 @@ class RateDistortion(nn.Module):
 
     def forward(self, x: Tensor, qp: Tensor, coded: TrainingPass) -> tuple[Tensor, dict[str, Tensor]]:
         """x: [B, 3, H, W] in 0..1; qp: [B, H/16, W/16]. Returns the mean loss and what to log."""
+        t, bpp, distortion, parts = self.terms(x, qp, coded)
+        return (torch.exp(-self.balance * t) * (bpp + distortion)).mean(), parts
+
+    def terms(self, x: Tensor, qp: Tensor, coded: TrainingPass) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        """Per picture [B]: mean t, R, lambda D; and what to log."""
         t = qp_to_t(qp.float())
         squared = (coded.x_hat.float() - x).square().mean(1, keepdim=True) * 255.0**2
         blocks = F.avg_pool2d(squared, 16)[:, 0]
         pixels = x.shape[-1] * x.shape[-2]
         bpp = (coded.bits_y + coded.bits_z) / pixels
         distortion = (self.base * torch.exp(self.slope * t) * blocks).mean((1, 2))
-        weight = torch.exp(-self.balance * t.mean((1, 2)))
-        loss = (weight * (bpp + distortion)).mean()
         psnr = 10 * torch.log10(255.0**2 / blocks.mean((1, 2)).clamp(min=1e-3))
         parts = {"bpp": bpp.mean(), "bpp_z": coded.bits_z.mean() / pixels, "psnr": psnr.mean(), "distortion": distortion.mean()}
-        return loss, {name: value.detach() for name, value in parts.items()}
+        return t.mean((1, 2)), bpp, distortion, {name: value.detach() for name, value in parts.items()}
+
+
+class Joint(RateDistortion):
+    """L = w(t) (R + pixel_share lambda(QP) D + mu exp(mu_slope t) F): F is what a vision tower sees of the error.
+
+    F: a loss of training.features, a number per picture without unit. mu falls with the rate more slowly than lambda does,
+    as F does (docs/training.md).
+    """
+
+    def __init__(
+        self,
+        features: FeatureLoss,
+        base: float = 0.0063,
+        slope: float = 1.92,
+        balance: float = 0.6,
+        pixel_share: float = 0.3,
+        mu: float = 0.75,
+        mu_slope: float = 1.45,
+    ) -> None:
+        super().__init__(base, slope, balance)
+        self.features, self.pixel_share, self.mu, self.mu_slope = features, pixel_share, mu, mu_slope
+
+    def forward(self, x: Tensor, qp: Tensor, coded: TrainingPass) -> tuple[Tensor, dict[str, Tensor]]:
+        """As RateDistortion's."""
+        t, bpp, distortion, parts = self.terms(x, qp, coded)
+        seen, levels = self.features(x, coded.x_hat.float(), qp)
+        loss = bpp + self.pixel_share * distortion + self.mu * torch.exp(self.mu_slope * t) * seen
+        return (torch.exp(-self.balance * t) * loss).mean(), parts | {"features": seen.mean().detach()} | levels

@@ -32,6 +32,7 @@ class RateModel(nn.Module):
     def __init__(self, channels_z: int) -> None:
         super().__init__()
         self.bottleneck = EntropyBottleneck(channels_z, init_scale=4)
+        self.bottleneck.quantiles.requires_grad_(False)  # tables are fitted (training.tables), not taken from quantiles
         self.gaussian = GaussianConditional(None)
 
     def forward(self, networks: Networks, x: Tensor, qp: Tensor, rounded: bool = False) -> TrainingPass:

@@ -20,10 +20,13 @@ class ScheduledStage(pl.LightningModule):
     A parameter group's rate is multiplied by its `factor`.
     """
 
-    def __init__(self, make_optimizer: MakeOptimizer, learning_rate: float, warmup: int, steps: int, minutes: float | None) -> None:
+    def __init__(
+        self, make_optimizer: MakeOptimizer, learning_rate: float, warmup: int, steps: int, minutes: float | None, seed: int
+    ) -> None:
         super().__init__()
         self.make_optimizer = make_optimizer
         self.learning_rate, self.warmup, self.steps, self.minutes = learning_rate, warmup, steps, minutes
+        self.seed = seed
         self.elapsed = 0.0
         self.reached = 0.0
         self.clock: float | None = None
@@ -59,6 +62,8 @@ class ScheduledStage(pl.LightningModule):
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = rate * group["factor"]
         self.log("learning_rate", rate)
+        # Noise and maps depend on the step alone: a resumed run draws what one that never stopped would have drawn.
+        torch.manual_seed((self.seed << 40) + self.global_step * self.trainer.world_size + self.global_rank)
         return None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

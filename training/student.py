@@ -32,11 +32,12 @@ class StudentStage(ScheduledStage):
         warmup: int,
         steps: int,
         minutes: float | None = None,
+        seed: int = 0,
         layers: int = 3,
         probes: int = 2,
         attention_weight: float = 1.0,
     ) -> None:
-        super().__init__(optimizer, learning_rate, warmup, steps, minutes)
+        super().__init__(optimizer, learning_rate, warmup, steps, minutes, seed)
         self.student = Student(student)
         self.frozen = (load_tower(tower, tower_weights),)  # a tuple: not saved, not averaged
         self.layers, self.probes, self.attention_weight = layers, probes, attention_weight
@@ -46,7 +47,7 @@ class StudentStage(ScheduledStage):
 
     def training_step(self, x: Tensor, index: int) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
-        attention, sensitivity = (v.float() for v in self.student(x))
+        attention, sensitivity, _ = (v.float() for v in self.student(x))
         looked = self.attention_loss(attention, self.teacher_attention(x))
         felt = self.sensitivity_loss(sensitivity, self.teacher_sensitivity(x))
         loss = self.attention_weight * looked + felt

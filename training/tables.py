@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from codec.bitstream.rans import TOTAL
-from codec.networks.config import STRIDE_Y, STRIDE_Z
+from codec.networks.config import STRIDE_Z
 from codec.networks.integer import round_half_up
 from codec.networks.model import Networks
 from codec.networks.prior import SCALE_COUNT, Z_LIMIT, scale_table, split_steps
 from codec.networks.transforms import pad_to_multiple
 from training.data import list_pictures, read_picture
-from training.qp_maps import random_qp_maps
+from training.qp_maps import QpMaps
 
 Z_REACH = 15
 PRIOR_COUNT = 2000.0
@@ -62,6 +62,7 @@ class Histogram:
 def collect(networks: Networks, pictures: list[Path], side: int = 512) -> tuple[list[Histogram], list[Histogram]]:
     """Histograms per scale index and per channel of z, over pictures at random rates and maps."""
     scales = [Histogram(reach_of(float(s))) for s in scale_table()]
+    maps = QpMaps()
     channels = [Histogram(Z_REACH) for _ in range(networks.config.z)]
     for path in pictures:
         pixels = read_picture(path)
@@ -69,7 +70,7 @@ def collect(networks: Networks, pictures: list[Path], side: int = 512) -> tuple[
             continue
         height, width = (min(side, size // STRIDE_Z * STRIDE_Z) for size in pixels.shape[:2])
         x = torch.from_numpy(pixels[:height, :width].copy()).permute(2, 0, 1)[None].float() / 255
-        qp = random_qp_maps(1, height // STRIDE_Y, width // STRIDE_Y)
+        qp = maps(x)
         y = networks.g_a(x, qp)
         z = torch.round(networks.h_a(pad_to_multiple(y, 4))).clamp(-Z_LIMIT, Z_LIMIT)
         for channel, histogram in enumerate(channels):

@@ -20,7 +20,7 @@ from codec.checkpoint import load
 from codec.networks.weights import trainable_from_checkpoint
 from training.data import FolderData
 from training.device import cpu_info
-from training.module import BaseStage
+from training.module import CodecStage
 from training.rate import fit_bottleneck
 from training.schedule import ScheduledStage
 
@@ -36,15 +36,26 @@ def pick_precision(accelerator: str) -> str:
     return "bf16-mixed" if "avx512_bf16" in flags or "amx_bf16" in flags else "32-true"
 
 
+class SaveAtEnd(pl.Callback):
+    """The last checkpoint, written before the averaged weights replace those in training: it can be resumed like any other."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        trainer.save_checkpoint(self.path)
+
+
 def make_callbacks(config: DictConfig) -> list[pl.Callback]:
-    """Checkpoints every few minutes, validation on real bytes, the moving average of the weights, and a progress bar."""
+    """Checkpoints every few minutes and at SIGTERM, validation on real bytes, averaged weights, a progress bar."""
     from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 
     folder = Path(config.run_dir) / "checkpoints"
     every = timedelta(minutes=config.checkpoint_minutes)
-    saver = ModelCheckpoint(folder, save_last=True, save_top_k=0, train_time_interval=every)
+    saver = ModelCheckpoint(folder, save_last=True, save_top_k=0, train_time_interval=every, save_on_exception=True)
     average = EMAWeightAveraging(decay=config.ema, use_buffers=False)
-    return [saver, hydra.utils.instantiate(config.validation), average, TQDMProgressBar(refresh_rate=20)]
+    ending = SaveAtEnd(folder / "last.ckpt")
+    return [saver, hydra.utils.instantiate(config.validation), ending, average, TQDMProgressBar(refresh_rate=20)]
 
 
 def make_trainer(config: DictConfig) -> pl.Trainer:
@@ -58,8 +69,8 @@ def make_trainer(config: DictConfig) -> pl.Trainer:
 
 def start_from(stage: ScheduledStage, place: Path, data: FolderData) -> None:
     """Take the weights of a run's checkpoint, or exported ones (.safetensors; the likelihoods of z are then fitted anew)."""
-    if place.suffix == ".safetensors" and isinstance(stage, BaseStage):
-        stage.networks = trainable_from_checkpoint(load(place))
+    if place.suffix == ".safetensors" and isinstance(stage, CodecStage):
+        stage.networks = trainable_from_checkpoint(load(place), stage.networks.config)
         bits = fit_bottleneck(stage.rate_model, stage.networks, next(iter(data.train_dataloader())))
         log.info("started from %s; z costs %.4f bpp", place.name, bits)
     else:
@@ -78,7 +89,6 @@ def main(config: DictConfig) -> None:
     Path(config.run_dir).mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, Path(config.run_dir) / "config.yaml", resolve=True)
     trainer.fit(stage, data, ckpt_path=config.resume)
-    trainer.save_checkpoint(Path(config.run_dir) / "checkpoints" / "last.ckpt")
 
 
 if __name__ == "__main__":

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
+from numpy.typing import NDArray
 from PIL import Image
+from pytorch_lightning.loggers import TensorBoardLogger
 
-from codec.api import Codec
+from codec.api import Codec, qp_field_of
 from codec.backends.torch import TorchBackend
 from codec.checkpoint import Checkpoint
+from codec.guidance import choose
+from codec.heatmap import panels
 from codec.networks.model import Networks
 from codec.networks.weights import to_arrays
 from training.data import list_pictures
@@ -35,24 +39,32 @@ class RealBytes(pl.Callback):
     ::
 
         networks (copy on the CPU) -> checkpoint in memory -> Codec -> files of `folder` -> bpp, PSNR in the log
+                                                                 \\-> x, x_hat, importance, QPs, bits in TensorBoard
     """
 
-    def __init__(self, folder: str, fit_on: str, every: int, pictures: int = 6, qualities: tuple[int, ...] = (15, 45, 75)) -> None:
+    def __init__(
+        self, folder: str, fit_on: str, every: int, pictures: int = 6, qualities: tuple[int, int, int] = (15, 45, 75)
+    ) -> None:
         self.folder, self.fit_on = Path(folder), Path(fit_on)
         self.every, self.pictures, self.qualities = every, pictures, qualities
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: object) -> None:
         if self.every and trainer.global_step and trainer.global_step % self.every == 0 and trainer.is_global_zero:
-            for name, value in self.measure(module.networks).items():  # type: ignore[arg-type]
+            values, views = self.measure(module.networks)  # type: ignore[arg-type]
+            for name, value in values.items():
                 module.log(name, value, rank_zero_only=True)
+            for logger in trainer.loggers:
+                if isinstance(logger, TensorBoardLogger):
+                    for name, view in views.items():
+                        logger.experiment.add_image(name, view, trainer.global_step, dataformats="HWC")
 
-    def measure(self, networks: Networks) -> dict[str, float]:
-        """Means over pictures, by quality; empty (and said so) where there are no pictures."""
+    def measure(self, networks: Networks) -> tuple[dict[str, float], dict[str, NDArray[np.uint8]]]:
+        """(means over pictures, by quality; pictures to look at, [H, W, 3]); empty (and said so) where there are no pictures."""
         try:
             found_paths = list_pictures(self.folder)
         except FileNotFoundError as error:
             log.warning("no validation: %s", error)
-            return {}
+            return {}, {}
         paths = found_paths[:: max(1, len(found_paths) // self.pictures)][: self.pictures]
         copied = copy.deepcopy(networks).cpu().eval()
         cotam = Codec(TorchBackend(make_checkpoint(copied, "validation", self.fit_on, 4), "cpu"))
@@ -64,4 +76,15 @@ class RealBytes(pl.Callback):
                 squared = np.square(cotam.decode(data, "array").astype(np.float32) - pixels).mean()
                 found.setdefault(f"val_bpp_q{quality}", []).append(len(data) * 24 / pixels.size)
                 found.setdefault(f"val_psnr_q{quality}", []).append(10 * float(np.log10(255**2 / max(float(squared), 1e-9))))
-        return {name: float(np.mean(values)) for name, values in found.items()}
+        return {name: float(np.mean(values)) for name, values in found.items()}, views_of(cotam, paths[0], self.qualities[1])
+
+
+def views_of(cotam: Codec, path: Path, quality: float) -> dict[str, NDArray[np.uint8]]:
+    """The first picture as x, and x_hat beside the student's importance, its QP field and the bits spent: [H, W, 3] each."""
+    pixels = np.asarray(Image.open(path).convert("RGB"))
+    found = choose("student")(pixels)
+    data = cotam.encode(pixels, quality, guide="student")
+    decoded = cotam.decode_full(data, want_bits=True)
+    assert decoded.bits is not None
+    importance = None if found is None else np.log(found.values + 1e-9)
+    return {"x": pixels, "x_hat": np.asarray(panels(decoded.picture.pixels, decoded.bits, qp_field_of(data), importance))}

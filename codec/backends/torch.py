@@ -61,13 +61,25 @@ def pick_device(device: str) -> torch.device:
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16 faster than in float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+
+
 class TorchBackend:
-    """See pipeline.Backend. Arrays [rows, cols, channels] become channels-last tensors without a copy."""
+    """See pipeline.Backend. Arrays [rows, cols, channels] become channels-last tensors without a copy.
+
+    Analysis and synthesis run in bfloat16 where the device has it, as they were trained; what the entropy coder depends on
+    never does.
+    """
 
     def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
         self.checkpoint = checkpoint
         self.device = pick_device(device)
         self.networks = from_checkpoint(checkpoint).to(self.device)
+        self.bfloat16 = has_bfloat16(self.device)
 
     def _in(self, array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self.device).permute(2, 0, 1)[None]
@@ -81,10 +93,14 @@ class TorchBackend:
             return torch.full((1, 1, 1), qp, device=self.device)
         return torch.from_numpy(np.ascontiguousarray(qp)).to(self.device)[None]
 
+    def _transforms(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
+
     @torch.inference_mode()
     def analysis(self, pixels: NDArray[np.uint8], qp: QpField) -> Floats:
         x = self._in(pixels).float() * (1 / 255)
-        return self._out(self.networks.g_a(x, self._qp(qp)))  # type: ignore[return-value]
+        with self._transforms():
+            return self._out(self.networks.g_a(x, self._qp(qp)))  # type: ignore[return-value]
 
     @torch.inference_mode()
     def hyper_analysis(self, y: Floats) -> Floats:
@@ -105,5 +121,6 @@ class TorchBackend:
 
     @torch.inference_mode()
     def synthesis(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
-        x = self.networks.g_s(self._in(y_hat), self._qp(qp))
+        with self._transforms():
+            x = self.networks.g_s(self._in(y_hat), self._qp(qp))
         return self._out(x.mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8))  # type: ignore[return-value]

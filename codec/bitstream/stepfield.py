@@ -36,7 +36,7 @@ VALUE_QPS, COST_QPS, LEAST_SPREAD = 1.3, 2.0, 0.25
 # A random error of one squared QP costs about this share of the rate.
 MISPLACED = 0.0025
 POOLS, UNITS = (1, 2, 3, 4, 6, 8), (1, 2, 4)
-BISECTIONS = 14
+BISECTIONS = 10
 
 IntField = NDArray[np.int64]
 FloatField = NDArray[np.floating[Any]]
@@ -58,7 +58,12 @@ def _tables() -> Tables:
 
 def _differences(offsets: IntField, axes: tuple[int, ...]) -> IntField:
     for axis in axes:
-        offsets = np.diff(offsets, axis=axis, prepend=0)
+        before = offsets
+        offsets = before.copy()
+        if axis == 0:
+            offsets[1:] -= before[:-1]
+        else:
+            offsets[:, 1:] -= before[:, :-1]
     return offsets
 
 

@@ -23,8 +23,7 @@ from codec.guidance.rate_estimate import energies, shipped
 
 GUIDES = ("student", "clip", "uniform")
 PRESETS = ("default", "paper", "attention")
-# Until a map earns its bytes on every measure (docs/guidance.md).
-DEFAULT_GUIDE = "uniform"
+DEFAULT_GUIDE = "student"
 STRENGTH = stepfield.STRENGTH
 # A QP finer means an error weighs exp(0.11) times more; twice that in rounding was better (docs/guidance.md).
 THRIFT_PER_QP = 0.22
@@ -90,10 +89,10 @@ class Guidance:
     def __init__(self, guide: Guide, strength: float, pixels: Pixels) -> None:
         check_strength(strength)
         found = guide(pixels) if strength > 0 else None
-        self.found = found
-        if found is None:
+        self.found = found if found is not None and found.trust > 0 else None
+        if found is None or self.found is None:
             return
-        self.strength = strength
+        self.strength = strength * found.trust
         self.grid = (-(-pixels.shape[0] // 16), -(-pixels.shape[1] // 16))
         cells = tuple(min(stepfield.PAPER_CELLS, side) for side in self.grid) if found.rule == "paper" else self.grid
         values = importance.checked(found.values)

@@ -21,10 +21,14 @@ Box = Sequence[float]
 
 @dataclass(frozen=True)
 class Importance:
-    """values: float32 [rows, cols], finite and >= 0, stretched over the whole picture; rule: how stepfield.levels reads them."""
+    """values: float32 [rows, cols], finite and >= 0, stretched over the whole picture; rule: how stepfield.levels reads them.
+
+    trust: 0..1, the share of the strength that the guide itself thinks right for this picture.
+    """
 
     values: Floats
     rule: Rule = "zscore"
+    trust: float = 1.0
 
 
 class Guide(Protocol):

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from codec.guidance.files import SHIPPED, read
 from codec.guidance.importance import Floats, Pixels
@@ -25,11 +26,11 @@ FEATURES = BANDS + 3
 
 @lru_cache(maxsize=1)
 def _dct() -> Floats:
-    """Orthonormal DCT-II, [8, 8]."""
+    """Orthonormal two-dimensional DCT-II of a flattened 8x8 block as a matrix, [64, 64]: coefficients = pixels @ it."""
     k, i = np.arange(DCT)[:, None], np.arange(DCT)[None]
     basis = np.cos(np.pi * (2 * i + 1) * k / (2 * DCT)) * np.sqrt(2 / DCT)
     basis[0] /= np.sqrt(2)
-    return basis.astype(np.float32)
+    return np.ascontiguousarray(np.kron(basis, basis).T.astype(np.float32))
 
 
 @lru_cache(maxsize=1)
@@ -41,28 +42,32 @@ def _bands() -> Floats:
     return member / member.sum(0)
 
 
-def _block_means(plane: Floats, h: int, w: int) -> Floats:
-    """[16 h, 16 w] -> [h, w]."""
-    return plane.reshape(h * BLOCK, w, BLOCK).mean(2).reshape(h, BLOCK, w).mean(1)
+def _blocks(plane: NDArray[np.generic], side: int) -> Floats:
+    """[side rows, side cols] -> [rows, cols, side * side]."""
+    rows, cols = plane.shape[0] // side, plane.shape[1] // side
+    cut = np.ascontiguousarray(plane.reshape(rows, side, cols, side).transpose(0, 2, 1, 3))
+    return cut.reshape(rows, cols, side * side).astype(np.float32)
+
+
+def _pool(values: Floats) -> Floats:
+    """[2 h, 2 w, ...] -> means [h, w, ...]."""
+    return (values[::2, ::2] + values[1::2, ::2] + values[::2, 1::2] + values[1::2, 1::2]) / 4
 
 
 def energies(pixels: Pixels) -> Floats:
-    """Mean squares [h, w, FEATURES] per 16x16 block of a picture [H, W, 3]: luma bands, chroma, and the change of the mean."""
+    """Mean squares [h, w, FEATURES] per 16x16 block of a picture [H, W, 3]: luma bands, chroma, and the change of the mean.
+
+    Luma is rounded to whole levels, chroma seen at every second row and column: a guess of bits needs no more.
+    """
     height, width = pixels.shape[:2]
-    rgb = np.pad(pixels, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), "edge").astype(np.float32)
-    h, w = rgb.shape[0] // BLOCK, rgb.shape[1] // BLOCK
-    luma = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
-    across = luma.reshape(-1, DCT) @ _dct().T
-    squared = np.square(_dct() @ across.reshape(2 * h, DCT, 2 * w * DCT)).reshape(2 * h, DCT, 2 * w, DCT)
-    per_block = squared.reshape(h, 2, DCT, w, 2, DCT).mean((1, 4)).transpose(0, 2, 1, 3).reshape(h * w, DCT * DCT)
-    bands = (per_block @ _bands()).reshape(h, w, BANDS)
-    mean = _block_means(luma, h, w)
-    chroma = []
-    for c in (0, 2):
-        difference = rgb[..., c] - rgb[..., 1]
-        chroma.append(_block_means(np.square(difference), h, w) - np.square(_block_means(difference, h, w)))
+    padded = np.pad(pixels, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), "edge")
+    coefficients = _blocks(np.asarray(Image.fromarray(padded).convert("L")), DCT) @ _dct()
+    mean = _pool(coefficients[..., 0]) / DCT
+    bands = _pool(np.square(coefficients, out=coefficients) @ _bands())
+    sampled = padded[::2, ::2].astype(np.int16)
+    chroma = [_blocks(sampled[..., c] - sampled[..., 1], BLOCK // 2).var(2) for c in (0, 2)]
     change = np.square(np.diff(mean, axis=0, prepend=mean[:1])) + np.square(np.diff(mean, axis=1, prepend=mean[:, :1]))
-    return np.concatenate([bands, np.stack([*(np.maximum(v, 0) for v in chroma), change], 2)], 2)
+    return np.concatenate([bands, np.stack([*chroma, change], 2)], 2)
 
 
 def regression_inputs(blocks: Floats, qp: NDArray[np.generic] | float) -> Floats:

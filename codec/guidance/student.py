@@ -17,6 +17,7 @@ from codec.networks.student import STRIDE, Student, StudentConfig
 
 SHORT_SIDE = 256
 LONGEST = 4 * SHORT_SIDE
+LEAST_TRUST = 0.1
 
 
 def small_copy(pixels: Pixels) -> Pixels:
@@ -30,13 +31,15 @@ def small_copy(pixels: Pixels) -> Pixels:
 
 
 class StudentGuide:
-    """Importance from codec.networks.student.
+    r"""Importance from codec.networks.student.
 
-    preset `default`: sensitivity; `paper`, `attention`: attention.
+    preset `default`: sensitivity; `paper`, `attention`: attention. Text and plots are not for `default`: a tower's sensitivity,
+    seen on a small copy, says nothing about letters, so the surer the student is of a document, the less it trusts itself.
 
     ::
 
         pixels -> small copy -> Student -> log attention, log sensitivity -> importance, a cell per 16x16 of the small copy
+                                       \-> document -> trust
     """
 
     def __init__(self, network: Student, preset: str = "default") -> None:
@@ -46,9 +49,11 @@ class StudentGuide:
     @torch.inference_mode()
     def __call__(self, pixels: Pixels) -> Importance | None:
         x = torch.from_numpy(np.array(small_copy(pixels))).permute(2, 0, 1)[None].float() / 255
-        attention, sensitivity = self.network(x)
+        attention, sensitivity, document = (v.float() for v in self.network(x))  # also inside an autocast
         if self.preset == "default":
-            return Importance(torch.softmax(sensitivity[0].flatten(), 0).view(sensitivity.shape[1:]).numpy(), "value")
+            values = torch.softmax(sensitivity[0].flatten(), 0).view(sensitivity.shape[1:]).numpy()
+            trust = 1 - float(document.sigmoid())
+            return Importance(values, "value", trust if trust > LEAST_TRUST else 0.0)
         rule: Rule = "paper" if self.preset == "paper" else "zscore"
         return Importance(torch.softmax(attention[0].flatten(), 0).view(attention.shape[1:]).numpy(), rule)
 

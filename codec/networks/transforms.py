@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,6 +16,12 @@ def repeat2(qp: Tensor) -> Tensor:
     if qp.shape[-2:] == (1, 1):
         return qp
     return qp.repeat_interleave(2, 1).repeat_interleave(2, 2)
+
+
+def in_float32(layer: nn.Module, x: Tensor) -> Tensor:
+    """A layer that the signal itself passes, also inside an autocast: symbols and pixels have more than bfloat16's eight bits."""
+    with torch.autocast(x.device.type, enabled=False):
+        return layer(x.float())
 
 
 class Analysis(nn.Module):
@@ -40,7 +47,7 @@ class Analysis(nn.Module):
         x = self.stem(F.pixel_unshuffle(x - 0.5, 8))
         x = self.blocks8(self.gain8(x, repeat2(qp)))
         x = self.blocks16(self.down(F.pixel_unshuffle(x, 2)))
-        return self.gain(self.head(x), qp)
+        return self.gain(in_float32(self.head, x), qp)
 
 
 class Synthesis(nn.Module):
@@ -63,9 +70,9 @@ class Synthesis(nn.Module):
         self.head = nn.Conv2d(config.n, 192, 1)
 
     def forward(self, y_hat: Tensor, qp: Tensor) -> Tensor:
-        x = self.blocks16(self.stem(self.gain(y_hat, qp)))
-        x = self.blocks8(F.pixel_shuffle(self.up(x), 2))
-        return F.pixel_shuffle(self.head(self.gain8(x, repeat2(qp))), 8) + 0.5
+        x = self.blocks16(in_float32(self.stem, self.gain(y_hat, qp)))
+        x = self.blocks8(F.pixel_shuffle(in_float32(self.up, x), 2))
+        return F.pixel_shuffle(in_float32(self.head, self.gain8(x, repeat2(qp))), 8) + 0.5
 
 
 class HyperAnalysis(nn.Module):

@@ -82,15 +82,18 @@ def from_checkpoint(checkpoint: Checkpoint) -> Networks:
     return networks.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-def trainable_from_checkpoint(checkpoint: Checkpoint) -> Networks:
+def trainable_from_checkpoint(checkpoint: Checkpoint, config: ModelConfig | None = None) -> Networks:
     """Networks to train further. Their float weights are the stored ones: half precision, the prior's as quantised.
 
-    Raises UnknownModel as `from_checkpoint` does.
+    config: the same widths and more residual blocks than the checkpoint has: those start as the identity. Raises UnknownModel
+    for any other difference, and as `from_checkpoint` does.
     """
     frozen = from_checkpoint(checkpoint)
-    networks = Networks(ModelConfig(**checkpoint.metadata["config"]))
+    networks = Networks(config or frozen.config)
     state = networks.state_dict()
-    state.update({name: tensor for name, tensor in frozen.state_dict().items() if name in state})
-    networks.load_state_dict(state)
+    stored = {name: tensor for name, tensor in frozen.state_dict().items() if name in state or ".blocks" in name}
+    if any(name not in state or state[name].shape != tensor.shape for name, tensor in stored.items()):
+        raise UnknownModel(f"weights of {frozen.config.name} fit only the same widths and at least as many blocks")
+    networks.load_state_dict(state | stored)
     networks.prior.hyper.qp_table.anchors.data = _tensor(checkpoint.arrays, "prior.hyper.qp_table")[::ANCHOR_DISTANCE] * UNIT
     return networks

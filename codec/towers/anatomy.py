@@ -21,6 +21,7 @@ class Anatomy:
 
     blocks, norm: the names of its submodules; prefix: tokens before the patches, the class token (if any) first;
     size and grid: (rows, columns) in pixels and in patches; classes: outputs of its classifier, 0 without one;
+    pool: the trunk and its input -> the pooled feature, projected where the trunk projects; no classifier;
     catch: hands the attention [B, N, N] of a block, averaged over its heads, to a receiver while its context is open.
     """
 
@@ -33,6 +34,7 @@ class Anatomy:
     patch: int
     width: int
     classes: int
+    pool: Callable[[nn.Module, Tensor], Tensor]
     catch: Catch
 
 
@@ -103,8 +105,13 @@ def open_clip_anatomy(visual: nn.Module) -> Anatomy:
         patch=_square(visual.patch_size),
         width=visual.conv1.out_channels,
         classes=0,
+        pool=lambda trunk, x: trunk(x),
         catch=catch_multihead,
     )
+
+
+def _timm_pool(trunk: Any, x: Tensor) -> Tensor:
+    return trunk.forward_head(trunk.forward_features(x), pre_logits=True)
 
 
 def timm_anatomy(trunk: nn.Module) -> Anatomy:
@@ -124,5 +131,6 @@ def timm_anatomy(trunk: nn.Module) -> Anatomy:
         patch=_square(embed.patch_size),
         width=trunk.embed_dim,
         classes=trunk.num_classes,
+        pool=_timm_pool,
         catch=catch_timm,
     )

@@ -137,6 +137,13 @@ class Tower(nn.Module):
         with self._lock:
             return self.trunk(x)
 
+    def pooled(self, x: Tensor) -> Tensor:
+        """x [B, 3, h, w] from `prepare` -> one feature [B, D], pooled, and projected where the tower does."""
+        self._check(x, [], lowest=0, some=False)
+        self._need_all("pooled feature")
+        with self._lock:
+            return self._anatomy.pool(self.trunk, x)
+
     def keep(self, layers: int) -> Tower:
         """Drops all blocks after the first `layers`, the final norm and the head; returns itself. Raises BadArgument."""
         if not 1 <= layers <= self.depth:

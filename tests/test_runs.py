@@ -1,0 +1,129 @@
+"""Whole training runs as a user starts them: they learn, stop, resume, spread over processes and export weights that encode."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import codec
+from codec import checkpoint
+from codec.networks.config import ModelConfig
+from tests.conftest import ROOT, psnr
+
+pytestmark = pytest.mark.slow
+
+
+def start(pictures: Path, run: Path, *overrides: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "training.train", "experiment=toy", f"run_dir={run}", *overrides]
+    environment = os.environ | {"COTAM_DATA": str(pictures), "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def train(pictures: Path, run: Path, *overrides: str) -> str:
+    process = start(pictures, run, *overrides)
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output[-3000:]
+    return output
+
+
+def logged(run: Path, version: int = 0) -> list[dict[str, str]]:
+    return list(csv.DictReader((run / "csv" / f"version_{version}" / "metrics.csv").open()))
+
+
+def state_of(run: Path) -> dict[str, Any]:
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=False)
+
+
+def test_a_toy_run_learns_resumes_and_exports(pictures: Path, tmp_path: Path, photo: NDArray[np.uint8]) -> None:
+    run = tmp_path / "run"
+    train(
+        pictures, run, "steps=60", "trainer.log_every_n_steps=1", "validation.every=60", f"validation.folder={pictures}/train/text"
+    )
+    rows = list(csv.DictReader((run / "csv" / "version_0" / "metrics.csv").open()))
+    losses = [float(row["loss"]) for row in rows if row["loss"]]
+    assert np.mean(losses[-20:]) < np.mean(losses[:20])
+    assert any(row["val_bpp_q45"] for row in rows)
+    last = run / "checkpoints" / "last.ckpt"
+    assert torch.load(last, weights_only=False)["global_step"] == 60
+    train(pictures, run, "steps=80", f"resume={last}")
+    assert torch.load(last, weights_only=True)["global_step"] == 80
+    target = tmp_path / "toy.safetensors"
+    command = [sys.executable, "-m", "training.export", str(run), str(target), "--pictures", "2", "--limits", "A toy."]
+    subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert "A toy." in target.with_suffix(".md").read_text()
+    toy = codec.load(target)
+    assert toy.backend.checkpoint.metadata["training"]["steps"] == 80
+    encoded = toy.encode_full(photo, quality=60)
+    decoded = toy.decode_full(encoded.data)
+    np.testing.assert_array_equal(decoded.y_hat, encoded.y_hat)
+    assert psnr(decoded.picture.pixels, photo) > 24
+    assert isinstance(checkpoint.load(target).metadata["config"], dict)
+    assert ModelConfig(**checkpoint.load(target).metadata["config"]).name == "toy"
+
+
+def test_a_resumed_run_is_the_run_that_never_stopped(pictures: Path, tmp_path: Path) -> None:
+    """Twenty steps at once, and ten and ten: the same losses, the same weights."""
+    settings = ("steps=20", "trainer.log_every_n_steps=1", "guidance=student")
+    train(pictures, tmp_path / "whole", *settings)
+    train(pictures, tmp_path / "parts", *settings, "trainer.max_steps=10")
+    train(pictures, tmp_path / "parts", *settings, f"resume={tmp_path}/parts/checkpoints/last.ckpt")
+    whole = [row["loss"] for row in logged(tmp_path / "whole") if row["loss"]]
+    parts = [row["loss"] for version in (0, 1) for row in logged(tmp_path / "parts", version) if row["loss"]]
+    assert len(set(whole)) == 20
+    assert parts == whole
+    ours, theirs = (state_of(tmp_path / name)["state_dict"] for name in ("parts", "whole"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_sigterm_saves_a_checkpoint_that_resumes(pictures: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start(pictures, run, "steps=5000", "trainer.log_every_n_steps=1")
+    metrics = run / "csv" / "version_0" / "metrics.csv"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and len(logged(run)) > 2):
+        assert process.poll() is None, process.communicate()[0][-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert "Received SIGTERM" in output, output[-1000:]
+    reached = state_of(run)["global_step"]
+    assert reached > 0
+    train(pictures, run, f"steps={reached + 3}", f"resume={run}/checkpoints/last.ckpt")
+    assert state_of(run)["global_step"] == reached + 3
+
+
+def test_two_processes_share_the_work(pictures: Path, tmp_path: Path) -> None:
+    """Gloo on one CPU: both take part in every step."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    settings = ("steps=4", "trainer.log_every_n_steps=1")
+    train(pictures, one, *settings)
+    output = train(pictures, two, *settings, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "logger=csv")
+    assert "All distributed processes registered. Starting with 2 processes" in output
+    assert state_of(two)["global_step"] == 4
+    ours, theirs = (state_of(run)["state_dict"] for run in (one, two))
+    changed = [name for name in ours if not torch.equal(ours[name], theirs[name])]
+    assert len(changed) > len(ours) / 2  # the other's gradients count
+
+
+def test_shards_in_place_of_folders(pictures: Path, tmp_path: Path) -> None:
+    shard = tmp_path / "photos-000000.tar"
+    with tarfile.open(shard, "w") as tar:
+        for path in sorted((pictures / "train" / "photos").iterdir()):
+            tar.add(path, path.name)
+    source = f"data.sources=[{{shards: '{shard}', weight: 1}}]"
+    output = train(pictures, tmp_path / "run", "steps=3", "data=webdataset", source, "data.workers=0", "data.shuffle=2")
+    assert state_of(tmp_path / "run")["global_step"] == 3
+    assert "skipped broken" in output
