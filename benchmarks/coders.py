@@ -25,16 +25,25 @@ VARIANTS = ("uniform", "paper", "paper-teacher", "attention", "attention-teacher
 QUALITIES = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0)
 RIVAL_QUALITIES = {"JPEG": (2, 4, 7, 12, 18, 26, 36), "WebP": (0, 3, 8, 16, 28, 45), "AVIF": (4, 10, 18, 26, 34, 42, 52)}
 
+BASE = "base-"
+
 Code = Callable[[Pixels, float], tuple[bytes, Pixels]]
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What coding depends on; small enough to be sent to a process."""
+    """What coding depends on; small enough to be sent to a process. base: the weights that `base-VARIANT` means."""
 
     model: str
     data: Path
     strength: float
+    base: str | None = None
+
+    def of(self, name: str) -> tuple[str, str]:
+        """(weights, variant) of a system's name."""
+        if self.base and name.startswith(BASE):
+            return self.base, name.removeprefix(BASE)
+        return self.model, name
 
 
 def qualities(name: str, wanted: tuple[float, ...]) -> tuple[float, ...]:
@@ -56,7 +65,8 @@ def identity(name: str, setup: Setup) -> tuple[str, str, float]:
     """
     if name in RIVALS:
         return f"Pillow {PIL.__version__}", "", 0.0
-    fingerprint = checkpoint.load(setup.model).fingerprint.hex()
+    model, name = setup.of(name)
+    fingerprint = checkpoint.load(model).fingerprint.hex()
     if name in ("uniform", "oracle"):
         return fingerprint, "", 0.0
     return fingerprint, student_hash(), setup.strength
@@ -72,9 +82,9 @@ def guide_of(variant: str, data: Path) -> Guide:
     return choose("student", kind)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def loaded(model: str) -> codec.Codec:
-    """One codec per process."""
+    """One codec per process and model."""
     return codec.load(model, "cpu")
 
 
@@ -82,7 +92,8 @@ def coder(name: str, setup: Setup) -> Code:
     """(picture [H, W, 3], quality) -> (the file's bytes, the picture decoded from them). Raises CodecError."""
     if name in RIVALS:
         return _rival(name)
-    cotam = loaded(setup.model)
+    model, name = setup.of(name)
+    cotam = loaded(model)
     if name == "oracle":
         from benchmarks.oracle import Oracle
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bd import LEAST_OVERLAP, PERCENTILES, RESAMPLES, Measured, compare
-from benchmarks.coders import QUALITIES, VARIANTS, Setup, qualities, student_hash
+from benchmarks.coders import BASE, QUALITIES, VARIANTS, Setup, qualities, student_hash
 from benchmarks.judges import JUDGES, Judge, JudgeUnavailable, Sample, data_root, load_judge, spread
 from benchmarks.machine import describe
 from benchmarks.output import add_options, hand_over
@@ -73,10 +73,15 @@ class Table:
         return found
 
 
+def of_base(plan: Plan) -> tuple[str, ...]:
+    """The other weights' systems: those that are compared with everything else."""
+    return tuple(BASE + v for v in AGAINST_RIVALS if v in plan.variants) if plan.setup.base else ()
+
+
 def systems(plan: Plan, judge: str, samples: list[Sample]) -> dict[str, tuple[list[Sample], tuple[float, ...]]]:
     """system -> (its pictures, its qualities). The oracle knows DeiT-Tiny only, and is slow: it takes part of that judge's set."""
     found: dict[str, tuple[list[Sample], tuple[float, ...]]] = {ORIGINAL: (samples, (0.0,))}
-    for name in plan.variants + plan.rivals:
+    for name in plan.variants + of_base(plan) + plan.rivals:
         if name != ORACLE:
             found[name] = samples, qualities(name, plan.qualities)
         elif judge == ORACLE_JUDGE:
@@ -125,6 +130,11 @@ def against_rivals(table: Table, plan: Plan) -> dict[str, dict[str, Rates]]:
     return {rival: {v: table.compare(rival, v) for v in ours} for rival in plan.rivals}
 
 
+def against_base(table: Table, plan: Plan) -> dict[str, Rates]:
+    """variant -> BD-rates against the other weights with the same guide."""
+    return {name.removeprefix(BASE): table.compare(name, name.removeprefix(BASE)) for name in of_base(plan)}
+
+
 def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
     """Measure what is missing; all curves and BD-rates. Raises CodecError."""
     judges, skipped = {}, {}
@@ -138,6 +148,10 @@ def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
     tables = {name: table_of(plan, judge, samples, file) for name, (judge, samples) in judges.items()}
     guided = any(v not in (ANCHOR, ORACLE) for v in plan.variants)
     loaded = checkpoint.load(plan.setup.model)
+    base = None
+    if plan.setup.base:
+        other = checkpoint.load(plan.setup.base)
+        base = {"model": other.name, "fingerprint": other.fingerprint.hex()}
     return {
         "model": loaded.name,
         "fingerprint": loaded.fingerprint.hex(),
@@ -156,6 +170,8 @@ def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
             name: {system: table.points(system) for system in table.rates if system != ORIGINAL} for name, table in tables.items()
         },
         "bd_rate": {name: against_anchor(table, plan) for name, table in tables.items()},
+        "base": base,
+        "bd_rate_base": {name: against_base(table, plan) for name, table in tables.items()},
         "bd_rate_rivals": {name: against_rivals(table, plan) for name, table in tables.items()},
     }
 
@@ -181,6 +197,7 @@ def show(result: dict[str, Any]) -> None:
         for system, points in curves.items():
             print(f"  {system:18}" + "  ".join(f"{p['bpp']:.3f}/{p[first]:.3f}" for p in points))
         shown = {f"{variant} against {ANCHOR}": found for variant, found in rates.items()}
+        shown |= {f"{v} against {result['base']['model']}": found for v, found in result["bd_rate_base"][name].items()}
         for rival, variants in result["bd_rate_rivals"][name].items():
             shown |= {f"{variant} against {rival}": found for variant, found in variants.items()}
         print("BD-rate, %" if shown else "")
@@ -215,6 +232,7 @@ def options_of() -> argparse.Namespace:
     parser.add_argument("--oracle-limit", type=int, default=30, help="pictures for the oracle")
     parser.add_argument("--qualities", default=",".join(f"{q:g}" for q in QUALITIES))
     parser.add_argument("--model", default="default")
+    parser.add_argument("--base", default=None, help="other weights, to compare with under the same guides")
     parser.add_argument("--strength", type=float, default=STRENGTH)
     parser.add_argument("-j", "--jobs", type=int, default=1, help="processes")
     parser.add_argument("--rows", type=Path, default=None, help="where measured rows are kept")
@@ -225,7 +243,7 @@ def options_of() -> argparse.Namespace:
 def main() -> None:
     """Command line."""
     options = options_of()
-    setup = Setup(options.model, data_root(), options.strength)
+    setup = Setup(options.model, data_root(), options.strength, options.base)
     plan = Plan(
         setup,
         chosen(options.judges, tuple(JUDGES), "judges"),

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
+from skimage import data
 
 import codec
 from codec.api import qp_field_of
@@ -86,19 +87,42 @@ def test_a_small_file_gets_a_coarse_map() -> None:
 
 
 def test_the_paper_preset_has_three_levels_on_eight_cells(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
-    data = cotam.encode(photo, guide=choose("student", "paper"))
-    info = codec.inspect(data)
-    assert info.map_grid == (8, 8)
-    assert len(np.unique(qp_field_of(data))) <= 3
+    coded = cotam.encode(photo, guide=choose("student", "paper"))
+    assert codec.inspect(coded).map_grid == (8, 8)
+    assert len(np.unique(qp_field_of(coded))) <= 3
 
 
 @pytest.mark.parametrize("quality", [20, 50, 80])
 def test_guidance_keeps_the_size(cotam: codec.Codec, photo: NDArray[np.uint8], quality: int) -> None:
     plain = len(cotam.encode(photo, quality=quality, guide="uniform"))
     for guide in (choose("student"), choose("student", "paper")):
-        data = cotam.encode(photo, quality=quality, guide=guide)
-        assert abs(len(data) / plain - 1) < 0.05
-        assert len(container.read(data, 10**7).qp_map or b"") < 0.03 * len(data)
+        coded = cotam.encode(photo, quality=quality, guide=guide)
+        assert abs(len(coded) / plain - 1) < 0.05
+        assert len(container.read(coded, 10**7).qp_map or b"") < 0.03 * len(coded)
+
+
+def test_documents_are_left_uniform(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
+    """Letters matter to a reader, and a small copy cannot show them."""
+    sheet = Image.new("RGB", (600, 800), "white")
+    pen = ImageDraw.Draw(sheet)
+    for y in range(20, 780, 24):
+        pen.text((30, y), f"Line {y}: the quick brown fox jumps over 13 lazy dogs, {37 * y} times", fill="black")
+    page = np.asarray(sheet)
+    student = choose("student")
+    seen = student(page)
+    assert seen is not None
+    assert seen.trust == 0
+    assert cotam.encode(page, quality=30) == cotam.encode(page, quality=30, guide="uniform")
+    for picture in (photo, data.astronaut()):
+        found = student(picture)
+        assert found is not None
+        assert found.trust > 0.8
+
+
+def test_trust_is_a_share_of_the_strength(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
+    values = np.linspace(0, 1, 40, dtype=np.float32).reshape(5, 8)
+    half = cotam.encode(photo, guide=lambda pixels: Importance(values, "zscore", 0.5), strength=0.8)
+    assert half == cotam.encode(photo, guide=lambda pixels: Importance(values), strength=0.4)
 
 
 def test_a_map_of_any_shape_lands_where_it_points(cotam: codec.Codec, photo: NDArray[np.uint8], tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 import codec
 from benchmarks import bd, rows, tasks
 from benchmarks.coders import RIVAL_QUALITIES, Setup, coder, identity
-from benchmarks.judges import JUDGES, JudgeUnavailable, PerPicture, Sample, load_judge, ocr, read_pixels, spread
+from benchmarks.judges import JUDGES, JudgeUnavailable, PerPicture, Sample, load_judge, ocr, read_pixels, spread, yolox
 from benchmarks.judges.deit import WEIGHTS, load_deit
 from benchmarks.oracle import Oracle
 from benchmarks.rivals import RIVALS
@@ -142,7 +143,7 @@ def test_a_rival_as_a_coder(small: NDArray[np.uint8], tmp_path: Path) -> None:
 
 
 def test_unknown_names_are_one_sentence() -> None:
-    with pytest.raises(SystemExit, match="judges are deit, ocr, not 'cat'"):
+    with pytest.raises(SystemExit, match="judges are deit, ocr, yolox, not 'cat'"):
         tasks.chosen("deit,cat", tuple(JUDGES), "judges")
 
 
@@ -188,3 +189,44 @@ def test_the_oracle_lowers_its_objective(photo: NDArray[np.uint8], data_folder: 
     assert found < flat - 0.01
     decoded = cotam.decode(cotam.encode(pixels, qp_map=qp_map), "array")
     assert decoded.shape == pixels.shape
+
+
+def test_f1_by_hand() -> None:
+    wanted = np.array([[0, 0, 10, 10, 0.9, 1], [20, 20, 30, 30, 0.8, 2], [40, 0, 50, 10, 0.7, 1]], float)
+    assert yolox.f1(wanted, wanted) == 1
+    assert yolox.f1(wanted, wanted[:0]) == 0
+    assert yolox.f1(wanted[:0], wanted[:0]) == 1
+    assert yolox.f1(wanted, wanted[:2]) == pytest.approx(4 / 5)
+    moved = wanted + np.array([3, 0, 3, 0, 0, 0])  # IoU 7/13
+    assert yolox.f1(wanted, moved) == 1
+    assert yolox.f1(wanted, wanted + np.array([4, 0, 4, 0, 0, 0])) == 0
+    assert yolox.f1(wanted, wanted + np.array([0, 0, 0, 0, 0, 1])) == 0
+    twice = np.concatenate([wanted, wanted[:1]])
+    assert yolox.f1(wanted, twice) == pytest.approx(6 / 7)
+
+
+def test_a_box_lands_on_the_picture() -> None:
+    """One sure cell of the coarsest grid, in a picture twice the network's side."""
+    output = np.zeros((1, 3549, 85), np.float32)
+    row = 52 * 52 + 26 * 26 + 5 * 13 + 4
+    output[0, row, :4] = 0.5, 0.25, np.log(2), np.log(3)
+    output[0, row, 4], output[0, row, 5 + 7] = 0.9, 0.8
+    (box,) = yolox.boxes_of(output, 0.5)
+    centre, half = np.array([4.5 * 32, 5.25 * 32]) * 2, np.array([64, 96])
+    np.testing.assert_allclose(box, [*(centre - half), *(centre + half), 0.72, 7], rtol=1e-6)
+
+
+def test_the_detector_agrees_with_itself_and_less_with_a_blur(data_folder: Path) -> None:
+    judge = load_judge("yolox", data_folder)
+    pixels = read_pixels(judge.pictures()[0].path)
+    assert judge.judge(pixels, pixels, None) == {"f1": 1.0}
+    tiny = Image.fromarray(pixels).resize((24, 18)).resize((pixels.shape[1], pixels.shape[0]))
+    assert judge.judge(pixels, np.asarray(tiny), None)["f1"] < 0.6
+
+
+def test_other_weights_are_other_systems(cotam: codec.Codec, tmp_path: Path) -> None:
+    setup = Setup("small-mse", tmp_path, 0.5, base="small-mse")
+    assert setup.of("base-uniform") == ("small-mse", "uniform")
+    assert setup.of("uniform") == ("small-mse", "uniform")
+    assert identity("base-default", setup) == identity("default", setup)
+    assert tasks.of_base(tasks.Plan(setup, ("ocr",), ("default", "paper"), (), (20.0,))) == ("base-default",)

@@ -21,7 +21,11 @@ from benchmarks.rivals import Pixels
 
 Direction = Literal["higher", "lower", "log"]
 T = TypeVar("T")
-JUDGES = {"deit": "benchmarks.judges.deit:DeitJudge", "ocr": "benchmarks.judges.ocr:OcrJudge"}
+JUDGES = {
+    "deit": "benchmarks.judges.deit:DeitJudge",
+    "ocr": "benchmarks.judges.ocr:OcrJudge",
+    "yolox": "benchmarks.judges.yolox:YoloxJudge",
+}
 
 
 class JudgeUnavailable(Exception):
