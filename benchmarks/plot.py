@@ -7,7 +7,7 @@ import matplotlib
 from benchmarks.tables import ROOT, load
 
 TARGET = ROOT / "docs" / "rd.svg"
-COLOURS = {"CoTAM": "#c2185b", "JPEG": "#777777", "WebP": "#1f77b4", "AVIF": "#2ca02c"}
+COLOURS = {"CoTAM small-mse": "#c2185b", "CoTAM small": "#f48fb1", "JPEG": "#777777", "WebP": "#1f77b4", "AVIF": "#2ca02c"}
 
 
 def main() -> None:
@@ -19,10 +19,10 @@ def main() -> None:
     result = load("rd")
     figure, axes = pyplot.subplots(figsize=(7, 4))
     for name, points in result["curves"].items():
-        width = 2.5 if name == "CoTAM" else 1.5
+        width = 2.5 if name.startswith("CoTAM") else 1.5
         axes.plot([p["bpp"] for p in points], [p["psnr"] for p in points], "o-", label=name, color=COLOURS[name], lw=width, ms=3)
     axes.set(xlim=(0, 1.3), ylim=(22, 37), xlabel="bits per pixel (whole files)", ylabel="PSNR, dB")
-    axes.set_title(f"Kodak, mean of {result['pictures']} pictures, weights {result['model']}", fontsize=10)
+    axes.set_title(f"Kodak, mean of {result['pictures']} pictures", fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     figure.tight_layout()

@@ -19,6 +19,7 @@ from benchmarks.rivals import RIVALS, Rival, psnr
 
 QUALITIES = (0, 6, 12, 18, 24, 30, 36, 42, 48, 54, 60, 66, 72, 80, 90, 100)
 RANGE = (0.1, 1.0)
+MODELS = "small-mse,small"
 
 
 def default_pictures() -> Path:
@@ -69,24 +70,45 @@ def bd_rate(anchor: list[dict[str, float]], test: list[dict[str, float]], low: f
     )
 
 
-def run(folder: Path, model: str, rivals: list[str], limit: int | None) -> dict[str, Any]:
-    """All curves and BD-rates."""
+def bd_psnr(anchor: list[dict[str, float]], test: list[dict[str, float]]) -> float:
+    """Decibels that the test curve lies above the anchor, both in RANGE."""
+    inside = [[p for p in points if RANGE[0] / 1.5 <= p["bpp"] <= RANGE[1] * 1.5] for points in (anchor, test)]
+    values = [[p[key] for p in points] for points in inside for key in ("bpp", "psnr")]
+    return float(bjontegaard.bd_psnr(*values, method="akima", require_matching_points=False, min_overlap=0.5))
+
+
+def facts_of(loaded: codec.Codec, curves: dict[str, list[dict[str, float]]], rivals: list[str]) -> dict[str, Any]:
+    """What is known of one set of weights beside its curve."""
+    points = curves[curve_name(loaded)]
+    rates = [p["bpp"] for p in points]
+    return {
+        "fingerprint": loaded.fingerprint,
+        "bd_rate_psnr": {name: round(bd_rate(curves[name], points), 2) for name in rivals},
+        "range_bpp": [min(rates), max(rates)],
+        "monotone": all(a < b for a, b in pairwise(rates)),
+        "largest_excess": max(p["excess"] for p in points),
+    }
+
+
+def curve_name(loaded: codec.Codec) -> str:
+    """As in tables and plots."""
+    return f"CoTAM {loaded.backend.checkpoint.name}"
+
+
+def run(folder: Path, models: list[str], rivals: list[str], limit: int | None) -> dict[str, Any]:
+    """All curves and BD-rates; the first model is what the others' PSNR is compared with."""
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in {".png", ".jpg", ".jpeg"})[:limit]
     pictures = [np.asarray(Image.open(p).convert("RGB")) for p in paths]
-    loaded = codec.load(model)
-    curves = {"CoTAM": measure_cotam(loaded, pictures)}
+    loaded = [codec.load(model) for model in models]
+    curves = {curve_name(one): measure_cotam(one, pictures) for one in loaded}
+    first, *others = curves
     curves |= {name: measure_rival(RIVALS[name], pictures) for name in rivals}
-    rates = [p["bpp"] for p in curves["CoTAM"]]
     return {
         "set": folder.name,
         "pictures": len(pictures),
-        "model": loaded.backend.checkpoint.name,
-        "fingerprint": loaded.fingerprint,
         "machine": describe(),
-        "bd_rate_psnr": {name: round(bd_rate(curves[name], curves["CoTAM"]), 2) for name in rivals},
-        "range_bpp": [min(rates), max(rates)],
-        "monotone": all(a < b for a, b in pairwise(rates)),
-        "largest_excess": max(p["excess"] for p in curves["CoTAM"]),
+        "weights": {one.backend.checkpoint.name: facts_of(one, curves, rivals) for one in loaded},
+        "bd_psnr": {f"{name} against {first}": round(bd_psnr(curves[first], curves[name]), 3) for name in others},
         "curves": curves,
     }
 
@@ -95,14 +117,16 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=Path, default=None, help="a folder; Kodak below COTAM_DATA by default")
-    parser.add_argument("--model", default="default")
+    parser.add_argument("--models", default=MODELS, help="names or paths, with commas")
     parser.add_argument("--rivals", default="JPEG,WebP,AVIF")
     parser.add_argument("--limit", type=int, default=None, help="only the first pictures")
     add_options(parser)
     options = parser.parse_args()
-    result = run(options.pictures or default_pictures(), options.model, options.rivals.split(","), options.limit)
+    result = run(options.pictures or default_pictures(), options.models.split(","), options.rivals.split(","), options.limit)
     if not hand_over(result, options):
-        print(f"{result['model']} on {result['pictures']} pictures of {result['set']}: BD-rate (PSNR) {result['bd_rate_psnr']}")
+        for name, facts in result["weights"].items():
+            print(f"{name} on {result['pictures']} pictures of {result['set']}: BD-rate (PSNR) {facts['bd_rate_psnr']}")
+        print(result["bd_psnr"])
         for name, points in result["curves"].items():
             print(name, "  ".join(f"{p['bpp']:.3f}/{p['psnr']:.2f}" for p in points))
 

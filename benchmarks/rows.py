@@ -76,17 +76,21 @@ def measure(job: Job, setup: Setup) -> list[Row]:
     """The rows of a job; its picture is read, and its original judged, once."""
     judge, original = _judge(job.judge, setup.data), read_pixels(job.sample.path)
     rows = []
+    judged: dict[bytes, dict[str, float]] = {}  # where a guide changes nothing, nothing is judged twice
     for system, quality in job.todo:
         if system == ORIGINAL:
             size, decoded = job.sample.path.stat().st_size, original
         else:
             data, decoded = _coder(system, setup)(original, quality)
             size = len(data)
+        looks = decoded.tobytes()
+        if looks not in judged:
+            judged[looks] = judge.judge(original, decoded, job.sample.truth)
         rows.append(
             {
                 "key": list(key_of(job.judge, job.sample.path.name, system, quality, setup)),
                 "bpp": size * 24 / original.size,
-                "scores": judge.judge(original, decoded, job.sample.truth),
+                "scores": judged[looks],
             }
         )
     return rows

@@ -18,17 +18,17 @@ def total(training: dict[str, Any] | None, key: str) -> float:
 def entry(name: str, what: str) -> dict[str, Any]:
     """Facts from the checkpoint's metadata and its measured points. Raises SystemExit if rd.json is of other weights."""
     loaded, rd = checkpoint.load(name), load("rd")
-    if rd["fingerprint"] != loaded.fingerprint.hex():
-        measured, wanted = rd["fingerprint"], loaded.fingerprint.hex()
-        raise SystemExit(f"rd.json was measured with {measured}, not {wanted}; run benchmarks.rd first")
+    facts_of, fingerprint = rd["weights"].get(name), loaded.fingerprint.hex()
+    if facts_of is None or facts_of["fingerprint"] != fingerprint:
+        raise SystemExit(f"rd.json was not measured with {name} {fingerprint}; run benchmarks.rd first")
     training = loaded.metadata["training"]
-    points = [[p["bpp"], p["psnr"]] for p in rd["curves"]["CoTAM"]]
+    points = [[p["bpp"], p["psnr"]] for p in rd["curves"][f"CoTAM {name}"]]
     facts = {key: total(training, key) for key in ("steps", "minutes")} | {"device": training["device"]}
     return (
-        {"name": name, "what": what, "date": loaded.metadata["date"], "fingerprint": rd["fingerprint"]}
+        {"name": name, "what": what, "date": loaded.metadata["date"], "fingerprint": fingerprint}
         | facts
         | {
-            "bd_rate_psnr": rd["bd_rate_psnr"],
+            "bd_rate_psnr": facts_of["bd_rate_psnr"],
             "kodak": points,
         }
     )

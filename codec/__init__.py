@@ -7,7 +7,7 @@
 >>> codec.inspect(data).width                  # reads the header only; needs no torch
 """
 
-from codec.api import DEVICES, Codec, Decoded, Encoded, FileInfo, inspect, load, models
+from codec.api import DEVICES, Codec, Decoded, Encoded, FileInfo, inspect, load, models, weights_of
 from codec.errors import (
     BadArgument,
     BadPicture,
@@ -44,4 +44,5 @@ __all__ = [
     "inspect",
     "load",
     "models",
+    "weights_of",
 ]

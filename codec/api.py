@@ -110,6 +110,21 @@ def inspect(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> 
     )
 
 
+def weights_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> str:
+    """The name of the shipped weights that a file was encoded with: `load(weights_of(data)).decode(data)`.
+
+    Raises CodecError for a bad file, WrongModel where no shipped weights are its own.
+    """
+    fingerprint = container.read(data, limit_pixels).fingerprint
+    known = checkpoints.by_fingerprint(fingerprint)
+    if known is None:
+        raise WrongModel(
+            f"the file was encoded with weights {fingerprint.hex()}, which are not among {', '.join(checkpoints.names())}; "
+            "find them and give their path as the model"
+        )
+    return known
+
+
 def qp_field_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> NDArray[np.int64]:
     """A file's QPs, 0..63, on its latent grid [rows, cols], without decoding the picture and without torch. Raises CodecError."""
     content = container.read(data, limit_pixels)

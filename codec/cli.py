@@ -29,6 +29,8 @@ app = typer.Typer(
 Inputs = Annotated[list[str], typer.Argument(metavar="IN...", help="Files, folders (recursively) or - for stdin.")]
 Out = Annotated[Optional[str], typer.Option("-o", "--output", metavar="OUT", help="File, folder or - for stdout.")]
 Model = Annotated[str, typer.Option("--model", metavar="NAME|PATH", help="Weights by name (see `cotam models`) or path.")]
+OwnModel = Annotated[str, typer.Option("--model", metavar="NAME|PATH", help="Weights; those that the file names if not given.")]
+AUTO = "auto"
 Workers = Annotated[int, typer.Option("-j", "--jobs", min=1, metavar="N", help="Pictures at a time.")]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where the networks run.")]
 NoOverwrite = Annotated[bool, typer.Option("--no-overwrite", help="Leave existing files alone.")]
@@ -37,7 +39,12 @@ Limit = Annotated[int, typer.Option("--limit-pixels", min=1, metavar="N", help="
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
-@lru_cache(maxsize=2)
+def _load_for(data: bytes, model: str, device: str, limit: int) -> codec.Codec:
+    """The weights that decode a file: those it was encoded with, unless some were named."""
+    return _load(codec.weights_of(data, limit) if model == AUTO else model, device, limit)
+
+
+@lru_cache(maxsize=4)
 def _load(model: str, device: str, limit: int) -> codec.Codec:
     loaded = codec.load(model, device)
     loaded.limit_pixels = limit
@@ -74,7 +81,7 @@ def encode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[byt
 def decode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[bytes, batch.Result]:
     """.ctm bytes -> a picture file in the format of the target's suffix (PNG on stdout)."""
     content = container.read(data, options["limit"])  # a bad file is refused before the weights are loaded
-    decoded = _load(options["model"], options["device"], options["limit"]).decode_full(data)
+    decoded = _load_for(data, options["model"], options["device"], options["limit"]).decode_full(data)
     stream = io.BytesIO()
     image = decoded.to("pil")
     images.save(image, stream, ".png" if target == batch.STREAM else Path(target).suffix)
@@ -130,7 +137,7 @@ def encode(
 def decode(
     inputs: Inputs,
     output: Out = None,
-    model: Model = "default",
+    model: OwnModel = AUTO,
     jobs: Workers = 1,
     device: Device = "auto",
     no_overwrite: NoOverwrite = False,
@@ -164,7 +171,7 @@ def _run(
     except BadArgument as error:
         _fail(str(error), 2)
     try:
-        checkpoint.find(options["model"])
+        checkpoint.find("default" if options["model"] == AUTO else options["model"])
     except CodecError as error:
         _fail(batch.sentence(error))
     to_stdout = any(job.target == batch.STREAM for job in jobs)
@@ -249,7 +256,7 @@ def inspect(
     target: Annotated[
         Optional[str], typer.Option("--heatmap", metavar="OUT.png", help="Decode, and draw the QP field and the bits spent.")
     ] = None,
-    model: Model = "default",
+    model: OwnModel = AUTO,
     device: Device = "auto",
     no_overwrite: NoOverwrite = False,
     limit_pixels: Limit = DEFAULT_LIMIT_PIXELS,
@@ -284,7 +291,7 @@ def _examine(file: str, target: str | None, weights: tuple[str, str, int], overw
     entry["map_share"] = round(entry["sections"].get("qp map", 0) / len(data), 4)
     if target is None:
         return entry
-    decoded = _load(*weights).decode_full(data, want_bits=True)
+    decoded = _load_for(data, *weights).decode_full(data, want_bits=True)
     bits = decoded.bits
     assert bits is not None
     total = float(bits.sum(dtype=float))

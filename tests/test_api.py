@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import codec
 from codec import checkpoint, pipeline
 from codec.bitstream import container
 from codec.pipeline import latent_grid
-from tests.conftest import psnr
+from tests.conftest import psnr, run_cotam
 
 SIZES = [(1, 1), (1, 37), (40, 1), (15, 17), (16, 16), (17, 16), (63, 65), (64, 64), (100, 300)]
 
@@ -145,8 +146,22 @@ def test_another_model_is_refused_by_name(cotam: codec.Codec, small: NDArray[np.
     other = checkpoint.Checkpoint(arrays, loaded.metadata | {"name": "other"})
     checkpoint.save(other, tmp_path / "other.safetensors")
     second = codec.load(tmp_path / "other.safetensors")
-    with pytest.raises(codec.WrongModel, match="small-mse"):
+    with pytest.raises(codec.WrongModel, match=checkpoint.DEFAULT):
         second.decode(cotam.encode(small))
+
+
+def test_a_file_names_its_weights(small: NDArray[np.uint8], tmp_path: Path) -> None:
+    """Decoding asks nobody which weights they were."""
+    for name in checkpoint.names():
+        data = codec.load(name, "cpu").encode(small)
+        assert codec.weights_of(data) == name
+        (tmp_path / f"{name}.ctm").write_bytes(data)
+    done = run_cotam("decode", tmp_path, "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "out").glob("*.png"))) == len(checkpoint.names())
+    foreign = container.write(replace(container.read(data, 10**6), fingerprint=b"abcd"))
+    with pytest.raises(codec.WrongModel, match="61626364"):
+        codec.weights_of(foreign)
 
 
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:
@@ -158,7 +173,7 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     for name in ("short", "text"):
         with pytest.raises(codec.UnknownModel):
             codec.load(tmp_path / f"{name}.safetensors")
-    with pytest.raises(codec.UnknownModel, match=r"there are: .*small-mse"):
+    with pytest.raises(codec.UnknownModel, match=f"there are: .*{checkpoint.DEFAULT}"):
         codec.load("no-such-model")
 
 
@@ -202,4 +217,4 @@ def test_inspect_and_import_need_no_torch(cotam: codec.Codec, small: NDArray[np.
         "import codec; info = codec.inspect(open('a.ctm', 'rb').read()); print(info.width, info.height, info.base_qp, info.model)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["130", "96", "25", "small-mse"]
+    assert done.stdout.split() == ["130", "96", "25", checkpoint.DEFAULT]
