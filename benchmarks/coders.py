@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import PIL
 
 import codec
 from benchmarks.judges import PerPicture
-from benchmarks.judges.deit import load_deit
+from benchmarks.judges.deit import centre_view, load_deit
 from benchmarks.rivals import RIVALS, Pixels
 from codec import checkpoint
 from codec.errors import UnknownModel
@@ -97,7 +97,8 @@ def coder(name: str, setup: Setup) -> Code:
     if name == "oracle":
         from benchmarks.oracle import Oracle
 
-        oracle = Oracle(cotam.backend.checkpoint, load_deit(setup.data))
+        tower = load_deit(setup.data)
+        oracle = Oracle(cotam.backend.checkpoint, tower, partial(centre_view, tower))
 
         def encode(pixels: Pixels, quality: float) -> bytes:
             return cotam.encode(pixels, qp_map=oracle.qp_map(pixels, codec.rate.quality_to_qp(quality)))

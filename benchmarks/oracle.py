@@ -6,6 +6,7 @@ Slow, and it knows its judge: a bound for guides to be measured against, not a g
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,10 @@ SHARES = (0.0, 0.5, 1.0)
 TINY = 1e-12
 
 
+# Pictures [1, 3, H, W] in 0..1 -> the tower's input, differentiable.
+View = Callable[[Tensor], Tensor]
+
+
 @dataclass(frozen=True)
 class _Look:
     """x: [1, 3, 64 a, 64 b], the picture with its edge repeated; height, width: without; wanted: the original's last tokens."""
@@ -49,17 +54,20 @@ class _Look:
 class Oracle:
     """Adam on a map of one cell per 32x32 pixels, from zero, to lower log R + a(QP) log D.
 
-    R: bits of the rounded latents and, roughly, of the map; D: squared error of the tower's last tokens, the whole picture squashed
-    to its input; a(QP): what D costs in rate on the uniform curve. The offsets' mean is held at zero: along it the
-    objective is flat only as far as a(QP) fits the picture. Every step looks at another base QP nearby, and the last steps are
-    averaged: otherwise the map fits the accidents of one rounding, which the encoder's rate-weighed rounding does not repeat.
-    Of all of the map, half of it and none, the best by the objective's mean over base QPs nearby is taken.
+    R: bits of the rounded latents and, roughly, of the map; D: squared error of the tower's last tokens on what `view` shows it
+    (the judge's own crop, say: what lies outside costs bits only); a(QP): what D costs in rate on the uniform curve. The offsets'
+    mean is held at zero: along it the objective is flat only as far as a(QP) fits the picture. Every step looks at another base QP
+    nearby, and the last steps are averaged: otherwise the map fits the accidents of one rounding, which the encoder's rate-weighed
+    rounding does not repeat. Of the whole map, half of it and none, the best by the objective's mean over base QPs nearby is taken.
     """
 
-    def __init__(self, checkpoint: Checkpoint, tower: Tower, steps: int = STEPS, qps_per_step: float = QPS_PER_STEP) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, tower: Tower, view: View | None = None, steps: int = STEPS, qps_per_step: float = QPS_PER_STEP
+    ) -> None:
         self.networks = from_checkpoint(checkpoint)
         self.rate_model = RateModel(checkpoint.metadata["config"]["z"]).requires_grad_(False)
         self.tower, self.steps, self.qps_per_step = tower, steps, qps_per_step
+        self.view = view or tower.prepare
 
     def qp_map(self, pixels: Pixels, qp: int) -> NDArray[np.int64]:
         """QPs 0..63 [rows, cols] of a picture [H, W, 3] around `qp`, for `Codec.encode`."""
@@ -98,7 +106,7 @@ class Oracle:
         picture = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255
         x = F.pad(picture, (0, -width % SIDE, 0, -height % SIDE), mode="replicate").contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
-            wanted = self.tower.tokens(self.tower.prepare(picture), [LAST])[LAST]
+            wanted = self.tower.tokens(self.view(picture), [LAST])[LAST]
         return _Look(x, height, width, wanted.clone())
 
     @staticmethod
@@ -113,7 +121,7 @@ class Oracle:
         y = self.networks.g_a(look.x, field)
         y_hat, bits = self.rate_model.code_latent(self.networks, y, self.networks.h_a(y), field, rounded=True)
         x_hat = self.networks.g_s(y_hat, field).clamp(0, 1)[:, :, : look.height, : look.width]
-        tokens = self.tower.tokens(self.tower.prepare(x_hat), [LAST])[LAST]
+        tokens = self.tower.tokens(self.view(x_hat), [LAST])[LAST]
         a = EXCHANGE * torch.exp(-FALL * qp_to_t(torch.tensor(float(qp))))
         return (bits.sum() + map_bits(qp_map)).log() + a * ((tokens - look.wanted).square().mean() + TINY).log()
 

@@ -16,7 +16,7 @@ import codec
 from benchmarks import bd, rows, tasks
 from benchmarks.coders import RIVAL_QUALITIES, Setup, coder, identity
 from benchmarks.judges import JUDGES, JudgeUnavailable, PerPicture, Sample, load_judge, ocr, read_pixels, spread, yolox
-from benchmarks.judges.deit import WEIGHTS, load_deit
+from benchmarks.judges.deit import WEIGHTS, DeitJudge, centre_view, load_deit
 from benchmarks.oracle import Oracle
 from benchmarks.rivals import RIVALS
 from codec.guidance.files import SHIPPED
@@ -230,3 +230,11 @@ def test_other_weights_are_other_systems(cotam: codec.Codec, tmp_path: Path) -> 
     assert setup.of("uniform") == ("small-mse", "uniform")
     assert identity("base-default", setup) == identity("default", setup)
     assert tasks.of_base(tasks.Plan(setup, ("ocr",), ("default", "paper"), (), (20.0,))) == ("base-default",)
+
+
+def test_the_oracle_sees_what_the_judge_sees(data_folder: Path, photo: NDArray[np.uint8]) -> None:
+    judge = DeitJudge(data_folder)
+    ours = centre_view(judge.tower, torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float() / 255)
+    off = (ours - judge.look(photo)).abs()
+    assert float(off.mean()) < 0.01
+    assert float(off.max()) < 0.1

@@ -66,9 +66,13 @@ class MultiLevel(FeatureLoss):
         self.layers = [level_layer(level, self.tower.depth) for level in self.levels]
 
     def forward(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Seen:
-        total = x.new_zeros(len(x))
+        return self.compare(self.both(x, x_hat, self.layers))
+
+    def compare(self, pairs: list[tuple[Tensor, Tensor]]) -> Seen:
+        """pairs: (wanted, seen) of each of `layers`, both [B, N, width]."""
+        total = pairs[0][0].new_zeros(len(pairs[0][0]))
         parts = {}
-        for (level, weight), (wanted, seen) in zip(self.levels.items(), self.both(x, x_hat, self.layers), strict=True):
+        for (level, weight), (wanted, seen) in zip(self.levels.items(), pairs, strict=True):
             variance = (wanted - wanted.mean((0, 1))).square().mean()
             distance = (seen - wanted).square().mean((1, 2)) / variance.clamp(min=1e-6)
             total = total + weight * distance

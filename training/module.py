@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from codec.checkpoint import load
 from codec.networks.block_transform import start_as_block_transform
 from codec.networks.config import ModelConfig
 from codec.networks.model import Networks
+from codec.networks.weights import trainable_from_checkpoint
 from training.losses import Joint, RateDistortion
 from training.qp_maps import QpMaps
-from training.rate import RateModel
+from training.rate import RateModel, fit_bottleneck
 from training.schedule import MakeOptimizer, ScheduledStage
+
+log = logging.getLogger(__name__)
 
 
 class CodecStage(ScheduledStage):
@@ -53,6 +60,15 @@ class CodecStage(ScheduledStage):
         self.log("loss", loss, prog_bar=True)
         self.log_dict(parts | {"qp": qp.float().mean()}, prog_bar=True)
         return loss
+
+    def start_from(self, place: Path, crops: Callable[[], Tensor]) -> None:
+        """As ScheduledStage; or exported weights (.safetensors), for which the likelihoods of z are fitted anew."""
+        if place.suffix != ".safetensors":
+            super().start_from(place, crops)
+            return
+        self.networks = trainable_from_checkpoint(load(place), self.networks.config)
+        bits = fit_bottleneck(self.rate_model, self.networks, crops())
+        log.info("started from %s; z costs %.4f bpp", place.name, bits)
 
     def on_fit_start(self) -> None:
         if isinstance(self.loss, Joint):

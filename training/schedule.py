@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 MakeOptimizer = Callable[..., torch.optim.Optimizer]
 
@@ -34,6 +36,10 @@ class ScheduledStage(pl.LightningModule):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """What is trained: groups with `params` and `factor`."""
         raise NotImplementedError
+
+    def start_from(self, place: Path, crops: Callable[[], Tensor]) -> None:
+        """Take the weights of another run's checkpoint. crops: makes a batch of training pictures, where something is fitted."""
+        self.load_state_dict(torch.load(place, map_location="cpu", weights_only=False)["state_dict"])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.make_optimizer(self.parameter_groups(), lr=self.learning_rate)

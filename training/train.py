@@ -16,13 +16,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from codec.checkpoint import load
-from codec.networks.weights import trainable_from_checkpoint
-from training.data import FolderData
 from training.device import cpu_info
-from training.module import CodecStage
-from training.rate import fit_bottleneck
-from training.schedule import ScheduledStage
 
 log = logging.getLogger(__name__)
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
@@ -67,16 +61,6 @@ def make_trainer(config: DictConfig) -> pl.Trainer:
     return hydra.utils.instantiate(settings, callbacks=make_callbacks(config), logger=loggers, default_root_dir=config.run_dir)
 
 
-def start_from(stage: ScheduledStage, place: Path, data: FolderData) -> None:
-    """Take the weights of a run's checkpoint, or exported ones (.safetensors; the likelihoods of z are then fitted anew)."""
-    if place.suffix == ".safetensors" and isinstance(stage, CodecStage):
-        stage.networks = trainable_from_checkpoint(load(place), stage.networks.config)
-        bits = fit_bottleneck(stage.rate_model, stage.networks, next(iter(data.train_dataloader())))
-        log.info("started from %s; z costs %.4f bpp", place.name, bits)
-    else:
-        stage.load_state_dict(torch.load(place, map_location="cpu", weights_only=False)["state_dict"])
-
-
 @hydra.main(version_base="1.3", config_path=CONF, config_name="train")
 def main(config: DictConfig) -> None:
     """Train as configured."""
@@ -84,7 +68,7 @@ def main(config: DictConfig) -> None:
     stage = hydra.utils.instantiate(config.stage)
     data = hydra.utils.instantiate(config.data)
     if config.start:
-        start_from(stage, Path(config.start), data)
+        stage.start_from(Path(config.start), lambda: next(iter(data.train_dataloader())))
     trainer = make_trainer(config)
     Path(config.run_dir).mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, Path(config.run_dir) / "config.yaml", resolve=True)

@@ -34,6 +34,17 @@ def load_deit(data: Path, layers: int | None = None) -> Tower:
     return load_tower(TOWER, str(data / WEIGHTS), layers)
 
 
+def centre_view(tower: Tower, pictures: Tensor) -> Tensor:
+    """Pictures [B, 3, H, W] in 0..1 as the judge shows them to the tower (`DeitJudge.look`), differentiable."""
+    height, width = pictures.shape[-2:]
+    scale = RESIZE / min(height, width)
+    sides = [round(height * scale), round(width * scale)]
+    resized = F.interpolate(pictures, sides, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+    rows, columns = tower.size
+    top, left = (sides[0] - rows) // 2, (sides[1] - columns) // 2
+    return tower.normalize(resized[..., top : top + rows, left : left + columns])
+
+
 class DeitJudge:
     """Top-1 (0 or 1) and cross entropy (nats) against the label; per layer, squared error and cosine to the original's tokens.
 

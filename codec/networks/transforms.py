@@ -70,9 +70,13 @@ class Synthesis(nn.Module):
         self.head = nn.Conv2d(config.n, 192, 1)
 
     def forward(self, y_hat: Tensor, qp: Tensor) -> Tensor:
-        x = self.blocks16(in_float32(self.stem, self.gain(y_hat, qp)))
+        x = self.blocks16(in_float32(self.stem, self.dequantised(y_hat, qp)))
         x = self.blocks8(F.pixel_shuffle(in_float32(self.up, x), 2))
         return F.pixel_shuffle(in_float32(self.head, self.gain8(x, repeat2(qp))), 8) + 0.5
+
+    def dequantised(self, y_hat: Tensor, qp: Tensor) -> Tensor:
+        """y_hat in units that do not depend on the QP."""
+        return self.gain(y_hat, qp)
 
 
 class HyperAnalysis(nn.Module):

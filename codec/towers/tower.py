@@ -128,6 +128,24 @@ class Tower(nn.Module):
             raise UnsupportedTower(f"{self.name} normalises after pooling, it has no tokens after the final norm")
         return {k: found[k] for k in layers}
 
+    def continued(self, tokens: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
+        """Tokens [B, prefix + rows * columns, width] in the embedding's place -> those of deeper layers, as `tokens` gives them.
+
+        Layer 0 is the given tokens themselves. Raises BadArgument for another shape, and as `tokens` does.
+        """
+        if tuple(tokens.shape[1:]) != (self.prefix + self.grid[0] * self.grid[1], self.width):
+            raise BadArgument(f"{self.name} continues from [B, {self.prefix + self.grid[0] * self.grid[1]}, {self.width}] only")
+        blank = tokens.new_zeros((len(tokens), 3, *self.size))
+
+        def instead(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tokens, *args[1:]
+
+        handle = self._blocks()[0].register_forward_pre_hook(instead)
+        try:
+            return {k: tokens if k == 0 else found for k, found in self.tokens(blank, layers).items()}
+        finally:
+            handle.remove()
+
     def classify(self, x: Tensor) -> Tensor:
         """x [B, 3, h, w] from `prepare` -> logits [B, classes]. Raises UnsupportedTower without a classifier."""
         self._check(x, [], lowest=0, some=False)

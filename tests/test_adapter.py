@@ -1,0 +1,78 @@
+"""The token adapter on real towers with random weights."""
+
+from __future__ import annotations
+
+import hydra
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from numpy.typing import NDArray
+from torch import Tensor
+
+from codec import checkpoint
+from codec.errors import BadArgument
+from codec.networks.adapter import AdapterConfig, TokenAdapter
+from codec.towers import LAST, load_tower
+from tests.test_training import CONF
+
+
+@pytest.fixture
+def x(photo: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(np.stack([photo[:256, :256], photo[40:296, 190:446]])).permute(0, 3, 1, 2).float() / 255
+
+
+@pytest.mark.parametrize("name", ["timm:deit_tiny_patch16_224", "ViT-B-32", "ViT-B-16-SigLIP"])
+def test_a_tower_goes_on_from_its_own_embedding(name: str, x: Tensor) -> None:
+    tower = load_tower(name, "random")
+    seen = tower.prepare(x)
+    layers = [0, 2, LAST]
+    with torch.no_grad():
+        wanted = tower.tokens(seen, layers)
+        found = tower.continued(wanted[0], layers)
+        for k in layers:
+            torch.testing.assert_close(found[k], wanted[k])
+        moved = tower.continued(wanted[0] + 0.1 * torch.randn_like(wanted[0]), [2])[2]
+    assert not torch.allclose(moved, wanted[2], atol=1e-3)
+    torch.testing.assert_close(tower.tokens(seen, [2])[2], wanted[2])  # nothing stays hooked
+    with pytest.raises(BadArgument):
+        tower.continued(wanted[0][:, 1:], [2])
+
+
+def test_an_adapter_starts_at_zero_and_takes_any_grid() -> None:
+    adapter = TokenAdapter(AdapterConfig(channels=8, width=48, rows=14, columns=14, prefix=1, heads=3))
+    latents, qp = torch.randn(2, 8, 10, 17), torch.full((2, 1, 1), 30)
+    for grid in (None, (14, 14), (24, 24), (7, 31)):
+        out = adapter(latents, qp, grid)
+        rows, columns = grid or (14, 14)
+        assert out.shape == (2, 1 + rows * columns, 48)
+        assert not out.any()
+    torch.nn.init.normal_(adapter.head.weight)
+    assert not torch.allclose(adapter(latents, qp), adapter(latents, torch.full((2, 1, 1), 50)))
+    assert not torch.allclose(adapter(latents, qp), adapter(latents.flip(3), qp))
+
+
+def test_the_stage_repairs_tokens_and_touches_nothing_else(x: Tensor) -> None:
+    torch.manual_seed(0)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", ["experiment=adapter", "tower.weights=random"])
+    stage = hydra.utils.instantiate(config.stage)
+    stored = checkpoint.load()
+    stage.start_from(checkpoint.find("default"), lambda: x)
+    assert stage.fingerprint == stored.fingerprint.hex()
+    assert {name.split(".")[0] for name in stage.state_dict()} == {"adapter"}
+    before = {name: p.clone() for name, p in stage.frozen[0].named_parameters()}
+    optimizer = stage.configure_optimizers()
+    qp = torch.full((2, 16, 16), 8)
+    losses = []
+    for _ in range(20):
+        loss = stage.features.compare(stage.tokens(x, qp))[0].mean()
+        optimizer.zero_grad()
+        loss.backward()
+        for group in optimizer.param_groups:
+            group["lr"] = 3e-4
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.95 * losses[0], losses
+    assert all(torch.equal(p, before[name]) for name, p in stage.frozen[0].named_parameters())
+    assert all(p.grad is None for p in stage.features.tower.parameters())
