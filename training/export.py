@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -40,29 +41,44 @@ def load_run(run: Path) -> tuple[Networks, dict[str, Any]]:
     return networks.eval(), facts
 
 
-def export(run: Path, target: Path, skip_below: int, pictures: int, before: Path | None = None) -> Checkpoint:
+def history(before: Sequence[Path]) -> dict[str, Any] | None:
+    """What is known of the runs, or exported weights, that came before, latest first: each one's own `before` is the next."""
+    if not before:
+        return None
+    facts = load(before[0]).metadata["training"] if before[0].suffix == ".safetensors" else load_run(before[0])[1]
+    earlier = history(before[1:])
+    return tidy(facts) | ({"before": earlier} if earlier else {})
+
+
+def without_paths(value: Any) -> Any:
+    """The same settings with files and folders of this machine by their last name only."""
+    if isinstance(value, dict):
+        return {k: without_paths(v) for k, v in value.items()}
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+
+def tidy(facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts of a run that mean something elsewhere. The stage's parts stand beside it already."""
+    settings = {k: v for k, v in facts["settings"].items() if k not in ("run_dir", "resume", "start", "validation", "logger")}
+    settings["stage"] = {k: v for k, v in settings["stage"].items() if not isinstance(v, dict)}
+    return facts | {"settings": without_paths(settings)}
+
+
+def export(run: Path, target: Path, skip_below: int, pictures: int, before: Sequence[Path] = ()) -> Checkpoint:
     """Fit the frozen tables, prove the bounds, write the checkpoint.
 
-    before: the run, or its exported weights, that this one started from.
-    Raises ValueError if a bound does not hold.
+    before: the runs, or exported weights, that this one started from, latest first. Raises ValueError if a bound does not hold.
     """
     networks, facts = load_run(run)
-    earlier = None
-    if before:
-        earlier = load(before).metadata["training"] if before.suffix == ".safetensors" else load_run(before)[1]
     proved = bounds(networks)
     if max(proved.values()) >= EXACT_LIMIT:
         raise ValueError(f"a partial sum could reach 2^24: {proved}")
     settings = facts["settings"]
     made = make_checkpoint(networks, target.stem, Path(settings["data"]["root"]), pictures, skip_below)
-    for known in (facts, earlier):
-        if known:
-            known["settings"]["data"]["root"] = "COTAM_DATA/train"
-            for place in ("run_dir", "resume", "start", "validation", "logger"):
-                known["settings"].pop(place, None)
+    known = tidy(facts) | {"table_pictures": pictures, "device": device_name(), "before": history(before)}
     metadata = made.metadata | {
         "bounds": {"largest": max(proved.values()), "limit": EXACT_LIMIT, "layers": proved},
-        "training": facts | {"table_pictures": pictures, "device": device_name(), "before": earlier},
+        "training": known,
         "date": date.today().isoformat(),
     }
     checkpoint = Checkpoint(made.arrays, metadata)
@@ -79,7 +95,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=root, help="the training pictures a student is fitted to")
     parser.add_argument("--skip-below", type=int, default=DEFAULT_SKIP, help="scale indexes below this are not coded")
     parser.add_argument("--pictures", type=int, default=60, help="training pictures the tables are fitted on")
-    parser.add_argument("--before", type=Path, default=None, help="the run, or its exported weights, that this one started from")
+    parser.add_argument("--before", type=Path, nargs="*", default=[], help="runs or weights it started from, latest first")
     parser.add_argument("--what", default="Weights of the base stage: rate + MSE.", help="the card's first sentence")
     parser.add_argument("--limits", default="Trained for a short time on few pictures.", help="the card's last section")
     options = parser.parse_args()
