@@ -17,7 +17,7 @@ from codec.bitstream.rans import Tables
 from codec.errors import BadArgument, UnknownModel
 
 FOLDER = Path(__file__).resolve().parents[1] / "checkpoints"
-DEFAULT = "small-mse"
+DEFAULT = "small"
 EXACT_PREFIXES = ("prior.", "tables.")
 FORMAT = "cotam-checkpoint-1"
 

@@ -49,7 +49,7 @@ def fit(codec: Codec, pictures: list[np.ndarray], fields: int = 4, steps: int = 
         loss.backward()
         optimizer.step()
         schedule.step()
-    log.info("rate estimate: %d positions, last loss %.3f", len(bits), float(loss))
+    log.info("rate estimate: %d positions, last loss %.3f", len(bits), float(loss.detach()))
     first, second = network[0], network[2]
     assert isinstance(first, nn.Linear)
     assert isinstance(second, nn.Linear)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from codec.checkpoint import Checkpoint
 from codec.errors import BadArgument
+from codec.networks.precision import has_bfloat16
 from codec.networks.weights import from_checkpoint
 from codec.pipeline import Floats, QpField
 
@@ -59,13 +60,6 @@ def pick_device(device: str) -> torch.device:
     if device == "cuda" and not torch.cuda.is_available():
         raise BadArgument("no CUDA device can be used here; choose --device cpu")
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device computes in bfloat16 faster than in float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
 
 
 class TorchBackend:

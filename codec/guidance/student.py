@@ -13,6 +13,7 @@ from PIL import Image
 from codec.errors import UnknownModel
 from codec.guidance.files import SHIPPED, read
 from codec.guidance.importance import Importance, Pixels, Rule
+from codec.networks.precision import has_bfloat16
 from codec.networks.student import STRIDE, Student, StudentConfig
 
 SHORT_SIDE = 256
@@ -26,8 +27,9 @@ def small_copy(pixels: Pixels) -> Pixels:
     scale = min(1.0, SHORT_SIDE / min(height, width), LONGEST / max(height, width))
     target = [max(STRIDE, round(side * scale / STRIDE) * STRIDE) for side in (width, height)]
     image = Image.fromarray(pixels)
-    factor = max(1, int(min(image.width / target[0], image.height / target[1]) / 2))
-    return np.asarray(image.reduce(factor).resize((target[0], target[1]), Image.Resampling.BILINEAR))
+    factor = int(min(image.width / target[0], image.height / target[1]))
+    image = image.reduce(factor) if factor > 1 else image
+    return np.asarray(image.resize((target[0], target[1]), Image.Resampling.BILINEAR))
 
 
 class StudentGuide:
@@ -43,13 +45,15 @@ class StudentGuide:
     """
 
     def __init__(self, network: Student, preset: str = "default") -> None:
-        self.network = network.eval().requires_grad_(False)
+        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.bfloat16 = has_bfloat16(torch.device("cpu"))
         self.preset = preset
 
     @torch.inference_mode()
     def __call__(self, pixels: Pixels) -> Importance | None:
         x = torch.from_numpy(np.array(small_copy(pixels))).permute(2, 0, 1)[None].float() / 255
-        attention, sensitivity, document = (v.float() for v in self.network(x))  # also inside an autocast
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            attention, sensitivity, document = (v.float() for v in self.network(x))
         if self.preset == "default":
             values = torch.softmax(sensitivity[0].flatten(), 0).view(sensitivity.shape[1:]).numpy()
             trust = 1 - float(document.sigmoid())

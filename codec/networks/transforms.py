@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from codec.networks.blocks import LEAK, blocks
 from codec.networks.config import ModelConfig
 from codec.networks.gains import Gain
+from codec.networks.precision import in_float32
 
 
 def repeat2(qp: Tensor) -> Tensor:
@@ -16,12 +16,6 @@ def repeat2(qp: Tensor) -> Tensor:
     if qp.shape[-2:] == (1, 1):
         return qp
     return qp.repeat_interleave(2, 1).repeat_interleave(2, 2)
-
-
-def in_float32(layer: nn.Module, x: Tensor) -> Tensor:
-    """A layer that the signal itself passes, also inside an autocast: symbols and pixels have more than bfloat16's eight bits."""
-    with torch.autocast(x.device.type, enabled=False):
-        return layer(x.float())
 
 
 class Analysis(nn.Module):
