@@ -2,7 +2,7 @@
 PYTHON ?= $(firstword $(foreach v,python3.11 python3.12 python3.10 python3,$(shell command -v $(v) 2>/dev/null)))
 BIN := .venv/bin
 IMAGE ?=
-export OMP_WAIT_POLICY ?= PASSIVE
+export GOMP_SPINCOUNT ?= 20000
 
 .PHONY: install demo test check lint types clean
 

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,11 +118,11 @@ def table_of(plan: Plan, judge: Judge, samples: list[Sample], file: RowsFile) ->
     return table
 
 
-def against_anchor(table: Table, plan: Plan) -> dict[str, Rates]:
-    """variant -> BD-rates against uniform steps."""
-    if ANCHOR not in table.rates:
+def against_anchor(table: Table, variants: Iterable[str], prefix: str = "") -> dict[str, Rates]:
+    """variant -> BD-rates against uniform steps; prefix: of the systems of other weights."""
+    if prefix + ANCHOR not in table.rates:
         return {}
-    return {v: table.compare(ANCHOR, v) for v in plan.variants if v != ANCHOR and v in table.rates}
+    return {v: table.compare(prefix + ANCHOR, prefix + v) for v in variants if v != ANCHOR and prefix + v in table.rates}
 
 
 def against_rivals(table: Table, plan: Plan) -> dict[str, dict[str, Rates]]:
@@ -151,7 +152,8 @@ def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
     base = None
     if plan.setup.base:
         other = checkpoint.load(plan.setup.base)
-        base = {"model": other.name, "fingerprint": other.fingerprint.hex()}
+        found = {name: against_anchor(table, plan.variants, BASE) for name, table in tables.items()}
+        base = {"model": other.name, "fingerprint": other.fingerprint.hex(), "bd_rate": found}
     return {
         "model": loaded.name,
         "fingerprint": loaded.fingerprint.hex(),
@@ -169,7 +171,7 @@ def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
         "curves": {
             name: {system: table.points(system) for system in table.rates if system != ORIGINAL} for name, table in tables.items()
         },
-        "bd_rate": {name: against_anchor(table, plan) for name, table in tables.items()},
+        "bd_rate": {name: against_anchor(table, plan.variants) for name, table in tables.items()},
         "base": base,
         "bd_rate_base": {name: against_base(table, plan) for name, table in tables.items()},
         "bd_rate_rivals": {name: against_rivals(table, plan) for name, table in tables.items()},
