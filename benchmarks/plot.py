@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib
 
 from benchmarks.tables import ROOT, load
 
 TARGET = ROOT / "docs" / "rd.svg"
-COLOURS = {"CoTAM small-mse": "#c2185b", "CoTAM small": "#f48fb1", "JPEG": "#777777", "WebP": "#1f77b4", "AVIF": "#2ca02c"}
+COLOURS = {"CoTAM small": "#c2185b", "CoTAM small-mse": "#f48fb1", "JPEG": "#777777", "WebP": "#1f77b4", "AVIF": "#2ca02c"}
+SYSTEMS = {"CoTAM small": "default", "CoTAM small-mse": "base-default", "JPEG": "JPEG", "WebP": "WebP", "AVIF": "AVIF"}
+
+
+def draw(axes: Any, curves: dict[str, list[dict[str, float]]], score: str) -> None:
+    """Curves of a score over bits per pixel."""
+    for name, colour in COLOURS.items():
+        points = curves[name]
+        width = 2.5 if name.startswith("CoTAM") else 1.5
+        axes.plot([p["bpp"] for p in points], [p[score] for p in points], "o-", label=name, color=colour, lw=width, ms=3)
+    axes.set_xlabel("bits per pixel (whole files)")
+    axes.grid(alpha=0.3)
 
 
 def main() -> None:
-    """Rate-distortion curves, as SVG."""
+    """What a vision tower loses, and PSNR, over the rate, as SVG."""
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "cotam"
     from matplotlib import pyplot
 
-    result = load("rd")
-    figure, axes = pyplot.subplots(figsize=(7, 4))
-    for name, points in result["curves"].items():
-        width = 2.5 if name.startswith("CoTAM") else 1.5
-        axes.plot([p["bpp"] for p in points], [p["psnr"] for p in points], "o-", label=name, color=COLOURS[name], lw=width, ms=3)
-    axes.set(xlim=(0, 1.3), ylim=(22, 37), xlabel="bits per pixel (whole files)", ylabel="PSNR, dB")
-    axes.set_title(f"Kodak, mean of {result['pictures']} pictures", fontsize=10)
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    psnr, tasks = load("rd"), load("tasks")
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4))
+    judged = tasks["curves"]["deit"]
+    draw(left, {name: judged[system] for name, system in SYSTEMS.items()}, "token_mse_last")
+    left.set(xlim=(0.05, 0.85), yscale="log", ylabel="squared error of DeiT-Tiny's last tokens")
+    left.set_title(f"{tasks['sets']['deit']['pictures']} pictures of ImageNet: lower is better", fontsize=10)
+    draw(right, psnr["curves"], "psnr")
+    right.set(xlim=(0, 1.3), ylim=(22, 37), ylabel="PSNR, dB")
+    right.set_title(f"{psnr['pictures']} Kodak pictures, uniform steps: higher is better", fontsize=10)
+    right.legend(frameon=False)
     figure.tight_layout()
     figure.savefig(TARGET, metadata={"Date": None})
 
