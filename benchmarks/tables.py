@@ -39,12 +39,12 @@ def rows_to_markdown(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 
 
-def at_rate(points: list[dict[str, float]], bpp: float) -> str:
-    """PSNR at a rate, linear in log rate between measured points; a dash outside of them."""
+def at_rate(points: list[dict[str, float]], bpp: float, score: str = "psnr") -> str:
+    """A score at a rate, linear in log rate between measured points; a dash outside of them."""
     rates = [p["bpp"] for p in points]
     if not rates[0] <= bpp <= rates[-1]:
         return "-"
-    return f"{np.interp(np.log(bpp), np.log(rates), [p['psnr'] for p in points]):.2f}"
+    return f"{np.interp(np.log(bpp), np.log(rates), [p[score] for p in points]):.2f}"
 
 
 def rd_table() -> str:
@@ -106,8 +106,8 @@ def runs_table() -> str:
         against = " / ".join(f"{value:+.1f} %" for value in run["bd_rate_psnr"].values())
         spent = f"{run['steps']} steps, {run['minutes']:.0f} min, {run['device']}"
         psnr_at = " / ".join(at_rate(points, bpp) for bpp in (0.2, 0.5, 1.0))
-        top1 = [{"bpp": bpp, "psnr": 100 * share} for bpp, _, share in run.get("tasks", [])]
-        seen = " / ".join(f"{at_rate(top1, bpp)} %" for bpp in (0.2, 0.4)) if top1 else "-"
+        top1 = [{"bpp": bpp, "top1": 100 * share} for bpp, _, share in run.get("tasks", [])]
+        seen = " / ".join(f"{at_rate(top1, bpp, 'top1')} %" for bpp in (0.2, 0.4)) if top1 else "-"
         rows.append([run["name"], run["date"], f"`{run['fingerprint']}`", run["what"], spent, psnr_at, against, seen])
     head = ["weights", "date", "fingerprint", "what", "spent", "Kodak PSNR at 0.2 / 0.5 / 1.0 bpp", "BD-rate: JPEG / WebP / AVIF"]
     head.append("DeiT-Tiny's top-1 at 0.2 / 0.4 bpp")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytorch_lightning as pl
@@ -25,12 +26,12 @@ def list_pictures(folder: Path) -> list[Path]:
     return found
 
 
-def read_picture(path: Path) -> np.ndarray | None:
-    """RGB pixels [H, W, 3]; None, with a warning, for a file that cannot be decoded."""
+def read_picture(source: Path | BinaryIO, name: str | None = None) -> np.ndarray | None:
+    """RGB pixels [H, W, 3] of a file or an open one; None, with a warning that gives its name, for what cannot be decoded."""
     try:
-        return np.array(Image.open(path).convert("RGB"))
+        return np.array(Image.open(source).convert("RGB"))
     except (OSError, ValueError) as error:
-        log.warning("skipped %s (%s)", path, error)
+        log.warning("skipped %s (%s)", name or source, error)
         return None
 
 

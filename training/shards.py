@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -12,13 +11,10 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 import webdataset
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from training.data import SUFFIXES, random_crop
-
-log = logging.getLogger(__name__)
+from training.data import SUFFIXES, random_crop, read_picture
 
 
 class Source(TypedDict):
@@ -32,11 +28,7 @@ def read_sample(sample: dict[str, Any]) -> np.ndarray | None:
     """RGB pixels [H, W, 3] of a sample's picture; None where it has none, or, with a warning, one that cannot be decoded."""
     for name, content in sample.items():
         if f".{name.rsplit('.', 1)[-1].lower()}" in SUFFIXES:
-            try:
-                return np.array(Image.open(io.BytesIO(content)).convert("RGB"))
-            except (OSError, ValueError) as error:
-                log.warning("skipped %s (%s)", sample.get("__key__"), error)
-                return None
+            return read_picture(io.BytesIO(content), sample["__key__"])
     return None
 
 

@@ -16,7 +16,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from training.device import cpu_info
+from codec.networks.precision import has_bfloat16
 
 log = logging.getLogger(__name__)
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
@@ -24,10 +24,8 @@ CONF = str(Path(__file__).resolve().parents[1] / "conf")
 
 def pick_precision(accelerator: str) -> str:
     """bfloat16 mixed precision where the hardware computes in it, else float32."""
-    if accelerator != "cpu" and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    flags = cpu_info()
-    return "bf16-mixed" if "avx512_bf16" in flags or "amx_bf16" in flags else "32-true"
+    kind = "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+    return "bf16-mixed" if has_bfloat16(torch.device(kind)) else "32-true"
 
 
 class SaveAtEnd(pl.Callback):

@@ -83,7 +83,7 @@ def views_of(cotam: Codec, path: Path, quality: float) -> dict[str, NDArray[np.u
     """The first picture as x, and x_hat beside the student's importance, its QP field and the bits spent: [H, W, 3] each."""
     pixels = np.asarray(Image.open(path).convert("RGB"))
     found = choose("student")(pixels)
-    data = cotam.encode(pixels, quality, guide="student")
+    data = cotam.encode(pixels, quality, guide=lambda _: found)
     decoded = cotam.decode_full(data, want_bits=True)
     assert decoded.bits is not None
     importance = None if found is None else np.log(found.values + 1e-9)

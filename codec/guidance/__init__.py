@@ -89,8 +89,10 @@ class Guidance:
     def __init__(self, guide: Guide, strength: float, pixels: Pixels) -> None:
         check_strength(strength)
         found = guide(pixels) if strength > 0 else None
-        self.found = found if found is not None and found.trust > 0 else None
-        if found is None or self.found is None:
+        if found is not None and found.trust <= 0:
+            found = None
+        self.found = found
+        if found is None:
             return
         self.strength = strength * found.trust
         self.grid = (-(-pixels.shape[0] // 16), -(-pixels.shape[1] // 16))

@@ -45,7 +45,7 @@ class StudentGuide:
     """
 
     def __init__(self, network: Student, preset: str = "default") -> None:
-        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.network = network
         self.bfloat16 = has_bfloat16(torch.device("cpu"))
         self.preset = preset
 
@@ -71,4 +71,4 @@ def load_student(path: Path = SHIPPED) -> tuple[Student, dict[str, Any]]:
         network.load_state_dict({n: torch.from_numpy(arrays[f"student.{n}"]) for n in network.state_dict()})
     except (KeyError, TypeError, RuntimeError) as error:
         raise UnknownModel(f"{path} holds no guidance student ({type(error).__name__})") from None
-    return network, metadata
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last), metadata
