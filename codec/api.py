@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,10 +17,13 @@ from codec.bitstream import container, stepfield
 from codec.errors import BadArgument, Corrupt, TooLarge, WrongModel
 from codec.guidance import STRENGTH, Guidance, Guide, Plan, resolve
 from codec.guidance.importance import Box
-from codec.pipeline import Backend, Floats, Latents, Pipeline, QpField, Stopwatch, latent_grid
+from codec.pipeline import PREVIEW, Backend, Floats, Latents, Pipeline, QpField, Stopwatch, latent_grid
 
 DEVICES = ("auto", "cpu", "cuda")
 Output = Literal["pil", "array", "tensor"]
+Level = Literal["pixels", "preview", "latents"]
+LEVELS = ("pixels", "preview", "latents")
+NOTHING: Floats = np.zeros((0, 0, 0), np.float32)
 
 
 @dataclass(frozen=True)
@@ -264,12 +268,30 @@ class Codec:
             data = container.write(content)
         return Encoded(data, latents.y_hat, latents.bits, picture.notes, watch.seconds)
 
-    def decode(self, data: bytes, output: Output = "pil") -> Any:
+    def decode(self, data: bytes, output: Output = "pil", level: Level = "pixels") -> Any:
         """A file's picture: a PIL image (alpha, profile and EXIF restored), a uint8 array [H, W, 3] or a float tensor [3, H, W].
 
-        Raises NotACotamFile, UnsupportedVersion, TooLarge, Truncated, Corrupt or WrongModel.
+        level: `pixels`; `preview`: a picture of ceil(H / 8) x ceil(W / 8), from the file's first layer alone where the weights
+        have one; `latents`: y_hat, float32 [h, w, M], in quantization steps, whatever the output.
+        Raises NotACotamFile, UnsupportedVersion, TooLarge, Truncated, Corrupt, WrongModel or BadArgument.
         """
-        return self.decode_full(data).to(output)
+        if level not in LEVELS:
+            raise BadArgument(f"level must be {', '.join(LEVELS)}, not '{level}'")
+        if level == "latents":
+            return self._decode_latents(data, Stopwatch(), False)[2].y_hat
+        return (self.decode_full(data) if level == "pixels" else self.decode_preview(data)).to(output)
+
+    def decode_preview(self, data: bytes) -> Decoded:
+        """As `decode` for the level `preview`; y_hat is empty, EXIF is left out."""
+        if len(self.pipeline.layers) < 2:
+            full = self.decode_full(data)
+            return Decoded(images.reduced(full.picture, PREVIEW), NOTHING, None, full.seconds)
+        watch = Stopwatch()
+        with watch.stage("load"):
+            content, qp = self._open(data)
+        with _corrupt_unless_typed():
+            pixels = self.pipeline.preview(content.latents, qp, content.height, content.width, watch)
+        return Decoded(images.reduced(_picture_of(content, pixels), PREVIEW, {"pixels"}), NOTHING, None, watch.seconds)
 
     def decode_full(self, data: bytes, want_bits: bool = False) -> Decoded:
         """As `decode`, with y_hat, the bits per latent position (if wanted) and seconds by stage."""
@@ -277,28 +299,21 @@ class Codec:
         content, qp, latents = self._decode_latents(data, watch, want_bits)
         pixels = self.pipeline.reconstruct(latents.y_hat, qp, content.height, content.width, watch)
         with watch.stage("write"):
-            extras = content.extras
-            alpha = extras.get(container.EXTRA_ALPHA)
-            picture = images.Picture(
-                pixels,
-                None if alpha is None else images.unpack_alpha(alpha, content.width, content.height),
-                container.EXTRA_GREY in extras,
-                extras.get(container.EXTRA_ICC),
-                extras.get(container.EXTRA_EXIF),
-            )
+            picture = _picture_of(content, pixels)
         return Decoded(picture, latents.y_hat, latents.bits, watch.seconds)
 
     def _decode_latents(self, data: bytes, watch: Stopwatch, want_bits: bool) -> tuple[container.Container, QpField, Latents]:
         with watch.stage("load"):
-            content = container.read(data, self.limit_pixels)
-            if content.fingerprint != self.backend.checkpoint.fingerprint:
-                raise WrongModel(_wrong_model(content.fingerprint, self.backend.checkpoint))
-            qp = _qp_field(content)
-        try:
-            grid = latent_grid(content.height, content.width)
+            content, qp = self._open(data)
+        grid = latent_grid(content.height, content.width)
+        with _corrupt_unless_typed():
             return content, qp, self.pipeline.decode(content.latents, qp, *grid, watch, want_bits)
-        except (ValueError, IndexError, OverflowError) as error:
-            raise Corrupt(f"the entropy-coded part cannot be decoded ({type(error).__name__})") from None
+
+    def _open(self, data: bytes) -> tuple[container.Container, QpField]:
+        content = container.read(data, self.limit_pixels)
+        if content.fingerprint != self.backend.checkpoint.fingerprint:
+            raise WrongModel(_wrong_model(content.fingerprint, self.backend.checkpoint))
+        return content, _qp_field(content)
 
     def encode_batch(self, pictures: Iterable[Any], **options: Any) -> list[bytes]:
         """`encode` for each picture, with the same options."""
@@ -307,6 +322,27 @@ class Codec:
     def decode_batch(self, files: Sequence[bytes], output: Output = "pil") -> list[Any]:
         """`decode` for each file."""
         return [self.decode(data, output) for data in files]
+
+
+@contextmanager
+def _corrupt_unless_typed() -> Iterator[None]:
+    """What goes wrong in the arithmetic of a hostile stream is a Corrupt, too."""
+    try:
+        yield
+    except (ValueError, IndexError, OverflowError) as error:
+        raise Corrupt(f"the entropy-coded part cannot be decoded ({type(error).__name__})") from None
+
+
+def _picture_of(content: container.Container, pixels: NDArray[np.uint8]) -> images.Picture:
+    extras = content.extras
+    alpha = extras.get(container.EXTRA_ALPHA)
+    return images.Picture(
+        pixels,
+        None if alpha is None else images.unpack_alpha(alpha, content.width, content.height),
+        container.EXTRA_GREY in extras,
+        extras.get(container.EXTRA_ICC),
+        extras.get(container.EXTRA_EXIF),
+    )
 
 
 def _extras(picture: images.Picture, strip: bool) -> dict[int, bytes]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from codec.bitstream.container import FINGERPRINT_BYTES
 from codec.bitstream.rans import Tables
 from codec.errors import BadArgument, UnknownModel
+from codec.networks.config import Layer, split_layers
 
 FOLDER = Path(__file__).resolve().parents[1] / "checkpoints"
 DEFAULT = "small"
@@ -39,6 +40,12 @@ class Checkpoint:
     def skip_below(self) -> int:
         """Symbols whose scale index is below this are zero by rule and not coded."""
         return int(self.metadata["skip_below"])
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers of y, in the order in which they are coded."""
+        config = self.metadata["config"]
+        return split_layers(int(config.get("low", 0)), int(config["m"]))
 
     @cached_property
     def tables(self) -> Tables:

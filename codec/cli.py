@@ -81,12 +81,13 @@ def encode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[byt
 def decode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[bytes, batch.Result]:
     """.ctm bytes -> a picture file in the format of the target's suffix (PNG on stdout)."""
     content = container.read(data, options["limit"])  # a bad file is refused before the weights are loaded
-    decoded = _load_for(data, options["model"], options["device"], options["limit"]).decode_full(data)
+    loaded = _load_for(data, options["model"], options["device"], options["limit"])
+    decoded = loaded.decode_preview(data) if options["level"] == "preview" else loaded.decode_full(data)
     stream = io.BytesIO()
     image = decoded.to("pil")
     images.save(image, stream, ".png" if target == batch.STREAM else Path(target).suffix)
     bpp = len(data) * 8 / (content.width * content.height)
-    return stream.getvalue(), batch.Result("", "", "", 0, 0, content.width, content.height, bpp, decoded.seconds)
+    return stream.getvalue(), batch.Result("", "", "", 0, 0, *image.size, bpp, decoded.seconds)
 
 
 @app.command()
@@ -137,6 +138,9 @@ def encode(
 def decode(
     inputs: Inputs,
     output: Out = None,
+    level: Annotated[
+        str, typer.Option(metavar="pixels|preview", help="preview: an eighth of the sides, many times faster.")
+    ] = "pixels",
     model: OwnModel = AUTO,
     jobs: Workers = 1,
     device: Device = "auto",
@@ -146,7 +150,9 @@ def decode(
     debug: Debug = False,
 ) -> None:
     """Decode .ctm files to pictures (PNG, or what the output's suffix says)."""
-    options: dict[str, Any] = {"limit": limit_pixels, "model": model, "device": device}
+    if level not in ("pixels", "preview"):
+        _fail(f"level must be pixels or preview, not '{level}'", 2)
+    options: dict[str, Any] = {"limit": limit_pixels, "model": model, "device": device, "level": level}
     options |= {"overwrite": not no_overwrite, "debug": debug}
     _run(inputs, output, ".png", {batch.ENCODED}, decode_bytes, options, jobs, json_output)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass, field
+from collections.abc import Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -119,6 +120,16 @@ def to_pil(picture: Picture) -> Image.Image:
     if picture.exif:
         image.info["exif"] = picture.exif
     return image
+
+
+def reduced(picture: Picture, factor: int, already: Set[str] = frozenset()) -> Picture:
+    """Sides divided by `factor`, rounded up, by averaging; `already` names planes that have that size. EXIF is left out."""
+
+    def smaller(name: str) -> Any:
+        plane = getattr(picture, name)
+        return plane if plane is None or name in already else np.asarray(Image.fromarray(plane).reduce(factor))
+
+    return replace(picture, pixels=smaller("pixels"), alpha=smaller("alpha"), exif=None)
 
 
 def save(image: Image.Image, stream: IO[bytes], suffix: str) -> None:

@@ -1,11 +1,14 @@
 """The order of encoding and decoding, over any backend. No torch here; arrays are [rows, columns, channels].
 
+y is coded in layers (networks.config.Layer): first the few channels of the preview, then the others; each in four steps.
+
 ::
 
-    pixels -> analysis -> y -> hyper_analysis -> z --push--> rANS
-                           |                     z -> hyper_synthesis -> features
-                           +--> for each of four steps: prior_step -> mean, scale index -> symbol = round(y - mean) --push--> rANS
-    rANS --pop--> z -> hyper_synthesis -> features -> four steps: prior_step, pop -> y_hat = symbol + mean -> synthesis -> pixels
+    pixels -> analysis -> y -> hyper_analysis -> z
+              features(layer, z, QP) --> for each of four steps: prior_step -> mean, scale index -> symbol = round(y - mean)
+                                                         z (with the first), symbols --push--> one rANS stack a layer
+    stack of the layer --pop--> z -> features -> four steps: prior_step, pop -> y_hat = symbol + mean
+    y_hat, all layers -> synthesis -> pixels;   the first layer alone -> preview -> pixels at 1/8
 """
 
 from __future__ import annotations
@@ -19,13 +22,17 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.bitstream.container import Reader, put_varint
 from codec.bitstream.rans import SYMBOL_LIMIT, Decoder, Encoder, Tables
 from codec.checkpoint import Checkpoint
+from codec.errors import BadArgument, Corrupt, Truncated
+from codec.networks.config import Layer
 
 Floats = NDArray[np.float32]
 QpField = int | NDArray[np.int64]
 
 STRIDE = 16
+PREVIEW = 8
 CELL = 4
 STEPS = 4
 SCALES = 64
@@ -35,7 +42,7 @@ POSITIONS = ((0, 0), (1, 1), (0, 1), (1, 0))
 
 
 class Backend(Protocol):
-    """The five calls that need a network. Features are whatever the backend likes; the rest are arrays on the host.
+    """The calls that need a network. Features are whatever the backend likes; the rest are arrays on the host.
 
     qp: one QP, or int64 [rows, cols] at the grid of the array it goes with.
     """
@@ -48,14 +55,20 @@ class Backend(Protocol):
     def hyper_analysis(self, y: Floats) -> Floats:
         """[4 a, 4 b, M] -> z [a, b, Z], not rounded."""
 
-    def hyper_synthesis(self, z: Floats, qp: QpField) -> Any:
-        """Integers [a, b, Z] -> features, integer-exact; qp at [4 a, 4 b]."""
+    def features(self, layer: Layer, z: Floats, qp: QpField) -> Any:
+        """What the prior of a layer starts from, integer-exact; z: integers [a, b, Z]; qp at [4 a, 4 b]."""
 
-    def prior_step(self, step: int, features: Any, decoded: list[Floats]) -> tuple[Floats, NDArray[np.uint8]]:
-        """(mean [2 a, 2 b, M] in multiples of 1/16, scale index 0..63), integer-exact; decoded: y_hat of the steps before."""
+    def prior_step(self, layer: Layer, step: int, features: Any, decoded: list[Floats]) -> tuple[Floats, NDArray[np.uint8]]:
+        """(mean [2 a, 2 b, C] in multiples of 1/16, scale index 0..63) of the layer's C channels, integer-exact.
+
+        decoded: y_hat of all sets before, the layers before it first.
+        """
 
     def synthesis(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
         """[h, w, M] -> [16 h, 16 w, 3]."""
+
+    def preview(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
+        """The first layer's [h, w, C] -> [2 h, 2 w, 3]."""
 
 
 @dataclass
@@ -116,11 +129,26 @@ def _pad(array: NDArray[Any], rows: int, cols: int, mode: Any) -> NDArray[Any]:
     return np.pad(array, missing, mode=mode) if rows > array.shape[0] or cols > array.shape[1] else array
 
 
+def _join(parts: list[bytes]) -> bytes:
+    """The stacks of the layers; each but the last has its length before it."""
+    return b"".join(put_varint(len(part)) + part for part in parts[:-1]) + parts[-1]
+
+
+def _split(data: bytes, count: int) -> list[bytes]:
+    reader = Reader(data)
+    try:
+        parts = [reader.take(reader.varint()) for _ in range(count - 1)]
+    except Truncated:
+        raise Corrupt("a layer of the latents is longer than the space it is in") from None
+    return [*parts, data[reader.at :]]
+
+
 class _Meter:
     """Adds up the bits spent per latent position, where somebody asked for them."""
 
     def __init__(self, tables: Tables, wanted: bool) -> None:
         self.tables, self.wanted = tables, wanted
+        self.y: Floats | float = 0.0
         self.steps: list[Floats] = []
 
     def add_z(self, symbols: NDArray[np.int32], ids: NDArray[np.uint8], shape: tuple[int, ...]) -> None:
@@ -130,12 +158,15 @@ class _Meter:
     def add_step(self, symbols: Floats, index: NDArray[np.uint8], coded: NDArray[np.bool_]) -> None:
         if self.wanted:
             self.steps.append(np.where(coded, self.tables.bits(symbols.astype(np.int32), index), np.float32(0)))
+            if len(self.steps) == STEPS:
+                self.y = self.y + merge_steps(self.steps).sum(2)
+                self.steps = []
 
     def total(self, rows: int, cols: int) -> Floats | None:
         """[rows, cols]; the bits of a z position are shared by the latent positions below it."""
         if not self.wanted:
             return None
-        y = merge_steps(self.steps).sum(2)
+        y = np.asarray(self.y)
         z = np.repeat(np.repeat(self.z, CELL, 0), CELL, 1)[:rows, :cols]
         return y[:rows, :cols] + z * (self.z.sum() / max(float(z.sum()), 1e-9))
 
@@ -146,6 +177,7 @@ class Pipeline:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.tables = backend.checkpoint.tables
+        self.layers = backend.checkpoint.layers
         self.skip_below = backend.checkpoint.skip_below
 
     def encode(
@@ -159,54 +191,81 @@ class Pipeline:
             y = self.backend.analysis(_pad(pixels, rows * STRIDE, cols * STRIDE, "edge"), qp)
             padded = _pad(y, -(-rows // CELL) * CELL, -(-cols // CELL) * CELL, "constant")
             z = np.clip(np.rint(self.backend.hyper_analysis(padded)), -Z_LIMIT, Z_LIMIT).astype(np.float32)
-        encoder = Encoder(self.tables)
         meter = _Meter(self.tables, want_bits)
-        with watch.stage("entropy"):
-            symbols_z, ids = z.ravel().astype(np.int32), self._z_ids(*z.shape[:2])
-            encoder.push(symbols_z, ids)
-            meter.add_z(symbols_z, ids, z.shape)
-        features = self._features(z, qp, watch)
         valid = self._valid(rows, cols, padded.shape)
         weights = self._rounding_weights(thrift, padded.shape[:2])
         decoded: list[Floats] = []
-        for step, values in enumerate(split_steps(padded)):
-            with watch.stage("prior"):
-                mean, index = self.backend.prior_step(step, features, decoded)
+        parts = []
+        for layer in self.layers:
+            encoder = Encoder(self.tables)
+            if layer is self.layers[0]:
+                self._push_z(encoder, z, watch, meter)
+            features = self._features(layer, z, qp, watch)
+            for step, values in enumerate(split_steps(padded[..., layer.start : layer.stop])):
+                with watch.stage("prior"):
+                    mean, index = self.backend.prior_step(layer, step, features, decoded)
+                with watch.stage("entropy"):
+                    coded = self._coded(index, valid, step)
+                    symbols = self._symbols(values - mean, index, coded, weights[step])
+                    encoder.push(symbols[coded].astype(np.int32), index[coded])
+                    decoded.append(mean + symbols)
+                    meter.add_step(symbols, index, coded)
             with watch.stage("entropy"):
-                coded = self._coded(index, valid, step)
-                symbols = self._symbols(values - mean, index, coded, weights[step])
-                encoder.push(symbols[coded].astype(np.int32), index[coded])
-                decoded.append(mean + symbols)
-                meter.add_step(symbols, index, coded)
-        with watch.stage("entropy"):
-            data = encoder.finish()
-        return Latents(data, merge_steps(decoded)[:rows, :cols], meter.total(rows, cols))
+                parts.append(encoder.finish())
+        return Latents(_join(parts), self._merge(decoded)[:rows, :cols], meter.total(rows, cols))
 
-    def decode(self, data: bytes, qp: QpField, rows: int, cols: int, watch: Stopwatch, want_bits: bool = False) -> Latents:
-        """The inverse as far as y_hat. Raises Corrupt."""
-        a, b = -(-rows // CELL), -(-cols // CELL)
+    def _push_z(self, encoder: Encoder, z: Floats, watch: Stopwatch, meter: _Meter) -> None:
         with watch.stage("entropy"):
-            decoder = Decoder(self.tables, data)
-            ids = self._z_ids(a, b)
-            symbols_z = decoder.pop(ids)
-            z = np.clip(symbols_z, -Z_LIMIT, Z_LIMIT).astype(np.float32).reshape(a, b, -1)
-            meter = _Meter(self.tables, want_bits)
-            meter.add_z(symbols_z, ids, z.shape)
-        features = self._features(z, qp, watch)
+            symbols, ids = z.ravel().astype(np.int32), self._z_ids(*z.shape[:2])
+            encoder.push(symbols, ids)
+            meter.add_z(symbols, ids, z.shape)
+
+    def decode(
+        self, data: bytes, qp: QpField, rows: int, cols: int, watch: Stopwatch, want_bits: bool = False, layers: int | None = None
+    ) -> Latents:
+        """The inverse as far as y_hat; layers: how many of them, all if not given. Raises Corrupt."""
+        a, b = -(-rows // CELL), -(-cols // CELL)
+        meter = _Meter(self.tables, want_bits)
         valid = self._valid(rows, cols, (a * CELL, b * CELL))
         decoded: list[Floats] = []
-        for step in range(STEPS):
-            with watch.stage("prior"):
-                mean, index = self.backend.prior_step(step, features, decoded)
+        z: Floats = np.zeros((0, 0, 0), np.float32)
+        for layer, part in zip(self.layers[:layers], _split(data, len(self.layers))):
             with watch.stage("entropy"):
-                coded = self._coded(index, valid, step)
-                symbols = np.zeros(index.shape, np.float32)
-                symbols[coded] = decoder.pop(index[coded])
-                decoded.append(mean + symbols)
-                meter.add_step(symbols, index, coded)
+                decoder = Decoder(self.tables, part)
+            if layer is self.layers[0]:
+                z = self._pop_z(decoder, a, b, watch, meter)
+            features = self._features(layer, z, qp, watch)
+            for step in range(STEPS):
+                with watch.stage("prior"):
+                    mean, index = self.backend.prior_step(layer, step, features, decoded)
+                with watch.stage("entropy"):
+                    coded = self._coded(index, valid, step)
+                    symbols = np.zeros(index.shape, np.float32)
+                    symbols[coded] = decoder.pop(index[coded])
+                    decoded.append(mean + symbols)
+                    meter.add_step(symbols, index, coded)
+            with watch.stage("entropy"):
+                decoder.finish()
+        return Latents(data, self._merge(decoded)[:rows, :cols], meter.total(rows, cols) if layers is None else None)
+
+    def _pop_z(self, decoder: Decoder, a: int, b: int, watch: Stopwatch, meter: _Meter) -> Floats:
         with watch.stage("entropy"):
-            decoder.finish()
-        return Latents(data, merge_steps(decoded)[:rows, :cols], meter.total(rows, cols))
+            ids = self._z_ids(a, b)
+            symbols = decoder.pop(ids)
+            z = np.clip(symbols, -Z_LIMIT, Z_LIMIT).astype(np.float32).reshape(a, b, -1)
+            meter.add_z(symbols, ids, z.shape)
+        return z
+
+    def preview(self, data: bytes, qp: QpField, height: int, width: int, watch: Stopwatch) -> NDArray[np.uint8]:
+        """Pixels [ceil(H / 8), ceil(W / 8), 3] from the first layer alone. Raises Corrupt, BadArgument where there is but one."""
+        if len(self.layers) < 2:
+            raise BadArgument("these weights have no preview layer")
+        low = self.decode(data, qp, *latent_grid(height, width), watch, layers=1)
+        with watch.stage("preview"):
+            return self.backend.preview(low.y_hat, qp)[: -(-height // PREVIEW), : -(-width // PREVIEW)]
+
+    def _merge(self, sets: list[Floats]) -> Floats:
+        return np.concatenate([merge_steps(sets[i : i + STEPS]) for i in range(0, len(sets), STEPS)], 2)
 
     def reconstruct(self, y_hat: Floats, qp: QpField, height: int, width: int, watch: Stopwatch) -> NDArray[np.uint8]:
         """y_hat -> pixels [H, W, 3]."""
@@ -217,10 +276,10 @@ class Pipeline:
         channels = np.arange(SCALES, len(self.tables), dtype=np.uint8)
         return np.tile(channels, a * b)
 
-    def _features(self, z: Floats, qp: QpField, watch: Stopwatch) -> Any:
+    def _features(self, layer: Layer, z: Floats, qp: QpField, watch: Stopwatch) -> Any:
         with watch.stage("prior"):
             field = qp if isinstance(qp, int) else _pad(qp, z.shape[0] * CELL, z.shape[1] * CELL, "edge")
-            return self.backend.hyper_synthesis(z, field)
+            return self.backend.features(layer, z, field)
 
     def _valid(self, rows: int, cols: int, padded: tuple[int, ...]) -> list[NDArray[np.bool_]] | None:
         """Per step, which entries of a set lie inside the picture's latent grid; None when all do."""

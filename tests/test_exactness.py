@@ -42,13 +42,14 @@ digest = hashlib.sha256()
 for rows, cols in ((1, 1), (3, 5), (8, 12)):
     z = random.integers(-31, 32, (rows, cols, backend.networks.config.z)).astype(np.float32)
     qp = random.integers(0, 64, (4 * rows, 4 * cols))
-    features = backend.hyper_synthesis(z, qp)
-    digest.update(features.numpy().tobytes())
     decoded = []
-    for step in range(4):
-        mean, index = backend.prior_step(step, features, decoded)
-        digest.update(mean.tobytes() + index.tobytes())
-        decoded.append(mean + random.integers(-300, 301, mean.shape).astype(np.float32))
+    for layer in backend.checkpoint.layers:
+        features = backend.features(layer, z, qp)
+        digest.update(features.tensor.numpy().tobytes())
+        for step in range(4):
+            mean, index = backend.prior_step(layer, step, features, decoded)
+            digest.update(mean.tobytes() + index.tobytes())
+            decoded.append(mean + random.integers(-300, 301, mean.shape).astype(np.float32))
 data = open(sys.argv[2], "rb").read()
 digest.update(codec.load(device="cpu").decode_full(data).y_hat.tobytes())
 print(digest.hexdigest())

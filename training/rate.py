@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from codec.networks.config import QP_COUNT
 from codec.networks.integer import round_half_up
 from codec.networks.model import Networks
-from codec.networks.prior import SCALE_COUNT, SCALE_MAX, SCALE_MIN, Z_LIMIT, merge_steps, split_steps
+from codec.networks.prior import SCALE_COUNT, SCALE_MAX, SCALE_MIN, Z_LIMIT
 from codec.networks.transforms import pad_to_multiple
 
 
@@ -51,21 +51,19 @@ class RateModel(nn.Module):
         rounded: bits of the rounded symbols (straight-through), as the coder will spend them, instead of noisy ones. Noise gives
         better gradients early; it overstates the bits of nearly constant symbols, so training ends with the real thing.
         """
-        features = networks.prior.hyper(round_half_up(z).clamp(-Z_LIMIT, Z_LIMIT), qp)
-        context: list[Tensor] = []
-        decoded: list[Tensor] = []
-        bits = y.new_zeros(len(y))
-        for step, values in enumerate(split_steps(y)):
-            mean, index = networks.prior.step(step, features, context)
+        bits = []
+
+        def code_set(values: Tensor, mean: Tensor, index: Tensor) -> Tensor:
             residual = values - mean
             scale = torch.exp(index * (math.log(SCALE_MAX / SCALE_MIN) / (SCALE_COUNT - 1))) * SCALE_MIN
             symbols = round_half_up(residual)
             noisy = symbols if rounded else residual + torch.rand_like(residual) - 0.5
             likelihood = self.gaussian.likelihood_lower_bound(self.gaussian._likelihood(noisy, scale))
-            bits = bits - likelihood.log2().flatten(1).sum(1)
-            decoded.append(symbols + mean)
-            context.append(networks.prior.as_context(decoded[-1]))
-        return merge_steps(decoded), bits
+            bits.append(-likelihood.log2().flatten(1).sum(1))
+            return symbols + mean
+
+        y_hat = networks.prior.code(y, round_half_up(z).clamp(-Z_LIMIT, Z_LIMIT), qp, code_set)
+        return y_hat, torch.stack(bits).sum(0)
 
 
 def fit_bottleneck(rate_model: RateModel, networks: Networks, x: Tensor, steps: int = 300) -> float:

@@ -6,6 +6,7 @@ so that tables with much evidence follow it and the rest keep their shape.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from codec.bitstream.rans import TOTAL
 from codec.networks.config import STRIDE_Z
 from codec.networks.integer import round_half_up
 from codec.networks.model import Networks
-from codec.networks.prior import SCALE_COUNT, Z_LIMIT, scale_table, split_steps
+from codec.networks.prior import SCALE_COUNT, Z_LIMIT, scale_table
 from codec.networks.transforms import pad_to_multiple
 from training.data import list_pictures, read_picture
 from training.qp_maps import QpMaps
@@ -58,40 +59,49 @@ class Histogram:
         self.counts += np.bincount(entries, minlength=len(self.counts))
 
 
+def some_pictures(root: Path, count: int) -> list[Path]:
+    """The same ones each time."""
+    paths = list_pictures(root)
+    return [paths[i] for i in np.random.default_rng(0).permutation(len(paths))[:count]]
+
+
+def corners(paths: list[Path], side: int) -> Iterator[torch.Tensor]:
+    """The upper left corner [1, 3, H, W] in 0..1 of each picture that is large enough, sides multiples of 64 up to `side`."""
+    for path in paths:
+        pixels = read_picture(path)
+        if pixels is None or min(pixels.shape[:2]) < STRIDE_Z:
+            continue
+        height, width = (min(side, size // STRIDE_Z * STRIDE_Z) for size in pixels.shape[:2])
+        yield torch.from_numpy(pixels[:height, :width].copy()).permute(2, 0, 1)[None].float() / 255
+
+
 @torch.no_grad()
 def collect(networks: Networks, pictures: list[Path], side: int = 512) -> tuple[list[Histogram], list[Histogram]]:
     """Histograms per scale index and per channel of z, over pictures at random rates and maps."""
     scales = [Histogram(reach_of(float(s))) for s in scale_table()]
     maps = QpMaps()
     channels = [Histogram(Z_REACH) for _ in range(networks.config.z)]
-    for path in pictures:
-        pixels = read_picture(path)
-        if pixels is None or min(pixels.shape[:2]) < STRIDE_Z:
-            continue
-        height, width = (min(side, size // STRIDE_Z * STRIDE_Z) for size in pixels.shape[:2])
-        x = torch.from_numpy(pixels[:height, :width].copy()).permute(2, 0, 1)[None].float() / 255
+    for x in corners(pictures, side):
         qp = maps(x)
         y = networks.g_a(x, qp)
         z = torch.round(networks.h_a(pad_to_multiple(y, 4))).clamp(-Z_LIMIT, Z_LIMIT)
         for channel, histogram in enumerate(channels):
             histogram.add(z[0, channel].flatten().numpy().astype(np.int64))
-        features = networks.prior.hyper(z, qp)
-        context: list[torch.Tensor] = []
-        for step, values in enumerate(split_steps(y)):
-            mean, index = networks.prior.step(step, features, context)
-            symbols = round_half_up(values - mean)
-            context.append(networks.prior.as_context(mean + symbols))
-            flat, ids = symbols.flatten().numpy().astype(np.int64), index.flatten().numpy().astype(np.int64)
-            for scale in np.unique(ids):
-                scales[scale].add(flat[ids == scale])
+        networks.prior.code(y, z, qp, lambda values, mean, index: _count(values, mean, index, scales))
     return scales, channels
+
+
+def _count(values: torch.Tensor, mean: torch.Tensor, index: torch.Tensor, scales: list[Histogram]) -> torch.Tensor:
+    symbols = round_half_up(values - mean)
+    flat, ids = symbols.flatten().numpy().astype(np.int64), index.flatten().numpy().astype(np.int64)
+    for scale in np.unique(ids):
+        scales[scale].add(flat[ids == scale])
+    return mean + symbols
 
 
 def fit_tables(networks: Networks, root: Path, count: int) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
     """(frequencies, lengths): 64 scale tables, then one a channel of z. root: the training pictures."""
-    paths = list_pictures(root)
-    chosen = np.random.default_rng(0).permutation(len(paths))[:count]
-    scales, channels = collect(networks, [paths[i] for i in chosen])
+    scales, channels = collect(networks, some_pictures(root, count))
     rows = []
     for scale, histogram in zip(scale_table(), scales):
         symmetric = histogram.counts.copy()

@@ -20,6 +20,7 @@ from codec.heatmap import panels
 from codec.networks.model import Networks
 from codec.networks.weights import to_arrays
 from training.data import list_pictures
+from training.preview_fit import fit_preview
 from training.tables import fit_tables
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ DEFAULT_SKIP = 7
 def make_checkpoint(networks: Networks, name: str, fit_on: Path, count: int, skip_below: int = DEFAULT_SKIP) -> Checkpoint:
     """Networks as a checkpoint, with tables fitted on `count` pictures below `fit_on`; metadata holds what decoding needs."""
     frequencies, lengths = fit_tables(networks, fit_on, count)
+    if networks.config.low:
+        fit_preview(networks, fit_on, count)
     arrays = to_arrays(networks) | {"tables.frequencies": frequencies, "tables.lengths": lengths.astype(np.int32)}
     return Checkpoint(arrays, {"name": name, "config": networks.config.to_dict(), "skip_below": skip_below})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from codec.checkpoint import Checkpoint
 from codec.errors import BadArgument
+from codec.networks.config import PRIOR_STEPS, Layer
 from codec.networks.precision import has_bfloat16
 from codec.networks.weights import from_checkpoint
 from codec.pipeline import Floats, QpField
@@ -62,6 +64,14 @@ def pick_device(device: str) -> torch.device:
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+@dataclass
+class PriorState:
+    """A layer's features, and the contexts made so far for its steps."""
+
+    tensor: Tensor
+    context: list[Tensor]
+
+
 class TorchBackend:
     """See pipeline.Backend. Arrays [rows, cols, channels] become channels-last tensors without a copy.
 
@@ -101,16 +111,17 @@ class TorchBackend:
         return self._out(self.networks.h_a(self._in(y)))  # type: ignore[return-value]
 
     @torch.inference_mode()
-    def hyper_synthesis(self, z: Floats, qp: QpField) -> Tensor:
+    def features(self, layer: Layer, z: Floats, qp: QpField) -> PriorState:
         with exact_arithmetic():
-            return self.networks.prior.hyper(self._in(z), self._qp(qp))
+            return PriorState(self.networks.prior.features(layer, self._in(z), self._qp(qp)), [])
 
     @torch.inference_mode()
-    def prior_step(self, step: int, features: Tensor, decoded: list[Floats]) -> tuple[Floats, NDArray[np.uint8]]:
+    def prior_step(self, layer: Layer, step: int, features: PriorState, decoded: list[Floats]) -> tuple[Floats, NDArray[np.uint8]]:
         prior = self.networks.prior
         with exact_arithmetic():
-            context = [prior.as_context(self._in(values)) for values in decoded]
-            mean, index = prior.step(step, features, context)
+            for number in range(len(features.context), len(decoded)):
+                features.context.append(prior.as_context(prior.layers[number // PRIOR_STEPS], self._in(decoded[number])))
+            mean, index = prior.step(layer, step, features.tensor, features.context)
         return self._out(mean), self._out(index.to(torch.uint8))  # type: ignore[return-value]
 
     @torch.inference_mode()
@@ -118,3 +129,8 @@ class TorchBackend:
         with self._transforms():
             x = self.networks.g_s(self._in(y_hat), self._qp(qp))
         return self._out(x.mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8))  # type: ignore[return-value]
+
+    @torch.inference_mode()
+    def preview(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
+        latents = self.networks.g_s.dequantised(self._in(y_hat), self._qp(qp))
+        return self._out(self.networks.preview(latents).mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8))  # type: ignore[return-value]

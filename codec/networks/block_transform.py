@@ -55,6 +55,17 @@ def second_stage(variance: Tensor) -> tuple[Tensor, Tensor]:
     return basis[order], expected[order]
 
 
+def means_first(first: Tensor, second: Tensor, m: int) -> Tensor:
+    """The order of the second stage's outputs [4 n] with those, of the first m, that are made of the 8x8 means in front.
+
+    first: [n, 192] on unshuffled pixels; second: [4 n, 4 n]. The preview is made of the first channels of y.
+    """
+    constant = first.reshape(len(first), 3, 64).std(2).amax(1) < 1e-5
+    of_means = (second.reshape(len(second), len(first), 4).abs().sum(2) * constant).sum(1) > 0
+    place = torch.arange(len(second))
+    return (place + len(second) * ~(of_means & (place < m))).argsort()
+
+
 @torch.no_grad()
 def start_as_block_transform(networks: Networks, step: float = 20 / 255) -> None:
     """Set stems and heads of g_a and g_s to the block transform; `step` is the quantization step of a coefficient at QP 31.5."""
@@ -62,6 +73,9 @@ def start_as_block_transform(networks: Networks, step: float = 20 / 255) -> None
     n, c, m = config.n, config.c, config.m
     first, variance = first_stage()
     second, expected = second_stage(variance[:n])
+    if config.low:
+        order = means_first(first[:n], second, m)
+        second, expected = second[order], expected[order]
     total = 1 / step
     identity = torch.eye(c)[:m]
     for conv in (g_a.stem, g_a.down, g_a.head, g_s.stem, g_s.up, g_s.head):
@@ -72,8 +86,9 @@ def start_as_block_transform(networks: Networks, step: float = 20 / 255) -> None
     g_s.stem.weight.copy_(identity.T[:, :, None, None] * (STAGE_SCALE / total))
     g_s.up.weight.copy_(second[:c].T[:, :, None, None])
     g_s.head.weight.copy_(first[:n].T[:, :, None, None] / STAGE_SCALE)
-    deviation = (expected[:m] / expected[0]).sqrt() * 50
+    deviation = (expected[:m] / expected.max()).sqrt() * 50
     networks.prior.mean_scale.copy_(torch.exp2((deviation / 2).log2().ceil().clamp(0, 6)).view(1, m, 1, 1))
     index = (deviation / SCALE_MIN).log() / math.log(SCALE_MAX / SCALE_MIN) * (SCALE_COUNT - 1)
-    for prior_step in networks.prior.all_steps():
-        prior_step.head.bias[m:] = (index - SCALE_OFFSET) / SCALE_GAIN
+    for layer in config.layers:
+        for prior_step in networks.prior.steps_of(layer):
+            prior_step.head.bias[layer.stop - layer.start :] = (index[layer.start : layer.stop] - SCALE_OFFSET) / SCALE_GAIN

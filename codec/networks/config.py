@@ -12,12 +12,27 @@ PRIOR_STEPS = 4
 
 
 @dataclass(frozen=True)
+class Layer:
+    """Channels start..stop-1 of y, coded as one: the preview's come first and can be decoded alone."""
+
+    index: int
+    start: int
+    stop: int
+
+
+def split_layers(low: int, m: int) -> tuple[Layer, ...]:
+    """The layers of a latent of m channels, the first `low` of which are the preview's (0: one layer)."""
+    return (Layer(0, 0, low), Layer(1, low, m)) if low else (Layer(0, 0, m),)
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """Widths and depths of a codec.
 
     n: channels at 1/8 of the picture; c: channels at 1/16; m: channels of the latent y (a multiple of 4);
     h: channels of the hyper-analysis; z: channels of the hyper-latent; p: channels of the prior's features;
-    blocks_*: residual blocks at that stage of the analysis (g_a) or synthesis (g_s).
+    blocks_*: residual blocks at that stage of the analysis (g_a) or synthesis (g_s); low: the channels of y, coded first, that the
+    preview is made of (a multiple of 4; 0: none); p_low: channels of their prior's features.
     """
 
     name: str = "small"
@@ -31,10 +46,19 @@ class ModelConfig:
     blocks_a16: int = 2
     blocks_s16: int = 2
     blocks_s8: int = 3
+    low: int = 0
+    p_low: int = 128
 
     def __post_init__(self) -> None:
         if self.m % PRIOR_STEPS or self.m > self.c or self.c > 4 * self.n or self.n > 192:
             raise ValueError("a codec needs m divisible by 4 and m <= c <= 4 n, n <= 192")
+        if self.low % PRIOR_STEPS or not 0 <= self.low < self.m:
+            raise ValueError("low must be divisible by 4 and below m")
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """What y is coded in, in this order."""
+        return split_layers(self.low, self.m)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

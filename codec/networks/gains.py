@@ -59,7 +59,8 @@ class Gain(nn.Module):
         self.register_buffer("frozen", self.table().detach(), persistent=False)
 
     def forward(self, x: Tensor, qp: Tensor) -> Tensor:
-        return x * look_up(self.table() if self.frozen is None else self.frozen, qp)
+        table = self.table() if self.frozen is None else self.frozen
+        return x * look_up(table[:, : x.shape[1]], qp)
 
 
 class IntegerQpTable(nn.Module):

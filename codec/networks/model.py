@@ -5,16 +5,18 @@ from __future__ import annotations
 from torch import nn
 
 from codec.networks.config import ModelConfig
+from codec.networks.preview import Preview
 from codec.networks.prior import Prior
 from codec.networks.transforms import Analysis, HyperAnalysis, Synthesis
 
 
 class Networks(nn.Module):
-    """g_a, h_a, the integer prior (h_s and its steps) and g_s.
+    """g_a, h_a, the integer prior (h_s and its steps), g_s, and the preview's layer where the latent has channels for it.
 
     ::
 
         x -> g_a -> y -> h_a -> z (rounded) -> h_s + prior steps -> mean, scale -> symbols -> y_hat -> g_s -> x_hat
+                                                             y_hat's first channels -> preview -> x_hat at 1/8
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -24,3 +26,4 @@ class Networks(nn.Module):
         self.h_a = HyperAnalysis(config)
         self.prior = Prior(config)
         self.g_s = Synthesis(config)
+        self.preview = Preview(config.low) if config.low else nn.Identity()

@@ -1,12 +1,14 @@
-"""The integer prior: mean and scale of every symbol from z, the QP field and what is decoded already, in four steps."""
+"""The integer prior: mean and scale of every symbol from z, the QP field and what is decoded already, in four steps a layer."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from codec.networks.config import PRIOR_STEPS, ModelConfig
+from codec.networks.config import PRIOR_STEPS, Layer, ModelConfig
 from codec.networks.gains import IntegerQpTable
 from codec.networks.integer import CLIP, IntegerBlock, IntegerConv, quantize_activation, round_half_up
 
@@ -77,20 +79,36 @@ class HyperSynthesis(nn.Module):
         return self.block2(conditioned)
 
 
+class LowFeatures(nn.Module):
+    """As HyperSynthesis, for the preview layer's prior: few layers, P_low channels (integer-exact)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.up = IntegerConv(config.z, 4 * config.p_low)
+        self.qp_table = IntegerQpTable(QP_FEATURES)
+        self.qp_in = IntegerConv(4 * QP_FEATURES, config.p_low)
+        self.block2 = IntegerBlock(config.p_low)
+
+    def forward(self, z_hat: Tensor, qp: Tensor) -> Tensor:
+        x = F.pixel_shuffle(quantize_activation(self.up(z_hat * Z_UNIT)), 2)
+        field = self.qp_table(qp).expand(-1, -1, 2 * x.shape[-2], 2 * x.shape[-1])
+        return self.block2(quantize_activation(x + self.qp_in(F.pixel_unshuffle(field, 2)), low=0.0))
+
+
 class PriorStep(nn.Module):
     """Mean and scale index of one step's set, from the features and the sets before it (integer-exact).
 
     ::
 
-        sets 0..s-1 [B, s M, a, b] -> 1x1 --+--> relu -> block -> 1x1 -> mean, scale index [B, M, a, b] each
-        features    [B, P, a, b] -----------+
+        sets before [B, inputs, a, b] -> 1x1 --+--> relu -> block -> 1x1 -> mean, scale index [B, outputs, a, b] each
+        features    [B, width, a, b] ----------+
     """
 
-    def __init__(self, config: ModelConfig, step: int) -> None:
+    def __init__(self, inputs: int, width: int, outputs: int) -> None:
         super().__init__()
-        self.context = IntegerConv(step * config.m, config.p, init=0.3) if step else None
-        self.block = IntegerBlock(config.p)
-        self.head = IntegerConv(config.p, 2 * config.m, init=0.2)
+        self.context = IntegerConv(inputs, width, init=0.3) if inputs else None
+        self.block = IntegerBlock(width)
+        self.head = IntegerConv(width, 2 * outputs, init=0.2)
 
     def forward(self, features: Tensor, context: list[Tensor], mean_scale: Tensor) -> tuple[Tensor, Tensor]:
         x = features
@@ -102,25 +120,64 @@ class PriorStep(nn.Module):
         return mean, index
 
 
+def _steps(before: int, width: int, channels: int) -> nn.ModuleList:
+    return nn.ModuleList(PriorStep(before + step * channels, width, channels) for step in range(PRIOR_STEPS))
+
+
 class Prior(nn.Module):
-    """h_s and the four prior steps. `mean_scale` [M] (powers of two) says how large each channel of y is in steps."""
+    """h_s and the four prior steps of each layer. `mean_scale` [M] (powers of two) says how large each channel of y is in steps.
+
+    ::
+
+        z, QP --+-> LowFeatures -> low_steps 0..3 -> the preview's channels --+
+                +-> HyperSynthesis ---------------------> steps 0..3 <--------+  -> the others
+    """
 
     mean_scale: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.layers = config.layers
         self.hyper = HyperSynthesis(config)
-        self.steps = nn.ModuleList(PriorStep(config, step) for step in range(PRIOR_STEPS))
+        self.steps = _steps(4 * config.low, config.p, config.m - config.low)
+        if config.low:
+            self.low_hyper = LowFeatures(config)
+            self.low_steps = _steps(0, config.p_low, config.low)
         self.register_buffer("mean_scale", torch.ones(1, config.m, 1, 1))
 
-    def all_steps(self) -> list[PriorStep]:
+    def steps_of(self, layer: Layer) -> list[PriorStep]:
         """The four, in coding order."""
-        return [step for step in self.steps if isinstance(step, PriorStep)]
+        steps = self.low_steps if layer != self.layers[-1] else self.steps
+        return [step for step in steps if isinstance(step, PriorStep)]
 
-    def as_context(self, y_hat_set: Tensor) -> Tensor:
-        """Decoded values [B, M, a, b] as activations: scaled per channel, rounded and clipped."""
-        return quantize_activation(y_hat_set / self.mean_scale, low=-CLIP)
+    def _scale(self, layer: Layer) -> Tensor:
+        return self.mean_scale[:, layer.start : layer.stop]
 
-    def step(self, index: int, features: Tensor, context: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Mean (multiples of 1/16) and scale index (0..63, as float) of set `index`; context: `as_context` of those before."""
-        return self.steps[index](features, context, self.mean_scale)
+    def features(self, layer: Layer, z_hat: Tensor, qp: Tensor) -> Tensor:
+        """What the layer's steps start from [B, P, 2 a, 2 b]; z_hat [B, Z, a, b], qp [B, 4 a, 4 b] or [B, 1, 1]."""
+        return self.hyper(z_hat, qp) if layer == self.layers[-1] else self.low_hyper(z_hat, qp)
+
+    def as_context(self, layer: Layer, y_hat_set: Tensor) -> Tensor:
+        """Decoded values [B, C, a, b] of a layer as activations: scaled per channel, rounded and clipped."""
+        return quantize_activation(y_hat_set / self._scale(layer), low=-CLIP)
+
+    def step(self, layer: Layer, index: int, features: Tensor, context: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Mean (multiples of 1/16) and scale index (0..63, as float) of set `index`.
+
+        context: `as_context` of all sets before, those of the layers before it first.
+        """
+        return self.steps_of(layer)[index](features, context, self._scale(layer))
+
+    def code(self, y: Tensor, z_hat: Tensor, qp: Tensor, code_set: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+        """y [B, M, 4 a, 4 b] -> y_hat, set by set. code_set: values, mean and scale index of a set -> the set as decoded."""
+        context: list[Tensor] = []
+        coded = []
+        for layer in self.layers:
+            features = self.features(layer, z_hat, qp)
+            sets = []
+            for index, values in enumerate(split_steps(y[:, layer.start : layer.stop])):
+                mean, scale_index = self.step(layer, index, features, context)
+                sets.append(code_set(values, mean, scale_index))
+                context.append(self.as_context(layer, sets[-1]))
+            coded.append(merge_steps(sets))
+        return torch.cat(coded, 1)

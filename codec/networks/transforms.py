@@ -69,7 +69,7 @@ class Synthesis(nn.Module):
         return F.pixel_shuffle(in_float32(self.head, self.gain8(x, repeat2(qp))), 8) + 0.5
 
     def dequantised(self, y_hat: Tensor, qp: Tensor) -> Tensor:
-        """y_hat in units that do not depend on the QP."""
+        """y_hat, or its first channels, in units that do not depend on the QP."""
         return self.gain(y_hat, qp)
 
 

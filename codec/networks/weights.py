@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from codec.checkpoint import Arrays, Checkpoint
 from codec.errors import UnknownModel
 from codec.networks.config import ModelConfig
-from codec.networks.gains import ANCHOR_DISTANCE, Gain
+from codec.networks.gains import ANCHOR_DISTANCE, Gain, IntegerQpTable
 from codec.networks.integer import ACTIVATION_MAX, EXACT_LIMIT, UNIT, integer_layers
 from codec.networks.model import Networks
 
-TRANSFORMS = ("g_a", "h_a", "g_s")
+TRANSFORMS = ("g_a", "h_a", "g_s", "preview")
 
 
 def to_arrays(networks: Networks) -> Arrays:
@@ -29,10 +29,14 @@ def to_arrays(networks: Networks) -> Arrays:
         arrays[f"prior.{name}.weight"] = w_int.astype(np.int8)
         arrays[f"prior.{name}.bias"] = b_int.astype(np.int32)
         arrays[f"prior.{name}.exponent"] = k.astype(np.int8)
-    table = networks.prior.hyper.qp_table.table().detach().cpu().numpy()
-    arrays["prior.hyper.qp_table"] = table.astype(np.int16)
+    for name, embedding in _qp_tables(networks).items():
+        arrays[name] = embedding.table().detach().cpu().numpy().astype(np.int16)
     arrays["prior.mean_exponent"] = networks.prior.mean_scale.flatten().log2().round().cpu().numpy().astype(np.int8)
     return arrays
+
+
+def _qp_tables(networks: Networks) -> dict[str, IntegerQpTable]:
+    return {f"prior.{name}": m for name, m in networks.prior.named_modules() if isinstance(m, IntegerQpTable)}
 
 
 def bounds(networks: Networks) -> dict[str, int]:
@@ -74,7 +78,8 @@ def from_checkpoint(checkpoint: Checkpoint) -> Networks:
     for name, layer in integer_layers(networks.prior).items():
         weight = _tensor(arrays, f"prior.{name}.weight", layer.weight.shape)
         layer.load_integers(weight, _tensor(arrays, f"prior.{name}.bias"), _tensor(arrays, f"prior.{name}.exponent"))
-    networks.prior.hyper.qp_table.load_integers(_tensor(arrays, "prior.hyper.qp_table"))
+    for name, embedding in _qp_tables(networks).items():
+        embedding.load_integers(_tensor(arrays, name))
     networks.prior.mean_scale.copy_(torch.exp2(_tensor(arrays, "prior.mean_exponent")).view(1, -1, 1, 1))
     for module in networks.modules():
         if isinstance(module, Gain):
@@ -95,5 +100,6 @@ def trainable_from_checkpoint(checkpoint: Checkpoint, config: ModelConfig | None
     if any(name not in state or state[name].shape != tensor.shape for name, tensor in stored.items()):
         raise UnknownModel(f"weights of {frozen.config.name} fit only the same widths and at least as many blocks")
     networks.load_state_dict(state | stored)
-    networks.prior.hyper.qp_table.anchors.data = _tensor(checkpoint.arrays, "prior.hyper.qp_table")[::ANCHOR_DISTANCE] * UNIT
+    for name, embedding in _qp_tables(networks).items():
+        embedding.anchors.data = _tensor(checkpoint.arrays, name)[::ANCHOR_DISTANCE] * UNIT
     return networks
