@@ -87,7 +87,7 @@ def decode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[byt
     image = decoded.to("pil")
     images.save(image, stream, ".png" if target == batch.STREAM else Path(target).suffix)
     bpp = len(data) * 8 / (content.width * content.height)
-    return stream.getvalue(), batch.Result("", "", "", 0, 0, *image.size, bpp, decoded.seconds)
+    return stream.getvalue(), batch.Result("", "", "", 0, 0, image.width, image.height, bpp, decoded.seconds)
 
 
 @app.command()
@@ -138,9 +138,7 @@ def encode(
 def decode(
     inputs: Inputs,
     output: Out = None,
-    level: Annotated[
-        str, typer.Option(metavar="pixels|preview", help="preview: an eighth of the sides, many times faster.")
-    ] = "pixels",
+    level: Annotated[str, typer.Option(metavar="pixels|preview", help="preview: an eighth of the sides, fast.")] = "pixels",
     model: OwnModel = AUTO,
     jobs: Workers = 1,
     device: Device = "auto",

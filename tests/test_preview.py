@@ -114,7 +114,7 @@ def test_damaged_layers_are_refused(layered: Codec, small: NDArray[np.uint8]) ->
 
 def test_a_layer_must_fit() -> None:
     for low in (-4, 3, 192):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="low must"):
             ModelConfig(low=low)
     assert [(layer.start, layer.stop) for layer in ModelConfig(low=16).layers] == [(0, 16), (16, 192)]
     assert codec.load().backend.checkpoint.layers[-1].stop == 192

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from codec.networks.config import QP_COUNT
 from codec.networks.integer import round_half_up
 from codec.networks.model import Networks
+from codec.networks.preview import Preview
 from codec.networks.prior import Z_LIMIT
 from codec.networks.transforms import pad_to_multiple
 from codec.pipeline import PREVIEW
@@ -32,8 +33,10 @@ def fit_preview(networks: Networks, root: Path, count: int, side: int = 256) -> 
         products += seen.T @ wanted
     squares += torch.diag(RIDGE * squares.diagonal() + 1e-9)
     solution = torch.linalg.solve(squares, products).float()
-    networks.preview.weight.copy_(solution[:-1].T.reshape(networks.preview.weight.shape))
-    networks.preview.bias.copy_(solution[-1])
+    preview = networks.preview
+    assert isinstance(preview, Preview)
+    preview.weight.copy_(solution[:-1].T.reshape(preview.weight.shape))
+    preview.bias.copy_(solution[-1])
 
 
 def _rows(networks: Networks, x: Tensor, qp: Tensor) -> tuple[Tensor, Tensor]:
@@ -43,6 +46,6 @@ def _rows(networks: Networks, x: Tensor, qp: Tensor) -> tuple[Tensor, Tensor]:
     y_hat = networks.prior.code(y, z, qp, lambda values, mean, _: round_half_up(values - mean) + mean)
     latents = networks.g_s.dequantised(y_hat[:, : networks.config.low], qp)
     means = F.avg_pool2d(networks.g_s(y_hat, qp).clamp(0, 1), PREVIEW)
-    seen = F.unfold(networks.preview.padded(latents), 3)[0].T.double()
+    seen = F.unfold(Preview.padded(latents), 3)[0].T.double()
     wanted = F.pixel_unshuffle(means, 2)[0].flatten(1).T.double()
     return torch.cat([seen, torch.ones(len(seen), 1, dtype=torch.float64)], 1), wanted
