@@ -44,22 +44,26 @@ class FileInfo:
 
 @dataclass
 class Encoded:
-    """data: the file; y_hat: float32 [h, w, M] as any decoder will have it; bits: float32 [h, w] spent at each latent position."""
+    """data: the file; y_hat: float32 [h, w, M] as any decoder will have it; bits: float32 [h, w] spent at each latent position;
+    qp: the QP, or int64 [h, w].
+    """
 
     data: bytes
     y_hat: Floats
     bits: Floats | None
+    qp: QpField
     notes: list[str]
     seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
 class Decoded:
-    """picture: pixels, alpha, profile; y_hat and bits as in `Encoded`."""
+    """picture: pixels, alpha, profile; y_hat, bits and qp as in `Encoded`."""
 
     picture: images.Picture
     y_hat: Floats
     bits: Floats | None
+    qp: QpField
     seconds: dict[str, float] = field(default_factory=dict)
 
     def to(self, output: Output) -> Any:
@@ -266,7 +270,7 @@ class Codec:
             fingerprint = self.backend.checkpoint.fingerprint
             content = container.Container(width, height, base, fingerprint, latents.data, coded_map, extras)
             data = container.write(content)
-        return Encoded(data, latents.y_hat, latents.bits, picture.notes, watch.seconds)
+        return Encoded(data, latents.y_hat, latents.bits, qp, picture.notes, watch.seconds)
 
     def decode(self, data: bytes, output: Output = "pil", level: Level = "pixels") -> Any:
         """A file's picture: a PIL image (alpha, profile and EXIF restored), a uint8 array [H, W, 3] or a float tensor [3, H, W].
@@ -285,13 +289,13 @@ class Codec:
         """As `decode` for the level `preview`; y_hat is empty, EXIF is left out."""
         if len(self.pipeline.layers) < 2:
             full = self.decode_full(data)
-            return Decoded(images.reduced(full.picture, PREVIEW), NOTHING, None, full.seconds)
+            return Decoded(images.reduced(full.picture, PREVIEW), NOTHING, None, full.qp, full.seconds)
         watch = Stopwatch()
         with watch.stage("load"):
             content, qp = self._open(data)
         with _corrupt_unless_typed():
             pixels = self.pipeline.preview(content.latents, qp, content.height, content.width, watch)
-        return Decoded(images.reduced(_picture_of(content, pixels), PREVIEW, {"pixels"}), NOTHING, None, watch.seconds)
+        return Decoded(images.reduced(_picture_of(content, pixels), PREVIEW, {"pixels"}), NOTHING, None, qp, watch.seconds)
 
     def decode_full(self, data: bytes, want_bits: bool = False) -> Decoded:
         """As `decode`, with y_hat, the bits per latent position (if wanted) and seconds by stage."""
@@ -300,7 +304,7 @@ class Codec:
         pixels = self.pipeline.reconstruct(latents.y_hat, qp, content.height, content.width, watch)
         with watch.stage("write"):
             picture = _picture_of(content, pixels)
-        return Decoded(picture, latents.y_hat, latents.bits, watch.seconds)
+        return Decoded(picture, latents.y_hat, latents.bits, qp, watch.seconds)
 
     def _decode_latents(self, data: bytes, watch: Stopwatch, want_bits: bool) -> tuple[container.Container, QpField, Latents]:
         with watch.stage("load"):

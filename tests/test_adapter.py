@@ -35,8 +35,14 @@ def test_a_tower_goes_on_from_its_own_embedding(name: str, x: Tensor) -> None:
         moved = tower.continued(wanted[0] + 0.1 * torch.randn_like(wanted[0]), [2])[2]
     assert not torch.allclose(moved, wanted[2], atol=1e-3)
     torch.testing.assert_close(tower.tokens(seen, [2])[2], wanted[2])  # nothing stays hooked
-    with pytest.raises(BadArgument):
-        tower.continued(wanted[0][:, 1:], [2])
+    some = wanted[0][:, : tower.prefix + 9]
+    assert tower.continued(some, [LAST])[LAST].shape == some.shape
+    for wrong in (wanted[0][..., 1:], wanted[0][:, : tower.prefix], wanted[0][0]):
+        with pytest.raises(BadArgument):
+            tower.continued(wrong, [2])
+    if name.startswith("timm"):
+        with torch.no_grad():
+            torch.testing.assert_close(tower.classify_tokens(wanted[0]), tower.classify(seen))
 
 
 def test_an_adapter_starts_at_zero_and_takes_any_grid() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -124,25 +124,36 @@ class Tower(nn.Module):
                 hook = module.register_forward_hook(lambda module, args, output, k=k: found.__setitem__(k, output))
                 stack.callback(hook.remove)
             self._run_until(norm if LAST in wanted else blocks[max(max(wanted) - 1, 0)], x)
-        if LAST in wanted and found[LAST].shape[1:] != (self.prefix + self.grid[0] * self.grid[1], self.width):
+        if LAST in wanted and (found[LAST].ndim != 3 or found[LAST].shape[1] <= self.prefix):
             raise UnsupportedTower(f"{self.name} normalises after pooling, it has no tokens after the final norm")
         return {k: found[k] for k in layers}
 
     def continued(self, tokens: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
-        """Tokens [B, prefix + rows * columns, width] in the embedding's place -> those of deeper layers, as `tokens` gives them.
+        """Tokens [B, prefix + patches, width] in the embedding's place -> those of deeper layers, as `tokens` gives them.
 
-        Layer 0 is the given tokens themselves. Raises BadArgument for another shape, and as `tokens` does.
+        Layer 0 is the given tokens themselves; patches may be fewer than the grid has. Raises BadArgument for another shape, and
+        as `tokens` does.
         """
-        if tuple(tokens.shape[1:]) != (self.prefix + self.grid[0] * self.grid[1], self.width):
-            raise BadArgument(f"{self.name} continues from [B, {self.prefix + self.grid[0] * self.grid[1]}, {self.width}] only")
-        blank = tokens.new_zeros((len(tokens), 3, *self.size))
+        with self._entering(tokens) as blank:
+            return {k: tokens if k == 0 else found for k, found in self.tokens(blank, layers).items()}
+
+    def classify_tokens(self, tokens: Tensor) -> Tensor:
+        """Tokens as `continued` takes them -> logits [B, classes]. Raises BadArgument and as `classify` does."""
+        with self._entering(tokens) as blank:
+            return self.classify(blank)
+
+    @contextmanager
+    def _entering(self, tokens: Tensor) -> Iterator[Tensor]:
+        """These tokens enter the first block, whatever the picture; gives a picture to run."""
+        if tokens.ndim != 3 or tokens.shape[1] <= self.prefix or tokens.shape[2] != self.width:
+            raise BadArgument(f"{self.name} continues from [B, {self.prefix} + patches, {self.width}], not {list(tokens.shape)}")
 
         def instead(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
             return tokens, *args[1:]
 
         handle = self._blocks()[0].register_forward_pre_hook(instead)
         try:
-            return {k: tokens if k == 0 else found for k, found in self.tokens(blank, layers).items()}
+            yield tokens.new_zeros((len(tokens), 3, *self.size))
         finally:
             handle.remove()
 

@@ -1,0 +1,160 @@
+"""Which of a vision tower's tokens to keep, told by what the file spent where. No network, no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.errors import BadArgument
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+QP_WEIGHT = 0.05
+
+
+class Spent(Protocol):
+    """What `api.Decoded` and `api.Encoded` know of a file: bits [h, w] per latent position, and its QPs [h, w]."""
+
+    @property
+    def bits(self) -> Floats | None: ...
+
+    @property
+    def qp(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The kept tokens of a grid of rows x columns, in reading order, without the tower's prefix.
+
+    indexes: int64 [k], positions row * columns + column; owner: int64 [rows * columns], which kept token stands for each
+    position; weights: float32 [rows * columns], of each position in its owner's mean (they sum to 1 for each owner).
+    """
+
+    indexes: Ints
+    owner: Ints
+    weights: Floats
+    grid: tuple[int, int]
+
+    def merged(self, tokens: Any) -> Any:
+        """tokens [..., rows * columns, width], array or tensor -> [..., k, width]: weighted means of what each stands for."""
+        matrix = np.zeros((len(self.indexes), len(self.owner)), np.float32)
+        matrix[self.owner, np.arange(len(self.owner))] = self.weights
+        return (tokens.new_tensor(matrix) if hasattr(tokens, "new_tensor") else matrix) @ tokens
+
+
+def density(spent: Spent, grid: tuple[int, int]) -> Floats:
+    """Information per position of a tower's grid [rows, columns] that covers the whole picture; positive, mean 1.
+
+    The bits of the latent positions below it, times exp(0.05 (QP - mean QP)): finer steps were put where it matters.
+    Raises BadArgument where the bits were not counted (want_bits).
+    """
+    if spent.bits is None:
+        raise BadArgument("tokens are chosen by the bits per position: decode with want_bits=True")
+    qp = np.broadcast_to(np.asarray(spent.qp, np.float32), spent.bits.shape)
+    here = (_resized(spent.bits, grid) + 1e-3) * np.exp(QP_WEIGHT * (_resized(qp, grid) - qp.mean()))
+    return (here / here.mean()).astype(np.float32)
+
+
+def select_tokens(spent: Spent, budget: float = 0.25, grid: tuple[int, int] = (24, 24)) -> Selection:
+    """The tokens that carry most of a picture: round(budget * rows * columns) of them, at least one.
+
+    spent: a file's `Decoded` (or `Encoded`) with its bits. The grid is quartered again and again, each part getting tokens by
+    its share of the information (`density`), never more than it has; a part with one token is represented by its densest
+    position (quadtree allocation as in QPID, arXiv 2601.20742). Raises BadArgument.
+    """
+    if not 0 < budget <= 1 or min(grid) < 1:
+        raise BadArgument(f"budget must be above 0 and at most 1, and the grid not empty, not {budget} and {grid}")
+    return quadtree(density(spent, grid), max(1, round(budget * grid[0] * grid[1])))
+
+
+def quadtree(information: Floats, count: int) -> Selection:
+    """`count` positions of information [rows, columns] > 0; see `select_tokens`."""
+    rows, columns = information.shape
+    table = np.zeros((rows + 1, columns + 1))
+    table[1:, 1:] = information.cumsum(0, dtype=np.float64).cumsum(1)
+    parts, tokens = np.array([[0, 0, rows, columns]]), np.array([count])
+    done = [np.zeros((0, 4), np.int64)]
+    while len(parts):
+        ready = (tokens == 1) | (_area(parts) == 1)
+        done.append(parts[ready])
+        children = _quarters(parts[~ready])
+        shares = _share(_sums(table, children), _area(children), tokens[~ready])
+        parts, tokens = _fold(children, shares)
+    return _selection(information, np.concatenate(done))
+
+
+def _area(parts: Ints) -> Ints:
+    return (parts[..., 2] - parts[..., 0]) * (parts[..., 3] - parts[..., 1])
+
+
+def _sums(table: NDArray[np.float64], parts: Ints) -> NDArray[np.float64]:
+    top, left, bottom, right = np.moveaxis(parts, -1, 0)
+    return table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
+
+
+def _quarters(parts: Ints) -> Ints:
+    """[n, 4] -> [n, 4, 4]; a side of one is not halved: two of the four are then empty."""
+    top, left, bottom, right = parts.T
+    row, column = (top + bottom + 1) // 2, (left + right + 1) // 2
+    upper, lower, first, second = (top, row), (row, bottom), (left, column), (column, right)
+    return np.stack([np.stack([v[0], h[0], v[1], h[1]], -1) for v in (upper, lower) for h in (first, second)], 1)
+
+
+def _share(information: NDArray[np.float64], room: Ints, tokens: Ints) -> Ints:
+    """Tokens [n] over four parts [n, 4] by their information, at most `room`: whole shares first, the rest by largest remainder."""
+    given = np.zeros_like(room)
+    left = tokens.copy()
+    while left.any():
+        open_ = given < room
+        wanted = information.clip(1e-12) * open_
+        wanted *= (left / wanted.sum(1).clip(1e-12))[:, None]
+        whole = np.minimum(np.floor(wanted).astype(np.int64), room - given)
+        given += whole
+        left = left - whole.sum(1)
+        rank = np.argsort(np.argsort(-np.where(given < room, wanted - whole, -1.0), 1, kind="stable"), 1, kind="stable")
+        one = (rank < left[:, None]) & (given < room)
+        given += one
+        left = left - one.sum(1)
+    return given
+
+
+def _fold(children: Ints, shares: Ints) -> tuple[Ints, Ints]:
+    """The parts that got tokens. One without any joins a neighbour's leaf later, by distance."""
+    kept = shares > 0
+    return children[kept], shares[kept]
+
+
+def _selection(information: Floats, leaves: Ints) -> Selection:
+    rows, columns = information.shape
+    leaf_of = np.full((rows, columns), -1)
+    indexes = np.empty(len(leaves), np.int64)
+    for number, (top, left, bottom, right) in enumerate(leaves.tolist()):
+        leaf_of[top:bottom, left:right] = number
+        place = int(information[top:bottom, left:right].argmax())
+        indexes[number] = (top + place // (right - left)) * columns + left + place % (right - left)
+    order = indexes.argsort()
+    indexes = indexes[order]
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    owner = np.where(leaf_of >= 0, rank[leaf_of], -1).ravel()
+    alone = np.flatnonzero(owner < 0)
+    away = np.abs(alone[:, None] // columns - indexes // columns) + np.abs(alone[:, None] % columns - indexes % columns)
+    owner[alone] = away.argmin(1) if len(alone) else alone
+    flat = information.ravel()
+    return Selection(indexes, owner, (flat / np.bincount(owner, flat)[owner]).astype(np.float32), (rows, columns))
+
+
+def _resized(values: Floats, grid: tuple[int, int]) -> Floats:
+    """Means over each position of the grid (areas, with fractions at the borders)."""
+    rows, columns = (_coverage(size, wanted) for size, wanted in zip(values.shape, grid))
+    return rows @ values.astype(np.float32) @ columns.T
+
+
+def _coverage(size: int, wanted: int) -> Floats:
+    """[wanted, size]: the share of each of `size` intervals in each of `wanted` ones; rows sum to 1."""
+    edges = np.linspace(0, size, wanted + 1)
+    overlap = np.minimum(edges[1:, None], np.arange(1, size + 1)) - np.maximum(edges[:-1, None], np.arange(size))
+    return (overlap.clip(0) * (wanted / size)).astype(np.float32)

@@ -1,0 +1,85 @@
+"""Token selection from what a file spent where."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import codec
+from codec.errors import BadArgument
+from codec.receivers import select_tokens
+from codec.receivers.selection import density, quadtree
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.floats(0.001, 1), st.integers(0, 2**32 - 1))
+def test_any_grid_and_budget_gives_a_partition(rows: int, columns: int, budget: float, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    information = np.exp(random.normal(0, 3, (rows, columns))).astype(np.float32)
+    count = max(1, round(budget * rows * columns))
+    found = quadtree(information, count)
+    assert len(np.unique(found.indexes)) == count
+    assert (np.diff(found.indexes) > 0).all()
+    assert set(found.owner) == set(range(count))
+    np.testing.assert_array_equal(found.owner[found.indexes], np.arange(count))
+    np.testing.assert_allclose(np.bincount(found.owner, found.weights), 1, rtol=1e-4)
+    tokens = random.normal(size=(2, rows * columns, 3)).astype(np.float32)
+    merged = found.merged(tokens)
+    assert merged.shape == (2, count, 3)
+    torch.testing.assert_close(found.merged(torch.from_numpy(tokens)), torch.from_numpy(merged))
+    if count == rows * columns:
+        np.testing.assert_allclose(merged, tokens, rtol=1e-5)
+
+
+def test_tokens_go_where_the_information_is() -> None:
+    information = np.ones((24, 24), np.float32)
+    information[3:9, 12:20] = 30
+    found = quadtree(information, 144)
+    rows, columns = np.divmod(found.indexes, 24)
+    inside = (rows >= 3) & (rows < 9) & (columns >= 12) & (columns < 20)
+    assert inside.sum() >= 46
+    assert (~inside).sum() > 60  # what is left is spread over the rest
+    assert len({(r // 6, c // 6) for r, c in zip(rows, columns)}) == 16
+
+
+def test_a_files_bits_choose_the_tokens(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
+    half = photo.copy()
+    half[:, 225:] = 128
+    spent = cotam.decode_full(cotam.encode(half, 60), want_bits=True)
+    for grid in ((24, 24), (14, 14), (16, 31)):
+        found = select_tokens(spent, 0.25, grid)
+        assert found.grid == grid
+        assert len(found.indexes) == round(0.25 * grid[0] * grid[1])
+        left = found.indexes % grid[1] < grid[1] // 2
+        assert left.mean() > 0.7
+    assert density(spent, (24, 24)).mean() == pytest.approx(1, rel=1e-4)
+
+
+def test_arguments_are_checked(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
+    data = cotam.encode(small, 30)
+    with pytest.raises(BadArgument, match="want_bits"):
+        select_tokens(cotam.decode_full(data))
+    spent = cotam.decode_full(data, want_bits=True)
+    for budget, grid in ((0.0, (4, 4)), (1.5, (4, 4)), (0.5, (0, 4))):
+        with pytest.raises(BadArgument):
+            select_tokens(spent, budget, grid)
+
+
+def test_it_takes_next_to_no_time() -> None:
+    """Below 2 ms for 576 tokens; the limit here is what even a busy machine keeps."""
+    random = np.random.default_rng(0)
+    spent = SimpleNamespace(bits=random.gamma(1, 30, (32, 48)).astype(np.float32), qp=random.integers(20, 40, (32, 48)))
+    seconds = []
+    for _ in range(20):
+        start = time.perf_counter()
+        select_tokens(spent, 0.25)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.01
+    print(f"{min(seconds) * 1000:.2f} ms")
