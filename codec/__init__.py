@@ -7,7 +7,7 @@
 >>> codec.inspect(data).width                  # reads the header only; needs no torch
 """
 
-from codec.api import DEVICES, Codec, Decoded, Encoded, FileInfo, inspect, load, models, weights_of
+from codec.api import DEVICES, Codec, Decoded, Encoded, load
 from codec.errors import (
     BadArgument,
     BadPicture,
@@ -21,6 +21,7 @@ from codec.errors import (
     UnsupportedVersion,
     WrongModel,
 )
+from codec.info import FileInfo, inspect, models, weights_of
 
 __version__ = "0.1.0"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,29 +17,20 @@ from codec.bitstream import container, stepfield
 from codec.errors import BadArgument, Corrupt, TooLarge, WrongModel
 from codec.guidance import STRENGTH, Guidance, Guide, Plan, resolve
 from codec.guidance.importance import Box
+from codec.info import qp_field
 from codec.pipeline import PREVIEW, Backend, Floats, Latents, Pipeline, QpField, Stopwatch, latent_grid
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from codec.receivers.adapters import Adapter
+    from codec.towers import Tower
 
 DEVICES = ("auto", "cpu", "cuda")
 Output = Literal["pil", "array", "tensor"]
 Level = Literal["pixels", "preview", "latents"]
 LEVELS = ("pixels", "preview", "latents")
 NOTHING: Floats = np.zeros((0, 0, 0), np.float32)
-
-
-@dataclass(frozen=True)
-class FileInfo:
-    """What a header says. base_qp: 0..63; map_grid: rows and columns of the QP map; sections: bytes by name."""
-
-    width: int
-    height: int
-    bytes: int
-    bpp: float
-    base_qp: int
-    quality: float
-    map_grid: tuple[int, int] | None
-    fingerprint: str
-    model: str | None
-    sections: dict[str, int]
 
 
 @dataclass
@@ -84,65 +75,6 @@ def load(name_or_path: str | Path = "default", device: str = "auto") -> Codec:
     from codec.backends.torch import TorchBackend
 
     return Codec(TorchBackend(checkpoints.load(name_or_path), device))
-
-
-def models() -> list[dict[str, Any]]:
-    """The shipped weights: name, fingerprint, parameters, bytes and how they were trained."""
-    found = []
-    for name in checkpoints.names():
-        loaded = checkpoints.load(name)
-        size = checkpoints.find(name).stat().st_size
-        parameters = sum(a.size for n, a in loaded.arrays.items() if not n.startswith("tables."))
-        found.append(
-            {"name": name, "fingerprint": loaded.fingerprint.hex(), "parameters": parameters, "bytes": size} | loaded.metadata
-        )
-    return found
-
-
-def inspect(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> FileInfo:
-    """What the header says, after all checks but without decoding and without torch. Raises CodecError."""
-    content = container.read(data, limit_pixels)
-    sections = {"latents": len(content.latents)}
-    grid = None
-    if content.qp_map is not None:
-        sections["qp map"] = len(content.qp_map)
-        rows, cols = stepfield.decode_offsets(content.qp_map, *latent_grid(content.height, content.width)).shape
-        grid = (rows, cols)
-    for kind, payload in content.extras.items():
-        sections[container.EXTRA_NAMES.get(kind, f"unknown {kind:#x}")] = len(payload)
-    bpp = len(data) * 8 / (content.width * content.height)
-    quality = round(rate.qp_to_quality(content.qp), 1)
-    known = checkpoints.by_fingerprint(content.fingerprint)
-    return FileInfo(
-        content.width, content.height, len(data), bpp, content.qp, quality, grid, content.fingerprint.hex(), known, sections
-    )
-
-
-def weights_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> str:
-    """The name of the shipped weights that a file was encoded with: `load(weights_of(data)).decode(data)`.
-
-    Raises CodecError for a bad file, WrongModel where no shipped weights are its own.
-    """
-    fingerprint = container.read(data, limit_pixels).fingerprint
-    known = checkpoints.by_fingerprint(fingerprint)
-    if known is None:
-        raise WrongModel(
-            f"the file was encoded with weights {fingerprint.hex()}, which are not among {', '.join(checkpoints.names())}; "
-            "find them and give their path as the model"
-        )
-    return known
-
-
-def qp_field_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> NDArray[np.int64]:
-    """A file's QPs, 0..63, on its latent grid [rows, cols], without decoding the picture and without torch. Raises CodecError."""
-    content = container.read(data, limit_pixels)
-    return np.broadcast_to(np.asarray(_qp_field(content), np.int64), latent_grid(content.height, content.width)).copy()
-
-
-def _qp_field(content: container.Container) -> QpField:
-    grid = latent_grid(content.height, content.width)
-    offsets = None if content.qp_map is None else stepfield.decode_offsets(content.qp_map, *grid)
-    return stepfield.qp_field(content.qp, offsets, *grid)
 
 
 class Codec:
@@ -306,6 +238,35 @@ class Codec:
             picture = _picture_of(content, pixels)
         return Decoded(picture, latents.y_hat, latents.bits, qp, watch.seconds)
 
+    def decode_tokens(
+        self,
+        data: bytes | Sequence[bytes],
+        tower: str | Tower,
+        weights: str | None = None,
+        adapter: str | Path | Adapter | None = None,
+        tiles: tuple[int, int] | None = None,
+    ) -> Tensor:
+        """Files as the tokens that enter a vision tower's first block: embedding(decoded picture) + adapter(latents).
+
+        data: a file's bytes, or several of them; tower: a Tower of any input size, or a name and its weights (towers.load_tower);
+        adapter: the shipped one of this tower and these weights, unless a file or an Adapter is given. tiles: (rows, columns) of
+        pieces beside the whole picture, for towers that tile. Returns float [B, prefix + rows * columns, width], with tiles
+        [B, 1 + tiles, prefix + ..., width]. Raises as `decode` does, AdapterUnavailable, WrongAdapter, UnknownModel or
+        BadArgument.
+        """
+        from codec.receivers.adapters import Adapter, find_adapter, load_adapter
+        from codec.receivers.tokens import tokens
+        from codec.towers import load_tower
+
+        seen = load_tower(tower, weights) if isinstance(tower, str) else tower
+        if adapter is None:
+            chosen = find_adapter(self.fingerprint, seen.signature, seen.name)
+        else:
+            loaded = adapter if isinstance(adapter, Adapter) else load_adapter(Path(adapter))
+            chosen = loaded.check(self.fingerprint, seen.signature)
+        files = [data] if isinstance(data, bytes) else list(data)
+        return tokens(self, [self.decode_full(file) for file in files], seen, chosen, tiles)
+
     def _decode_latents(self, data: bytes, watch: Stopwatch, want_bits: bool) -> tuple[container.Container, QpField, Latents]:
         with watch.stage("load"):
             content, qp = self._open(data)
@@ -317,7 +278,7 @@ class Codec:
         content = container.read(data, self.limit_pixels)
         if content.fingerprint != self.backend.checkpoint.fingerprint:
             raise WrongModel(_wrong_model(content.fingerprint, self.backend.checkpoint))
-        return content, _qp_field(content)
+        return content, qp_field(content)
 
     def encode_batch(self, pictures: Iterable[Any], **options: Any) -> list[bytes]:
         """`encode` for each picture, with the same options."""

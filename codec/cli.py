@@ -16,11 +16,11 @@ import typer
 
 import codec
 from codec import batch, checkpoint, heatmap, images, rate
-from codec.api import qp_field_of
 from codec.bitstream import container
 from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
 from codec.errors import BadArgument, CodecError
 from codec.guidance import DEFAULT_GUIDE, PRESETS, STRENGTH, check_strength, choose
+from codec.info import qp_field_of
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="CoTAM: the image codec for multimodal LLMs."

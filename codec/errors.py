@@ -53,3 +53,11 @@ class GuideUnavailable(CodecError):
 
 class UnsupportedTower(CodecError):
     """The vision tower is of a kind, or was cut in a way, that cannot do what is asked."""
+
+
+class AdapterUnavailable(CodecError):
+    """There is no token adapter for this tower and these codec weights."""
+
+
+class WrongAdapter(CodecError):
+    """A token adapter was given that belongs to another tower or to other codec weights."""

@@ -64,6 +64,9 @@ class Backend(Protocol):
         decoded: y_hat of all sets before, the layers before it first.
         """
 
+    def dequantised(self, y_hat: Floats, qp: QpField) -> Floats:
+        """[h, w, M] -> the same in units that do not depend on the QP."""
+
     def synthesis(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
         """[h, w, M] -> [16 h, 16 w, 3]."""
 

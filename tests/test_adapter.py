@@ -46,7 +46,7 @@ def test_a_tower_goes_on_from_its_own_embedding(name: str, x: Tensor) -> None:
 
 
 def test_an_adapter_starts_at_zero_and_takes_any_grid() -> None:
-    adapter = TokenAdapter(AdapterConfig(channels=8, width=48, rows=14, columns=14, prefix=1, heads=3))
+    adapter = TokenAdapter(AdapterConfig(channels=8, width=48, rows=14, columns=14, prefix=1, inner=24, heads=3))
     latents, qp = torch.randn(2, 8, 10, 17), torch.full((2, 1, 1), 30)
     for grid in (None, (14, 14), (24, 24), (7, 31)):
         out = adapter(latents, qp, grid)

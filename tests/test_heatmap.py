@@ -14,8 +14,8 @@ from PIL import Image
 
 import codec
 from codec import heatmap
-from codec.api import qp_field_of
 from codec.errors import BadArgument, CodecError
+from codec.info import qp_field_of
 from codec.pipeline import latent_grid
 from tests.conftest import ROOT, run_cotam
 

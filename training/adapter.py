@@ -42,12 +42,13 @@ class AdapterStage(ScheduledStage):
         steps: int,
         minutes: float | None = None,
         seed: int = 0,
+        inner: int = 192,
         heads: int = 3,
     ) -> None:
         super().__init__(optimizer, learning_rate, warmup, steps, minutes, seed)
         self.features = MultiLevel(tower, tower_weights, levels)
         seen = self.features.tower
-        self.adapter = TokenAdapter(AdapterConfig(model.m, seen.width, *seen.grid, seen.prefix, heads))
+        self.adapter = TokenAdapter(AdapterConfig(model.m, seen.width, *seen.grid, seen.prefix, inner, heads))
         self.frozen = (Networks(model).eval().requires_grad_(False), RateModel(model.z).requires_grad_(False))
         self.fingerprint = ""
         self.maps = maps

@@ -22,6 +22,7 @@ from codec.networks.model import Networks
 from codec.networks.weights import bounds
 from training.card import render
 from training.device import device_name, weights_below
+from training.export_adapter import export_adapter
 from training.export_student import export_student
 from training.validation import DEFAULT_SKIP, make_checkpoint
 
@@ -99,7 +100,12 @@ def main() -> None:
     parser.add_argument("--what", default="Weights of the base stage: rate + MSE.", help="the card's first sentence")
     parser.add_argument("--limits", default="Trained for a short time on few pictures.", help="the card's last section")
     options = parser.parse_args()
-    if options.run.is_file() or "student" in OmegaConf.load(options.run / "config.yaml").stage:
+    stage = "student" if options.run.is_file() else OmegaConf.load(options.run / "config.yaml").stage._target_
+    if "AdapterStage" in stage:
+        export_adapter(options.run, options.target, options.what, options.limits)
+        print(f"{options.target}: {options.target.stat().st_size} bytes")
+        return
+    if "student" in stage:
         export_student(options.run, options.root, options.target, options.pictures, options.what, options.limits)
         print(f"{options.target}: {options.target.stat().st_size} bytes")
         return

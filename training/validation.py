@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from codec.api import Codec, qp_field_of
+from codec.api import Codec
 from codec.backends.torch import TorchBackend
 from codec.checkpoint import Checkpoint
 from codec.guidance import choose
 from codec.heatmap import panels
+from codec.info import qp_field_of
 from codec.networks.model import Networks
 from codec.networks.weights import to_arrays
 from training.data import list_pictures

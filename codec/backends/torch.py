@@ -125,6 +125,10 @@ class TorchBackend:
         return self._out(mean), self._out(index.to(torch.uint8))  # type: ignore[return-value]
 
     @torch.inference_mode()
+    def dequantised(self, y_hat: Floats, qp: QpField) -> Floats:
+        return self._out(self.networks.g_s.dequantised(self._in(y_hat), self._qp(qp)))  # type: ignore[return-value]
+
+    @torch.inference_mode()
     def synthesis(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
         with self._transforms():
             x = self.networks.g_s(self._in(y_hat), self._qp(qp))

@@ -87,7 +87,8 @@ def quadtree(information: Floats, count: int) -> Selection:
 
 
 def _area(parts: Ints) -> Ints:
-    return (parts[..., 2] - parts[..., 0]) * (parts[..., 3] - parts[..., 1])
+    top, left, bottom, right = np.moveaxis(parts, -1, 0)
+    return np.asarray((bottom - top) * (right - left), np.int64)
 
 
 def _sums(table: NDArray[np.float64], parts: Ints) -> NDArray[np.float64]:
@@ -123,7 +124,7 @@ def _share(information: NDArray[np.float64], room: Ints, tokens: Ints) -> Ints:
 
 def _fold(children: Ints, shares: Ints) -> tuple[Ints, Ints]:
     """The parts that got tokens. One without any joins a neighbour's leaf later, by distance."""
-    kept = shares > 0
+    kept: NDArray[np.bool_] = shares > 0
     return children[kept], shares[kept]
 
 

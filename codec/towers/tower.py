@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from codec.errors import BadArgument, UnsupportedTower
 from codec.towers.anatomy import Anatomy
+from codec.towers.signature import signature
 
 LAST = -1
 
@@ -63,6 +64,11 @@ class Tower(nn.Module):
     def depth(self) -> int:
         """How many blocks are held."""
         return len(self._blocks())
+
+    @property
+    def signature(self) -> str:
+        """Which tower's weights these are (signature.signature)."""
+        return signature(self.trunk)
 
     def train(self, mode: bool = True) -> Tower:
         """Stays in evaluation mode, also as a part of a model in training."""

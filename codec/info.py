@@ -1,0 +1,90 @@
+"""What files and shipped weights say about themselves, without decoding and without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec import checkpoint as checkpoints
+from codec import rate
+from codec.bitstream import container, stepfield
+from codec.errors import WrongModel
+from codec.pipeline import QpField, latent_grid
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What a header says. base_qp: 0..63; map_grid: rows and columns of the QP map; sections: bytes by name."""
+
+    width: int
+    height: int
+    bytes: int
+    bpp: float
+    base_qp: int
+    quality: float
+    map_grid: tuple[int, int] | None
+    fingerprint: str
+    model: str | None
+    sections: dict[str, int]
+
+
+def models() -> list[dict[str, Any]]:
+    """The shipped weights: name, fingerprint, parameters, bytes and how they were trained."""
+    found = []
+    for name in checkpoints.names():
+        loaded = checkpoints.load(name)
+        size = checkpoints.find(name).stat().st_size
+        parameters = sum(a.size for n, a in loaded.arrays.items() if not n.startswith("tables."))
+        found.append(
+            {"name": name, "fingerprint": loaded.fingerprint.hex(), "parameters": parameters, "bytes": size} | loaded.metadata
+        )
+    return found
+
+
+def inspect(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> FileInfo:
+    """What the header says, after all checks but without decoding and without torch. Raises CodecError."""
+    content = container.read(data, limit_pixels)
+    sections = {"latents": len(content.latents)}
+    grid = None
+    if content.qp_map is not None:
+        sections["qp map"] = len(content.qp_map)
+        rows, cols = stepfield.decode_offsets(content.qp_map, *latent_grid(content.height, content.width)).shape
+        grid = (rows, cols)
+    for kind, payload in content.extras.items():
+        sections[container.EXTRA_NAMES.get(kind, f"unknown {kind:#x}")] = len(payload)
+    bpp = len(data) * 8 / (content.width * content.height)
+    quality = round(rate.qp_to_quality(content.qp), 1)
+    known = checkpoints.by_fingerprint(content.fingerprint)
+    return FileInfo(
+        content.width, content.height, len(data), bpp, content.qp, quality, grid, content.fingerprint.hex(), known, sections
+    )
+
+
+def weights_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> str:
+    """The name of the shipped weights that a file was encoded with: `load(weights_of(data)).decode(data)`.
+
+    Raises CodecError for a bad file, WrongModel where no shipped weights are its own.
+    """
+    fingerprint = container.read(data, limit_pixels).fingerprint
+    known = checkpoints.by_fingerprint(fingerprint)
+    if known is None:
+        raise WrongModel(
+            f"the file was encoded with weights {fingerprint.hex()}, which are not among {', '.join(checkpoints.names())}; "
+            "find them and give their path as the model"
+        )
+    return known
+
+
+def qp_field_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> NDArray[np.int64]:
+    """A file's QPs, 0..63, on its latent grid [rows, cols], without decoding the picture and without torch. Raises CodecError."""
+    content = container.read(data, limit_pixels)
+    return np.broadcast_to(np.asarray(qp_field(content), np.int64), latent_grid(content.height, content.width)).copy()
+
+
+def qp_field(content: container.Container) -> QpField:
+    grid = latent_grid(content.height, content.width)
+    offsets = None if content.qp_map is None else stepfield.decode_offsets(content.qp_map, *grid)
+    return stepfield.qp_field(content.qp, offsets, *grid)

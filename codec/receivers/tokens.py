@@ -1,0 +1,82 @@
+"""Files as the tokens that enter a vision tower: its embedding of the decoded picture, repaired from the latents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from codec.api import Codec, Decoded
+from codec.errors import BadArgument
+from codec.pipeline import STRIDE
+from codec.receivers.adapters import Adapter
+from codec.towers import Tower
+
+
+def picture_tensor(decoded: Decoded) -> Tensor:
+    """[1, 3, H, W] in 0..1."""
+    return torch.from_numpy(np.ascontiguousarray(decoded.picture.pixels.transpose(2, 0, 1)))[None].float() / 255
+
+
+def latent_tensors(codec: Codec, decoded: Decoded) -> tuple[Tensor, Tensor]:
+    """(dequantised latents [1, M, h, w], QPs [1, h, w] or [1, 1, 1]), as TokenAdapter takes them."""
+    latents = codec.backend.dequantised(decoded.y_hat, decoded.qp)
+    qp = torch.full((1, 1, 1), decoded.qp) if isinstance(decoded.qp, int) else torch.from_numpy(decoded.qp)[None]
+    return torch.from_numpy(latents).permute(2, 0, 1)[None], qp
+
+
+@torch.inference_mode()
+def tokens(
+    codec: Codec, files: Sequence[Decoded], tower: Tower, adapter: Adapter | None, tiles: tuple[int, int] | None = None
+) -> Tensor:
+    """Tokens of each file for the tower's first block [B, prefix + rows * columns, width]: embedding + adapter(latents).
+
+    adapter: None leaves the embedding as it is. tiles: (rows, columns) of tower-sized pieces that the picture is cut into, for
+    towers that tile: [B, 1 + rows * columns, prefix + ..., width], the whole picture first.
+
+    ::
+
+        file -> decoded picture -> squashed to the tower's size (and to tiles) -> tower's embedding --+--> tokens
+             \\-> latents, QPs -> the same boxes ---------------------------------------> adapter ----+
+    """
+    if tiles is not None and min(tiles) < 1:
+        raise BadArgument(f"tiles are (rows, columns), each at least 1, not {tiles}")
+    found = []
+    for decoded in files:
+        picture = picture_tensor(decoded)
+        seen = tower.tokens(tower.normalize(torch.cat(_views(picture, tower.size, tiles))), [0])[0]
+        if adapter is not None:
+            latents, qp = latent_tensors(codec, decoded)
+            boxes = _boxes(picture.shape[-2] / STRIDE, picture.shape[-1] / STRIDE, tiles)
+            seen = seen + adapter.network(latents, qp, tower.grid, boxes)
+        found.append(seen if tiles is None else seen[None])
+    return torch.cat(found)
+
+
+def _views(picture: Tensor, size: tuple[int, int], tiles: tuple[int, int] | None) -> list[Tensor]:
+    """The picture at the tower's size, then its tiles, row by row."""
+    views = [_squashed(picture, size)]
+    if tiles is not None:
+        large = _squashed(picture, (size[0] * tiles[0], size[1] * tiles[1]))
+        views += [tile for row in large.split(size[0], 2) for tile in row.split(size[1], 3)]
+    return views
+
+
+def _squashed(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    """As Tower.prepare, any size, not normalised."""
+    if tuple(picture.shape[-2:]) == size:
+        return picture
+    return F.interpolate(picture, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+
+
+def _boxes(height: float, width: float, tiles: tuple[int, int] | None) -> Tensor:
+    """What the views show, in latent positions [N, 5]."""
+    boxes = [(0.0, 0.0, 0.0, width, height)]
+    rows, columns = tiles or (0, 0)
+    for i in range(rows):
+        for j in range(columns):
+            boxes.append((0.0, j * width / columns, i * height / rows, (j + 1) * width / columns, (i + 1) * height / rows))
+    return torch.tensor(boxes)

@@ -1,0 +1,84 @@
+"""Files as tokens of real towers with random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import codec
+from codec.errors import AdapterUnavailable, BadArgument, UnknownModel, WrongAdapter
+from codec.networks.adapter import AdapterConfig, TokenAdapter
+from codec.receivers.adapters import Adapter, load_adapter, save_adapter
+from codec.receivers.tokens import tokens
+from codec.towers import Tower, load_tower
+
+NAMES = ["timm:deit_tiny_patch16_224", "ViT-B-32", "ViT-B-16-SigLIP"]
+
+
+def made_for(cotam: codec.Codec, tower: Tower, path: Path) -> Adapter:
+    """An adapter with random weights that does something, through its file."""
+    torch.manual_seed(0)
+    config = AdapterConfig(cotam.pipeline.layers[-1].stop, tower.width, *tower.grid, tower.prefix, inner=48)
+    network = TokenAdapter(config)
+    torch.nn.init.normal_(network.head.weight, std=0.02)
+    facts = {"config": vars(config), "codec": cotam.fingerprint, "tower": tower.name, "signature": tower.signature}
+    save_adapter(path, network, facts)
+    return load_adapter(path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tokens_are_embedding_plus_adapter(cotam: codec.Codec, photo: NDArray[np.uint8], tmp_path: Path, name: str) -> None:
+    tower = load_tower(name, "random")
+    adapter = made_for(cotam, tower, tmp_path / "a.safetensors")
+    files = [cotam.encode(p, 40) for p in (photo, photo[:100, :333], photo[:7, :9])]
+    found = cotam.decode_tokens(files, tower, adapter=adapter)
+    patches = tower.grid[0] * tower.grid[1]
+    assert found.shape == (3, tower.prefix + patches, tower.width)
+    torch.testing.assert_close(cotam.decode_tokens(files[1], tower, adapter=tmp_path / "a.safetensors")[0], found[1])
+    decoded = cotam.decode_full(files[0])
+    seen = tower.prepare(torch.from_numpy(decoded.picture.pixels.copy()).permute(2, 0, 1)[None].float() / 255)
+    embedded = tower.tokens(seen, [0])[0]
+    torch.testing.assert_close(tokens(cotam, [decoded], tower, None), embedded)
+    assert 1e-4 < (found[0] - embedded[0]).abs().mean() < 10
+    assert torch.isfinite(tower.continued(found, [tower.depth])[tower.depth]).all()
+
+
+def test_other_grids_and_tiles(cotam: codec.Codec, photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    square = load_tower(NAMES[0], "random")
+    adapter = made_for(cotam, square, tmp_path / "a.safetensors")
+    data = cotam.encode(photo, 60)
+    wide = load_tower(NAMES[0], "random", size=(160, 336))
+    wide.trunk.load_state_dict({k: v for k, v in square.trunk.state_dict().items() if "pos_embed" not in k}, strict=False)
+    assert cotam.decode_tokens(data, wide, adapter=adapter).shape == (1, 1 + 10 * 21, 192)
+    tiled = cotam.decode_tokens(data, square, adapter=adapter, tiles=(2, 3))
+    assert tiled.shape == (1, 7, 197, 192)
+    torch.testing.assert_close(tiled[:, 0], cotam.decode_tokens(data, square, adapter=adapter))
+    one = cotam.decode_tokens(data, square, adapter=adapter, tiles=(1, 1))
+    torch.testing.assert_close(one[:, 0], one[:, 1])
+    left = cotam.decode_tokens(cotam.encode(photo[:, :150], 60), square, adapter=adapter, tiles=None)
+    halves = cotam.decode_tokens(data, square, adapter=adapter, tiles=(1, 3))
+    near = (halves[0, 1] - left[0]).abs().mean()
+    assert near < 0.5 * (halves[0, 3] - left[0]).abs().mean()
+    with pytest.raises(BadArgument):
+        cotam.decode_tokens(data, square, adapter=adapter, tiles=(0, 2))
+
+
+def test_an_adapter_belongs_to_one_tower_and_one_codec(cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path) -> None:
+    tower, other = load_tower(NAMES[0], "random"), load_tower(NAMES[0], "random")
+    assert tower.signature != other.signature
+    adapter = made_for(cotam, tower, tmp_path / "a.safetensors")
+    data = cotam.encode(small, 40)
+    with pytest.raises(WrongAdapter, match="tower"):
+        cotam.decode_tokens(data, other, adapter=adapter)
+    with pytest.raises(WrongAdapter, match="weights"):
+        adapter.check("00000000", tower.signature)
+    with pytest.raises(AdapterUnavailable, match="experiment=adapter"):
+        cotam.decode_tokens(data, other)
+    with pytest.raises(UnknownModel):
+        load_adapter(codec.checkpoint.find("default"))
+    with pytest.raises(UnknownModel):
+        cotam.decode_tokens(data, tower, adapter=tmp_path / "none.safetensors")

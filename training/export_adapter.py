@@ -1,0 +1,71 @@
+"""An adapter run's averaged weights as a file of checkpoints/adapters/, bound to its tower and its codec."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from codec import checkpoint
+from codec.networks.adapter import AdapterConfig, TokenAdapter
+from codec.receivers.adapters import save_adapter
+from codec.towers import load_tower
+from training.device import device_name, weights_below
+
+CARD = """# {name}
+
+{what}
+
+| | |
+|---|---|
+| tower | {tower} (`{signature}`) |
+| codec | {codec_name} `{codec}` |
+| parameters | {parameters:.3f} M (float16) |
+| configuration | {config} |
+| written | {date} |
+
+## How it was trained
+{steps} steps in {minutes} minutes on {device}; the codec and the tower are frozen;
+batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weighted {weights}.
+Loss: the squared error of the tower's tokens over their variance, levels {levels}. Adam, {rate}, cosine to 1 %; what is shipped
+is the average of the weights over about {average:.0f} steps. Nothing below `eval/` was seen.
+
+## Limits
+{limits}
+"""
+
+
+def export_adapter(run: Path, target: Path, what: str, limits: str) -> dict[str, Any]:
+    """Write `target` and its card; returns the metadata. Raises ValueError where the codec's weights are not shipped ones."""
+    settings: Any = OmegaConf.load(run / "config.yaml")
+    state = torch.load(run / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=False)
+    codec_name = checkpoint.by_fingerprint(bytes.fromhex(state["codec"]))
+    if codec_name is None:
+        raise ValueError(f"the adapter was trained for the weights {state['codec']}, which are not shipped any more")
+    stage, data = settings.stage, settings.data
+    tower = load_tower(stage.tower, stage.tower_weights)
+    config = AdapterConfig(settings.model.m, tower.width, *tower.grid, tower.prefix, stage.inner, stage.heads)
+    network = TokenAdapter(config)
+    network.load_state_dict(weights_below(state["state_dict"], "adapter."))
+    training = {
+        "steps": int(state["global_step"]),
+        "minutes": round(float(state["elapsed"]) / 60, 1),
+        "device": device_name(),
+        "batch": data.batch,
+        "size": data.size,
+        "weights": ", ".join(f"{k} {v}" for k, v in data.weights.items()),
+        "levels": ", ".join(f"{k} {v}" for k, v in stage.levels.items()),
+        "rate": stage.learning_rate,
+        "average": 1 / (1 - settings.ema),
+    }
+    metadata = {"name": target.stem, "config": asdict(config), "codec": state["codec"], "codec_name": codec_name}
+    metadata |= {"tower": stage.tower, "signature": tower.signature, "date": date.today().isoformat(), "training": training}
+    save_adapter(target, network, metadata)
+    described = metadata | training | {"config": ", ".join(f"{k} {v}" for k, v in asdict(config).items())}
+    parameters = sum(p.numel() for p in network.parameters()) / 1e6
+    target.with_suffix(".md").write_text(CARD.format(**described, parameters=parameters, what=what, limits=limits))
+    return metadata
