@@ -63,16 +63,23 @@ class TokenAdapter(nn.Module):
         sees of it, in latent positions, also beyond the picture; all of each picture if not given.
         Returns [N, prefix + rows * columns, width].
         """
-        rows, columns = grid or (self.config.rows, self.config.columns)
-        t = (qp_to_t(qp.float()) / T_LIMIT)[:, None].expand(-1, -1, *latents.shape[-2:])
-        x = torch.cat([latents / (1 + 0.1 * latents.abs()), t], 1)
-        x = roi_align(x, whole(latents) if boxes is None else boxes, (rows, columns), aligned=True)
+        return self.from_samples(sample(latents, qp, grid or (self.config.rows, self.config.columns), boxes))
+
+    def from_samples(self, x: Tensor) -> Tensor:
+        """What `sample` gives [N, channels + 1, rows, columns] -> [N, prefix + rows * columns, width]."""
         positions: Tensor = self.positions
-        if positions.shape[-2:] != (rows, columns):
-            positions = F.interpolate(positions, (rows, columns), mode="bicubic", align_corners=False)
+        if positions.shape[-2:] != x.shape[-2:]:
+            positions = F.interpolate(positions, x.shape[-2:], mode="bicubic", align_corners=False)
         x = self.stem(x.flatten(2).transpose(1, 2)) + positions.flatten(2).transpose(1, 2)
         x = torch.cat([self.prefix.expand(len(x), -1, -1), x], 1)
         return self.head(self.block(self.norm(x)))
+
+
+def sample(latents: Tensor, qp: Tensor, grid: tuple[int, int], boxes: Tensor | None = None) -> Tensor:
+    """Latents and QPs at a tower's patches [N, channels + 1, rows, columns]; arguments as of TokenAdapter."""
+    t = (qp_to_t(qp.float()) / T_LIMIT)[:, None].expand(-1, -1, *latents.shape[-2:])
+    x = torch.cat([latents / (1 + 0.1 * latents.abs()), t], 1)
+    return roi_align(x, whole(latents) if boxes is None else boxes, grid, aligned=True)
 
 
 def whole(latents: Tensor) -> Tensor:

@@ -1,0 +1,236 @@
+"""Hugging Face transformers: `.ctm` wherever a model takes pictures.
+
+::
+
+    .ctm --CotamImageProcessor--> pixel_values ------------------------> vision tower's embedding --+--> its first block
+             \\-> latents and bits at the tower's patches --attach(model)--> TokenAdapter -----------+
+                                                              \\-> which of its tokens the language model gets
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+import codec
+from codec.api import Codec, Decoded
+from codec.bitstream.container import MAGIC
+from codec.errors import AdapterUnavailable, BadArgument, UnsupportedTower
+from codec.integrations.budget import keep_features, shorten
+from codec.integrations.views import views_of
+from codec.networks.adapter import sample
+from codec.pipeline import STRIDE
+from codec.receivers.adapters import Adapter, find_adapter, load_adapter
+from codec.receivers.selection import Selection, quadtree
+from codec.receivers.tokens import latent_tensors
+from codec.towers.signature import signature
+
+ATTACHED = "cotam"
+SEEN = "cotam_decoded"
+LATENTS, INFORMATION = "cotam_latents", "cotam_information"
+
+
+class CotamImageProcessor:
+    """A model's image processor that also takes `.ctm`, as bytes or path; all else about it stays as it was.
+
+    inner: the model's own; cotam: the codec, None: by each file's own weights; grid: rows and columns of the tower's patches if
+    `attach` is to get latents (it sets them itself where it is given the processor), None for pixels only.
+    """
+
+    def __init__(self, inner: Any, cotam: Codec | None = None, grid: tuple[int, int] | None = None) -> None:
+        self.inner, self.cotam, self.grid = inner, cotam, grid
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["inner"], name)
+
+    def fetch_images(self, images: Any) -> Any:
+        """One picture, or lists of them: `.ctm` are decoded, the rest is the model's own matter. Raises CodecError."""
+        if isinstance(images, (list, tuple)):
+            return [self.fetch_images(image) for image in images]
+        if isinstance(images, bytes) and images.startswith(MAGIC):
+            return self._decoded(images)
+        if isinstance(images, (str, Path)) and str(images).endswith(".ctm"):
+            return self._decoded(Path(images).read_bytes())
+        return self.inner.fetch_images(str(images) if isinstance(images, Path) else images)
+
+    def __call__(self, images: Any, **options: Any) -> Any:
+        """As the inner one, and, with a grid, cotam_latents [views, M + 1, rows, columns] and cotam_information [views, ...]."""
+        fetched = self.fetch_images(images)
+        made = self.inner(fetched, **options)
+        if self.grid is not None:
+            parts = [self._seen_by_tower(image, options) for image in _flat(fetched)]
+            known = next((latents for latents, _ in parts if latents is not None), None)
+            if known is not None:
+                blank = torch.full((1, *known.shape[1:]), float("nan"))
+                made[LATENTS] = torch.cat([blank.expand(len(i), -1, -1, -1) if x is None else x for x, i in parts])
+                made[INFORMATION] = torch.cat([information for _, information in parts])
+        return made
+
+    def _decoded(self, data: bytes) -> Any:
+        cotam = self.cotam or _load(codec.weights_of(data))
+        decoded = cotam.decode_full(data, want_bits=self.grid is not None)
+        image = decoded.to("pil")
+        image.info[SEEN] = (cotam, decoded)
+        return image
+
+    def _seen_by_tower(self, image: Any, options: dict[str, Any]) -> tuple[Tensor | None, Tensor]:
+        """(latents or None, information) at the patches of each view of a picture."""
+        assert self.grid is not None
+        found: tuple[Codec, Decoded] | None = getattr(image, "info", {}).get(SEEN)
+        if found is None:
+            views = len(self.inner([image], **(options | {"return_tensors": "pt"}))["pixel_values"].flatten(0, -4))
+            return None, torch.ones(views, *self.grid)
+        cotam, decoded = found
+        height, width = decoded.picture.pixels.shape[:2]
+        boxes = views_of(self.inner, height, width, **options).nan_to_num(-1.0)
+        scale = torch.tensor([width, height, width, height]) / STRIDE
+        placed = torch.cat([torch.zeros(len(boxes), 1), boxes * scale], 1)
+        latents, qp = latent_tensors(cotam, decoded)
+        assert decoded.bits is not None
+        spent = roi_align(torch.from_numpy(decoded.bits)[None, None], placed, self.grid, aligned=True)[:, 0]
+        return sample(latents, qp, self.grid, placed), spent + 1e-3
+
+
+def attach(
+    model: nn.Module,
+    cotam: Codec | None = None,
+    processor: Any = None,
+    adapter: str | Path | Adapter | None = None,
+    token_budget: float | None = None,
+) -> nn.Module:
+    """Let a model take `.ctm` in `generate` (and when called), prepared by a processor with a CotamImageProcessor.
+
+    model: LLaVA, LLaVA-NeXT (by tokens where its tower has an adapter, else by pixels), Qwen2-VL, Qwen2.5-VL (by pixels), as
+    transformers' classes; changed in place and returned. processor: the model's; its image processor is wrapped. adapter: a file
+    or an Adapter, the shipped one of this tower and these weights if there is one. token_budget: the share of an image's tokens
+    that the language model gets (LLaVA only), chosen by the bits that the file spent. Raises WrongAdapter, UnsupportedTower,
+    BadArgument.
+    """
+    tower = getattr(getattr(model, "model", model), "vision_tower", None)
+    if token_budget is not None and (tower is None or hasattr(model.model, "pack_image_features")):
+        raise BadArgument("token_budget needs a LLaVA model whose tower sees each picture once")
+    if token_budget is not None and not 0 < token_budget <= 1:
+        raise BadArgument(f"token_budget must be above 0 and at most 1, not {token_budget}")
+    cotam = cotam or codec.load()
+    chosen = None if tower is None else _adapter_for(tower, cotam, adapter)
+    if adapter is not None and chosen is None:
+        raise UnsupportedTower("this model's tower takes no adapter; leave it out to go by pixels")
+    grid = None if tower is None or not (chosen or token_budget) else _grid(tower)
+    if processor is not None:
+        inner = processor.image_processor
+        inner = inner.inner if isinstance(inner, CotamImageProcessor) else inner
+        processor.image_processor = CotamImageProcessor(inner, cotam, grid)
+    _Attachment(model, tower, chosen, token_budget)
+    return model
+
+
+class _Attachment:
+    """What `attach` adds to a model: a hook before the tower's first block, and wrappers that hand it what belongs to a call."""
+
+    def __init__(self, model: Any, tower: nn.Module | None, adapter: Adapter | None, budget: float | None) -> None:
+        if hasattr(model, ATTACHED):
+            getattr(model, ATTACHED).detach()
+        self.model, self.adapter, self.budget = model, adapter, budget
+        self.latents: Tensor | None = None
+        self.chosen: list[Selection] = []
+        self.handles = []
+        if tower is not None and adapter is not None:
+            adapter.network.to(next(tower.parameters()).device)
+            self.handles.append(_first_block(tower).register_forward_pre_hook(self._repair, with_kwargs=True))
+        setattr(model, ATTACHED, self)
+        model.generate = self._prepared(model.generate)
+        model.forward = self._prepared(model.forward)
+        if budget is not None:
+            model.model.get_image_features = self._selected(model.model.get_image_features)
+
+    def detach(self) -> None:
+        """The model as it was."""
+        for handle in self.handles:
+            handle.remove()
+        for owner, names in ((self.model, ("generate", "forward")), (self.model.model, ("get_image_features",))):
+            for name in names:
+                owner.__dict__.pop(name, None)
+
+    def _prepared(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(call)
+        def prepared(*arguments: Any, **given: Any) -> Any:
+            latents, information = given.pop(LATENTS, None), given.pop(INFORMATION, None)
+            if latents is None and information is None:
+                return call(*arguments, **given)
+            self.latents = latents
+            if self.budget is not None:
+                self.chosen = [quadtree(i.cpu().numpy(), max(1, round(self.budget * i.numel()))) for i in information]
+                if arguments:
+                    given["input_ids"], arguments = arguments[0], arguments[1:]
+                given = shorten(given, self.chosen, self.model.config.image_token_id)
+            try:
+                return call(*arguments, **given)
+            finally:
+                self.latents, self.chosen = None, []
+
+        return prepared
+
+    def _selected(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(call)
+        def selected(*arguments: Any, **given: Any) -> Any:
+            found = call(*arguments, **given)
+            if self.chosen:
+                found.pooler_output = keep_features(found.pooler_output, self.chosen)
+            return found
+
+        return selected
+
+    def _repair(self, block: nn.Module, arguments: tuple[Any, ...], given: dict[str, Any]) -> Any:
+        """Adds the adapter's tokens to what enters the tower's first block."""
+        if self.latents is None or self.adapter is None:
+            return None
+        tokens = arguments[0] if arguments else given["hidden_states"]
+        network = self.adapter.network
+        latents = self.latents.to(network.positions.device)
+        known = ~latents.isnan().flatten(1).any(1)  # pictures that were no .ctm have none
+        added = network.from_samples(latents.nan_to_num()) * known[:, None, None]
+        added = added.repeat_interleave(len(tokens) // len(added), 0).to(tokens.dtype)
+        if arguments:
+            return (tokens + added, *arguments[1:]), given
+        return arguments, given | {"hidden_states": tokens + added}
+
+
+def _adapter_for(tower: nn.Module, cotam: Codec, adapter: str | Path | Adapter | None) -> Adapter | None:
+    try:
+        own = signature(tower)
+    except UnsupportedTower:
+        return None
+    if adapter is not None:
+        loaded = adapter if isinstance(adapter, Adapter) else load_adapter(Path(adapter))
+        return loaded.check(cotam.fingerprint, own)
+    try:
+        return find_adapter(cotam.fingerprint, own, type(tower).__name__)
+    except AdapterUnavailable:
+        return None
+
+
+def _grid(tower: Any) -> tuple[int, int]:
+    config = tower.config
+    return (config.image_size // config.patch_size,) * 2
+
+
+def _first_block(tower: nn.Module) -> nn.Module:
+    for name, module in tower.named_modules():
+        if isinstance(module, nn.ModuleList) and name.split(".")[-1] == "layers":
+            return module[0]
+    raise UnsupportedTower(f"{type(tower).__name__} has no list of layers that an adapter could feed")
+
+
+def _flat(images: Any) -> list[Any]:
+    return [flat for image in images for flat in _flat(image)] if isinstance(images, list) else [images]
+
+
+@functools.lru_cache(maxsize=2)
+def _load(name: str) -> Codec:
+    return codec.load(name)

@@ -1,0 +1,235 @@
+"""`.ctm` in transformers' own classes, tiny and randomly initialised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+import codec
+from codec.errors import BadArgument, NotACotamFile, WrongAdapter
+from codec.integrations.views import views_of
+from codec.networks.adapter import AdapterConfig, TokenAdapter
+from codec.receivers.adapters import Adapter, load_adapter, save_adapter
+from codec.towers.signature import signature
+
+transformers = pytest.importorskip("transformers", reason="cotam[mllm] is not installed")
+integration = pytest.importorskip("codec.integrations.transformers")
+
+SIDE, PATCH, WIDTH = 48, 8, 32
+WORDS = {"<pad>": 0, "<image>": 1, "what": 2, "is": 3, "this": 4, "<unk>": 5}
+
+
+def text_config() -> Any:
+    return transformers.LlamaConfig(
+        vocab_size=40, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, pad_token_id=0
+    )
+
+
+def vision_config() -> Any:
+    return transformers.CLIPVisionConfig(
+        hidden_size=WIDTH, intermediate_size=48, num_hidden_layers=3, num_attention_heads=2, image_size=SIDE, patch_size=PATCH
+    )
+
+
+def tokenizer() -> Any:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    made = Tokenizer(models.WordLevel(WORDS, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="<pad>", unk_token="<unk>", additional_special_tokens=["<image>"]
+    )
+
+
+def llava() -> tuple[Any, Any]:
+    torch.manual_seed(0)
+    config = transformers.LlavaConfig(
+        vision_config=vision_config(), text_config=text_config(), image_token_id=1, vision_feature_layer=-2
+    )
+    images = transformers.CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
+    processor = transformers.LlavaProcessor(
+        images, tokenizer(), patch_size=PATCH, vision_feature_select_strategy="default", num_additional_image_tokens=1
+    )
+    return transformers.LlavaForConditionalGeneration(config).eval(), processor
+
+
+def llava_next() -> tuple[Any, Any]:
+    torch.manual_seed(0)
+    pinpoints = [[SIDE, 2 * SIDE], [2 * SIDE, SIDE], [2 * SIDE, 2 * SIDE]]
+    config = transformers.LlavaNextConfig(
+        vision_config=vision_config(),
+        text_config=text_config(),
+        image_token_id=1,
+        vision_feature_layer=-2,
+        image_grid_pinpoints=pinpoints,
+    )
+    sizes = {"size": {"shortest_edge": SIDE}, "crop_size": {"height": SIDE, "width": SIDE}}
+    images = transformers.LlavaNextImageProcessor(image_grid_pinpoints=pinpoints, **sizes)
+    processor = transformers.LlavaNextProcessor(
+        images, tokenizer(), patch_size=PATCH, vision_feature_select_strategy="default", num_additional_image_tokens=1
+    )
+    return transformers.LlavaNextForConditionalGeneration(config).eval(), processor
+
+
+def made_for(cotam: codec.Codec, model: Any, path: Path) -> Adapter:
+    """An adapter with random weights for a model's tower, through its file."""
+    config = AdapterConfig(cotam.pipeline.layers[-1].stop, WIDTH, SIDE // PATCH, SIDE // PATCH, 1, inner=48)
+    network = TokenAdapter(config)
+    torch.nn.init.normal_(network.head.weight, std=0.1)
+    own = signature(model.model.vision_tower)
+    save_adapter(path, network, {"config": vars(config), "codec": cotam.fingerprint, "tower": "tiny", "signature": own})
+    return load_adapter(path)
+
+
+@pytest.fixture
+def ctm(cotam: codec.Codec, photo: NDArray[np.uint8]) -> bytes:
+    return cotam.encode(photo, 50)
+
+
+def answer(model: Any, inputs: Any) -> list[int]:
+    return model.generate(**inputs, max_new_tokens=4, do_sample=False)[0, -4:].tolist()
+
+
+def logits(model: Any, inputs: Any) -> torch.Tensor:
+    with torch.no_grad():
+        return model(**inputs).logits
+
+
+@pytest.mark.parametrize("make", [llava, llava_next])
+def test_ctm_goes_wherever_a_picture_goes(make: Any, cotam: codec.Codec, ctm: bytes, tmp_path: Path) -> None:
+    """By pixels: bytes, path and the decoded picture give the same answer, also beside other pictures."""
+    model, processor = make()
+    decoded = cotam.decode(ctm)
+    (tmp_path / "cat.ctm").write_bytes(ctm)
+    expected = processor(text="<image> what is this", images=[decoded], return_tensors="pt")
+    before = answer(model, expected)
+    integration.attach(model, cotam, processor)
+    for picture in (ctm, tmp_path / "cat.ctm", str(tmp_path / "cat.ctm"), decoded):
+        inputs = processor(text="<image> what is this", images=[picture], return_tensors="pt")
+        assert set(inputs) == set(expected)
+        torch.testing.assert_close(inputs["pixel_values"], expected["pixel_values"])
+        assert answer(model, inputs) == before
+    with pytest.raises((NotACotamFile, TypeError, ValueError, OSError)):
+        processor(text="<image>", images=[b"no picture"], return_tensors="pt")
+
+
+@pytest.mark.parametrize("make", [llava, llava_next])
+def test_tokens_are_repaired_where_the_tower_has_an_adapter(make: Any, cotam: codec.Codec, ctm: bytes, tmp_path: Path) -> None:
+    model, processor = make()
+    adapter = made_for(cotam, model, tmp_path / "a.safetensors")
+    pixels = processor(text="<image> what", images=[cotam.decode(ctm)], return_tensors="pt")
+    by_pixels = logits(model, pixels)
+    integration.attach(model, cotam, processor, adapter=adapter)
+    inputs = processor(text="<image> what", images=[ctm], return_tensors="pt")
+    torch.testing.assert_close(inputs["pixel_values"], pixels["pixel_values"])
+    repaired = logits(model, inputs)
+    assert (repaired - by_pixels).abs().max() > 1e-3
+    assert len(answer(model, inputs)) == 4
+    torch.testing.assert_close(logits(model, pixels), by_pixels)  # a picture without latents is left alone
+    nothing = load_adapter(tmp_path / "a.safetensors")
+    torch.nn.init.zeros_(nothing.network.head.weight)
+    integration.attach(model, cotam, processor, adapter=nothing)
+    torch.testing.assert_close(logits(model, inputs), by_pixels)
+    model.cotam.detach()
+    torch.testing.assert_close(logits(model, pixels), by_pixels)
+
+
+def test_both_kinds_of_picture_in_one_prompt(cotam: codec.Codec, ctm: bytes, photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    """Each image gets its own latents, whatever its place, and several answers a prompt get the same."""
+    model, processor = llava()
+    other = Image.fromarray(photo[::-1].copy())
+    integration.attach(model, cotam, processor, adapter=made_for(cotam, model, tmp_path / "a.safetensors"))
+    texts = ["<image> what", "<image> what"]
+    first = logits(model, processor(text=texts, images=[ctm, other], return_tensors="pt"))
+    second = logits(model, processor(text=texts, images=[other, ctm], return_tensors="pt"))
+    torch.testing.assert_close(first, second.flip(0))
+    inputs = processor(text=texts[:1], images=[ctm], return_tensors="pt")
+    beams = model.generate(**inputs, max_new_tokens=3, num_beams=2, do_sample=False)
+    assert beams.shape[0] == 1
+
+
+def test_an_adapter_of_another_tower_is_refused(cotam: codec.Codec, tmp_path: Path) -> None:
+    model, processor = llava()
+    adapter = made_for(cotam, model, tmp_path / "a.safetensors")
+    torch.nn.init.normal_(model.model.vision_tower.embeddings.patch_embedding.weight)
+    with pytest.raises(WrongAdapter):
+        integration.attach(model, cotam, processor, adapter=adapter)
+
+
+def test_a_budget_leaves_the_language_model_fewer_tokens(cotam: codec.Codec, ctm: bytes, photo: NDArray[np.uint8]) -> None:
+    model, processor = llava()
+    integration.attach(model, cotam, processor, token_budget=0.25)
+    other = cotam.encode(photo[::-1].copy(), 50)
+    text = ["<image> what is this", "<image> <image> what"]
+    inputs = processor(text=text, images=[ctm, other, ctm], return_tensors="pt", padding=True)
+    patches = (SIDE // PATCH) ** 2
+    out = logits(model, inputs)
+    assert out.shape[1] == 2 * patches // 4 + 1
+    assert len(answer(model, inputs)) == 4
+    full, processor = llava()
+    integration.attach(full, cotam, processor, token_budget=1.0)
+    one = processor(text="<image> what", images=[ctm], return_tensors="pt")
+    everything = logits(full, one)
+    full.cotam.detach()
+    plain = {k: v for k, v in one.items() if not k.startswith("cotam")}
+    torch.testing.assert_close(everything, logits(full, plain))
+    for budget in (0.0, 2.0):
+        with pytest.raises(BadArgument):
+            integration.attach(full, cotam, token_budget=budget)
+    with pytest.raises(BadArgument):
+        integration.attach(llava_next()[0], cotam, token_budget=0.5)
+
+
+@pytest.mark.parametrize("size", [(300, 451), (451, 300), (90, 90), (60, 333)])
+def test_views_say_where_the_tower_looks(size: tuple[int, int]) -> None:
+    height, width = size
+    short = min(size)
+    crop = llava()[1].image_processor
+    (box,) = views_of(crop, height, width)
+    half_x, half_y = short / width / 2, short / height / 2
+    wanted = torch.tensor([0.5 - half_x, 0.5 - half_y, 0.5 + half_x, 0.5 + half_y])
+    torch.testing.assert_close(box, wanted, atol=1.5 / SIDE, rtol=0)
+    padded = transformers.LlavaImageProcessor(
+        size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}, do_pad=True, image_mean=[0.0, 0.0, 0.0]
+    )
+    (box,) = views_of(padded, height, width)
+    half_x, half_y = max(size) / width / 2, max(size) / height / 2
+    wanted = torch.tensor([0.5 - half_x, 0.5 - half_y, 0.5 + half_x, 0.5 + half_y])
+    torch.testing.assert_close(box, wanted, atol=2.5 / SIDE * max(size) / short, rtol=0)
+    boxes = views_of(llava_next()[1].image_processor, height, width)
+    torch.testing.assert_close(boxes[0], torch.tensor([0.0, 0.0, 1.0, 1.0]), atol=0.02, rtol=0)
+    assert len(boxes) in (3, 5)
+    seen = boxes[1:][~boxes[1:].isnan().any(1)]
+    assert seen[:, 0].min() < 0.05
+    assert seen[:, 3].max() > 0.95
+
+
+@pytest.mark.parametrize("kind", ["Qwen2VL", "Qwen2_5_VL"])
+def test_qwen_goes_by_pixels(kind: str, cotam: codec.Codec, ctm: bytes) -> None:
+    torch.manual_seed(0)
+    config_class = getattr(transformers, f"{kind}Config")
+    text = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    text |= {"num_key_value_heads": 2, "rope_parameters": {"rope_type": "default", "mrope_section": [2, 1, 1], "rope_theta": 1e4}}
+    vision: dict[str, Any] = {"depth": 2, "num_heads": 2, "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2}
+    vision |= {"embed_dim": 32, "hidden_size": 32} if kind == "Qwen2VL" else {"hidden_size": 32, "out_hidden_size": 32}
+    vision |= {} if kind == "Qwen2VL" else {"intermediate_size": 48, "fullatt_block_indexes": [1], "window_size": 112}
+    config = config_class(text_config=text, vision_config=vision, image_token_id=1, vision_start_token_id=2, vision_end_token_id=3)
+    model = getattr(transformers, f"{kind}ForConditionalGeneration")(config).eval()
+    images = transformers.Qwen2VLImageProcessor(min_pixels=56 * 56, max_pixels=112 * 112)
+    decoded = images([cotam.decode(ctm)], return_tensors="pt")
+    integration.attach(model, cotam)
+    inputs = integration.CotamImageProcessor(images, cotam)([ctm], return_tensors="pt")
+    assert set(inputs) == set(decoded)
+    torch.testing.assert_close(inputs["pixel_values"], decoded["pixel_values"])
+    count = int(inputs["image_grid_thw"].prod()) // 4
+    ids = torch.tensor([[2] + [1] * count + [3, 7]])
+    types = (ids == 1).long()
+    given = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "mm_token_type_ids": types, **inputs}
+    out = model.generate(**given, max_new_tokens=3, do_sample=False)
+    assert out.shape[1] == ids.shape[1] + 3
