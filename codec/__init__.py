@@ -3,11 +3,11 @@
 >>> import codec
 >>> cotam = codec.load()                       # the shipped weights
 >>> data = cotam.encode("photo.jpg", quality=50)
->>> image = cotam.decode(data)                 # a PIL image
+>>> image = cotam.decode(data)                 # a PIL image; codec.decode(data) finds the weights itself
 >>> codec.inspect(data).width                  # reads the header only; needs no torch
 """
 
-from codec.api import DEVICES, Codec, Decoded, Encoded, load
+from codec.api import DEVICES, Codec, Decoded, Encoded, decode, load, load_for
 from codec.errors import (
     BadArgument,
     BadPicture,
@@ -42,8 +42,10 @@ __all__ = [
     "UnknownModel",
     "UnsupportedVersion",
     "WrongModel",
+    "decode",
     "inspect",
     "load",
+    "load_for",
     "models",
     "weights_of",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +18,7 @@ from codec.bitstream import container, stepfield
 from codec.errors import BadArgument, Corrupt, TooLarge, WrongModel
 from codec.guidance import STRENGTH, Guidance, Guide, Plan, resolve
 from codec.guidance.importance import Box
-from codec.info import qp_field
+from codec.info import qp_field, weights_of
 from codec.pipeline import PREVIEW, Backend, Floats, Latents, Pipeline, QpField, Stopwatch, latent_grid
 
 if TYPE_CHECKING:
@@ -75,6 +76,21 @@ def load(name_or_path: str | Path = "default", device: str = "auto") -> Codec:
     from codec.backends.torch import TorchBackend
 
     return Codec(TorchBackend(checkpoints.load(name_or_path), device))
+
+
+@lru_cache(maxsize=4)
+def _kept(name: str, device: str) -> Codec:
+    return load(name, device)
+
+
+def load_for(data: bytes, device: str = "auto") -> Codec:
+    """The codec that a file was encoded with, kept for the next file. Raises CodecError for a bad file, WrongModel."""
+    return _kept(weights_of(data), device)
+
+
+def decode(data: bytes, output: Output = "pil", level: Level = "pixels", device: str = "auto") -> Any:
+    """A file's picture, by whichever shipped weights it was encoded with; see `Codec.decode`."""
+    return load_for(data, device).decode(data, output, level)
 
 
 class Codec:

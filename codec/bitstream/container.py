@@ -20,6 +20,8 @@ from codec.errors import BadArgument, Corrupt, NotACotamFile, TooLarge, Truncate
 MAGIC = b"\xc0TM"
 VERSION = 1
 FINGERPRINT_BYTES = 4
+CRC_BYTES = 4
+HEADER_LIMIT = 64
 QP_MASK, MAP_FLAG, EXTRAS_FLAG = 0x3F, 0x40, 0x80
 DEFAULT_LIMIT_PIXELS = 1 << 28
 MAX_SIDE = (1 << 20) - 1
@@ -43,6 +45,20 @@ class Container:
     @property
     def has_map(self) -> bool:
         return self.qp_map is not None
+
+
+@dataclass(frozen=True)
+class Header:
+    """latents, qp_map, extras: bytes of these sections, as the header claims; size: its own, the checksum's included."""
+
+    width: int
+    height: int
+    flags: int
+    fingerprint: bytes
+    latents: int
+    qp_map: int
+    extras: int
+    size: int
 
 
 def put_varint(value: int) -> bytes:
@@ -113,6 +129,26 @@ def read(data: bytes, limit_pixels: int = DEFAULT_LIMIT_PIXELS) -> Container:
     Raises NotACotamFile, UnsupportedVersion, TooLarge, Truncated or Corrupt.
     """
     data = bytes(data)
+    header = read_header(data, limit_pixels)
+    reader = Reader(data)
+    head = reader.take(header.size - CRC_BYTES)
+    checksum = int.from_bytes(reader.take(CRC_BYTES), "little")
+    body = memoryview(data)[reader.at :]
+    missing = header.latents + header.qp_map + header.extras - len(body)
+    if missing > 0:
+        raise Truncated(f"the file ends {missing} bytes too early; fetch or copy it again")
+    if missing < 0:
+        raise Corrupt(f"{-missing} bytes follow the end of the picture; fetch or copy it again")
+    if zlib.crc32(body, zlib.crc32(head)) != checksum:
+        raise Corrupt("the file's checksum does not match its content; fetch or copy it again")
+    qp_map = reader.take(header.qp_map) if header.flags & MAP_FLAG else None
+    latents = reader.take(header.latents)
+    extras = read_extras(reader.take(header.extras))
+    return Container(header.width, header.height, header.flags & QP_MASK, header.fingerprint, latents, qp_map, extras)
+
+
+def read_header(data: bytes, limit_pixels: int = DEFAULT_LIMIT_PIXELS) -> Header:
+    """The header, of which the first HEADER_LIMIT bytes of a file are enough. Raises as `read` does, up to the limits."""
     if not data.startswith(MAGIC):
         if data and MAGIC.startswith(data):
             raise Truncated("the file ends inside its first bytes; fetch or copy it again")
@@ -126,23 +162,11 @@ def read(data: bytes, limit_pixels: int = DEFAULT_LIMIT_PIXELS) -> Container:
     width, height = reader.varint(), reader.varint()
     _check_size(width, height, limit_pixels)
     fingerprint = reader.take(FINGERPRINT_BYTES)
-    latents_size = reader.varint()
-    map_size = reader.varint() if flags & MAP_FLAG else 0
-    extras_size = reader.varint() if flags & EXTRAS_FLAG else 0
-    head = data[: reader.at]
-    checksum = int.from_bytes(reader.take(4), "little")
-    body = memoryview(data)[reader.at :]
-    missing = latents_size + map_size + extras_size - len(body)
-    if missing > 0:
-        raise Truncated(f"the file ends {missing} bytes too early; fetch or copy it again")
-    if missing < 0:
-        raise Corrupt(f"{-missing} bytes follow the end of the picture; fetch or copy it again")
-    if zlib.crc32(body, zlib.crc32(head)) != checksum:
-        raise Corrupt("the file's checksum does not match its content; fetch or copy it again")
-    qp_map = reader.take(map_size) if flags & MAP_FLAG else None
-    latents = reader.take(latents_size)
-    extras = _read_extras(reader.take(extras_size))
-    return Container(width, height, flags & QP_MASK, fingerprint, latents, qp_map, extras)
+    latents = reader.varint()
+    qp_map = reader.varint() if flags & MAP_FLAG else 0
+    extras = reader.varint() if flags & EXTRAS_FLAG else 0
+    reader.take(CRC_BYTES)
+    return Header(width, height, flags, fingerprint, latents, qp_map, extras, reader.at)
 
 
 def _check_size(width: int, height: int, limit_pixels: int) -> None:
@@ -152,7 +176,8 @@ def _check_size(width: int, height: int, limit_pixels: int) -> None:
         raise TooLarge(f"the picture claims {width}x{height} pixels; the limit is {limit_pixels} (raise it with --limit-pixels)")
 
 
-def _read_extras(data: bytes) -> dict[int, bytes]:
+def read_extras(data: bytes) -> dict[int, bytes]:
+    """Optional sections by type. Raises Corrupt."""
     reader, extras = Reader(data), {}
     while reader.at < len(data):
         kind = reader.byte()

@@ -73,7 +73,7 @@ class CotamImageProcessor:
         return made
 
     def _decoded(self, data: bytes) -> Any:
-        cotam = self.cotam or _load(codec.weights_of(data))
+        cotam = self.cotam or codec.load_for(data)
         decoded = cotam.decode_full(data, want_bits=self.grid is not None)
         image = decoded.to("pil")
         image.info[SEEN] = (cotam, decoded)
@@ -229,8 +229,3 @@ def _first_block(tower: nn.Module) -> nn.Module:
 
 def _flat(images: Any) -> list[Any]:
     return [flat for image in images for flat in _flat(image)] if isinstance(images, list) else [images]
-
-
-@functools.lru_cache(maxsize=2)
-def _load(name: str) -> Codec:
-    return codec.load(name)

@@ -1,0 +1,124 @@
+"""`.ctm` in Pillow, torchvision and WebDataset."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+import codec
+import codec.integrations.pillow as ctm_in_pillow
+from codec.errors import BadArgument, CodecError
+from codec.integrations.torchvision import decode_ctm
+from codec.integrations.webdataset import ctm
+from tests.conftest import ROOT, psnr
+
+
+@pytest.fixture
+def file(cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path) -> Path:
+    path = tmp_path / "small.ctm"
+    path.write_bytes(cotam.encode(small, 70))
+    return path
+
+
+def test_pillow_opens_lazily_and_decodes_when_asked(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    decode, wanted = codec.decode, codec.decode(file.read_bytes(), "array")
+    monkeypatch.setattr(ctm_in_pillow.codec, "decode", lambda *given: calls.append(1) or decode(*given))
+    with Image.open(file) as image:
+        assert (image.size, image.mode, image.format) == ((130, 96), "RGB", "CTM")
+        assert not calls
+        np.testing.assert_array_equal(np.asarray(image), wanted)
+        assert image.getpixel((3, 3)) == image.copy().getpixel((3, 3))
+        assert image.resize((10, 10)).size == (10, 10)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA"])
+def test_pillow_saves_what_it_opens(mode: str, small: NDArray[np.uint8], tmp_path: Path) -> None:
+    image = Image.fromarray(small).convert(mode)
+    exif = Image.Exif()
+    exif[0x010E] = "a cat"
+    sizes = []
+    for quality in (20, 80):
+        image.save(tmp_path / "x.ctm", quality=quality, exif=exif.tobytes(), guide="uniform")
+        sizes.append((tmp_path / "x.ctm").stat().st_size)
+        with Image.open(tmp_path / "x.ctm") as back:
+            assert (back.mode, back.size) == (mode, image.size)
+            assert back.getexif()[0x010E] == "a cat"
+            assert psnr(np.asarray(back.convert("RGB")), np.asarray(image.convert("RGB"))) > 24
+    assert sizes[0] < sizes[1]
+    image.save(tmp_path / "x.ctm")
+    stream = io.BytesIO()
+    image.save(stream, "CTM", target_bytes=3000)
+    assert len(stream.getvalue()) <= 3000
+
+
+def test_pillow_refuses_what_is_damaged(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = file.read_bytes()
+    with pytest.raises(Image.UnidentifiedImageError):
+        Image.open(io.BytesIO(data[:7]))
+    with pytest.raises(Image.UnidentifiedImageError):
+        Image.open(io.BytesIO(b"\xc0TM\x09" + data[4:]))
+    with Image.open(io.BytesIO(data[:-5])) as image, pytest.raises(OSError, match="too early"):
+        image.load()
+    with Image.open(io.BytesIO(data[:-1] + bytes([data[-1] ^ 1]))) as image, pytest.raises(OSError, match="checksum"):
+        image.load()
+    with pytest.raises(OSError, match="quality"):
+        Image.new("RGB", (5, 5)).save(io.BytesIO(), "CTM", quality=1000)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(file)
+
+
+def test_opening_needs_no_torch(file: Path) -> None:
+    program = f"""
+import sys
+import codec.integrations.pillow
+from PIL import Image
+image = Image.open({str(file)!r})
+assert image.size == (130, 96) and "torch" not in sys.modules
+image.load()
+assert "torch" in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_torchvision_style(file: Path) -> None:
+    io_ = pytest.importorskip("torchvision.io")
+    wanted = torch.from_numpy(codec.decode(file.read_bytes(), "array")).permute(2, 0, 1)
+    for source in (io_.read_file(str(file)), file.read_bytes(), file, str(file)):
+        assert torch.equal(decode_ctm(source), wanted)
+    assert decode_ctm(file, "GRAY").shape == (1, 96, 130)
+    assert decode_ctm(file, io_.ImageReadMode.RGB_ALPHA).shape == (4, 96, 130)
+    assert decode_ctm(file, "unchanged").shape == (3, 96, 130)
+    with pytest.raises(BadArgument):
+        decode_ctm(file, "CMYK")
+    with pytest.raises(BadArgument):
+        decode_ctm(torch.zeros(2, 2))
+    with pytest.raises(CodecError):
+        decode_ctm(b"no picture")
+
+
+def test_webdataset_decodes_shards(file: Path, tmp_path: Path) -> None:
+    webdataset = pytest.importorskip("webdataset")
+    with tarfile.open(tmp_path / "a.tar", "w") as shard:
+        for name, data in (("0.ctm", file.read_bytes()), ("0.cls", b"7"), ("1.ctm", file.read_bytes()), ("1.cls", b"8")):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            shard.addfile(entry, io.BytesIO(data))
+    data = webdataset.WebDataset(str(tmp_path / "a.tar"), shardshuffle=False).decode(ctm("tensor")).to_tuple("ctm", "cls")
+    found = list(data)
+    assert [label for _, label in found] == [7, 8]
+    torch.testing.assert_close(found[1][0], codec.decode(file.read_bytes(), "tensor"))
+    with pytest.raises(BadArgument):
+        ctm("jpeg")  # type: ignore[arg-type]
