@@ -11,11 +11,11 @@ LEAK = 0.1
 class ResidualBlock(nn.Module):
     """x + pointwise(leaky_relu(pointwise(depthwise 3x3(x)))); starts as the identity (its last layer is zero)."""
 
-    def __init__(self, channels: int, expansion: int = 2) -> None:
+    def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
         self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
-        self.expand = nn.Conv2d(channels, expansion * channels, 1)
-        self.project = nn.Conv2d(expansion * channels, channels, 1)
+        self.expand = nn.Conv2d(channels, hidden, 1)
+        self.project = nn.Conv2d(hidden, channels, 1)
         nn.init.zeros_(self.project.weight)
         nn.init.zeros_(self.project.bias)  # type: ignore[arg-type]
 
@@ -23,6 +23,6 @@ class ResidualBlock(nn.Module):
         return x + self.project(F.leaky_relu(self.expand(self.depthwise(x)), LEAK))
 
 
-def blocks(channels: int, count: int) -> nn.Sequential:
-    """`count` residual blocks in a row."""
-    return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
+def blocks(channels: int, count: int, hidden: int = 0) -> nn.Sequential:
+    """`count` residual blocks in a row; hidden: channels between their pointwise layers, twice as many as outside if 0."""
+    return nn.Sequential(*(ResidualBlock(channels, hidden or 2 * channels) for _ in range(count)))

@@ -31,8 +31,9 @@ class ModelConfig:
 
     n: channels at 1/8 of the picture; c: channels at 1/16; m: channels of the latent y (a multiple of 4);
     h: channels of the hyper-analysis; z: channels of the hyper-latent; p: channels of the prior's features;
-    blocks_*: residual blocks at that stage of the analysis (g_a) or synthesis (g_s); low: the channels of y, coded first, that the
-    preview is made of (a multiple of 4; 0: none); p_low: channels of their prior's features.
+    blocks_*: residual blocks at that stage of the analysis (g_a) or synthesis (g_s); hidden8: channels inside those at 1/8 (0: 2 n);
+    low: the channels of y, coded first, that the preview is made of (a multiple of 4; 0: none); p_low: channels of the features
+    of their prior.
     """
 
     name: str = "small"
@@ -48,6 +49,7 @@ class ModelConfig:
     blocks_s8: int = 3
     low: int = 0
     p_low: int = 128
+    hidden8: int = 0
 
     def __post_init__(self) -> None:
         if self.m % PRIOR_STEPS or self.m > self.c or self.c > 4 * self.n or self.n > 192:

@@ -31,7 +31,7 @@ class Analysis(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(192, config.n, 1)
         self.gain8 = Gain(config.n)
-        self.blocks8 = blocks(config.n, config.blocks_a8)
+        self.blocks8 = blocks(config.n, config.blocks_a8, config.hidden8)
         self.down = nn.Conv2d(4 * config.n, config.c, 1)
         self.blocks16 = blocks(config.c, config.blocks_a16)
         self.head = nn.Conv2d(config.c, config.m, 1)
@@ -59,7 +59,7 @@ class Synthesis(nn.Module):
         self.stem = nn.Conv2d(config.m, config.c, 1)
         self.blocks16 = blocks(config.c, config.blocks_s16)
         self.up = nn.Conv2d(config.c, 4 * config.n, 1)
-        self.blocks8 = blocks(config.n, config.blocks_s8)
+        self.blocks8 = blocks(config.n, config.blocks_s8, config.hidden8)
         self.gain8 = Gain(config.n)
         self.head = nn.Conv2d(config.n, 192, 1)
 
