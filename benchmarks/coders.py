@@ -19,8 +19,11 @@ from codec.errors import UnknownModel
 from codec.guidance import Guide, choose, importance
 from codec.guidance.clip import LAYERS, ClipGuide
 from codec.guidance.files import SHIPPED
+from codec.receivers.adapters import FOLDER
 
 VARIANTS = ("uniform", "paper", "paper-teacher", "attention", "attention-teacher", "default", "oracle")
+TOKENS = "tokens-"
+TOKEN_VARIANTS = tuple(TOKENS + variant for variant in ("uniform", "default"))
 # About 0.08..0.8 bits per pixel, where a machine still sees something and not yet everything.
 QUALITIES = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0)
 RIVAL_QUALITIES = {"JPEG": (2, 4, 7, 12, 18, 26, 36), "WebP": (0, 3, 8, 16, 28, 45), "AVIF": (4, 10, 18, 26, 34, 42, 52)}
@@ -43,7 +46,7 @@ class Setup:
         """(weights, variant) of a system's name."""
         if self.base and name.startswith(BASE):
             return self.base, name.removeprefix(BASE)
-        return self.model, name
+        return self.model, name.removeprefix(TOKENS)
 
 
 def qualities(name: str, wanted: tuple[float, ...]) -> tuple[float, ...]:
@@ -58,6 +61,14 @@ def student_hash() -> str:
     return hashlib.sha256(SHIPPED.read_bytes()).hexdigest()[:16]
 
 
+def adapters_hash() -> str:
+    """Of the shipped adapters' files, with a sign before it."""
+    digest = hashlib.sha256()
+    for path in sorted(FOLDER.glob("*.safetensors")):
+        digest.update(path.read_bytes())
+    return "+" + digest.hexdigest()[:16]
+
+
 def identity(name: str, setup: Setup) -> tuple[str, str, float]:
     """(model's fingerprint or Pillow's version, student's hash, strength): all that a system's results depend on.
 
@@ -65,11 +76,12 @@ def identity(name: str, setup: Setup) -> tuple[str, str, float]:
     """
     if name in RIVALS:
         return f"Pillow {PIL.__version__}", "", 0.0
-    model, name = setup.of(name)
+    model, variant = setup.of(name)
     fingerprint = checkpoint.load(model).fingerprint.hex()
-    if name in ("uniform", "oracle"):
-        return fingerprint, "", 0.0
-    return fingerprint, student_hash(), setup.strength
+    adapters = adapters_hash() if name.startswith(TOKENS) else ""
+    if variant in ("uniform", "oracle"):
+        return fingerprint, adapters, 0.0
+    return fingerprint, student_hash() + adapters, setup.strength
 
 
 def guide_of(variant: str, data: Path) -> Guide:

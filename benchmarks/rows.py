@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from benchmarks.coders import Code, Setup, coder, identity
+from benchmarks.coders import TOKENS, Code, Setup, coder, identity, loaded
 from benchmarks.judges import Judge, Sample, load_judge, read_pixels
 
 ORIGINAL = "original"
@@ -84,6 +84,9 @@ def measure(job: Job, setup: Setup) -> list[Row]:
             data, decoded = _coder(system, setup)(original, quality)
             size = len(data)
         looks = decoded.tobytes()
+        if system.startswith(TOKENS):
+            looks = TOKENS.encode() + data
+            judged[looks] = judge.judge_tokens(original, loaded(setup.model), data, job.sample.truth)  # type: ignore[attr-defined]
         if looks not in judged:
             judged[looks] = judge.judge(original, decoded, job.sample.truth)
         rows.append(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bd import LEAST_OVERLAP, PERCENTILES, RESAMPLES, Measured, compare
-from benchmarks.coders import BASE, QUALITIES, VARIANTS, Setup, qualities, student_hash
+from benchmarks.coders import BASE, QUALITIES, TOKEN_VARIANTS, TOKENS, VARIANTS, Setup, qualities, student_hash
 from benchmarks.judges import JUDGES, Judge, JudgeUnavailable, Sample, data_root, load_judge, spread
 from benchmarks.machine import describe
 from benchmarks.output import add_options, hand_over
@@ -28,7 +28,7 @@ from codec.guidance import STRENGTH
 
 ANCHOR = "uniform"
 AGAINST_RIVALS = ("uniform", "default")
-ORACLE, ORACLE_JUDGE = "oracle", "deit"
+ORACLE, TOWER_JUDGE = "oracle", "deit"
 RESULTS = Path(__file__).resolve().parent / "results"
 Curve = list[dict[str, float]]
 Rates = dict[str, dict[str, float | None]]
@@ -80,13 +80,14 @@ def of_base(plan: Plan) -> tuple[str, ...]:
 
 
 def systems(plan: Plan, judge: str, samples: list[Sample]) -> dict[str, tuple[list[Sample], tuple[float, ...]]]:
-    """system -> (its pictures, its qualities). The oracle knows DeiT-Tiny only, and is slow: it takes part of that judge's set."""
+    """system -> (its pictures, its qualities). Tokens and the oracle know DeiT-Tiny only; the oracle, which is slow, takes part of
+    that judge's set.
+    """
     found: dict[str, tuple[list[Sample], tuple[float, ...]]] = {ORIGINAL: (samples, (0.0,))}
     for name in plan.variants + of_base(plan) + plan.rivals:
-        if name != ORACLE:
-            found[name] = samples, qualities(name, plan.qualities)
-        elif judge == ORACLE_JUDGE:
-            found[name] = spread(samples, plan.oracle_limit), plan.qualities
+        if judge != TOWER_JUDGE and (name == ORACLE or name.startswith(TOKENS)):
+            continue
+        found[name] = spread(samples, plan.oracle_limit if name == ORACLE else None), qualities(name, plan.qualities)
     return found
 
 
@@ -131,6 +132,12 @@ def against_rivals(table: Table, plan: Plan) -> dict[str, dict[str, Rates]]:
     return {rival: {v: table.compare(rival, v) for v in ours} for rival in plan.rivals}
 
 
+def against_pixels(table: Table) -> dict[str, Rates]:
+    """variant -> BD-rates of its files by tokens against the same files by pixels."""
+    pairs = [(name.removeprefix(TOKENS), name) for name in TOKEN_VARIANTS]
+    return {pixels: table.compare(pixels, tokens) for pixels, tokens in pairs if {pixels, tokens} <= set(table.rates)}
+
+
 def against_base(table: Table, plan: Plan) -> dict[str, Rates]:
     """variant -> BD-rates against the other weights with the same guide."""
     return {name.removeprefix(BASE): table.compare(name, name.removeprefix(BASE)) for name in of_base(plan)}
@@ -173,6 +180,7 @@ def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
         },
         "bd_rate": {name: against_anchor(table, plan.variants) for name, table in tables.items()},
         "base": base,
+        "bd_rate_tokens": {name: against_pixels(table) for name, table in tables.items()},
         "bd_rate_base": {name: against_base(table, plan) for name, table in tables.items()},
         "bd_rate_rivals": {name: against_rivals(table, plan) for name, table in tables.items()},
     }
@@ -199,6 +207,7 @@ def show(result: dict[str, Any]) -> None:
         for system, points in curves.items():
             print(f"  {system:18}" + "  ".join(f"{p['bpp']:.3f}/{p[first]:.3f}" for p in points))
         shown = {f"{variant} against {ANCHOR}": found for variant, found in rates.items()}
+        shown |= {f"{v}, tokens against pixels": found for v, found in result["bd_rate_tokens"][name].items()}
         shown |= {f"{v} against {result['base']['model']}": found for v, found in result["bd_rate_base"][name].items()}
         for rival, variants in result["bd_rate_rivals"][name].items():
             shown |= {f"{variant} against {rival}": found for variant, found in variants.items()}
@@ -249,7 +258,7 @@ def main() -> None:
     plan = Plan(
         setup,
         chosen(options.judges, tuple(JUDGES), "judges"),
-        chosen(options.variants, VARIANTS, "variants"),
+        chosen(options.variants, VARIANTS + TOKEN_VARIANTS, "variants"),
         chosen(options.rivals, tuple(RIVALS), "rivals"),
         tuple(float(q) for q in options.qualities.split(",")),
         options.limit,

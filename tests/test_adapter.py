@@ -43,6 +43,9 @@ def test_a_tower_goes_on_from_its_own_embedding(name: str, x: Tensor) -> None:
     if name.startswith("timm"):
         with torch.no_grad():
             torch.testing.assert_close(tower.classify_tokens(wanted[0]), tower.classify(seen))
+            torch.testing.assert_close(tower.classify_tokens(wanted[2], after=2), tower.classify(seen))
+        with pytest.raises(BadArgument):
+            tower.classify_tokens(wanted[0], after=12)
 
 
 def test_an_adapter_starts_at_zero_and_takes_any_grid() -> None:

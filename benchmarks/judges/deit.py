@@ -11,9 +11,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+import codec
 from benchmarks.judges import Direction, JudgeUnavailable, PerPicture, Sample
 from benchmarks.rivals import Pixels
 from codec.errors import CodecError
+from codec.receivers.adapters import find_adapter
+from codec.receivers.tokens import embedded
 from codec.towers import LAST, Tower, load_tower
 
 TOWER = "timm:deit_tiny_patch16_224"
@@ -72,9 +75,21 @@ class DeitJudge:
         return [Sample(path, self.classes[path.name.split("_")[0]]) for path in paths]
 
     def judge(self, original: Pixels, decoded: Pixels, truth: Any) -> dict[str, float]:
-        wanted, found = self.reference(original), self.tokens(decoded)
         with torch.inference_mode():
             logits = self.tower.classify(self.look(decoded))
+        return self._scores(self.reference(original), self.tokens(decoded), logits, truth)
+
+    @torch.inference_mode()
+    def judge_tokens(self, original: Pixels, cotam: codec.Codec, data: bytes, truth: Any) -> dict[str, float]:
+        """As `judge`, for a file whose tokens its adapter repairs. Raises AdapterUnavailable."""
+        adapter = find_adapter(cotam.fingerprint, self.tower.signature, self.tower.name)
+        decoded = cotam.decode_full(data)
+        pixels = decoded.picture.pixels
+        tokens = embedded(cotam, decoded, self.tower, adapter, self.look(pixels), self.box(*pixels.shape[:2]))
+        found = self.tower.continued(tokens, list(LAYERS.values()))
+        return self._scores(self.reference(original), found, self.tower.classify_tokens(tokens), truth)
+
+    def _scores(self, wanted: dict[int, Tensor], found: dict[int, Tensor], logits: Tensor, truth: Any) -> dict[str, float]:
         scores = {
             "top1": float(int(logits.argmax()) == truth),
             "cross_entropy": float(F.cross_entropy(logits, torch.tensor([truth]))),
@@ -93,6 +108,15 @@ class DeitJudge:
         left, top = (image.width - columns) // 2, (image.height - rows) // 2
         cropped = np.array(image.crop((left, top, left + columns, top + rows)))
         return self.tower.normalize(torch.from_numpy(cropped).permute(2, 0, 1)[None].float() / 255)
+
+    def box(self, height: int, width: int) -> Tensor:
+        """What `look` shows of a picture: left, top, right, bottom in its pixels [1, 4]."""
+        scale = RESIZE / min(height, width)
+        sides = round(width * scale), round(height * scale)
+        rows, columns = self.tower.size
+        left, top = (sides[0] - columns) // 2, (sides[1] - rows) // 2
+        x, y = width / sides[0], height / sides[1]
+        return torch.tensor([[left * x, top * y, (left + columns) * x, (top + rows) * y]])
 
     @torch.inference_mode()
     def tokens(self, pixels: Pixels) -> dict[int, Tensor]:

@@ -31,9 +31,9 @@ class ModelConfig:
 
     n: channels at 1/8 of the picture; c: channels at 1/16; m: channels of the latent y (a multiple of 4);
     h: channels of the hyper-analysis; z: channels of the hyper-latent; p: channels of the prior's features;
-    blocks_*: residual blocks at that stage of the analysis (g_a) or synthesis (g_s); hidden8: channels inside those at 1/8 (0: 2 n);
-    low: the channels of y, coded first, that the preview is made of (a multiple of 4; 0: none); p_low: channels of the features
-    of their prior.
+    blocks_*: residual blocks at that stage of the analysis (g_a) or synthesis (g_s); hidden8: channels inside those at 1/8
+    (0: 2 n); low: the channels of y, coded first, that the preview is made of (a multiple of 4; 0: none); p_low: channels of the
+    features of their prior.
     """
 
     name: str = "small"

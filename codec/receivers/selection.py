@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.errors import BadArgument
+from codec.pipeline import STRIDE
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -53,8 +55,19 @@ def density(spent: Spent, grid: tuple[int, int]) -> Floats:
     """
     if spent.bits is None:
         raise BadArgument("tokens are chosen by the bits per position: decode with want_bits=True")
+    rows, columns = spent.bits.shape
+    return spent_at(spent, grid, (0, 0, columns * STRIDE, rows * STRIDE))
+
+
+def spent_at(spent: Spent, grid: tuple[int, int], box: Sequence[float]) -> Floats:
+    """As `density`, of a grid over a part of the picture: left, top, right, bottom in pixels, inside it."""
+    assert spent.bits is not None
     qp = np.broadcast_to(np.asarray(spent.qp, np.float32), spent.bits.shape)
-    here = (_resized(spent.bits, grid) + 1e-3) * np.exp(QP_WEIGHT * (_resized(qp, grid) - qp.mean()))
+    left, top, right, bottom = (side / STRIDE for side in box)
+    over_rows = _coverage(qp.shape[0], grid[0], top, bottom)
+    over_columns = _coverage(qp.shape[1], grid[1], left, right)
+    bits, finer = (over_rows @ values.astype(np.float32) @ over_columns.T for values in (spent.bits, qp - qp.mean()))
+    here = (bits + 1e-3) * np.exp(QP_WEIGHT * finer)
     return (here / here.mean()).astype(np.float32)
 
 
@@ -148,14 +161,10 @@ def _selection(information: Floats, leaves: Ints) -> Selection:
     return Selection(indexes, owner, (flat / np.bincount(owner, flat)[owner]).astype(np.float32), (rows, columns))
 
 
-def _resized(values: Floats, grid: tuple[int, int]) -> Floats:
-    """Means over each position of the grid (areas, with fractions at the borders)."""
-    rows, columns = (_coverage(size, wanted) for size, wanted in zip(values.shape, grid))
-    return rows @ values.astype(np.float32) @ columns.T
-
-
-def _coverage(size: int, wanted: int) -> Floats:
-    """[wanted, size]: the share of each of `size` intervals in each of `wanted` ones; rows sum to 1."""
-    edges = np.linspace(0, size, wanted + 1)
+def _coverage(size: int, wanted: int, start: float, end: float) -> Floats:
+    """[wanted, size]: the share of each of `size` unit intervals in each of `wanted` equal ones from start to end; rows sum to 1
+    where these lie within the former.
+    """
+    edges = np.linspace(start, end, wanted + 1)
     overlap = np.minimum(edges[1:, None], np.arange(1, size + 1)) - np.maximum(edges[:-1, None], np.arange(size))
-    return (overlap.clip(0) * (wanted / size)).astype(np.float32)
+    return (overlap.clip(0) * (wanted / (end - start))).astype(np.float32)

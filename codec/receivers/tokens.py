@@ -47,13 +47,21 @@ def tokens(
     found = []
     for decoded in files:
         picture = picture_tensor(decoded)
-        seen = tower.tokens(tower.normalize(torch.cat(_views(picture, tower.size, tiles))), [0])[0]
-        if adapter is not None:
-            latents, qp = latent_tensors(codec, decoded)
-            boxes = _boxes(picture.shape[-2] / STRIDE, picture.shape[-1] / STRIDE, tiles)
-            seen = seen + adapter.network(latents, qp, tower.grid, boxes)
+        views = tower.normalize(torch.cat(_views(picture, tower.size, tiles)))
+        height, width = picture.shape[-2:]
+        seen = embedded(codec, decoded, tower, adapter, views, _boxes(height, width, tiles))
         found.append(seen if tiles is None else seen[None])
     return torch.cat(found)
+
+
+def embedded(codec: Codec, decoded: Decoded, tower: Tower, adapter: Adapter | None, views: Tensor, boxes: Tensor) -> Tensor:
+    """Tokens of any views of a picture: views [N, 3, h, w] as the tower takes them, boxes [N, 4] what they show, in pixels."""
+    seen = tower.tokens(views, [0])[0]
+    if adapter is None:
+        return seen
+    latents, qp = latent_tensors(codec, decoded)
+    placed = torch.cat([torch.zeros(len(boxes), 1), boxes / STRIDE], 1)
+    return seen + adapter.network(latents, qp, tower.grid, placed)
 
 
 def _views(picture: Tensor, size: tuple[int, int], tiles: tuple[int, int] | None) -> list[Tensor]:
@@ -72,11 +80,11 @@ def _squashed(picture: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(picture, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
 
 
-def _boxes(height: float, width: float, tiles: tuple[int, int] | None) -> Tensor:
-    """What the views show, in latent positions [N, 5]."""
-    boxes = [(0.0, 0.0, 0.0, width, height)]
+def _boxes(height: int, width: int, tiles: tuple[int, int] | None) -> Tensor:
+    """What the views show, left, top, right, bottom in pixels [N, 4]."""
+    boxes = [(0.0, 0.0, float(width), float(height))]
     rows, columns = tiles or (0, 0)
     for i in range(rows):
         for j in range(columns):
-            boxes.append((0.0, j * width / columns, i * height / rows, (j + 1) * width / columns, (i + 1) * height / rows))
+            boxes.append((j * width / columns, i * height / rows, (j + 1) * width / columns, (i + 1) * height / rows))
     return torch.tensor(boxes)

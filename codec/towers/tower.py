@@ -140,24 +140,29 @@ class Tower(nn.Module):
         Layer 0 is the given tokens themselves; patches may be fewer than the grid has. Raises BadArgument for another shape, and
         as `tokens` does.
         """
-        with self._entering(tokens) as blank:
+        with self._entering(tokens, 0) as blank:
             return {k: tokens if k == 0 else found for k, found in self.tokens(blank, layers).items()}
 
-    def classify_tokens(self, tokens: Tensor) -> Tensor:
-        """Tokens as `continued` takes them -> logits [B, classes]. Raises BadArgument and as `classify` does."""
-        with self._entering(tokens) as blank:
+    def classify_tokens(self, tokens: Tensor, after: int = 0) -> Tensor:
+        """Tokens as `continued` takes them, in the place of block `after`'s output -> logits [B, classes].
+
+        Raises BadArgument and as `classify` does.
+        """
+        if not 0 <= after < self.depth:
+            raise BadArgument(f"{self.name} goes on after layers 0..{self.depth - 1}, not {after}")
+        with self._entering(tokens, after) as blank:
             return self.classify(blank)
 
     @contextmanager
-    def _entering(self, tokens: Tensor) -> Iterator[Tensor]:
-        """These tokens enter the first block, whatever the picture; gives a picture to run."""
+    def _entering(self, tokens: Tensor, after: int) -> Iterator[Tensor]:
+        """These tokens enter the block after this one, whatever the picture; gives a picture to run."""
         if tokens.ndim != 3 or tokens.shape[1] <= self.prefix or tokens.shape[2] != self.width:
             raise BadArgument(f"{self.name} continues from [B, {self.prefix} + patches, {self.width}], not {list(tokens.shape)}")
 
         def instead(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
             return tokens, *args[1:]
 
-        handle = self._blocks()[0].register_forward_pre_hook(instead)
+        handle = self._blocks()[after].register_forward_pre_hook(instead)
         try:
             yield tokens.new_zeros((len(tokens), 3, *self.size))
         finally:

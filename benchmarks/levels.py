@@ -1,0 +1,111 @@
+"""What each level of a file costs, and how near the preview is: `python -m benchmarks.levels --json`.
+
+Times: 768x512, quality 50, warmed up, taking turns, medians. Preview: PSNR to the full decode reduced by 8 (box), Kodak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from statistics import mean, median
+from typing import Any
+
+import numpy as np
+import torch
+
+import codec
+from benchmarks.judges import data_root, read_pixels
+from benchmarks.machine import describe
+from benchmarks.output import add_options, hand_over
+from benchmarks.rivals import psnr
+from benchmarks.speed import SIDES, picture
+from codec import images
+from codec.networks.adapter import AdapterConfig, TokenAdapter
+from codec.pipeline import PREVIEW
+from codec.receivers import select_tokens
+from codec.receivers.adapters import Adapter
+from codec.receivers.tokens import embedded, picture_tensor, tokens
+from codec.towers import load_tower
+
+TOWER = "ViT-L-14-336"
+QUALITIES = (20, 50, 80)
+
+
+def milliseconds(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Medians; the calls take turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for index in range(rounds + 2):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if index >= 2:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: 1000 * median(values) for name, values in seconds.items()}
+
+
+def times(cotam: codec.Codec, rounds: int) -> dict[str, float]:
+    """Pixels, preview, and tokens of a CLIP ViT-L/14-336 (random weights, first block only) with an adapter for it."""
+    data = cotam.encode(picture(*SIDES), 50)
+    tower = load_tower(TOWER, "random", layers=1)
+    config = AdapterConfig(cotam.pipeline.layers[-1].stop, tower.width, *tower.grid, tower.prefix)
+    adapter = Adapter(TokenAdapter(config).eval().requires_grad_(False), cotam.fingerprint, tower.name, tower.signature, {})
+    spent = cotam.decode_full(data, want_bits=True)
+
+    def embedding() -> Any:
+        decoded = cotam.decode_full(data)
+        with torch.inference_mode():
+            return embedded(cotam, decoded, tower, None, tower.prepare(picture_tensor(decoded)), torch.zeros(1, 4))
+
+    return milliseconds(
+        {
+            "decode": lambda: cotam.decode(data, "array"),
+            "preview": lambda: cotam.decode(data, "array", "preview"),
+            "decode_and_embedding": embedding,
+            "decode_tokens": lambda: tokens(cotam, [cotam.decode_full(data)], tower, adapter),
+            "select_tokens": lambda: select_tokens(spent, 0.25, (24, 24)),
+        },
+        rounds,
+    )
+
+
+def preview_psnr(cotam: codec.Codec) -> dict[str, dict[str, float]]:
+    """Mean and least over the Kodak pictures, by quality."""
+    found = {}
+    for quality in QUALITIES:
+        values = []
+        for path in sorted((data_root() / "eval" / "kodak").glob("*.png")):
+            data = cotam.encode(read_pixels(path), quality)
+            full = images.reduced(cotam.decode_full(data).picture, PREVIEW).pixels
+            values.append(psnr(cotam.decode(data, "array", "preview"), np.asarray(full)))
+        found[str(quality)] = {"mean": mean(values), "least": min(values)}
+    return found
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=15)
+    add_options(parser)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    cotam = codec.load(options.model, "cpu")
+    spent = times(cotam, options.rounds)
+    result = {
+        "model": cotam.backend.checkpoint.name,
+        "fingerprint": cotam.fingerprint,
+        "machine": describe(options.threads),
+        "milliseconds": spent,
+        "preview_share_of_decode": spent["preview"] / spent["decode"],
+        "tokens_over_decode_and_embedding": spent["decode_tokens"] / spent["decode_and_embedding"],
+        "preview_psnr": preview_psnr(cotam),
+    }
+    if not hand_over(result, options):
+        for name, value in result.items():
+            print(f"{name:36}{value}")
+
+
+if __name__ == "__main__":
+    main()
