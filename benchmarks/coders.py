@@ -110,7 +110,7 @@ def coder(name: str, setup: Setup) -> Code:
         from benchmarks.oracle import Oracle
 
         tower = load_deit(setup.data)
-        oracle = Oracle(cotam.backend.checkpoint, tower, partial(centre_view, tower))
+        oracle = Oracle(checkpoint.load(model), tower, partial(centre_view, tower))
 
         def encode(pixels: Pixels, quality: float) -> bytes:
             return cotam.encode(pixels, qp_map=oracle.qp_map(pixels, codec.rate.quality_to_qp(quality)))

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from codec import checkpoint as checkpoints
 from codec import images, rate
+from codec.backends.manifest import MANIFEST
 from codec.bitstream import container, stepfield
 from codec.errors import BadArgument, Corrupt, TooLarge, WrongModel
 from codec.guidance import STRENGTH, Guidance, Guide, Plan, resolve
 from codec.guidance.importance import Box
 from codec.info import qp_field, weights_of
-from codec.pipeline import PREVIEW, Backend, Floats, Latents, Pipeline, QpField, Stopwatch, latent_grid
+from codec.pipeline import PREVIEW, Backend, Floats, Latents, Pipeline, QpField, Stopwatch, Weights, latent_grid
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +73,14 @@ class Decoded:
 
 
 def load(name_or_path: str | Path = "default", device: str = "auto") -> Codec:
-    """A codec with weights by name (`models()`) or path. device: auto, cpu or cuda. Raises UnknownModel or BadArgument."""
+    """A codec with weights by name (`models()`) or path, or with an exported half by its folder (codec.export; no torch then).
+
+    device: auto, cpu or cuda. Raises UnknownModel or BadArgument.
+    """
+    if (Path(name_or_path) / MANIFEST).is_file():
+        from codec.backends.onnx import OnnxBackend
+
+        return Codec(OnnxBackend(Path(name_or_path), device))
     from codec.backends.torch import TorchBackend
 
     return Codec(TorchBackend(checkpoints.load(name_or_path), device))
@@ -162,7 +170,7 @@ class Codec:
             field = stepfield.check_map(qp_map, *latent_grid(*picture.pixels.shape[:2]))
             return self._encode(picture, extras, 0, Plan(field), watch, want_bits)
         with watch.stage("guide"):
-            guidance = Guidance(resolve(guide, importance, roi), strength, picture.pixels)
+            guidance = Guidance(resolve(guide, importance, roi, self.backend), strength, picture.pixels)
 
         def at(qp: int) -> Encoded:
             with watch.stage("guide"):
@@ -339,7 +347,7 @@ def _extras(picture: images.Picture, strip: bool) -> dict[int, bytes]:
     return extras
 
 
-def _wrong_model(fingerprint: bytes, loaded: checkpoints.Checkpoint) -> str:
+def _wrong_model(fingerprint: bytes, loaded: Weights) -> str:
     known = checkpoints.by_fingerprint(fingerprint)
     hint = f"load the model '{known}'" if known else "find the weights it was encoded with and give their path as the model"
     return f"the file was encoded with weights {fingerprint.hex()}, not '{loaded.name}' ({loaded.fingerprint.hex()}); {hint}"

@@ -134,6 +134,25 @@ def encode(
     _run(inputs, output, batch.ENCODED, batch.PICTURES, encode_bytes, options, jobs, json_output)
 
 
+@app.command("export")
+def export_graphs(
+    output: Annotated[str, typer.Option("-o", "--out", metavar="DIR", help="Where encoder/ and decoder/ are written.")],
+    model: Model = "default",
+    debug: Debug = False,
+) -> None:
+    """Write a codec as ONNX graphs, for machines without PyTorch: `codec.load("DIR/encoder")`."""
+    try:
+        from codec.export import export
+
+        sizes = export(codec.checkpoint.load(model), Path(output))
+    except (CodecError, OSError) as error:
+        if debug:
+            raise
+        _fail(batch.sentence(error))
+    for half, size in sizes.items():
+        typer.echo(f"{Path(output) / half}: {size / 1e6:.1f} MB")
+
+
 @app.command()
 def decode(
     inputs: Inputs,

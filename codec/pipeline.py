@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from codec.bitstream.container import Reader, put_varint
 from codec.bitstream.rans import SYMBOL_LIMIT, Decoder, Encoder, Tables
-from codec.checkpoint import Checkpoint
 from codec.errors import BadArgument, Corrupt, Truncated
 from codec.networks.config import Layer
 
@@ -41,13 +40,29 @@ RATE_WEIGHT = 0.06
 POSITIONS = ((0, 0), (1, 1), (0, 1), (1, 0))
 
 
+class Weights(Protocol):
+    """What the pipeline must know of weights; see checkpoint.Checkpoint and backends.manifest.Exported."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def skip_below(self) -> int: ...
+    @property
+    def layers(self) -> tuple[Layer, ...]: ...
+    @property
+    def tables(self) -> Tables: ...
+    @property
+    def fingerprint(self) -> bytes: ...
+
+
 class Backend(Protocol):
     """The calls that need a network. Features are whatever the backend likes; the rest are arrays on the host.
 
     qp: one QP, or int64 [rows, cols] at the grid of the array it goes with.
     """
 
-    checkpoint: Checkpoint
+    @property
+    def checkpoint(self) -> Weights: ...
 
     def analysis(self, pixels: NDArray[np.uint8], qp: QpField) -> Floats:
         """[16 h, 16 w, 3] -> y [h, w, M]."""

@@ -22,7 +22,8 @@ from codec.errors import BadArgument, GuideUnavailable
 from codec.guidance import DEFAULT_GUIDE, Importance, choose
 from codec.guidance.clip import ClipGuide
 from codec.guidance.rate_estimate import energies, shipped
-from codec.guidance.student import load_student, small_copy
+from codec.guidance.student import small_copy
+from codec.guidance.student_network import load_student
 from codec.info import qp_field_of
 from codec.towers import load_tower
 from tests.conftest import run_cotam

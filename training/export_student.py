@@ -14,7 +14,7 @@ from PIL import Image
 
 import codec
 from codec.guidance.files import write
-from codec.guidance.student import load_student
+from codec.guidance.student_network import load_student
 from codec.networks.student import Student, StudentConfig
 from training.data import list_pictures, read_picture
 from training.device import device_name, weights_below

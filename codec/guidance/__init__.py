@@ -20,6 +20,7 @@ from codec.errors import BadArgument
 from codec.guidance import importance
 from codec.guidance.importance import ArrayGuide, Guide, Importance, Pixels, RegionGuide
 from codec.guidance.rate_estimate import energies, shipped
+from codec.guidance.student import StudentGuide
 
 GUIDES = ("student", "clip", "uniform")
 PRESETS = ("default", "paper", "attention")
@@ -44,9 +45,9 @@ def choose(name: str = DEFAULT_GUIDE, preset: str = "default", model: str | None
     if name == "uniform":
         return importance.uniform
     if name == "student":
-        from codec.guidance.student import StudentGuide, load_student
+        from codec.guidance.student_network import look
 
-        return StudentGuide(load_student()[0], preset)
+        return StudentGuide(look(), preset)
     if name == "clip":
         from codec.guidance.clip import load_clip
 
@@ -62,14 +63,19 @@ def check_strength(strength: float) -> None:
         raise BadArgument(f"strength must be between 0 and 1, not {strength:g}")
 
 
-def resolve(guide: str | Guide | None, given: Any, regions: Any) -> Guide:
-    """The one guide meant by `Codec.encode`'s arguments. Raises BadArgument if there are several, or a bad map."""
+def resolve(guide: str | Guide | None, given: Any, regions: Any, own: Any = None) -> Guide:
+    """The one guide meant by `Codec.encode`'s arguments. Raises BadArgument if there are several, or a bad map.
+
+    own: something that looks at pictures as the student (`student.Look` by the name look), instead of PyTorch.
+    """
     if sum(v is not None for v in (guide, given, regions)) > 1:
         raise BadArgument("give only one of guide, importance and roi")
     if given is not None:
         return ArrayGuide(importance.checked(given))
     if regions is not None:
         return RegionGuide(tuple(tuple(box) for box in regions))
+    if guide in (None, DEFAULT_GUIDE) and hasattr(own, "look"):
+        return StudentGuide(own.look)
     if guide is None or isinstance(guide, str):
         return choose(guide or DEFAULT_GUIDE)
     return guide

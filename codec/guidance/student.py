@@ -1,24 +1,22 @@
-"""The distilled student as a guide: offline, a few milliseconds."""
+"""The distilled student as a guide: offline, a few milliseconds. No torch here."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from PIL import Image
 
-from codec.errors import UnknownModel
-from codec.guidance.files import SHIPPED, read
-from codec.guidance.importance import Importance, Pixels, Rule
-from codec.networks.precision import has_bfloat16
-from codec.networks.student import STRIDE, Student, StudentConfig
+from codec.guidance.importance import Floats, Importance, Pixels, Rule
 
+STRIDE = 16
 SHORT_SIDE = 256
 LONGEST = 4 * SHORT_SIDE
 LEAST_TRUST = 0.1
+
+# Pixels of a small copy -> log attention [h, w], log sensitivity [h, w], log-odds of a document; see networks.student.
+Look = Callable[[Pixels], tuple[Floats, Floats, float]]
 
 
 def small_copy(pixels: Pixels) -> Pixels:
@@ -40,35 +38,23 @@ class StudentGuide:
 
     ::
 
-        pixels -> small copy -> Student -> log attention, log sensitivity -> importance, a cell per 16x16 of the small copy
-                                       \-> document -> trust
+        pixels -> small copy -> look -> log attention, log sensitivity -> importance, a cell per 16x16 of the small copy
+                                    \-> document -> trust
     """
 
-    def __init__(self, network: Student, preset: str = "default") -> None:
-        self.network = network
-        self.bfloat16 = has_bfloat16(torch.device("cpu"))
+    def __init__(self, look: Look, preset: str = "default") -> None:
+        self.look = look
         self.preset = preset
 
-    @torch.inference_mode()
     def __call__(self, pixels: Pixels) -> Importance | None:
-        x = torch.from_numpy(np.array(small_copy(pixels))).permute(2, 0, 1)[None].float() / 255
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            attention, sensitivity, document = (v.float() for v in self.network(x))
+        attention, sensitivity, document = self.look(small_copy(pixels))
         if self.preset == "default":
-            values = torch.softmax(sensitivity[0].flatten(), 0).view(sensitivity.shape[1:]).numpy()
-            trust = 1 - float(document.sigmoid())
-            return Importance(values, "value", trust if trust > LEAST_TRUST else 0.0)
+            trust = float(1 / (1 + np.exp(document)))
+            return Importance(_softmax(sensitivity), "value", trust if trust > LEAST_TRUST else 0.0)
         rule: Rule = "paper" if self.preset == "paper" else "zscore"
-        return Importance(torch.softmax(attention[0].flatten(), 0).view(attention.shape[1:]).numpy(), rule)
+        return Importance(_softmax(attention), rule)
 
 
-@lru_cache(maxsize=4)
-def load_student(path: Path = SHIPPED) -> tuple[Student, dict[str, Any]]:
-    """(network, metadata) of a student's file; the shipped one by default. Raises UnknownModel."""
-    arrays, metadata = read(path)
-    try:
-        network = Student(StudentConfig(**metadata["config"]))
-        network.load_state_dict({n: torch.from_numpy(arrays[f"student.{n}"]) for n in network.state_dict()})
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise UnknownModel(f"{path} holds no guidance student ({type(error).__name__})") from None
-    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last), metadata
+def _softmax(logs: Floats) -> NDArray[np.float32]:
+    shares = np.exp(logs - logs.max(), dtype=np.float32)
+    return shares / shares.sum()

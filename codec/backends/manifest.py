@@ -1,0 +1,74 @@
+"""What an exported half says of itself, and its checks. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codec.bitstream.rans import Tables
+from codec.errors import BadArgument, UnknownModel
+from codec.networks.config import Layer, split_layers
+
+FORMAT = "cotam-export-1"
+MANIFEST, TABLES = "manifest.json", "tables.npz"
+
+
+def graph_file(kind: str, layer: Layer, step: int | None = None) -> str:
+    """The file of a layer's features, or of one of its steps."""
+    return f"{kind}_{layer.index}.onnx" if step is None else f"{kind}_{layer.index}_{step}.onnx"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A half's folder, as far as the pipeline needs it; the same attributes as checkpoint.Checkpoint."""
+
+    folder: Path
+    facts: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.facts["name"])
+
+    @property
+    def half(self) -> str:
+        """encoder or decoder."""
+        return str(self.facts["half"])
+
+    @property
+    def skip_below(self) -> int:
+        return int(self.facts["skip_below"])
+
+    @property
+    def fingerprint(self) -> bytes:
+        return bytes.fromhex(self.facts["fingerprint"])
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return split_layers(self.facts["config"]["low"], self.facts["config"]["m"])
+
+    @cached_property
+    def tables(self) -> Tables:
+        with np.load(self.folder / TABLES, allow_pickle=False) as arrays:
+            return Tables(arrays["frequencies"], arrays["lengths"])
+
+
+def read_manifest(folder: Path) -> Exported:
+    """An exported half, every file checked against its hash. Raises UnknownModel."""
+    try:
+        facts = json.loads((folder / MANIFEST).read_text())
+        if facts["format"] != FORMAT:
+            raise ValueError(facts["format"])
+        for name, digest in facts["sha256"].items():
+            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+                raise ValueError(f"{name} is damaged")
+        found = Exported(folder, facts)
+        _ = found.tables
+    except (OSError, KeyError, TypeError, ValueError, BadArgument) as error:
+        raise UnknownModel(f"{folder} holds no exported codec that can be used: {error}") from None
+    return found

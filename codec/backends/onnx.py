@@ -1,0 +1,83 @@
+"""ONNX Runtime, without PyTorch: the graphs that `cotam export` writes."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.backends.manifest import graph_file, read_manifest
+from codec.errors import BadArgument, GuideUnavailable
+from codec.networks.config import Layer
+from codec.pipeline import STRIDE, Floats, QpField
+
+
+class OnnxBackend:
+    """See pipeline.Backend. One folder holds one half: an encoder's cannot decode pictures, a decoder's cannot encode them.
+
+    Graphs take whole QP fields; a single QP is spread over the grid first. What the entropy coder depends on is integer
+    arithmetic carried in float32 (networks.integer), so that this runtime finds the very numbers that PyTorch finds.
+    """
+
+    def __init__(self, folder: Path, device: str = "auto") -> None:
+        if device == "cuda":
+            raise BadArgument("the exact part of exported graphs runs on the CPU; choose --device cpu, or load a checkpoint")
+        self.checkpoint = read_manifest(folder)
+        self.session = lru_cache(maxsize=None)(self._session)
+
+    def _session(self, name: str) -> Any:
+        try:
+            import onnxruntime
+        except ImportError:
+            raise BadArgument("exported codecs need ONNX Runtime: pip install 'cotam[onnx]'") from None
+        path = self.checkpoint.folder / name
+        if not path.is_file():
+            raise BadArgument(f"{self.checkpoint.folder} is the {self.checkpoint.half} half of a codec; this needs the other one")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def _run(self, name: str, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
+        session = self.session(name)
+        feeds = {given.name: np.ascontiguousarray(array) for given, array in zip(session.get_inputs(), arrays, strict=True)}
+        return session.run(None, feeds)
+
+    @staticmethod
+    def _field(qp: QpField, rows: int, cols: int) -> NDArray[np.int64]:
+        return np.full((rows, cols), qp, np.int64) if isinstance(qp, int) else qp.astype(np.int64)
+
+    def analysis(self, pixels: NDArray[np.uint8], qp: QpField) -> Floats:
+        field = self._field(qp, pixels.shape[0] // STRIDE, pixels.shape[1] // STRIDE)
+        return self._run("analysis.onnx", pixels, field)[0]
+
+    def hyper_analysis(self, y: Floats) -> Floats:
+        return self._run("hyper_analysis.onnx", y)[0]
+
+    def features(self, layer: Layer, z: Floats, qp: QpField) -> NDArray[np.float32]:
+        field = self._field(qp, 4 * z.shape[0], 4 * z.shape[1])
+        return self._run(graph_file("features", layer), z, field)[0]
+
+    def prior_step(
+        self, layer: Layer, step: int, features: NDArray[np.float32], decoded: list[Floats]
+    ) -> tuple[Floats, NDArray[np.uint8]]:
+        mean, index = self._run(graph_file("step", layer, step), features, *decoded)
+        return mean, index
+
+    def dequantised(self, y_hat: Floats, qp: QpField) -> Floats:
+        raise BadArgument("tokens need PyTorch: load the codec's checkpoint instead of an exported half")
+
+    def synthesis(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
+        return self._run("synthesis.onnx", y_hat, self._field(qp, *y_hat.shape[:2]))[0]
+
+    def preview(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
+        return self._run("preview.onnx", y_hat, self._field(qp, *y_hat.shape[:2]))[0]
+
+    def look(self, pixels: NDArray[np.uint8]) -> tuple[Floats, Floats, float]:
+        """The guidance student (guidance.student.Look). Raises GuideUnavailable in a decoder's folder."""
+        if self.checkpoint.half != "encoder":
+            raise GuideUnavailable("the guidance student is in the encoder half")
+        attention, sensitivity, document = self._run("student.onnx", pixels)
+        return attention, sensitivity, float(document)

@@ -1,0 +1,111 @@
+"""Exported halves: the same bytes and latents without PyTorch."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import codec
+from codec.api import Codec
+from codec.errors import BadArgument, CodecError, GuideUnavailable, UnknownModel
+from codec.rate import quality_to_qp
+from tests.conftest import ROOT, run_cotam
+from tests.test_preview import layered
+
+pytest.importorskip("onnxscript", reason="cotam[export] is not installed")
+pytest.importorskip("onnxruntime", reason="cotam[onnx] is not installed")
+__all__ = ["layered"]
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    done = run_cotam("export", "--model", "default", "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def crossing(torch_codec: Codec, encoder: Codec, decoder: Codec, picture: NDArray[np.uint8], **options: object) -> None:
+    """Either encodes, either decodes: one y_hat; pixels within 1/255 almost everywhere."""
+    for one in (torch_codec, encoder):
+        encoded = one.encode_full(picture, **options)  # type: ignore[arg-type]
+        by_torch, by_onnx = (other.decode_full(encoded.data) for other in (torch_codec, decoder))
+        np.testing.assert_array_equal(by_onnx.y_hat, encoded.y_hat)
+        np.testing.assert_array_equal(by_onnx.y_hat, by_torch.y_hat)
+        apart = np.abs(by_onnx.picture.pixels.astype(int) - by_torch.picture.pixels)
+        assert (apart <= 1).mean() >= 0.999
+        previews = [other.decode(encoded.data, "array", "preview").astype(int) for other in (torch_codec, decoder)]
+        assert np.abs(previews[0] - previews[1]).max() <= 1
+
+
+def test_streams_cross_over(cotam: Codec, halves: Path, photo: NDArray[np.uint8]) -> None:
+    encoder, decoder = codec.load(halves / "encoder"), codec.load(halves / "decoder")
+    assert encoder.fingerprint == decoder.fingerprint == cotam.fingerprint
+    for picture in (photo, photo[:1, :1], photo[:17, :260], photo[30:95, 60:124]):
+        crossing(cotam, encoder, decoder, picture, quality=45)
+    crossing(cotam, encoder, decoder, photo, quality=70, guide="uniform")
+    crossing(cotam, encoder, decoder, photo, qp_map=np.array([[2, 60, 31], [44, 12, 63]]))
+    rate = quality_to_qp(50)
+    assert abs(len(encoder.encode(photo, 50)) / len(cotam.encode(photo, 50)) - 1) < 0.01, rate
+
+
+def test_two_layers_cross_over(layered: Codec, photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    from codec.export import export
+
+    export(layered.backend.checkpoint, tmp_path)  # type: ignore[arg-type]
+    encoder, decoder = codec.load(tmp_path / "encoder"), codec.load(tmp_path / "decoder")
+    crossing(layered, encoder, decoder, photo[:200, :301], quality=60)
+    assert (tmp_path / "decoder" / "preview.onnx").is_file()
+
+
+def test_neither_half_needs_torch(halves: Path, photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    Image.fromarray(photo).save(tmp_path / "cat.png")
+    program = f"""
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "torchvision", "compressai", "timm", "open_clip", "onnx", "onnxscript"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Blocked())
+import codec
+data = codec.load({str(halves / "encoder")!r}).encode({str(tmp_path / "cat.png")!r}, quality=40)
+decoder = codec.load({str(halves / "decoder")!r})
+assert decoder.decode(data).size == (451, 300)
+assert decoder.decode(data, level="preview").size == (57, 38)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_half_says_what_it_cannot_do(halves: Path, small: NDArray[np.uint8]) -> None:
+    encoder, decoder = codec.load(halves / "encoder"), codec.load(halves / "decoder")
+    data = encoder.encode(small, 40)
+    with pytest.raises(BadArgument, match="other one"):
+        encoder.decode(data)
+    with pytest.raises(BadArgument, match="other one"):
+        decoder.encode(small, guide="uniform")
+    with pytest.raises(GuideUnavailable):
+        decoder.encode(small)
+    with pytest.raises(BadArgument, match="CPU"):
+        codec.load(halves / "encoder", device="cuda")
+
+
+def test_a_damaged_half_is_refused(halves: Path, tmp_path: Path) -> None:
+    for name, damage in (("analysis.onnx", b"x"), ("tables.npz", b"x"), ("manifest.json", b"{}"), ("step_0_0.onnx", None)):
+        folder = tmp_path / name
+        shutil.copytree(halves / "encoder", folder)
+        if damage is None:
+            (folder / name).unlink()
+        else:
+            (folder / name).write_bytes(damage)
+        with pytest.raises(UnknownModel):
+            codec.load(folder)
+    with pytest.raises(CodecError):
+        codec.load(tmp_path)
