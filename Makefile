@@ -4,7 +4,7 @@ BIN := .venv/bin
 IMAGE ?=
 export GOMP_SPINCOUNT ?= 20000
 
-.PHONY: install demo test check lint types clean
+.PHONY: install demo test check lint types binaries clean
 
 install: .venv/installed
 
@@ -30,6 +30,9 @@ check: lint types
 
 test: lint types
 	$(BIN)/python -m pytest
+
+binaries: install
+	$(BIN)/python -m codec.binaries dist
 
 clean:
 	rm -rf .venv build dist *.egg-info demo

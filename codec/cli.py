@@ -16,6 +16,7 @@ import typer
 
 import codec
 from codec import batch, checkpoint, heatmap, images, rate
+from codec.backends.manifest import MANIFEST
 from codec.bitstream import container
 from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
 from codec.errors import BadArgument, CodecError
@@ -37,6 +38,20 @@ NoOverwrite = Annotated[bool, typer.Option("--no-overwrite", help="Leave existin
 Json = Annotated[bool, typer.Option("--json", help="Results as JSON.")]
 Limit = Annotated[int, typer.Option("--limit-pixels", min=1, metavar="N", help="Refuse larger pictures.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+BUNDLED: str | None = None  # an executable's own exported half (codec.binaries)
+
+
+def _own(model: str) -> str:
+    """The weights that stand for 'default' and 'auto' here."""
+    return BUNDLED if BUNDLED is not None and model in ("default", AUTO) else model
+
+
+class _Looks:
+    """Stands for a student that is there: its name is checked before anything is loaded."""
+
+    look = staticmethod(lambda pixels: pixels)
 
 
 def _load_for(data: bytes, model: str, device: str, limit: int) -> codec.Codec:
@@ -69,7 +84,8 @@ def encode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[byt
     """A picture file's bytes -> .ctm bytes."""
     picture = images.load(data, options["limit"])
     loaded = _load(options["model"], options["device"], options["limit"])
-    guide = choose(*options["guide"])
+    name, preset, tower, weights = options["guide"]
+    guide = choose(name, preset, tower, weights, loaded.backend)
     encoded = loaded.encode_full(
         picture, options["quality"], options["target_bytes"], strip=options["strip"], guide=guide, strength=options["strength"]
     )
@@ -123,14 +139,14 @@ def encode(
         check_strength(strength)
         chosen = (guide, preset, guide_model, guide_weights)
         if strength > 0:
-            choose(*chosen)
+            choose(guide, preset, guide_model, guide_weights, _Looks())
     except BadArgument as error:
         _fail(str(error), 2)
     except CodecError as error:
         _fail(batch.sentence(error))
     options: dict[str, Any] = {"quality": quality, "target_bytes": target_bytes, "strip": strip, "limit": limit_pixels}
     options |= {"guide": chosen, "strength": strength}
-    options |= {"model": model, "device": device, "overwrite": not no_overwrite, "debug": debug}
+    options |= {"model": _own(model), "device": device, "overwrite": not no_overwrite, "debug": debug}
     _run(inputs, output, batch.ENCODED, batch.PICTURES, encode_bytes, options, jobs, json_output)
 
 
@@ -169,7 +185,7 @@ def decode(
     """Decode .ctm files to pictures (PNG, or what the output's suffix says)."""
     if level not in ("pixels", "preview"):
         _fail(f"level must be pixels or preview, not '{level}'", 2)
-    options: dict[str, Any] = {"limit": limit_pixels, "model": model, "device": device, "level": level}
+    options: dict[str, Any] = {"limit": limit_pixels, "model": _own(model), "device": device, "level": level}
     options |= {"overwrite": not no_overwrite, "debug": debug}
     _run(inputs, output, ".png", {batch.ENCODED}, decode_bytes, options, jobs, json_output)
 
@@ -194,7 +210,8 @@ def _run(
     except BadArgument as error:
         _fail(str(error), 2)
     try:
-        checkpoint.find("default" if options["model"] == AUTO else options["model"])
+        if not (Path(options["model"]) / MANIFEST).is_file():
+            checkpoint.find("default" if options["model"] == AUTO else options["model"])
     except CodecError as error:
         _fail(batch.sentence(error))
     to_stdout = any(job.target == batch.STREAM for job in jobs)
@@ -341,10 +358,10 @@ def models(json_output: Json = False) -> None:
         )
 
 
-def main() -> NoReturn:
+def main(commands: typer.Typer = app) -> NoReturn:
     """Entry point. An interrupt ends quietly."""
     try:
-        app()
+        commands()
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.bitstream import stepfield
-from codec.errors import BadArgument
+from codec.errors import BadArgument, GuideUnavailable
 from codec.guidance import importance
 from codec.guidance.importance import ArrayGuide, Guide, Importance, Pixels, RegionGuide
 from codec.guidance.rate_estimate import energies, shipped
@@ -32,11 +32,18 @@ THRIFT_PER_QP = 0.22
 __all__ = ["DEFAULT_GUIDE", "GUIDES", "PRESETS", "STRENGTH", "Guidance", "Guide", "Importance", "choose", "importance"]
 
 
-def choose(name: str = DEFAULT_GUIDE, preset: str = "default", model: str | None = None, weights: str | None = None) -> Guide:
+def choose(
+    name: str = DEFAULT_GUIDE,
+    preset: str = "default",
+    model: str | None = None,
+    weights: str | None = None,
+    own: Any = None,
+) -> Guide:
     """A guide by name: student, clip, uniform, or a map's file (.npy, or a picture's grey value).
 
     preset: `default`; `paper`: attention on 8x8 cells in three levels; `attention`: attention, finely. model, weights: the tower of
-    `clip`, as in towers.load_tower. Raises BadArgument, GuideUnavailable, UnknownModel.
+    `clip`, as in towers.load_tower. own: something that looks at pictures as the student (`student.Look` by the name look),
+    instead of PyTorch. Raises BadArgument, GuideUnavailable, UnknownModel.
     """
     if preset not in PRESETS:
         raise BadArgument(f"the preset must be one of {', '.join(PRESETS)}, not '{preset}'")
@@ -44,14 +51,19 @@ def choose(name: str = DEFAULT_GUIDE, preset: str = "default", model: str | None
         raise BadArgument("a guide's model and weights go with the guide 'clip'")
     if name == "uniform":
         return importance.uniform
-    if name == "student":
-        from codec.guidance.student_network import look
+    if name == "student" and hasattr(own, "look"):
+        return StudentGuide(own.look, preset)
+    try:
+        if name == "student":
+            from codec.guidance.student_network import look
 
-        return StudentGuide(look(), preset)
-    if name == "clip":
-        from codec.guidance.clip import load_clip
+            return StudentGuide(look(), preset)
+        if name == "clip":
+            from codec.guidance.clip import load_clip
 
-        return load_clip(model, weights, preset=preset)
+            return load_clip(model, weights, preset=preset)
+    except ImportError as error:
+        raise GuideUnavailable(f"the guide '{name}' needs PyTorch, which is not here ({error})") from None
     if Path(name).is_file():
         return ArrayGuide(importance.from_file(Path(name)))
     raise BadArgument(f"'{name}' is neither a guide ({', '.join(GUIDES)}) nor a map's file")
@@ -64,20 +76,15 @@ def check_strength(strength: float) -> None:
 
 
 def resolve(guide: str | Guide | None, given: Any, regions: Any, own: Any = None) -> Guide:
-    """The one guide meant by `Codec.encode`'s arguments. Raises BadArgument if there are several, or a bad map.
-
-    own: something that looks at pictures as the student (`student.Look` by the name look), instead of PyTorch.
-    """
+    """The one guide meant by `Codec.encode`'s arguments; own: as of `choose`. Raises BadArgument for several, or a bad map."""
     if sum(v is not None for v in (guide, given, regions)) > 1:
         raise BadArgument("give only one of guide, importance and roi")
     if given is not None:
         return ArrayGuide(importance.checked(given))
     if regions is not None:
         return RegionGuide(tuple(tuple(box) for box in regions))
-    if guide in (None, DEFAULT_GUIDE) and hasattr(own, "look"):
-        return StudentGuide(own.look)
     if guide is None or isinstance(guide, str):
-        return choose(guide or DEFAULT_GUIDE)
+        return choose(guide or DEFAULT_GUIDE, own=own)
     return guide
 
 

@@ -1,0 +1,78 @@
+"""Two single-file executables without Python or PyTorch: `python -m codec.binaries OUT` writes cotam-encode and cotam-decode.
+
+::
+
+    checkpoint --export--> graphs/encoder --PyInstaller--> cotam-encode      the commands of codec.cli over codec.backends.onnx
+                       \\-> graphs/decoder --PyInstaller--> cotam-decode
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import subprocess
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+from codec.guidance.files import SHIPPED
+
+HALVES = {"encode": "encoder", "decode": "decoder"}
+LEFT_OUT = (
+    "torch torchvision open_clip timm transformers compressai pytorch_lightning hydra omegaconf tensorboard matplotlib scipy "
+    "pandas sklearn skimage IPython tkinter onnx onnxscript sympy pytest PyInstaller setuptools pip"
+).split()
+
+
+def run(command: str) -> NoReturn:
+    """What an executable does: one command, with its own half as the default weights."""
+    from codec import cli
+
+    multiprocessing.freeze_support()
+    inside = Path(getattr(sys, "_MEIPASS", "."))
+    cli.BUNDLED = str(inside / HALVES[command])
+    alone = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+    alone.command()(getattr(cli, command))
+    cli.main(alone)
+
+
+def build(command: str, graphs: Path, out: Path) -> Path:
+    """One executable. Raises CalledProcessError where PyInstaller fails, with its output."""
+    work = graphs.parent / "work" / command
+    work.mkdir(parents=True, exist_ok=True)
+    entry = work / f"cotam_{command}.py"
+    entry.write_text(f"from codec.binaries import run\n\nif __name__ == '__main__':\n    run({command!r})\n")
+    name, half = f"cotam-{command}", HALVES[command]
+    root = Path(__file__).resolve().parents[1]
+    arguments = ["--onefile", "--name", name, "--distpath", str(out), "--workpath", str(work), "--specpath", str(work)]
+    arguments += ["--paths", str(root), "--add-data", f"{(graphs / half).resolve()}:{half}", "--log-level", "WARN", "--noconfirm"]
+    arguments += ["--hidden-import", "codec.backends.onnx", "--collect-binaries", "onnxruntime"]
+    if command == "encode":
+        arguments += ["--add-data", f"{SHIPPED}:checkpoints/guides"]
+    for module in LEFT_OUT:
+        arguments += ["--exclude-module", module]
+    subprocess.run([sys.executable, "-m", "PyInstaller", *arguments, str(entry)], check=True)
+    return out / name
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--graphs", type=Path, default=Path("build/graphs"), help="exported halves, written if they are not there")
+    options = parser.parse_args()
+    if not (options.graphs / "decoder").is_dir():
+        from codec import checkpoint
+        from codec.export import export
+
+        export(checkpoint.load(options.model), options.graphs)
+    for command in HALVES:
+        made = build(command, options.graphs, options.out)
+        print(f"{made}: {made.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

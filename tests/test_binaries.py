@@ -1,0 +1,53 @@
+"""The executables, built and run where there is neither Python nor PyTorch."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import codec
+from codec.binaries import build
+from tests.test_export import halves
+
+pytest.importorskip("PyInstaller", reason="cotam[dev] is not installed")
+__all__ = ["halves"]
+
+
+@pytest.fixture(scope="module")
+def executables(halves: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("bin")
+    for command in ("encode", "decode"):
+        assert build(command, halves, out).stat().st_size < 120e6
+    return out
+
+
+def alone(program: Path, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[bytes]:
+    """No environment, no PATH, in a folder elsewhere."""
+    return subprocess.run([program, *map(str, arguments)], cwd=cwd, env={}, capture_output=True, timeout=120, check=False)
+
+
+@pytest.mark.slow
+def test_they_run_where_there_is_nothing(executables: Path, photo: NDArray[np.uint8], tmp_path: Path, cotam: codec.Codec) -> None:
+    for name in ("a", "b"):
+        Image.fromarray(photo).save(tmp_path / f"{name}.png")
+    encode, decode = executables / "cotam-encode", executables / "cotam-decode"
+    done = alone(encode, "a.png", "b.png", "-o", "coded", "-q", 40, "-j", 2, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    data = (tmp_path / "coded" / "a.ctm").read_bytes()
+    assert data == (tmp_path / "coded" / "b.ctm").read_bytes()
+    assert alone(decode, "coded/a.ctm", "-o", "back.png", cwd=tmp_path).returncode == 0
+    assert alone(decode, "coded/a.ctm", "--level", "preview", "-o", "small.png", cwd=tmp_path).returncode == 0
+    with Image.open(tmp_path / "back.png") as back, Image.open(tmp_path / "small.png") as small:
+        apart = np.abs(np.asarray(back).astype(int) - cotam.decode(data, "array"))
+        assert (apart <= 1).mean() >= 0.999
+        assert small.size == (57, 38)
+    for program, arguments, status in ((decode, ("a.png",), 1), (encode, ("none.png",), 1), (encode, ("a.png", "-q", 200), 2)):
+        failed = alone(program, *arguments, cwd=tmp_path)
+        assert failed.returncode == status
+        assert failed.stderr.startswith(b"cotam: ")
+        assert b"Traceback" not in failed.stderr
