@@ -21,6 +21,7 @@ from tests.test_preview import layered
 
 pytest.importorskip("onnxscript", reason="cotam[export] is not installed")
 pytest.importorskip("onnxruntime", reason="cotam[onnx] is not installed")
+pytestmark = pytest.mark.slow
 __all__ = ["layered"]
 
 
