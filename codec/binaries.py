@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,8 +32,7 @@ def run(command: str) -> NoReturn:
     from codec import cli
 
     multiprocessing.freeze_support()
-    inside = Path(getattr(sys, "_MEIPASS", "."))
-    cli.BUNDLED = str(inside / HALVES[command])
+    os.environ["COTAM_GRAPHS"] = str(getattr(sys, "_MEIPASS", "."))
     alone = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
     alone.command()(getattr(cli, command))
     cli.main(alone)

@@ -40,12 +40,10 @@ Limit = Annotated[int, typer.Option("--limit-pixels", min=1, metavar="N", help="
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
-BUNDLED: str | None = None  # an executable's own exported half (codec.binaries)
-
-
-def _own(model: str) -> str:
-    """The weights that stand for 'default' and 'auto' here."""
-    return BUNDLED if BUNDLED is not None and model in ("default", AUTO) else model
+def _own(model: str, half: str) -> str:
+    """The weights that stand for 'default' and 'auto' here: a half of the exported graphs where COTAM_GRAPHS names their folder."""
+    graphs = os.environ.get("COTAM_GRAPHS")
+    return str(Path(graphs) / half) if graphs and model in ("default", AUTO) else model
 
 
 class _Looks:
@@ -146,7 +144,7 @@ def encode(
         _fail(batch.sentence(error))
     options: dict[str, Any] = {"quality": quality, "target_bytes": target_bytes, "strip": strip, "limit": limit_pixels}
     options |= {"guide": chosen, "strength": strength}
-    options |= {"model": _own(model), "device": device, "overwrite": not no_overwrite, "debug": debug}
+    options |= {"model": _own(model, "encoder"), "device": device, "overwrite": not no_overwrite, "debug": debug}
     _run(inputs, output, batch.ENCODED, batch.PICTURES, encode_bytes, options, jobs, json_output)
 
 
@@ -185,7 +183,7 @@ def decode(
     """Decode .ctm files to pictures (PNG, or what the output's suffix says)."""
     if level not in ("pixels", "preview"):
         _fail(f"level must be pixels or preview, not '{level}'", 2)
-    options: dict[str, Any] = {"limit": limit_pixels, "model": _own(model), "device": device, "level": level}
+    options: dict[str, Any] = {"limit": limit_pixels, "model": _own(model, "decoder"), "device": device, "level": level}
     options |= {"overwrite": not no_overwrite, "debug": debug}
     _run(inputs, output, ".png", {batch.ENCODED}, decode_bytes, options, jobs, json_output)
 

@@ -1,0 +1,24 @@
+# cotam with its weights: docker build -t cotam . ; docker run --rm -v "$PWD:/data" cotam encode photo.jpg
+# DEVICE=cpu: ONNX Runtime and exported halves, no PyTorch. DEVICE=cuda: PyTorch (docker run --gpus all).
+ARG PYTHON=3.11
+
+FROM python:${PYTHON}-slim AS build
+ARG DEVICE=cpu
+WORKDIR /source
+COPY setup.cfg pyproject.toml README.md ./
+COPY codec codec
+COPY training training
+COPY benchmarks benchmarks
+COPY conf conf
+COPY checkpoints checkpoints
+COPY docker docker
+RUN sh docker/install.sh "$DEVICE" /opt/cotam
+
+FROM python:${PYTHON}-slim
+COPY docker docker
+RUN sh docker/user.sh cotam
+COPY --from=build /opt/cotam /opt/cotam
+ENV PATH=/opt/cotam/bin:$PATH COTAM_GRAPHS=/opt/cotam/graphs
+USER cotam
+WORKDIR /data
+ENTRYPOINT ["cotam"]
