@@ -1,4 +1,5 @@
-# cotam with its weights: docker build -t cotam . ; docker run --rm -v "$PWD:/data" cotam encode photo.jpg
+# cotam with its weights: docker build -t cotam .
+#   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/data" cotam encode photo.jpg
 # DEVICE=cpu: ONNX Runtime and exported halves, no PyTorch. DEVICE=cuda: PyTorch (docker run --gpus all).
 ARG PYTHON=3.11
 

@@ -16,7 +16,7 @@ from codec import checkpoint as checkpoints
 from codec import images, rate
 from codec.backends.manifest import MANIFEST
 from codec.bitstream import container, stepfield
-from codec.errors import BadArgument, Corrupt, TooLarge, WrongModel
+from codec.errors import BadArgument, CodecError, Corrupt, TooLarge, WrongModel
 from codec.guidance import STRENGTH, Guidance, Guide, Plan, resolve
 from codec.guidance.importance import Box
 from codec.info import qp_field, weights_of
@@ -38,13 +38,14 @@ NOTHING: Floats = np.zeros((0, 0, 0), np.float32)
 @dataclass
 class Encoded:
     """data: the file; y_hat: float32 [h, w, M] as any decoder will have it; bits: float32 [h, w] spent at each latent position;
-    qp: the QP, or int64 [h, w].
+    qp: the QP, or int64 [h, w]; size: height and width in pixels.
     """
 
     data: bytes
     y_hat: Floats
     bits: Floats | None
     qp: QpField
+    size: tuple[int, int]
     notes: list[str]
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -58,6 +59,11 @@ class Decoded:
     bits: Floats | None
     qp: QpField
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.picture.pixels.shape[0], self.picture.pixels.shape[1]
 
     def to(self, output: Output) -> Any:
         """A PIL image, a uint8 array [H, W, 3] or a float tensor [3, H, W] in 0..1."""
@@ -81,8 +87,10 @@ def load(name_or_path: str | Path = "default", device: str = "auto") -> Codec:
         from codec.backends.onnx import OnnxBackend
 
         return Codec(OnnxBackend(Path(name_or_path), device))
-    from codec.backends.torch import TorchBackend
-
+    try:
+        from codec.backends.torch import TorchBackend
+    except ImportError as error:
+        raise BadArgument(f"these weights need PyTorch, which is not here ({error}); load an exported half instead") from None
     return Codec(TorchBackend(checkpoints.load(name_or_path), device))
 
 
@@ -226,7 +234,7 @@ class Codec:
             fingerprint = self.backend.checkpoint.fingerprint
             content = container.Container(width, height, base, fingerprint, latents.data, coded_map, extras)
             data = container.write(content)
-        return Encoded(data, latents.y_hat, latents.bits, qp, picture.notes, watch.seconds)
+        return Encoded(data, latents.y_hat, latents.bits, qp, (height, width), picture.notes, watch.seconds)
 
     def decode(self, data: bytes, output: Output = "pil", level: Level = "pixels") -> Any:
         """A file's picture: a PIL image (alpha, profile and EXIF restored), a uint8 array [H, W, 3] or a float tensor [3, H, W].
@@ -278,17 +286,21 @@ class Codec:
         [B, 1 + tiles, prefix + ..., width]. Raises as `decode` does, AdapterUnavailable, WrongAdapter, UnknownModel or
         BadArgument.
         """
-        from codec.receivers.adapters import Adapter, find_adapter, load_adapter
-        from codec.receivers.tokens import tokens
-        from codec.towers import load_tower
-
+        files = [data] if isinstance(data, bytes) else list(data)
+        if not files:
+            raise BadArgument("there is no file to decode")
+        try:
+            from codec.receivers.adapters import Adapter, find_adapter, load_adapter
+            from codec.receivers.tokens import tokens
+            from codec.towers import load_tower
+        except ImportError as error:
+            raise BadArgument(f"tokens need more packages: pip install 'cotam[mllm]' ({error})") from None
         seen = load_tower(tower, weights) if isinstance(tower, str) else tower
         if adapter is None:
             chosen = find_adapter(self.fingerprint, seen.signature, seen.name)
         else:
             loaded = adapter if isinstance(adapter, Adapter) else load_adapter(Path(adapter))
             chosen = loaded.check(self.fingerprint, seen.signature)
-        files = [data] if isinstance(data, bytes) else list(data)
         return tokens(self, [self.decode_full(file) for file in files], seen, chosen, tiles)
 
     def _decode_latents(self, data: bytes, watch: Stopwatch, want_bits: bool) -> tuple[container.Container, QpField, Latents]:
@@ -318,6 +330,8 @@ def _corrupt_unless_typed() -> Iterator[None]:
     """What goes wrong in the arithmetic of a hostile stream is a Corrupt, too."""
     try:
         yield
+    except CodecError:
+        raise
     except (ValueError, IndexError, OverflowError) as error:
         raise Corrupt(f"the entropy-coded part cannot be decoded ({type(error).__name__})") from None
 

@@ -18,6 +18,9 @@ from typing import NoReturn
 
 import typer
 
+from codec import checkpoint
+from codec.backends.manifest import read_manifest
+from codec.errors import UnknownModel
 from codec.guidance.files import SHIPPED
 
 HALVES = {"encode": "encoder", "decode": "decoder"}
@@ -64,11 +67,15 @@ def main() -> None:
     parser.add_argument("--model", default="default")
     parser.add_argument("--graphs", type=Path, default=Path("build/graphs"), help="exported halves, written if they are not there")
     options = parser.parse_args()
-    if not (options.graphs / "decoder").is_dir():
-        from codec import checkpoint
+    weights = checkpoint.load(options.model)
+    try:
+        ready = all(read_manifest(options.graphs / half).fingerprint == weights.fingerprint for half in HALVES.values())
+    except UnknownModel:
+        ready = False
+    if not ready:
         from codec.export import export
 
-        export(checkpoint.load(options.model), options.graphs)
+        export(weights, options.graphs)
     for command in HALVES:
         made = build(command, options.graphs, options.out)
         print(f"{made}: {made.stat().st_size / 1e6:.1f} MB")

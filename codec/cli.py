@@ -42,8 +42,8 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 def _own(model: str, half: str) -> str:
     """The weights that stand for 'default' and 'auto' here: a half of the exported graphs where COTAM_GRAPHS names their folder."""
-    graphs = os.environ.get("COTAM_GRAPHS")
-    return str(Path(graphs) / half) if graphs and model in ("default", AUTO) else model
+    own = Path(os.environ.get("COTAM_GRAPHS", ""), half)
+    return str(own) if model in ("default", AUTO) and (own / MANIFEST).is_file() else model
 
 
 class _Looks:
@@ -309,7 +309,7 @@ def inspect(
     if target == batch.STREAM and sys.stdout.isatty():
         _fail("binary data is not written to a terminal; give --heatmap FILE or redirect it", 2)
     try:
-        entry = _examine(file, target, (model, device, limit_pixels), not no_overwrite)
+        entry = _examine(file, target, (_own(model, "decoder"), device, limit_pixels), not no_overwrite)
     except (CodecError, OSError, MemoryError) as error:
         if debug:
             raise

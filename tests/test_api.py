@@ -17,8 +17,9 @@ from PIL import Image
 import codec
 from codec import checkpoint, pipeline
 from codec.bitstream import container
+from codec.errors import BadArgument
 from codec.pipeline import latent_grid
-from tests.conftest import psnr, run_cotam
+from tests.conftest import ROOT, psnr, run_cotam
 
 SIZES = [(1, 1), (1, 37), (40, 1), (15, 17), (16, 16), (17, 16), (63, 65), (64, 64), (100, 300)]
 
@@ -218,3 +219,27 @@ def test_inspect_and_import_need_no_torch(cotam: codec.Codec, small: NDArray[np.
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["130", "96", "25", checkpoint.DEFAULT]
+
+
+def test_files_are_bytes_and_nothing_else(cotam: codec.Codec) -> None:
+    for wrong in ("photo.ctm", Path("photo.ctm"), 7, None):
+        with pytest.raises(BadArgument, match="read the file"):
+            codec.decode(wrong)  # type: ignore[arg-type]
+        with pytest.raises(BadArgument):
+            cotam.decode(wrong)  # type: ignore[arg-type]
+    with pytest.raises(BadArgument, match="no file"):
+        cotam.decode_tokens([], "timm:deit_tiny_patch16_224", "random", adapter="none")
+
+
+def test_without_torch_it_is_said(tmp_path: Path) -> None:
+    program = """
+import sys
+sys.modules["torch"] = None
+import codec
+try:
+    codec.load()
+except codec.BadArgument as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert "PyTorch" in done.stdout, done.stderr

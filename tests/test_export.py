@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -94,8 +95,9 @@ def test_a_half_says_what_it_cannot_do(halves: Path, small: NDArray[np.uint8]) -
         decoder.encode(small, guide="uniform")
     with pytest.raises(GuideUnavailable):
         decoder.encode(small)
-    with pytest.raises(BadArgument, match="CPU"):
-        codec.load(halves / "encoder", device="cuda")
+    for device in ("cuda", "gpu"):
+        with pytest.raises(BadArgument, match="CPU"):
+            codec.load(halves / "encoder", device=device)
 
 
 def test_a_damaged_half_is_refused(halves: Path, tmp_path: Path) -> None:
@@ -106,6 +108,14 @@ def test_a_damaged_half_is_refused(halves: Path, tmp_path: Path) -> None:
             (folder / name).unlink()
         else:
             (folder / name).write_bytes(damage)
+        with pytest.raises(UnknownModel):
+            codec.load(folder)
+    for number, key in enumerate(("config", "skip_below", "fingerprint", "name", "half")):
+        folder = tmp_path / f"without {number}"
+        shutil.copytree(halves / "encoder", folder)
+        facts = json.loads((folder / "manifest.json").read_text())
+        del facts[key]
+        (folder / "manifest.json").write_text(json.dumps(facts))
         with pytest.raises(UnknownModel):
             codec.load(folder)
     with pytest.raises(CodecError):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 
 import codec
 import codec.integrations.pillow as ctm_in_pillow
@@ -62,6 +62,27 @@ def test_pillow_saves_what_it_opens(mode: str, small: NDArray[np.uint8], tmp_pat
     assert len(stream.getvalue()) <= 3000
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_pillow_reads_files_larger_than_their_pixels(mode: str, tmp_path: Path) -> None:
+    """Pillow maps raw pixels of some modes straight from a file of the right size: not from ours."""
+    image = Image.new(mode, (4, 5), "white")
+    image.save(tmp_path / "x.ctm", icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    with Image.open(tmp_path / "x.ctm") as back:
+        assert np.asarray(back).min() > 200
+        assert "icc_profile" not in image.info
+
+
+def test_pillow_takes_other_formats_options(small: NDArray[np.uint8], tmp_path: Path) -> None:
+    image = Image.fromarray(small)
+    exif = Image.Exif()
+    exif[0x010E] = "a cat"
+    image.save(tmp_path / "x.ctm", optimize=True, subsampling=0, dpi=(72, 72), exif=exif, icc_profile=None, quality=30)
+    with Image.open(tmp_path / "x.ctm") as back:
+        assert back.getexif()[0x010E] == "a cat"
+    with pytest.raises(OSError, match="no weights"):
+        image.save(tmp_path / "y.ctm", model="none")
+
+
 def test_pillow_refuses_what_is_damaged(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = file.read_bytes()
     with pytest.raises(Image.UnidentifiedImageError):
@@ -83,7 +104,7 @@ def test_opening_needs_no_torch(file: Path) -> None:
     program = f"""
 import sys
 import codec.integrations.pillow
-from PIL import Image
+from PIL import Image, ImageCms
 image = Image.open({str(file)!r})
 assert image.size == (130, 96) and "torch" not in sys.modules
 image.load()

@@ -62,6 +62,14 @@ def test_a_files_bits_choose_the_tokens(cotam: codec.Codec, photo: NDArray[np.ui
     assert density(spent, (24, 24)).mean() == pytest.approx(1, rel=1e-4)
 
 
+def test_the_grid_covers_the_picture_and_not_its_padding() -> None:
+    """A picture 17 pixels wide has two latent columns, the second of which is seen by its last sixteenth only."""
+    bits = np.array([[1.0, 1000.0]], np.float32)
+    found = density(SimpleNamespace(bits=bits, qp=30, size=(16, 17)), (1, 17))
+    assert (found[0, :16] < found[0, 16]).all()
+    assert len(quadtree(np.ones((2, 2), np.float32), 9).indexes) == 4
+
+
 def test_arguments_are_checked(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
     data = cotam.encode(small, 30)
     with pytest.raises(BadArgument, match="want_bits"):
@@ -75,7 +83,9 @@ def test_arguments_are_checked(cotam: codec.Codec, small: NDArray[np.uint8]) -> 
 def test_it_takes_next_to_no_time() -> None:
     """Below 2 ms for 576 tokens; the limit here is what even a busy machine keeps."""
     random = np.random.default_rng(0)
-    spent = SimpleNamespace(bits=random.gamma(1, 30, (32, 48)).astype(np.float32), qp=random.integers(20, 40, (32, 48)))
+    spent = SimpleNamespace(
+        bits=random.gamma(1, 30, (32, 48)).astype(np.float32), qp=random.integers(20, 40, (32, 48)), size=(512, 768)
+    )
     seconds = []
     for _ in range(20):
         start = time.perf_counter()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ from codec.receivers.adapters import Adapter, load_adapter, save_adapter
 from codec.towers.signature import signature
 
 transformers = pytest.importorskip("transformers", reason="cotam[mllm] is not installed")
+from codec.integrations.budget import shorten  # noqa: E402
+from codec.receivers.selection import quadtree  # noqa: E402
+
 integration = pytest.importorskip("codec.integrations.transformers")
 
 SIDE, PATCH, WIDTH = 48, 8, 32
@@ -184,6 +189,43 @@ def test_a_budget_leaves_the_language_model_fewer_tokens(cotam: codec.Codec, ctm
             integration.attach(full, cotam, token_budget=budget)
     with pytest.raises(BadArgument):
         integration.attach(llava_next()[0], cotam, token_budget=0.5)
+
+
+def test_a_failed_call_leaves_nothing_behind(cotam: codec.Codec, ctm: bytes, tmp_path: Path) -> None:
+    model, processor = llava()
+    adapter = made_for(cotam, model, tmp_path / "a.safetensors")
+    integration.attach(model, cotam, processor, adapter=adapter, token_budget=0.5)
+    inputs = processor(text="<image> what", images=[ctm], return_tensors="pt")
+    plain = {k: v for k, v in inputs.items() if not k.startswith("cotam")}
+    before = logits(model, plain)
+    with pytest.raises(BadArgument, match="placeholders"):
+        logits(model, inputs | {"input_ids": inputs["input_ids"][:, :20], "attention_mask": inputs["attention_mask"][:, :20]})
+    torch.testing.assert_close(logits(model, plain), before)
+
+
+def test_labels_are_cut_and_padded_as_labels(cotam: codec.Codec, ctm: bytes) -> None:
+    model, processor = llava()
+    integration.attach(model, cotam, processor, token_budget=0.25)
+    inputs = processor(text=["<image> what is this", "<image> what"], images=[ctm, ctm], return_tensors="pt", padding=True)
+    selection = quadtree(np.ones((6, 6), np.float32), 9)
+    cut = shorten(dict(inputs) | {"labels": inputs["input_ids"].clone()}, [selection] * 2, 1)
+    assert cut["labels"][1].tolist() == [-100, -100, *[1] * 9, 2]
+    assert cut["input_ids"][1].tolist() == [0, 0, *[1] * 9, 2]
+    assert cut["attention_mask"][1].tolist() == [0, 0, *[1] * 10]
+
+
+def test_a_processor_can_be_copied(cotam: codec.Codec) -> None:
+    wrapped = integration.CotamImageProcessor(llava()[1].image_processor)
+    assert copy.copy(wrapped).size == wrapped.size
+    assert pickle.loads(pickle.dumps(wrapped)).crop_size == wrapped.crop_size
+
+
+def test_any_weights_go_by_pixels(ctm: bytes) -> None:
+    """Without an adapter a model takes files of any shipped weights."""
+    model, processor = llava()
+    integration.attach(model, processor=processor)
+    other = codec.load("small-mse", "cpu").encode(codec.decode(ctm), 40)
+    assert processor(text="<image>", images=[other], return_tensors="pt")["pixel_values"].shape == (1, 3, SIDE, SIDE)
 
 
 @pytest.mark.parametrize("size", [(300, 451), (451, 300), (90, 90), (60, 333)])

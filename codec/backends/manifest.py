@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from codec.bitstream.rans import Tables
-from codec.errors import BadArgument, UnknownModel
+from codec.errors import UnknownModel
 from codec.networks.config import Layer, split_layers
 
 FORMAT = "cotam-export-1"
@@ -68,7 +69,7 @@ def read_manifest(folder: Path) -> Exported:
             if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
                 raise ValueError(f"{name} is damaged")
         found = Exported(folder, facts)
-        _ = found.tables
-    except (OSError, KeyError, TypeError, ValueError, BadArgument) as error:
+        _ = (found.tables, found.layers, found.fingerprint, found.skip_below, found.name, found.half)
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
         raise UnknownModel(f"{folder} holds no exported codec that can be used: {error}") from None
     return found

@@ -23,7 +23,7 @@ class OnnxBackend:
     """
 
     def __init__(self, folder: Path, device: str = "auto") -> None:
-        if device == "cuda":
+        if device not in ("auto", "cpu"):
             raise BadArgument("the exact part of exported graphs runs on the CPU; choose --device cpu, or load a checkpoint")
         self.checkpoint = read_manifest(folder)
         self.session = lru_cache(maxsize=None)(self._session)

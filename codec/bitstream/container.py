@@ -126,8 +126,10 @@ def _check_fields(content: Container) -> None:
 def read(data: bytes, limit_pixels: int = DEFAULT_LIMIT_PIXELS) -> Container:
     """Parse a file and check magic, version, limits, lengths and CRC, in this order, before returning anything.
 
-    Raises NotACotamFile, UnsupportedVersion, TooLarge, Truncated or Corrupt.
+    Raises NotACotamFile, UnsupportedVersion, TooLarge, Truncated, Corrupt, or BadArgument for anything but bytes.
     """
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise BadArgument(f"a file's bytes are wanted, not {type(data).__name__}; read the file first")
     data = bytes(data)
     header = read_header(data, limit_pixels)
     reader = Reader(data)

@@ -52,7 +52,8 @@ def shorten(inputs: dict[str, Any], chosen: Sequence[Selection], image_token: in
     longest = int(keep.sum(1).max())
     for name, value in inputs.items():
         if isinstance(value, Tensor) and value.shape == ids.shape:
-            rows = [F.pad(v[k], (longest - int(k.sum()), 0)) for v, k in zip(value, keep)]
+            blank = -100 if name == "labels" else 0
+            rows = [F.pad(v[k], (longest - int(k.sum()), 0), value=blank) for v, k in zip(value, keep)]
             inputs[name] = torch.stack(rows)
     return inputs
 

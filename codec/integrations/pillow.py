@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import os
+from functools import lru_cache
 from typing import IO, Any
 
 from PIL import Image, ImageFile
 
 import codec
+from codec import images
 from codec.bitstream import container
 from codec.errors import CodecError
 
 FORMAT = "CTM"
 DEFAULT_QUALITY = 50
+OPTIONS = ("quality", "target_bytes", "qp_map", "strip", "guide", "strength", "importance", "roi")
 
 
 class CtmImageFile(ImageFile.ImageFile):
@@ -56,8 +58,10 @@ class CtmImageFile(ImageFile.ImageFile):
             except CodecError as error:
                 raise OSError(str(error)) from error
             self._undecoded = False
-            self.fp = io.BytesIO(decoded.tobytes())
-            self.tile = [ImageFile._Tile("raw", (0, 0, *self.size), 0, (decoded.mode, 0, 1))]
+            self.im, self.tile = decoded.im, []
+            if self._exclusive_fp:
+                self.fp.close()
+            self.fp = None
         return super().load()
 
 
@@ -66,18 +70,29 @@ def _accept(start: bytes) -> bool:
 
 
 def _save(image: Image.Image, stream: IO[bytes], name: str | bytes) -> None:
-    """Options of `save`: what `codec.Codec.encode` takes (quality, target_bytes, guide, strip, ...), and `model`."""
-    options = dict(image.encoderinfo)
-    cotam = codec.load(options.pop("model", "default"))
-    for profile in ("icc_profile", "exif"):
-        if profile in options:
-            image.info[profile] = options.pop(profile)
-    if "target_bytes" not in options and "qp_map" not in options:
+    """Options of `save`: what `codec.Codec.encode` takes (quality, target_bytes, guide, strip, ...), and `model`.
+
+    icc_profile and exif replace the picture's own; other formats' options are ignored, as Pillow's plugins do.
+    """
+    given = dict(image.encoderinfo)
+    options = {key: given[key] for key in OPTIONS if given.get(key) is not None}
+    if not {"target_bytes", "qp_map"} & set(options):
         options.setdefault("quality", DEFAULT_QUALITY)
     try:
-        stream.write(cotam.encode(image, **options))
+        picture = images.from_pil(image, container.DEFAULT_LIMIT_PIXELS)
+        if "icc_profile" in given:
+            picture.icc = given["icc_profile"] or None
+        if "exif" in given:
+            exif = given["exif"]
+            picture.exif = (exif.tobytes() if isinstance(exif, Image.Exif) else exif) or None
+        stream.write(_encoder(str(given.get("model", "default"))).encode(picture, **options))
     except CodecError as error:
         raise OSError(str(error)) from error
+
+
+@lru_cache(maxsize=2)
+def _encoder(model: str) -> codec.Codec:
+    return codec.load(model)
 
 
 Image.register_open(FORMAT, CtmImageFile, _accept)

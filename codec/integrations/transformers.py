@@ -10,7 +10,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +48,17 @@ class CotamImageProcessor:
         self.inner, self.cotam, self.grid = inner, cotam, grid
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["inner"], name)
+        if name == "inner":  # a copy that is being made has none yet
+            raise AttributeError(name)
+        return getattr(self.inner, name)
 
     def fetch_images(self, images: Any) -> Any:
-        """One picture, or lists of them: `.ctm` are decoded, the rest is the model's own matter. Raises CodecError."""
+        """One picture, or lists of them: `.ctm` are decoded, the rest is the model's own matter. Raises CodecError, OSError."""
         if isinstance(images, (list, tuple)):
             return [self.fetch_images(image) for image in images]
         if isinstance(images, bytes) and images.startswith(MAGIC):
             return self._decoded(images)
-        if isinstance(images, (str, Path)) and str(images).endswith(".ctm"):
+        if isinstance(images, (str, Path)) and str(images).lower().endswith(".ctm") and "://" not in str(images):
             return self._decoded(Path(images).read_bytes())
         return self.inner.fetch_images(str(images) if isinstance(images, Path) else images)
 
@@ -117,8 +120,9 @@ def attach(
         raise BadArgument("token_budget needs a LLaVA model whose tower sees each picture once")
     if token_budget is not None and not 0 < token_budget <= 1:
         raise BadArgument(f"token_budget must be above 0 and at most 1, not {token_budget}")
-    cotam = cotam or codec.load()
-    chosen = None if tower is None else _adapter_for(tower, cotam, adapter)
+    chosen = None if tower is None else _adapter_for(tower, cotam or codec.load(), adapter)
+    if chosen is not None:
+        cotam = cotam or codec.load()  # latents of other weights are not for this adapter
     if adapter is not None and chosen is None:
         raise UnsupportedTower("this model's tower takes no adapter; leave it out to go by pixels")
     grid = None if tower is None or not (chosen or token_budget) else _grid(tower)
@@ -130,6 +134,13 @@ def attach(
     return model
 
 
+class _Call(threading.local):
+    """What belongs to the call that a thread is in."""
+
+    latents: Tensor | None = None
+    chosen: Sequence[Selection] = ()
+
+
 class _Attachment:
     """What `attach` adds to a model: a hook before the tower's first block, and wrappers that hand it what belongs to a call."""
 
@@ -137,8 +148,7 @@ class _Attachment:
         if hasattr(model, ATTACHED):
             getattr(model, ATTACHED).detach()
         self.model, self.adapter, self.budget = model, adapter, budget
-        self.latents: Tensor | None = None
-        self.chosen: list[Selection] = []
+        self.call = _Call()
         self.handles = []
         if tower is not None and adapter is not None:
             adapter.network.to(next(tower.parameters()).device)
@@ -163,16 +173,16 @@ class _Attachment:
             latents, information = given.pop(LATENTS, None), given.pop(INFORMATION, None)
             if latents is None and information is None:
                 return call(*arguments, **given)
-            self.latents = latents
-            if self.budget is not None:
-                self.chosen = [quadtree(i.cpu().numpy(), max(1, round(self.budget * i.numel()))) for i in information]
-                if arguments:
-                    given["input_ids"], arguments = arguments[0], arguments[1:]
-                given = shorten(given, self.chosen, self.model.config.image_token_id)
             try:
+                self.call.latents = latents
+                if self.budget is not None:
+                    self.call.chosen = [quadtree(i.cpu().numpy(), max(1, round(self.budget * i.numel()))) for i in information]
+                    if arguments:
+                        given["input_ids"], arguments = arguments[0], arguments[1:]
+                    given = shorten(given, self.call.chosen, self.model.config.image_token_id)
                 return call(*arguments, **given)
             finally:
-                self.latents, self.chosen = None, []
+                self.call.latents, self.call.chosen = None, []
 
         return prepared
 
@@ -180,19 +190,19 @@ class _Attachment:
         @functools.wraps(call)
         def selected(*arguments: Any, **given: Any) -> Any:
             found = call(*arguments, **given)
-            if self.chosen:
-                found.pooler_output = keep_features(found.pooler_output, self.chosen)
+            if self.call.chosen:
+                found.pooler_output = keep_features(found.pooler_output, self.call.chosen)
             return found
 
         return selected
 
     def _repair(self, block: nn.Module, arguments: tuple[Any, ...], given: dict[str, Any]) -> Any:
         """Adds the adapter's tokens to what enters the tower's first block."""
-        if self.latents is None or self.adapter is None:
+        if self.call.latents is None or self.adapter is None:
             return None
         tokens = arguments[0] if arguments else given["hidden_states"]
         network = self.adapter.network
-        latents = self.latents.to(network.positions.device)
+        latents = self.call.latents.to(network.positions.device)
         known = ~latents.isnan().flatten(1).any(1)  # pictures that were no .ctm have none
         added = network.from_samples(latents.nan_to_num()) * known[:, None, None]
         added = added.repeat_interleave(len(tokens) // len(added), 0).to(tokens.dtype)

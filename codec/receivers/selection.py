@@ -18,13 +18,16 @@ QP_WEIGHT = 0.05
 
 
 class Spent(Protocol):
-    """What `api.Decoded` and `api.Encoded` know of a file: bits [h, w] per latent position, and its QPs [h, w]."""
+    """What `api.Decoded` and `api.Encoded` know of a file: bits [h, w] per latent position, its QPs [h, w], height and width."""
 
     @property
     def bits(self) -> Floats | None: ...
 
     @property
     def qp(self) -> Any: ...
+
+    @property
+    def size(self) -> tuple[int, int]: ...
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,7 @@ def density(spent: Spent, grid: tuple[int, int]) -> Floats:
     """
     if spent.bits is None:
         raise BadArgument("tokens are chosen by the bits per position: decode with want_bits=True")
-    rows, columns = spent.bits.shape
-    return spent_at(spent, grid, (0, 0, columns * STRIDE, rows * STRIDE))
+    return spent_at(spent, grid, (0, 0, spent.size[1], spent.size[0]))
 
 
 def spent_at(spent: Spent, grid: tuple[int, int], box: Sequence[float]) -> Floats:
@@ -86,6 +88,7 @@ def select_tokens(spent: Spent, budget: float = 0.25, grid: tuple[int, int] = (2
 def quadtree(information: Floats, count: int) -> Selection:
     """`count` positions of information [rows, columns] > 0; see `select_tokens`."""
     rows, columns = information.shape
+    count = min(count, rows * columns)
     table = np.zeros((rows + 1, columns + 1))
     table[1:, 1:] = information.cumsum(0, dtype=np.float64).cumsum(1)
     parts, tokens = np.array([[0, 0, rows, columns]]), np.array([count])
