@@ -158,6 +158,25 @@ def tasks_table() -> str:
     return rows_to_markdown([*head, "word recall on receipts"], rows)
 
 
+def levels_table() -> str:
+    """What each level of a file costs, and how near the preview is."""
+    result = load("levels")
+    spent, near = result["milliseconds"], result["preview_psnr"]
+    rows = [
+        ["pixels", f"{spent['decode']:.1f} ms", ""],
+        ["preview", f"{spent['preview']:.1f} ms", f"{result['preview_share_of_decode']:.1%} of pixels"],
+        ["pixels, then the embedding of a CLIP ViT-L/14-336", f"{spent['decode_and_embedding']:.1f} ms", ""],
+        ["tokens for it", f"{spent['decode_tokens']:.1f} ms", f"{result['tokens_over_decode_and_embedding']:.2f} times as long"],
+        ["choosing 144 of 576 tokens", f"{spent['select_tokens']:.1f} ms", ""],
+    ]
+    rows += [
+        [f"preview to the reduced full decode, quality {q}", f"{v['mean']:.1f} dB", f"at least {v['least']:.1f} dB"]
+        for q, v in near.items()
+    ]
+    threads, processor = result["machine"]["threads"], result["machine"]["processor"]
+    return rows_to_markdown([f"`{result['model']}`, {threads} threads of {processor}", "median or mean", ""], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "rd": rd_table,
     "goals": goals_table,
@@ -165,6 +184,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "runs": runs_table,
     "tasks": tasks_table,
     "joint": joint_table,
+    "levels": levels_table,
 }
 
 
