@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from codec.errors import BadArgument, CodecError
 
 STREAM = "-"
+THREADS = "COTAM_THREADS"
 ENCODED = ".ctm"
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2", ".tga"}
 
@@ -168,6 +170,8 @@ def run(jobs: list[Job], work: Work, options: dict[str, Any], workers: int) -> I
 def _start_worker(threads: int) -> None:
     """Workers share the cores; an interrupt is the parent's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import torch
+    os.environ[THREADS] = str(threads)  # for backends.onnx
+    with suppress(ImportError):  # exported graphs need none
+        import torch
 
-    torch.set_num_threads(threads)
+        torch.set_num_threads(threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ class OnnxBackend:
             raise BadArgument(f"{self.checkpoint.folder} is the {self.checkpoint.half} half of a codec; this needs the other one")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        options.intra_op_num_threads = int(os.environ.get("COTAM_THREADS", "0"))  # 0: all cores
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def _run(self, name: str, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
