@@ -25,7 +25,7 @@ from codec.networks.adapter import AdapterConfig, TokenAdapter
 from codec.pipeline import PREVIEW
 from codec.receivers import select_tokens
 from codec.receivers.adapters import Adapter
-from codec.receivers.tokens import embedded, picture_tensor, tokens
+from codec.receivers.tokens import embedded, tokens
 from codec.towers import load_tower
 
 TOWER = "ViT-L-14-336"
@@ -55,7 +55,7 @@ def times(cotam: codec.Codec, rounds: int) -> dict[str, float]:
     def embedding() -> Any:
         decoded = cotam.decode_full(data)
         with torch.inference_mode():
-            return embedded(cotam, decoded, tower, None, tower.prepare(picture_tensor(decoded)), torch.zeros(1, 4))
+            return embedded(cotam, decoded, tower, None, tower.prepare(decoded.to("tensor")[None]), torch.zeros(1, 4))
 
     return milliseconds(
         {

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from codec.backends.onnx import THREADS
 from codec.errors import BadArgument, CodecError
 
 STREAM = "-"
-THREADS = "COTAM_THREADS"
 ENCODED = ".ctm"
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2", ".tga"}
 
@@ -170,7 +170,7 @@ def run(jobs: list[Job], work: Work, options: dict[str, Any], workers: int) -> I
 def _start_worker(threads: int) -> None:
     """Workers share the cores; an interrupt is the parent's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ[THREADS] = str(threads)  # for backends.onnx
+    os.environ[THREADS] = str(threads)
     with suppress(ImportError):  # exported graphs need none
         import torch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,18 @@ def load_deit(data: Path, layers: int | None = None) -> Tower:
     return load_tower(TOWER, str(data / WEIGHTS), layers)
 
 
+def centre_crop(tower: Tower, height: int, width: int) -> tuple[tuple[int, int], int, int]:
+    """((rows, columns) to resize a picture to, top, left) of the judge's view."""
+    scale = RESIZE / min(height, width)
+    sides = round(height * scale), round(width * scale)
+    return sides, (sides[0] - tower.size[0]) // 2, (sides[1] - tower.size[1]) // 2
+
+
 def centre_view(tower: Tower, pictures: Tensor) -> Tensor:
     """Pictures [B, 3, H, W] in 0..1 as the judge shows them to the tower (`DeitJudge.look`), differentiable."""
-    height, width = pictures.shape[-2:]
-    scale = RESIZE / min(height, width)
-    sides = [round(height * scale), round(width * scale)]
+    sides, top, left = centre_crop(tower, *pictures.shape[-2:])
     resized = F.interpolate(pictures, sides, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
     rows, columns = tower.size
-    top, left = (sides[0] - rows) // 2, (sides[1] - columns) // 2
     return tower.normalize(resized[..., top : top + rows, left : left + columns])
 
 
@@ -69,6 +74,7 @@ class DeitJudge:
         except (CodecError, OSError) as error:
             raise JudgeUnavailable(f"DeiT-Tiny cannot judge: {error}") from error
         self.reference = PerPicture(self.tokens)
+        self.adapter = lru_cache(maxsize=2)(find_adapter)
 
     def pictures(self) -> list[Sample]:
         paths = sorted((self.data / self.folder).glob("n*.jpg"))
@@ -82,7 +88,7 @@ class DeitJudge:
     @torch.inference_mode()
     def judge_tokens(self, original: Pixels, cotam: codec.Codec, data: bytes, truth: Any) -> dict[str, float]:
         """As `judge`, for a file whose tokens its adapter repairs. Raises AdapterUnavailable."""
-        adapter = find_adapter(cotam.fingerprint, self.tower.signature, self.tower.name)
+        adapter = self.adapter(cotam.fingerprint, self.tower.signature, self.tower.name)
         decoded = cotam.decode_full(data)
         pixels = decoded.picture.pixels
         tokens = embedded(cotam, decoded, self.tower, adapter, self.look(pixels), self.box(*pixels.shape[:2]))
@@ -102,20 +108,17 @@ class DeitJudge:
     def look(self, pixels: Pixels) -> Tensor:
         """[H, W, 3] -> the tower's input [1, 3, 224, 224]."""
         image = Image.fromarray(pixels)
-        scale = RESIZE / min(image.size)
-        image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
+        sides, top, left = centre_crop(self.tower, image.height, image.width)
+        image = image.resize((sides[1], sides[0]), Image.Resampling.BICUBIC)
         rows, columns = self.tower.size
-        left, top = (image.width - columns) // 2, (image.height - rows) // 2
         cropped = np.array(image.crop((left, top, left + columns, top + rows)))
         return self.tower.normalize(torch.from_numpy(cropped).permute(2, 0, 1)[None].float() / 255)
 
     def box(self, height: int, width: int) -> Tensor:
         """What `look` shows of a picture: left, top, right, bottom in its pixels [1, 4]."""
-        scale = RESIZE / min(height, width)
-        sides = round(width * scale), round(height * scale)
+        sides, top, left = centre_crop(self.tower, height, width)
         rows, columns = self.tower.size
-        left, top = (sides[0] - columns) // 2, (sides[1] - rows) // 2
-        x, y = width / sides[0], height / sides[1]
+        x, y = width / sides[1], height / sides[0]
         return torch.tensor([[left * x, top * y, (left + columns) * x, (top + rows) * y]])
 
     @torch.inference_mode()

@@ -15,6 +15,8 @@ from codec.errors import BadArgument, GuideUnavailable
 from codec.networks.config import Layer
 from codec.pipeline import STRIDE, Floats, QpField
 
+THREADS = "COTAM_THREADS"
+
 
 class OnnxBackend:
     """See pipeline.Backend. One folder holds one half: an encoder's cannot decode pictures, a decoder's cannot encode them.
@@ -39,7 +41,7 @@ class OnnxBackend:
             raise BadArgument(f"{self.checkpoint.folder} is the {self.checkpoint.half} half of a codec; this needs the other one")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = int(os.environ.get("COTAM_THREADS", "0"))  # 0: all cores
+        options.intra_op_num_threads = int(os.environ.get(THREADS, "0"))  # 0: all cores
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def _run(self, name: str, *arrays: NDArray[Any]) -> list[NDArray[Any]]:

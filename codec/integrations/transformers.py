@@ -120,9 +120,11 @@ def attach(
         raise BadArgument("token_budget needs a LLaVA model whose tower sees each picture once")
     if token_budget is not None and not 0 < token_budget <= 1:
         raise BadArgument(f"token_budget must be above 0 and at most 1, not {token_budget}")
-    chosen = None if tower is None else _adapter_for(tower, cotam or codec.load(), adapter)
-    if chosen is not None:
-        cotam = cotam or codec.load()  # latents of other weights are not for this adapter
+    chosen = None
+    if tower is not None:
+        own = cotam or codec.load()
+        chosen = _adapter_for(tower, own, adapter)
+        cotam = cotam if chosen is None else own  # latents of other weights are not for this adapter
     if adapter is not None and chosen is None:
         raise UnsupportedTower("this model's tower takes no adapter; leave it out to go by pixels")
     grid = None if tower is None or not (chosen or token_budget) else _grid(tower)

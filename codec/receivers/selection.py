@@ -98,7 +98,7 @@ def quadtree(information: Floats, count: int) -> Selection:
         done.append(parts[ready])
         children = _quarters(parts[~ready])
         shares = _share(_sums(table, children), _area(children), tokens[~ready])
-        parts, tokens = _fold(children, shares)
+        parts, tokens = children[shares > 0], shares[shares > 0]  # a part without any joins the nearest leaf in the end
     return _selection(information, np.concatenate(done))
 
 
@@ -136,12 +136,6 @@ def _share(information: NDArray[np.float64], room: Ints, tokens: Ints) -> Ints:
         given += one
         left = left - one.sum(1)
     return given
-
-
-def _fold(children: Ints, shares: Ints) -> tuple[Ints, Ints]:
-    """The parts that got tokens. One without any joins a neighbour's leaf later, by distance."""
-    kept: NDArray[np.bool_] = shares > 0
-    return children[kept], shares[kept]
 
 
 def _selection(information: Floats, leaves: Ints) -> Selection:

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from codec.api import Codec, Decoded
 from codec.errors import BadArgument
 from codec.pipeline import STRIDE
 from codec.receivers.adapters import Adapter
 from codec.towers import Tower
-
-
-def picture_tensor(decoded: Decoded) -> Tensor:
-    """[1, 3, H, W] in 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(decoded.picture.pixels.transpose(2, 0, 1)))[None].float() / 255
+from codec.towers.tower import squashed
 
 
 def latent_tensors(codec: Codec, decoded: Decoded) -> tuple[Tensor, Tensor]:
@@ -46,7 +40,7 @@ def tokens(
         raise BadArgument(f"tiles are (rows, columns), each at least 1, not {tiles}")
     found = []
     for decoded in files:
-        picture = picture_tensor(decoded)
+        picture = decoded.to("tensor")[None]
         views = tower.normalize(torch.cat(_views(picture, tower.size, tiles)))
         height, width = picture.shape[-2:]
         seen = embedded(codec, decoded, tower, adapter, views, _boxes(height, width, tiles))
@@ -66,18 +60,11 @@ def embedded(codec: Codec, decoded: Decoded, tower: Tower, adapter: Adapter | No
 
 def _views(picture: Tensor, size: tuple[int, int], tiles: tuple[int, int] | None) -> list[Tensor]:
     """The picture at the tower's size, then its tiles, row by row."""
-    views = [_squashed(picture, size)]
+    views = [squashed(picture, size)]
     if tiles is not None:
-        large = _squashed(picture, (size[0] * tiles[0], size[1] * tiles[1]))
+        large = squashed(picture, (size[0] * tiles[0], size[1] * tiles[1]))
         views += [tile for row in large.split(size[0], 2) for tile in row.split(size[1], 3)]
     return views
-
-
-def _squashed(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    """As Tower.prepare, any size, not normalised."""
-    if tuple(picture.shape[-2:]) == size:
-        return picture
-    return F.interpolate(picture, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
 
 
 def _boxes(height: int, width: int, tiles: tuple[int, int] | None) -> Tensor:

@@ -27,6 +27,13 @@ def _stop(module: nn.Module, args: Any, output: Any) -> None:
     raise _Enough
 
 
+def squashed(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pictures [B, 3, H, W] in 0..1 at another size (rows, columns), whatever their proportions: bicubic, antialiased, clipped."""
+    if tuple(pictures.shape[-2:]) == size:
+        return pictures
+    return F.interpolate(pictures, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+
+
 class Tower(nn.Module):
     """A frozen vision transformer; every result is differentiable with respect to the pictures.
 
@@ -86,9 +93,7 @@ class Tower(nn.Module):
         """
         if pictures.ndim != 4 or pictures.shape[1] != 3:
             raise BadArgument(f"pictures must be [B, 3, H, W], not {list(pictures.shape)}")
-        if tuple(pictures.shape[-2:]) != self.size:
-            pictures = F.interpolate(pictures, self.size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
-        return self.normalize(pictures)
+        return self.normalize(squashed(pictures, self.size))
 
     def attention(self, x: Tensor, layers: int | Sequence[int] = 3) -> Tensor:
         """x [B, 3, h, w] from `prepare` -> attention [B, layers, rows, columns], averaged over the heads, not renormalised.
