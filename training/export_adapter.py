@@ -7,14 +7,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import torch
-from omegaconf import OmegaConf
-
 from codec import checkpoint
 from codec.networks.adapter import AdapterConfig, TokenAdapter
 from codec.receivers.adapters import save_adapter
 from codec.towers import load_tower
-from training.device import device_name, weights_below
+from training.device import weights_below
+from training.run import read_run
 
 CARD = """# {name}
 
@@ -41,23 +39,16 @@ is the average of the weights over about {average:.0f} steps. Nothing below `eva
 
 def export_adapter(run: Path, target: Path, what: str, limits: str) -> dict[str, Any]:
     """Write `target` and its card; returns the metadata. Raises ValueError where the codec's weights are not shipped ones."""
-    settings: Any = OmegaConf.load(run / "config.yaml")
-    state = torch.load(run / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=False)
+    settings, state, facts = read_run(run)
     codec_name = checkpoint.by_fingerprint(bytes.fromhex(state["codec"]))
     if codec_name is None:
         raise ValueError(f"the adapter was trained for the weights {state['codec']}, which are not shipped any more")
-    stage, data = settings.stage, settings.data
+    stage = settings.stage
     tower = load_tower(stage.tower, stage.tower_weights)
     config = AdapterConfig(settings.model.m, tower.width, *tower.grid, tower.prefix, stage.inner, stage.heads)
     network = TokenAdapter(config)
     network.load_state_dict(weights_below(state["state_dict"], "adapter."))
-    training = {
-        "steps": int(state["global_step"]),
-        "minutes": round(float(state["elapsed"]) / 60, 1),
-        "device": device_name(),
-        "batch": data.batch,
-        "size": data.size,
-        "weights": ", ".join(f"{k} {v}" for k, v in data.weights.items()),
+    training = facts | {
         "levels": ", ".join(f"{k} {v}" for k, v in stage.levels.items()),
         "rate": stage.learning_rate,
         "average": 1 / (1 - settings.ema),

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from omegaconf import OmegaConf
 from PIL import Image
 
 import codec
@@ -17,9 +15,10 @@ from codec.guidance.files import write
 from codec.guidance.student_network import load_student
 from codec.networks.student import Student, StudentConfig
 from training.data import list_pictures, read_picture
-from training.device import device_name, weights_below
+from training.device import weights_below
 from training.documents import fit_documents
 from training.rate_fit import fit
+from training.run import read_run
 
 LONGEST = 640
 CARD = """# {name}
@@ -64,24 +63,12 @@ def pictures_for_rate(root: Path, count: int) -> list[np.ndarray]:
 
 def of_run(run: Path) -> tuple[Student, dict[str, Any]]:
     """The network of a run, and what is known of its training."""
-    settings: Any = OmegaConf.load(run / "config.yaml")
-    state = torch.load(run / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=False)
+    settings, state, facts = read_run(run)
     sizes = settings.student
     network = Student(StudentConfig(tuple(sizes.widths), tuple(sizes.depths)))
     network.load_state_dict(weights_below(state["state_dict"], "student."))
-    stage, data = settings.stage, settings.data
-    facts = {
-        "steps": int(state["global_step"]),
-        "minutes": round(float(state["elapsed"]) / 60, 1),
-        "device": device_name(),
-        "tower": stage.tower,
-        "layers": stage.layers,
-        "probes": stage.probes,
-        "batch": data.batch,
-        "size": data.size,
-        "weights": ", ".join(f"{k} {v}" for k, v in data.weights.items()),
-    }
-    return network, facts
+    stage = settings.stage
+    return network, facts | {"tower": stage.tower, "layers": stage.layers, "probes": stage.probes}
 
 
 def export_student(source: Path, root: Path, target: Path, pictures: int, what: str, limits: str) -> dict[str, Any]:

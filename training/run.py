@@ -1,0 +1,27 @@
+"""What a training run left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from training.device import device_name
+
+
+def read_run(run: Path) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """(settings, the last checkpoint with averaged weights, facts for a card: steps, minutes, device, batch, size, weights)."""
+    settings: Any = OmegaConf.load(run / "config.yaml")
+    state = torch.load(run / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=False)
+    data = settings.data
+    facts = {
+        "steps": int(state["global_step"]),
+        "minutes": round(float(state["elapsed"]) / 60, 1),
+        "device": device_name(),
+        "batch": data.batch,
+        "size": data.size,
+        "weights": ", ".join(f"{k} {v}" for k, v in data.weights.items()),
+    }
+    return settings, state, facts
