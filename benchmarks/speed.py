@@ -1,7 +1,6 @@
-"""Time and memory: in process beside compressai's mbt2018-mean, and as whole processes: `python -m benchmarks.speed --json`.
+"""Time and memory: in process beside other codecs, and as whole processes: `python -m benchmarks.speed --json`.
 
-Protocol: everything warmed up, the systems take turns, medians; ratios are within one run. mbt2018-mean has random weights
-(none can be had offline), which changes neither its layers nor its number of symbols.
+Protocol: everything warmed up, the systems take turns, medians; ratios are within one run.
 """
 
 from __future__ import annotations
@@ -11,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,10 +22,15 @@ from PIL import Image
 from skimage import data as pictures
 
 import codec
+from benchmarks.backends import BACKENDS, compared
+from benchmarks.learned import LEARNED, Coder, kmac_per_pixel, learned
 from benchmarks.machine import describe
 from benchmarks.output import add_options, hand_over
+from benchmarks.rivals import RIVALS, Rival
 
 SIDES = (768, 512)
+CODER = "CoTAM"
+WARM_UP = 2
 
 
 def picture(width: int, height: int) -> np.ndarray:
@@ -33,58 +38,61 @@ def picture(width: int, height: int) -> np.ndarray:
     return np.asarray(Image.fromarray(pictures.coffee()).resize((width, height), Image.Resampling.LANCZOS))
 
 
-def mbt2018_mean(pixels: np.ndarray) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """(compress, decompress) of compressai's mbt2018-mean at quality 4."""
-    from compressai.zoo import mbt2018_mean as build
+def nearest(rival: Rival, pixels: np.ndarray, size: int) -> int:
+    """The quality, of those that rate-distortion curves are measured at, whose file is nearest in size."""
+    return min(rival.qualities, key=lambda quality: abs(len(rival.encode(pixels, quality)) - size))
 
-    torch.manual_seed(0)
-    model = build(4, pretrained=False).eval()
-    model.update(force=True)
+
+def coders(pixels: np.ndarray, quality: float, threads: int) -> dict[str, Coder]:
+    """Who takes part; Pillow's at about the same file size as CoTAM, which comes first."""
+    cotam = codec.load("default", "cpu")
+    data = cotam.encode(pixels, quality)
+    weights = cotam.backend.checkpoint
+    count = sum(array.size for name, array in weights.arrays.items() if not name.startswith("tables."))  # type: ignore[attr-defined]
+    found = {CODER: Coder(lambda: cotam.encode_full(pixels, quality), lambda: cotam.decode_full(data), count)}
+    for name, knobs in (("AVIF", {"max_threads": threads}), ("WebP", {}), ("JPEG", {})):
+        rival = RIVALS[name]
+        rival = replace(rival, options=rival.options + tuple(knobs.items()))
+        near = nearest(rival, pixels, len(data))
+        found[name] = Coder(partial(rival.encode, pixels, near), partial(rival.decode, rival.encode(pixels, near)), None)
     x = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255
-    with torch.inference_mode():
-        coded = model.compress(x)
-
-    def compress() -> Any:
-        with torch.inference_mode():
-            return model.compress(x)
-
-    def decompress() -> Any:
-        with torch.inference_mode():
-            return model.decompress(coded["strings"], coded["shape"])
-
-    return compress, decompress
+    return found | {name: learned(name, x) for name in LEARNED}
 
 
 def in_process(threads: int, rounds: int, quality: float) -> dict[str, Any]:
-    """Milliseconds (medians) of encode and decode, by stage, beside mbt2018-mean."""
+    """Milliseconds (medians) of encode and decode of every coder, CoTAM's by stage, and what the networks cost."""
     torch.set_num_threads(threads)
     pixels = picture(*SIDES)
-    cotam = codec.load("default", "cpu")
-    encoded = cotam.encode_full(pixels, quality)
-    compress, decompress = mbt2018_mean(pixels)
+    systems = coders(pixels, quality, threads)
     stages: dict[str, list[dict[str, float]]] = {"encode": [], "decode": []}
-    seconds: dict[str, list[float]] = {name: [] for name in ("encode", "decode", "mbt_encode", "mbt_decode")}
-    for index in range(rounds + 2):
-        for name, call in (("encode", None), ("decode", None), ("mbt_encode", compress), ("mbt_decode", decompress)):
-            start = time.perf_counter()
-            if name == "encode":
-                stages[name].append(cotam.encode_full(pixels, quality).seconds)
-            elif name == "decode":
-                stages[name].append(cotam.decode_full(encoded.data).seconds)
-            elif call is not None:
-                call()
-            if index >= 2:
-                seconds[name].append(time.perf_counter() - start)
-    middle = {name: 1000 * median(values) for name, values in seconds.items()}
-    split = {n: {k: 1000 * median(r[k] for r in rows[2:]) for k in rows[0]} for n, rows in stages.items()}
+    seconds: dict[str, dict[str, list[float]]] = {name: {"encode": [], "decode": []} for name in systems}
+    for _ in range(rounds + WARM_UP):
+        for name, coder in systems.items():
+            for what, call in (("encode", coder.encode), ("decode", coder.decode)):
+                start = time.perf_counter()
+                done = call()
+                seconds[name][what].append(time.perf_counter() - start)
+                if name == CODER:
+                    stages[what].append(done.seconds)
+    middle = {name: {what: 1000 * median(v[WARM_UP:]) for what, v in values.items()} for name, values in seconds.items()}
+    split = {n: {k: 1000 * median(r[k] for r in rows[WARM_UP:]) for k in rows[0]} for n, rows in stages.items()}
+    ours = middle[CODER]
     return {
         "size": list(SIDES),
         "quality": quality,
-        "bytes": len(encoded.data),
         "milliseconds": middle,
         "stages": split,
-        "times_faster": {n: middle[f"mbt_{n}"] / middle[n] for n in ("encode", "decode")},
-        "entropy_share": {n: split[n]["entropy"] / middle[n] for n in ("encode", "decode")},
+        "times_faster": {name: {what: v[what] / ours[what] for what in v} for name, v in middle.items() if name != CODER},
+        "entropy_share": {n: split[n]["entropy"] / ours[n] for n in ours},
+        "parameters": {name: coder.parameters for name, coder in systems.items() if coder.parameters},
+        "kmac_per_pixel": {
+            name: {
+                "encode": kmac_per_pixel(coder.encode, SIDES[0] * SIDES[1]),
+                "decode": kmac_per_pixel(coder.decode, SIDES[0] * SIDES[1]),
+            }
+            for name, coder in systems.items()
+            if coder.parameters
+        },
     }
 
 
@@ -97,24 +105,43 @@ print(time.perf_counter() - start, usage.ru_maxrss / 1024, os.waitstatus_to_exit
 """
 
 
-def whole_process(width: int, height: int, rounds: int) -> dict[str, float]:
-    """`cotam encode` from start to end: median seconds, largest peak memory in MB.
+def command(arguments: list[str], rounds: int, environment: dict[str, str] | None = None) -> dict[str, float]:
+    """`cotam ...` from start to end: median seconds, largest peak memory in MB.
 
     A small process starts it: a child's peak memory begins with that of the process it was forked from.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "picture.png"
-        Image.fromarray(picture(width, height)).save(source)
-        command = [sys.executable, "-c", MEASURE, sys.executable, "-m", "codec.cli", "encode", str(source)]
-        seconds, peaks = [], []
-        for _ in range(rounds + 1):
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            spent, peak, status = done.stdout.split()
-            if int(status):
-                raise RuntimeError("cotam encode failed")
-            seconds.append(float(spent))
-            peaks.append(float(peak))
+    run = [sys.executable, "-c", MEASURE, sys.executable, "-m", "codec.cli", *arguments]
+    seconds, peaks = [], []
+    for _ in range(rounds + 1):
+        done = subprocess.run(run, capture_output=True, text=True, check=True, env=environment)
+        spent, peak, status = done.stdout.split()[-3:]
+        if int(status):
+            raise RuntimeError(f"cotam {arguments[0]} failed: {done.stderr}")
+        seconds.append(float(spent))
+        peaks.append(float(peak))
     return {"seconds": median(seconds[1:]), "peak_mb": max(peaks)}
+
+
+def whole_process(width: int, height: int, rounds: int) -> dict[str, float]:
+    """`cotam encode` of a picture of that size."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = saved(Path(folder), width, height)
+        return command(["encode", str(source)], rounds)
+
+
+def saved(folder: Path, width: int, height: int) -> Path:
+    """`picture` as a file."""
+    source = folder / "picture.png"
+    Image.fromarray(picture(width, height)).save(source)
+    return source
+
+
+def chosen_backends(text: str) -> list[str]:
+    """Names with commas. Raises ArgumentTypeError."""
+    names = [name for name in text.split(",") if name]
+    if wrong := [name for name in names if name not in BACKENDS]:
+        raise argparse.ArgumentTypeError(f"backends are {', '.join(BACKENDS)}, not '{wrong[0]}'")
+    return names
 
 
 def main() -> None:
@@ -123,19 +150,30 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--quality", type=float, default=50)
+    parser.add_argument("--backends", type=chosen_backends, default=[], help=f"also compare these: {','.join(BACKENDS)}")
+    parser.add_argument("--int8-pictures", type=Path, default=None, help="a folder for onnx-int8 to find its ranges with")
     add_options(parser)
     options = parser.parse_args()
-    result = {
+    if "onnx-int8" in options.backends and not options.int8_pictures:
+        parser.error("onnx-int8 needs --int8-pictures")
+    result: dict[str, Any] = {
         "machine": describe(options.threads),
         "in_process": in_process(options.threads, options.rounds, options.quality),
         "command_768x512": whole_process(768, 512, 5),
         "command_3840x2160": whole_process(3840, 2160, 2),
     }
+    if options.backends:
+        with tempfile.TemporaryDirectory() as folder:
+            how = options.threads, options.quality, options.rounds, options.int8_pictures
+            result["backends"] = compared(options.backends, saved(Path(folder), *SIDES), *how)
     if not hand_over(result, options):
         inside = result["in_process"]
-        print("encode / decode, ms:", {k: round(v, 1) for k, v in inside["milliseconds"].items()})
-        print("times faster than mbt2018-mean:", {k: round(v, 1) for k, v in inside["times_faster"].items()})
+        for name, spent in inside["milliseconds"].items():
+            times = inside["times_faster"].get(name, {"encode": 1.0, "decode": 1.0})
+            print(f"{name:14}" + "  ".join(f"{what} {spent[what]:7.1f} ms ({times[what]:.1f} times ours)" for what in spent))
         print("whole command:", result["command_768x512"], result["command_3840x2160"])
+        for name, facts in result.get("backends", {}).items():
+            print(name, facts)
 
 
 if __name__ == "__main__":

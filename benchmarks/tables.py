@@ -72,7 +72,7 @@ def goals_table() -> str:
         ["against AVIF (speed 6)", "", f"{saved['AVIF']:+.1f} %"],
         ["one set of weights covers", "0.08..1.2 bpp (0.04..2)", f"{low:.3f}..{high:.2f} bpp, {monotone}"],
         ["file bytes over the model's entropy, header aside", "1.5 % (0.5 %)", f"{100 * rd['largest_excess']:.2f} %"],
-        ["faster than mbt2018-mean, encode / decode", "5 (10) times", both(faster, 1, 1, "times")],
+        ["faster than mbt2018-mean, encode / decode", "5 (10) times", both(faster["mbt2018-mean"], 1, 1, "times")],
         ["entropy coding's share of encode / decode", "25 % (10 %)", both(share, 100, 0, "%")],
         ["`cotam encode`, whole process, 768x512", "4 s (1.5 s)", f"{small['seconds']:.1f} s"],
         ["its peak memory; of 3840x2160", "900 MB; 2.5 GB (500 MB; 1.2 GB)", memory],
@@ -86,16 +86,43 @@ def both(values: dict[str, float], factor: float, digits: int, unit: str) -> str
 
 
 def speed_table() -> str:
-    """Milliseconds by stage."""
+    """Milliseconds of every codec, how many times CoTAM's they are, and what their networks cost."""
     result = load("speed")
     inside, machine = result["in_process"], result["machine"]
     head = f"768x512, quality {inside['quality']:g}, {machine['threads']} threads of {machine['processor']}"
     rows = []
-    for name in ("encode", "decode"):
-        split = ", ".join(f"{k} {v:.1f}" for k, v in inside["stages"][name].items() if v >= 0.05)
-        rows.append([f"CoTAM {name}", f"{inside['milliseconds'][name]:.0f} ms", split])
-        rows.append([f"compressai mbt2018-mean {name}", f"{inside['milliseconds'][f'mbt_{name}']:.0f} ms", ""])
-    return rows_to_markdown([head, "median", "stages, ms"], rows)
+    for name, spent in inside["milliseconds"].items():
+        times = inside["times_faster"].get(name)
+        ratios = [f"{value:.2g}" for value in times.values()] if times else ["1", "1"]
+        cost, count = inside["kmac_per_pixel"].get(name), inside["parameters"].get(name)
+        network = [both(cost, 1, 1, ""), f"{count / 1e6:.1f} M"] if cost else ["-", "-"]
+        cells = zip((spent["encode"], spent["decode"]), ratios)
+        rows.append([name, *(f"{value:.3g} ms ({ratio})" for value, ratio in cells), *network])
+    return rows_to_markdown([head, "encode", "decode", "kMAC per pixel, encode / decode", "parameters"], rows)
+
+
+def stages_table() -> str:
+    """Where CoTAM's milliseconds go."""
+    inside = load("speed")["in_process"]
+    rows = [
+        [name, ", ".join(f"{k} {v:.1f}" for k, v in inside["stages"][name].items() if v >= 0.05)] for name in ("encode", "decode")
+    ]
+    return rows_to_markdown(["", "medians, ms"], rows)
+
+
+def backends_table() -> str:
+    """The exported graphs beside PyTorch."""
+    result = load("speed")
+    rows = []
+    for name, facts in result["backends"].items():
+        commands = [facts.get(f"command_{what}") for what in ("encode", "decode")]
+        whole = [f"{c['seconds']:.2f} s, {c['peak_mb']:.0f} MB" if c else "-" for c in commands]
+        times = facts["times_torch"]
+        both_ms = f"{facts['encode']:.0f} / {facts['decode']:.0f} ms"
+        ratio = f"{times['encode']:.2f} / {times['decode']:.2f}"
+        rows.append([f"`{name}`", both_ms, ratio, f"{facts['bytes']:.0f} bytes, {facts['psnr']:.2f} dB", *whole])
+    head = [f"encode / decode, {result['machine']['threads']} threads", "", "times torch", "file", "`cotam encode`", "`cotam decode`"]
+    return rows_to_markdown(head, rows)
 
 
 def runs_table() -> str:
@@ -181,6 +208,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "rd": rd_table,
     "goals": goals_table,
     "speed": speed_table,
+    "stages": stages_table,
+    "backends": backends_table,
     "runs": runs_table,
     "tasks": tasks_table,
     "joint": joint_table,

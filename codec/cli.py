@@ -152,13 +152,18 @@ def encode(
 def export_graphs(
     output: Annotated[str, typer.Option("-o", "--out", metavar="DIR", help="Where encoder/ and decoder/ are written.")],
     model: Model = "default",
+    int8: Annotated[
+        Optional[str],
+        typer.Option(metavar="PICTURES", help="Transforms in int8: faster, slightly coarser; ranges from these pictures."),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Write a codec as ONNX graphs, for machines without PyTorch: `codec.load("DIR/encoder")`."""
     try:
         from codec.export import export
 
-        sizes = export(codec.checkpoint.load(model), Path(output))
+        pictures = [Path(job.source) for job in batch.plan([int8], None, batch.ENCODED, batch.PICTURES)] if int8 else None
+        sizes = export(codec.checkpoint.load(model), Path(output), pictures)
     except (CodecError, OSError) as error:
         if debug:
             raise

@@ -195,8 +195,11 @@ def write_graph(graph: _Graph, path: Path) -> None:
     program.save(str(path))
 
 
-def export(checkpoint: Checkpoint, folder: Path) -> dict[str, int]:
-    """Write folder/encoder and folder/decoder; returns their bytes. Each is complete without the other."""
+def export(checkpoint: Checkpoint, folder: Path, int8_pictures: list[Path] | None = None) -> dict[str, int]:
+    """Write folder/encoder and folder/decoder; returns their bytes. Each is complete without the other.
+
+    int8_pictures: where given, the transforms compute in int8, in ranges found on these pictures (export_int8). Raises CodecError.
+    """
     networks = from_checkpoint(checkpoint).to(memory_format=torch.contiguous_format)
     sizes = {}
     written: dict[str, Path] = {}
@@ -213,16 +216,22 @@ def export(checkpoint: Checkpoint, folder: Path) -> dict[str, int]:
         np.savez(place / TABLES, **arrays)
         if half == "encoder":
             shutil.copyfile(SHIPPED, place / SHIPPED.name)
-        sizes[half] = _write_manifest(checkpoint, half, place)
+        sizes[half] = _write_manifest(checkpoint, half, place, "float32")
+    if int8_pictures is not None:
+        from codec.export_int8 import quantise_halves
+
+        quantise_halves(folder, int8_pictures)
+        sizes = {half: _write_manifest(checkpoint, half, folder / half, "int8") for half in HALVES}
     return sizes
 
 
-def _write_manifest(checkpoint: Checkpoint, half: str, place: Path) -> int:
+def _write_manifest(checkpoint: Checkpoint, half: str, place: Path, transforms: str) -> int:
     files = sorted(p for p in place.iterdir() if p.name != MANIFEST)
     config = checkpoint.metadata["config"]
     manifest = {
         "format": FORMAT,
         "half": half,
+        "transforms": transforms,
         "name": checkpoint.name,
         "fingerprint": checkpoint.fingerprint.hex(),
         "skip_below": checkpoint.skip_below,
