@@ -67,6 +67,8 @@ def means(measured: Measured, weights: Floats, direction: Direction) -> tuple[Fl
     rates, scores = weights @ measured.rates, weights @ measured.scores
     if direction == "log":
         return rates, -np.log(np.maximum(scores, TINY))
+    if direction == "to-one":
+        return rates, -np.log(np.maximum(1 - scores, TINY))
     return rates, -scores if direction == "lower" else scores
 
 

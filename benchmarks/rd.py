@@ -39,7 +39,7 @@ def measure_rival(rival: Rival, pictures: list[np.ndarray]) -> list[dict[str, fl
         rows = []
         for pixels in pictures:
             data = rival.encode(pixels, quality)
-            rows.append({"bpp": len(data) * 24 / pixels.size, "psnr": psnr(pixels, rival.decode(data))})
+            rows.append({"bpp": len(data) * 24 / pixels.size} | distortions(pixels, rival.decode(data)))
         points.append(point(quality, rows))
     return points
 

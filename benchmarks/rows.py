@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence, Sized
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from rich.console import Console
@@ -23,7 +23,7 @@ from benchmarks.judges import Judge, Sample, load_judge, read_pixels
 
 ORIGINAL = "original"
 Row = dict[str, Any]
-Key = tuple[str, str, float, str, float, str, str]
+Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -103,14 +103,24 @@ def _start(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _results(jobs: list[Job], setup: Setup, processes: int) -> Iterator[list[Row]]:
+class Work(Protocol):
+    """todo: as many rows as it will give."""
+
+    @property
+    def todo(self) -> Sized: ...
+
+
+W = TypeVar("W", bound=Work)
+
+
+def _results(jobs: Sequence[W], work: Callable[[W], list[Row]], processes: int) -> Iterator[list[Row]]:
     if processes == 1:
-        yield from (measure(job, setup) for job in jobs)
+        yield from map(work, jobs)
         return
     threads = max(1, torch.get_num_threads() // processes)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _start, (threads,)) as pool:
-        futures = [pool.submit(measure, job, setup) for job in jobs]
+        futures = [pool.submit(work, job) for job in jobs]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -118,11 +128,11 @@ def _results(jobs: list[Job], setup: Setup, processes: int) -> Iterator[list[Row
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def collect(jobs: list[Job], setup: Setup, file: RowsFile, processes: int = 1) -> None:
-    """Measure what is missing and add it to the file; shows its progress on stderr."""
+def collect(jobs: Sequence[W], work: Callable[[W], list[Row]], file: RowsFile, processes: int = 1) -> None:
+    """Do the jobs and add their rows to the file; shows its progress on stderr. work must be importable by a new process."""
     columns = (TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=sum(len(job.todo) for job in jobs))
-        for rows in _results(jobs, setup, processes):
+        for rows in _results(jobs, work, processes):
             file.add(rows)
             progress.advance(task, len(rows))

@@ -121,7 +121,14 @@ def backends_table() -> str:
         both_ms = f"{facts['encode']:.0f} / {facts['decode']:.0f} ms"
         ratio = f"{times['encode']:.2f} / {times['decode']:.2f}"
         rows.append([f"`{name}`", both_ms, ratio, f"{facts['bytes']:.0f} bytes, {facts['psnr']:.2f} dB", *whole])
-    head = [f"encode / decode, {result['machine']['threads']} threads", "", "times torch", "file", "`cotam encode`", "`cotam decode`"]
+    head = [
+        f"encode / decode, {result['machine']['threads']} threads",
+        "",
+        "times torch",
+        "file",
+        "`cotam encode`",
+        "`cotam decode`",
+    ]
     return rows_to_markdown(head, rows)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ from benchmarks.judges import JUDGES, Judge, JudgeUnavailable, Sample, data_root
 from benchmarks.machine import describe
 from benchmarks.output import add_options, hand_over
 from benchmarks.rivals import RIVALS
-from benchmarks.rows import ORIGINAL, Job, RowsFile, collect, key_of
+from benchmarks.rows import ORIGINAL, Job, RowsFile, collect, key_of, measure
 from codec import checkpoint
 from codec.errors import CodecError
 from codec.guidance import STRENGTH
 
 ANCHOR = "uniform"
 AGAINST_RIVALS = ("uniform", "default")
+OWN_SETS = tuple(name for name in JUDGES if name != "vqa")  # judges whose pictures lie below COTAM_DATA
 ORACLE, TOWER_JUDGE = "oracle", "deit"
 RESULTS = Path(__file__).resolve().parent / "results"
 Curve = list[dict[str, float]]
@@ -152,7 +154,7 @@ def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
             judges[name] = judge, spread(judge.pictures(), plan.limit)
         except JudgeUnavailable as error:
             skipped[name] = str(error)
-    collect(jobs_of(plan, judges, file), plan.setup, file, processes)
+    collect(jobs_of(plan, judges, file), partial(measure, setup=plan.setup), file, processes)
     tables = {name: table_of(plan, judge, samples, file) for name, (judge, samples) in judges.items()}
     guided = any(v not in (ANCHOR, ORACLE) for v in plan.variants)
     loaded = checkpoint.load(plan.setup.model)
@@ -238,7 +240,7 @@ def options_of() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variants", default=",".join(VARIANTS))
     parser.add_argument("--rivals", default=",".join(RIVALS), help="'' for none")
-    parser.add_argument("--judges", default=",".join(JUDGES))
+    parser.add_argument("--judges", default=",".join(OWN_SETS))
     parser.add_argument("--limit", type=int, default=None, help="only so many pictures of each judge, evenly spaced")
     parser.add_argument("--oracle-limit", type=int, default=30, help="pictures for the oracle")
     parser.add_argument("--qualities", default=",".join(f"{q:g}" for q in QUALITIES))
@@ -257,7 +259,7 @@ def main() -> None:
     setup = Setup(options.model, data_root(), options.strength, options.base)
     plan = Plan(
         setup,
-        chosen(options.judges, tuple(JUDGES), "judges"),
+        chosen(options.judges, OWN_SETS, "judges"),
         chosen(options.variants, VARIANTS + TOKEN_VARIANTS, "variants"),
         chosen(options.rivals, tuple(RIVALS), "rivals"),
         tuple(float(q) for q in options.qualities.split(",")),

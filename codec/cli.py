@@ -361,8 +361,25 @@ def models(json_output: Json = False) -> None:
         )
 
 
+def _plug_in(arguments: list[str]) -> None:
+    """Commands of other packages (entry points `cotam.commands`), looked for where our own do not answer."""
+    known = {
+        (command.callback.__name__ if command.name is None else command.name)
+        for command in app.registered_commands
+        if command.callback
+    }
+    if arguments and arguments[0] in known:
+        return
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group="cotam.commands"):
+        app.command(entry.name)(entry.load())
+
+
 def main(commands: typer.Typer = app) -> NoReturn:
     """Entry point. An interrupt ends quietly."""
+    if commands is app:
+        _plug_in(sys.argv[1:])
     try:
         commands()
         status = 0

@@ -19,11 +19,13 @@ from PIL import Image
 
 from benchmarks.rivals import Pixels
 
-Direction = Literal["higher", "lower", "log"]
+Direction = Literal["higher", "lower", "log", "to-one"]
 T = TypeVar("T")
 JUDGES = {
     "deit": "benchmarks.judges.deit:DeitJudge",
     "ocr": "benchmarks.judges.ocr:OcrJudge",
+    "tokens": "benchmarks.judges.tokens:TokenJudge",
+    "vqa": "benchmarks.judges.vqa:VqaJudge",
     "yolox": "benchmarks.judges.yolox:YoloxJudge",
 }
 
@@ -44,7 +46,7 @@ class Judge(Protocol):
     """name: as on the command line; folder: its pictures, below COTAM_DATA; note: who judges and how, for the result.
 
     scores: what `judge` returns, and how BD-rate reads each one's mean: `higher` or `lower` is better, or `log`: lower is
-    better and its logarithm counts.
+    better and its logarithm counts, or `to-one`: higher is better and the logarithm of what is missing to 1 counts.
     """
 
     name: str
@@ -56,7 +58,7 @@ class Judge(Protocol):
         """The set, in a fixed order."""
 
     def judge(self, original: Pixels, decoded: Pixels, truth: Any) -> dict[str, float]:
-        """Scores of a decoded picture [H, W, 3] beside its original of the same shape."""
+        """Scores of a decoded picture [H, W, 3] beside its original of the same shape; truth None: what the original shows."""
 
 
 class PerPicture(Generic[T]):
@@ -77,10 +79,16 @@ def data_root() -> Path:
     return Path(os.environ.get("COTAM_DATA", "../shared/data"))
 
 
-def load_judge(name: str, data: Path) -> Judge:
+def build_judge(name: str, data: Path, **options: Any) -> Judge:
     """Raises JudgeUnavailable where something that it needs is missing, KeyError for an unknown name."""
     module, _, cls = JUDGES[name].partition(":")
-    judge: Judge = getattr(importlib.import_module(module), cls)(data)
+    judge: Judge = getattr(importlib.import_module(module), cls)(data, **options)
+    return judge
+
+
+def load_judge(name: str, data: Path) -> Judge:
+    """As `build_judge`, and its own set of pictures must be there."""
+    judge = build_judge(name, data)
     if not (data / judge.folder).is_dir():
         raise JudgeUnavailable(f"the pictures of the judge '{name}' are missing: set COTAM_DATA to a folder with {judge.folder}")
     return judge

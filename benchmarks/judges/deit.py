@@ -54,7 +54,8 @@ def centre_view(tower: Tower, pictures: Tensor) -> Tensor:
 
 
 class DeitJudge:
-    """Top-1 (0 or 1) and cross entropy (nats) against the label; per layer, squared error and cosine to the original's tokens.
+    """Top-1 (0 or 1) and cross entropy (nats) against the label, or against what it takes the original for; per layer, squared
+    error and cosine to the original's tokens.
 
     Token errors are means over all tokens and channels, cosines means over all tokens, the class token among them.
     """
@@ -74,6 +75,7 @@ class DeitJudge:
         except (CodecError, OSError) as error:
             raise JudgeUnavailable(f"DeiT-Tiny cannot judge: {error}") from error
         self.reference = PerPicture(self.tokens)
+        self.own_class = PerPicture(self.class_of)
         self.adapter = lru_cache(maxsize=2)(find_adapter)
 
     def pictures(self) -> list[Sample]:
@@ -81,9 +83,15 @@ class DeitJudge:
         return [Sample(path, self.classes[path.name.split("_")[0]]) for path in paths]
 
     def judge(self, original: Pixels, decoded: Pixels, truth: Any) -> dict[str, float]:
+        truth = self.own_class(original) if truth is None else truth
         with torch.inference_mode():
             logits = self.tower.classify(self.look(decoded))
         return self._scores(self.reference(original), self.tokens(decoded), logits, truth)
+
+    @torch.inference_mode()
+    def class_of(self, pixels: Pixels) -> int:
+        """0..999."""
+        return int(self.tower.classify(self.look(pixels)).argmax())
 
     @torch.inference_mode()
     def judge_tokens(self, original: Pixels, cotam: codec.Codec, data: bytes, truth: Any) -> dict[str, float]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.judges import Direction, JudgeUnavailable, Sample
+from benchmarks.judges import Direction, JudgeUnavailable, PerPicture, Sample
 from benchmarks.rivals import Pixels
 
 PROGRAM = "tesseract"
@@ -35,7 +35,7 @@ def recall(truth: Counter[str], found: Counter[str]) -> float:
 
 
 class OcrJudge:
-    """Word recall, 0..1."""
+    """Recall of the words in the annotation, or of those that are read in the original, 0..1."""
 
     name = "ocr"
     folder = "eval/receipts"
@@ -43,6 +43,7 @@ class OcrJudge:
     def __init__(self, data: Path) -> None:
         self.data = data
         self.scores: dict[str, Direction] = {"recall": "higher"}
+        self.own_text = PerPicture(self.read)
         try:
             answer = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=True, timeout=SECONDS).stdout
             languages = subprocess.run(
@@ -60,7 +61,7 @@ class OcrJudge:
         return [Sample(folder / name, " ".join(line["text"] for line in truth[name]["lines"])) for name in sorted(truth)]
 
     def judge(self, original: Pixels, decoded: Pixels, truth: Any) -> dict[str, float]:
-        return {"recall": recall(words(truth), words(self.read(decoded)))}
+        return {"recall": recall(words(self.own_text(original) if truth is None else truth), words(self.read(decoded)))}
 
     def read(self, pixels: Pixels) -> str:
         """The text in a picture [H, W, 3]. Raises CalledProcessError or TimeoutExpired where the program fails."""

@@ -21,20 +21,20 @@ CONFIDENCE, NMS_IOU, MATCH_IOU = 0.4, 0.45, 0.5
 Floats = NDArray[np.float32]
 
 
-def letterboxed(pixels: Pixels) -> tuple[Floats, float]:
-    """([1, 3, 416, 416] raw BGR, scale): the picture in the upper left corner, grey around it."""
-    scale = SIDE / max(pixels.shape[:2])
+def letterboxed(pixels: Pixels, side: int = SIDE) -> tuple[Floats, float]:
+    """([1, 3, side, side] raw BGR, scale): the picture in the upper left corner, grey around it."""
+    scale = side / max(pixels.shape[:2])
     size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-    canvas = np.full((SIDE, SIDE, 3), PADDING, np.float32)
+    canvas = np.full((side, side, 3), PADDING, np.float32)
     canvas[: size[1], : size[0]] = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
     return np.ascontiguousarray(canvas[..., ::-1].transpose(2, 0, 1)[None]), scale
 
 
-def boxes_of(output: Floats, scale: float) -> NDArray[np.float64]:
-    """The network's output [1, 3549, 85] -> [n, 6]: left, top, right, bottom in the picture's pixels, confidence, class."""
+def boxes_of(output: Floats, scale: float, side: int = SIDE) -> NDArray[np.float64]:
+    """The output [1, 3549 at a side of 416, 85] -> [n, 6]: left, top, right, bottom in the picture's pixels, confidence, class."""
     grids, strides = [], []
     for stride in STRIDES:
-        rows, columns = np.mgrid[: SIDE // stride, : SIDE // stride]
+        rows, columns = np.mgrid[: side // stride, : side // stride]
         grids.append(np.stack([columns.ravel(), rows.ravel()], 1))
         strides.append(np.full((grids[-1].shape[0], 1), stride))
     grid, stride_of = np.concatenate(grids), np.concatenate(strides)
@@ -74,18 +74,25 @@ class YoloxJudge:
         f"originals, same class, IoU from {MATCH_IOU}. It never taught."
     )
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, weights: str | None = None) -> None:
+        """weights: another YOLOX in ONNX, as its authors export it. Raises JudgeUnavailable."""
         self.data = data
         self.scores: dict[str, Direction] = {"f1": "higher"}
         try:
             import onnxruntime
         except ImportError:
             raise JudgeUnavailable("YOLOX cannot judge without onnxruntime: pip install 'cotam[bench]'") from None
-        if not (data / WEIGHTS).is_file():
-            raise JudgeUnavailable(f"YOLOX's weights are missing: {WEIGHTS} below COTAM_DATA")
+        path = Path(weights) if weights else data / WEIGHTS
+        if not path.is_file():
+            raise JudgeUnavailable(f"the detector is missing: {path if weights else f'{WEIGHTS} below COTAM_DATA'}")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        self.session = onnxruntime.InferenceSession(str(data / WEIGHTS), options, providers=["CPUExecutionProvider"])
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            (self.given,) = self.session.get_inputs()
+            self.side = int(self.given.shape[-1])
+        except Exception as error:  # ONNX Runtime's own errors have no common base
+            raise JudgeUnavailable(f"{path} is no YOLOX in ONNX with one input of a fixed size: {error}") from None
         self.reference = PerPicture(self.boxes)
 
     def pictures(self) -> list[Sample]:
@@ -96,5 +103,5 @@ class YoloxJudge:
 
     def boxes(self, pixels: Pixels) -> NDArray[np.float64]:
         """[H, W, 3] -> [n, 6], as `boxes_of`."""
-        blob, scale = letterboxed(pixels)
-        return boxes_of(self.session.run(None, {self.session.get_inputs()[0].name: blob})[0], scale)
+        blob, scale = letterboxed(pixels, self.side)
+        return boxes_of(self.session.run(None, {self.given.name: blob})[0], scale, self.side)

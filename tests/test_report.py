@@ -1,0 +1,255 @@
+"""`cotam eval`: codecs by name, metrics, rows that are kept, and what is written."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks import bd
+from benchmarks.report import contenders, inputs, measure, metrics, same_size
+from benchmarks.report.metrics import METRICS, Settings
+from codec.errors import BadArgument
+from tests.conftest import ROOT, run_cotam
+
+TWO = "cotam,jpeg"
+
+
+def test_codecs_by_name() -> None:
+    assert contenders.names("cotam, jpeg,cotam") == ("cotam", "jpeg")
+    assert contenders.names("cotam:small-mse,compressai:mbt2018-mean") == ("cotam:small-mse", "compressai:mbt2018-mean")
+    for wrong in ("", "gif", "cotam:", "jpeg:3", "compressai", "compressai:"):
+        with pytest.raises(BadArgument):
+            contenders.names(wrong)
+    with pytest.raises(BadArgument, match="mbt2018-mean"):
+        contenders.contender("compressai:none")
+
+
+def test_a_missing_codec_is_left_out_with_its_reason() -> None:
+    found, missing = contenders.available(("jpeg", "cotam:no-such-weights"))
+    assert list(found) == ["jpeg"]
+    assert "no-such-weights" in missing["cotam:no-such-weights"]
+    with pytest.raises(BadArgument):
+        contenders.available(("cotam:no-such-weights",))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["bmshj2018-factorized", "mbt2018-mean"])
+def test_models_of_compressai_write_real_files(name: str, photo: NDArray[np.uint8]) -> None:
+    import torch
+    from compressai.zoo import image_models
+
+    torch.manual_seed(0)
+    model = image_models[name](1, pretrained=False).eval()
+    model.update(force=True)
+    who = contenders.learned_contender(name, "random", (1,), lambda quality: model)
+    pixels = photo[:100, :130]
+    data = who.encode(pixels, 1)
+    decoded = who.decode(data)
+    assert decoded.shape == pixels.shape
+    padded = np.pad(pixels, ((0, 28), (0, 62), (0, 0)), mode="edge")
+    with torch.inference_mode():
+        coded = model.compress(torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 255)
+        wanted = model.decompress(coded["strings"], coded["shape"])["x_hat"][0].clamp(0, 1).mul(255).round().byte()
+    np.testing.assert_array_equal(decoded, wanted.permute(1, 2, 0).numpy()[:100, :130])
+    assert len(data) == 10 + sum(4 + len(group[0]) for group in coded["strings"])
+
+
+def test_strings_of_an_unknown_kind_are_refused() -> None:
+    with pytest.raises(BadArgument):
+        contenders.packed(1, (8, 8), {"strings": [[[b"a"], [b"b"]]], "shape": (1, 1)})
+
+
+def test_metrics_by_name_and_of_pixels(photo: NDArray[np.uint8], small: NDArray[np.uint8]) -> None:
+    assert [m.name for m in metrics.metrics_of("ms-ssim,psnr,psnr")] == ["ms-ssim", "psnr"]
+    for wrong in ("", "ssim"):
+        with pytest.raises(BadArgument):
+            metrics.metrics_of(wrong)
+    noisy = np.clip(photo + np.random.default_rng(0).normal(0, 20, photo.shape), 0, 255).astype(np.uint8)
+    assert metrics.ms_ssim(photo, photo) == pytest.approx(1)
+    assert 0.5 < (metrics.ms_ssim(photo, noisy) or 0) < 0.98
+    assert metrics.ms_ssim(small, small) is None
+
+
+def test_ms_ssim_agrees_with_another_library(photo: NDArray[np.uint8]) -> None:
+    import torch
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as other
+
+    coded = contenders.contender("jpeg")
+    decoded = coded.decode(coded.encode(photo, 12))
+    x, y = (torch.from_numpy(np.array(v)).permute(2, 0, 1)[None].float() for v in (decoded, photo))
+    # That library pads and weighs borders differently.
+    assert metrics.ms_ssim(photo, decoded) == pytest.approx(float(other(x, y, data_range=255.0)), abs=0.01)
+
+
+# libx265 at two presets: the example in the README of github.com/FAU-LMS/bjontegaard.
+ANCHOR = ([9487.76, 4593.60, 2486.44, 1358.24], [40.037, 38.615, 36.845, 34.851])
+TEST = ([9787.80, 4469.00, 2451.52, 1356.24], [40.121, 38.651, 36.970, 34.987])
+
+
+def vceg_m33(anchor: tuple[list[float], list[float]], test: tuple[list[float], list[float]]) -> float:
+    """The formula of VCEG-M33: third-order polynomials of log rate over PSNR, their mean difference."""
+    low, high = max(min(anchor[1]), min(test[1])), min(max(anchor[1]), max(test[1]))
+    areas = []
+    for rates, scores in (anchor, test):
+        whole = np.polyint(np.polyfit(scores, np.log(rates), 3))
+        areas.append(np.polyval(whole, high) - np.polyval(whole, low))
+    return 100 * float(np.exp((areas[1] - areas[0]) / (high - low)) - 1)
+
+
+def test_bd_rate_of_published_examples() -> None:
+    anchor, test = ((np.array(rates), np.array(scores)) for rates, scores in (ANCHOR, TEST))
+    assert bd.bd_rate(anchor, test) == pytest.approx(vceg_m33(ANCHOR, TEST), abs=0.05)
+    assert bd.bd_rate(anchor, test) == pytest.approx(-4.4, abs=0.05)
+    # The unit tests of github.com/google/compare-codecs: half and twice the rate.
+    line = (np.array([10.0, 20, 30, 40]), np.array([10.0, 20, 30, 40]))
+    twice = (2 * line[0], line[1])
+    assert bd.bd_rate(line, twice) == pytest.approx(100, abs=1e-6)
+    assert bd.bd_rate(twice, line) == pytest.approx(-50, abs=1e-6)
+
+
+def test_scores_near_one_count_by_what_is_missing() -> None:
+    rates = np.array([[1.0, 2, 4, 8]])
+    near = 1 - 0.1 / rates
+    same = bd.compare(bd.Measured(rates, near), bd.Measured(rates * 0.5, near), "to-one", resamples=20)
+    assert same["value"] == pytest.approx(-50, abs=0.01)
+
+
+def test_inputs_are_files_folders_and_sets(pictures: Path, tmp_path: Path) -> None:
+    settings = Settings(tmp_path)
+    found = inputs.inputs([str(pictures)], metrics.metrics_of("psnr"), settings, None)
+    assert [one.path.name for one in found] == ["a.png", "broken.jpg", "a.png"]
+    assert len(inputs.inputs([str(pictures)], metrics.metrics_of("psnr"), settings, 2)) == 2
+    for wrong in ("no-such-thing", "kodak"):
+        with pytest.raises(BadArgument, match=wrong):
+            inputs.listed([wrong], tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadArgument, match="no picture"):
+        inputs.listed([str(tmp_path / "empty")], tmp_path)
+
+
+def test_labels_come_with_a_set(data_folder: Path) -> None:
+    settings = Settings(data_folder)
+    labelled = inputs.inputs(["imagenet"], metrics.metrics_of("top1"), settings, 2)
+    assert all(isinstance(dict(one.truths)["deit"], int) for one in labelled)
+    unlabelled = inputs.inputs(["kodak"], metrics.metrics_of("top1"), settings, 1)
+    assert unlabelled[0].truths == ()
+    assert measure.label(METRICS["top1"], labelled[0], settings) != measure.label(METRICS["top1"], unlabelled[0], settings)
+
+
+def test_files_of_one_size(photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    Image.fromarray(photo).save(tmp_path / "cat.png")
+    (picture,) = inputs.inputs([str(tmp_path)], metrics.metrics_of("psnr"), Settings(tmp_path), None)
+    entries = same_size.shown(picture, {name: contenders.contender(name) for name in ("cotam", "webp")}, 10**8)
+    assert [entry.size for entry in entries] == list(same_size.SIZES)
+    for entry in entries:
+        ours, other = entry.versions["cotam"]["bytes"], entry.versions["webp"]["bytes"]
+        assert 0.9 * ours < other <= ours
+        assert set(entry.overlays) == {"importance", "bits"}
+        assert (entry.width, entry.height) == (photo.shape[1], photo.shape[0])
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report on two pictures, one of them hostile to HTML by its name, and one file that is no picture."""
+    from skimage import data
+
+    folder = tmp_path_factory.mktemp("eval")
+    (folder / "in").mkdir()
+    Image.fromarray(data.chelsea()).save(folder / "in" / "cat.png")
+    Image.fromarray(data.coffee()[:240, :330]).save(folder / "in" / "a<b>&'c\".png")
+    (folder / "in" / "broken.jpg").write_bytes(b"no picture")
+    done = run_cotam("eval", folder / "in", "--codecs", "cotam,jpeg,webp", "--out", folder / "report", "-j", 2)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode().strip() == str(folder / "report" / "index.html")
+    return folder / "report"
+
+
+@pytest.mark.slow
+def test_a_report_is_whole(report: Path) -> None:
+    found = json.loads((report / "results.json").read_text())
+    assert found["pictures"] == 2
+    assert "broken.jpg" in found["left_out"]
+    assert found["bd_rate"]["psnr"]["jpeg"]["value"] < -20
+    assert found["bd_rate"]["ms-ssim"]["jpeg"]["value"] < -20
+    for entry in found["codecs"]:
+        assert np.all(np.diff(entry["results"]["bpp"]) > 0)
+        assert np.all(np.diff(entry["results"]["psnr-rgb"]) > 0)
+    with (report / "results.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 2 * sum(len(entry["qualities"]) for entry in found["codecs"])
+    some = rows[0]
+    assert float(some["bpp"]) == pytest.approx(
+        int(some["bytes"]) * 8 / (451 * 300 if some["picture"] == "cat.png" else 240 * 330), 1e-4
+    )
+    for name in ("psnr", "ms-ssim", "encode", "decode"):
+        assert (report / f"{name}.svg").stat().st_size > 1000
+        assert Image.open(report / f"{name}.png").width > 500
+    page = (report / "index.html").read_text()
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert "a<b>" not in page
+
+
+@pytest.mark.slow
+def test_compressai_reads_the_results(report: Path, tmp_path: Path) -> None:
+    files = sorted((report / "compressai").glob("*.json"))
+    assert len(files) == 3
+    for metric in ("psnr", "ms-ssim"):
+        arguments = ["-m", "compressai.utils.plot", "-f", *map(str, files), "--metric", metric, "-o", str(tmp_path / "plot.png")]
+        done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_rows_are_not_measured_twice(report: Path) -> None:
+    before = (report / "rows.jsonl").read_bytes()
+    again = run_cotam("eval", report.parent / "in", "--codecs", "cotam,jpeg,webp", "--out", report, "--show", 0)
+    assert again.returncode == 0, again.stderr
+    assert (report / "rows.jsonl").read_bytes() == before
+    fewer = run_cotam("eval", report.parent / "in", "--codecs", "jpeg,avif", "--out", report, "--show", 0)
+    assert fewer.returncode == 0, fewer.stderr
+    added = (report / "rows.jsonl").read_bytes()[len(before) :].decode().splitlines()
+    assert added
+    assert all("AVIF" in json.loads(line)["key"][0] for line in added)
+
+
+def test_a_new_metric_is_added_to_kept_rows(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
+    Image.fromarray(photo).save(tmp_path / "cat.png")
+    who = (("jpeg", contenders.contender("jpeg").identity, (20.0, 60.0)),)
+    settings = Settings(tmp_path)
+    pictures = inputs.inputs([str(tmp_path / "cat.png")], metrics.metrics_of("psnr"), settings, None)
+    file = measure.Rows(tmp_path / "rows.jsonl")
+    assert measure.run(pictures, measure.Setup(who, ("psnr",), settings, 10**8), file, 1) == {}
+    assert measure.jobs_of(pictures, measure.Setup(who, ("psnr",), settings, 10**8), file) == []
+    wider = measure.Setup(who, ("ms-ssim",), settings, 10**8)
+    assert len(measure.jobs_of(pictures, wider, file)[0].todo) == 2
+    measure.run(pictures, wider, file, 1)
+    again = measure.Rows(file.path)
+    assert all({"psnr", "ms-ssim"} <= set(row["scores"]) for row in again.rows.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["no-such-folder"], 2, "no-such-folder"),
+        ([str(ROOT / "docs"), "--metrics", "speed"], 2, "metrics are"),
+        ([str(ROOT / "docs"), "--codecs", "gif"], 2, "codecs are"),
+        ([str(ROOT / "docs"), "--metrics", "vqa"], 2, "--vqa-model"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(arguments: list[str], status: int, said: str, tmp_path: Path) -> None:
+    done = run_cotam("eval", *arguments, "--out", tmp_path / "report")
+    assert done.returncode == status
+    message = done.stderr.decode()
+    assert said in message
+    assert message.startswith("cotam: ")
+    assert "Traceback" not in message
+    assert not (tmp_path / "report").exists()
