@@ -15,7 +15,8 @@ import codec
 from benchmarks.judges import data_root
 from benchmarks.machine import describe
 from benchmarks.output import add_options, hand_over
-from benchmarks.rivals import RIVALS, Rival, psnr
+from benchmarks.report.metrics import ms_ssim
+from benchmarks.rivals import RIVALS, Pixels, Rival, psnr
 
 QUALITIES = (0, 6, 12, 18, 24, 30, 36, 42, 48, 54, 60, 66, 72, 80, 90, 100)
 RANGE = (0.1, 1.0)
@@ -31,6 +32,17 @@ def point(quality: float, rows: list[dict[str, float]]) -> dict[str, float]:
     """Means over pictures."""
     mean = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
     return {"quality": quality} | mean
+
+
+def distortions(original: Pixels, decoded: Pixels) -> dict[str, float]:
+    """psnr in dB; ms_ssim, 0..1; nan for pictures too small for it."""
+    similar = ms_ssim(original, decoded)
+    return {"psnr": psnr(original, decoded), "ms_ssim": float("nan") if similar is None else similar}
+
+
+def in_db(point: dict[str, float], score: str) -> float:
+    """MS-SSIM by what is missing to 1, in dB; PSNR as it is."""
+    return -10 * float(np.log10(1 - point[score])) if score == "ms_ssim" else point[score]
 
 
 def measure_rival(rival: Rival, pictures: list[np.ndarray]) -> list[dict[str, float]]:
@@ -54,17 +66,18 @@ def measure_cotam(loaded: codec.Codec, pictures: list[np.ndarray]) -> list[dict[
             decoded = loaded.decode(encoded.data, "array")
             assert encoded.bits is not None
             excess = (len(encoded.data) - 20) * 8 / float(encoded.bits.sum()) - 1
-            rows.append({"bpp": len(encoded.data) * 24 / pixels.size, "psnr": psnr(pixels, decoded), "excess": excess})
+            rows.append({"bpp": len(encoded.data) * 24 / pixels.size, "excess": excess} | distortions(pixels, decoded))
         points.append(point(quality, rows))
     return points
 
 
-def bd_rate(anchor: list[dict[str, float]], test: list[dict[str, float]], low: float = RANGE[0], high: float = RANGE[1]) -> float:
-    """Percent of the anchor's rate that the test curve needs more (negative: less), over the anchor's points in low..high bpp."""
+def bd_rate(anchor: list[dict[str, float]], test: list[dict[str, float]], score: str = "psnr") -> float:
+    """Percent of the anchor's rate that the test curve needs more (negative: less), over the anchor's points in RANGE."""
+    low, high = RANGE
     inside = [p for p in anchor if low <= p["bpp"] <= high]
-    rates, scores = [p["bpp"] for p in inside], [p["psnr"] for p in inside]
+    rates, scores = [p["bpp"] for p in inside], [in_db(p, score) for p in inside]
     chosen = [p for p in test if low / 3 <= p["bpp"] <= high * 1.5]
-    rates_test, scores_test = [p["bpp"] for p in chosen], [p["psnr"] for p in chosen]
+    rates_test, scores_test = [p["bpp"] for p in chosen], [in_db(p, score) for p in chosen]
     return float(
         bjontegaard.bd_rate(rates, scores, rates_test, scores_test, method="akima", require_matching_points=False, min_overlap=0.5)
     )
@@ -84,6 +97,7 @@ def facts_of(loaded: codec.Codec, curves: dict[str, list[dict[str, float]]], riv
     return {
         "fingerprint": loaded.fingerprint,
         "bd_rate_psnr": {name: round(bd_rate(curves[name], points), 2) for name in rivals},
+        "bd_rate_ms_ssim": {name: round(bd_rate(curves[name], points, "ms_ssim"), 2) for name in rivals},
         "range_bpp": [min(rates), max(rates)],
         "monotone": all(a < b for a, b in pairwise(rates)),
         "largest_excess": max(p["excess"] for p in points),
@@ -126,6 +140,7 @@ def main() -> None:
     if not hand_over(result, options):
         for name, facts in result["weights"].items():
             print(f"{name} on {result['pictures']} pictures of {result['set']}: BD-rate (PSNR) {facts['bd_rate_psnr']}")
+            print(f"BD-rate (MS-SSIM) {facts['bd_rate_ms_ssim']}")
         print(result["bd_psnr"])
         for name, points in result["curves"].items():
             print(name, "  ".join(f"{p['bpp']:.3f}/{p['psnr']:.2f}" for p in points))

@@ -23,6 +23,7 @@ MEASURES = (
     ("last tokens of DeiT-Tiny", "deit", "token_mse_last"),
     ("its cross-entropy of the label", "deit", "cross_entropy"),
     ("its top-1", "deit", "top1"),
+    ("its last tokens on charts", "tokens", "token_mse_last"),
     ("boxes of YOLOX-Nano, F1", "yolox", "f1"),
     ("words read by Tesseract", "ocr", "recall"),
 )
@@ -56,6 +57,19 @@ def rd_table() -> str:
         rows.append([name, *(at_rate(points, b) for b in AT_BPP), *("" if s is None else f"{s:+.1f} %" for s in saved)])
     ours = [f"rate of {name} at equal PSNR" for name in result["weights"]]
     return rows_to_markdown([f"{result['pictures']} Kodak pictures", *(f"{b} bpp" for b in AT_BPP), *ours], rows)
+
+
+def ms_ssim_table() -> str:
+    """MS-SSIM in dB at equal rate, and BD-rate against each codec."""
+    result = load("rd")
+    rows = []
+    for name, points in result["curves"].items():
+        shown = [p | {"db": -10 * float(np.log10(1 - p["ms_ssim"]))} for p in points]
+        saved = [facts["bd_rate_ms_ssim"].get(name) for facts in result["weights"].values()]
+        cells = [at_rate(shown, b, "db") for b in AT_BPP]
+        rows.append([name, *cells, *("" if s is None else f"{s:+.1f} %" for s in saved)])
+    ours = [f"rate of {name} at equal MS-SSIM" for name in result["weights"]]
+    return rows_to_markdown(["MS-SSIM, dB", *(f"{b} bpp" for b in AT_BPP), *ours], rows)
 
 
 def goals_table() -> str:
@@ -213,6 +227,7 @@ def levels_table() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "rd": rd_table,
+    "ms_ssim": ms_ssim_table,
     "goals": goals_table,
     "speed": speed_table,
     "stages": stages_table,

@@ -71,6 +71,12 @@ def plan(inputs: list[str], output: str | None, suffix: str, wanted: set[str]) -
     return jobs
 
 
+def without_done(jobs: list[Job]) -> tuple[list[Job], int]:
+    """(jobs whose result is not there yet, how many are done). A file that is there is whole (`write`)."""
+    left = [job for job in jobs if job.target == STREAM or not os.path.exists(job.target)]
+    return left, len(jobs) - len(left)
+
+
 def _single_target(item: str, output: str | None, suffix: str, many: bool) -> str:
     if output is None:
         return str(Path(item).with_suffix(suffix))

@@ -7,43 +7,41 @@ import json
 import os
 import sys
 from contextlib import nullcontext
-from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Optional
 
 import typer
 
 import codec
-from codec import batch, checkpoint, heatmap, images, rate
+from codec import batch, checkpoint, cli_look, images, rate
 from codec.backends.manifest import MANIFEST
 from codec.bitstream import container
 from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
+from codec.cli_options import (
+    AUTO,
+    Debug,
+    Device,
+    Inputs,
+    Json,
+    Limit,
+    Model,
+    NoOverwrite,
+    Out,
+    OwnModel,
+    SkipExisting,
+    Workers,
+    check_device,
+    fail,
+    load,
+    load_for,
+    own_weights,
+)
 from codec.errors import BadArgument, CodecError
 from codec.guidance import DEFAULT_GUIDE, PRESETS, STRENGTH, check_strength, choose
-from codec.info import qp_field_of
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="CoTAM: the image codec for multimodal LLMs."
 )
-
-Inputs = Annotated[list[str], typer.Argument(metavar="IN...", help="Files, folders (recursively) or - for stdin.")]
-Out = Annotated[Optional[str], typer.Option("-o", "--output", metavar="OUT", help="File, folder or - for stdout.")]
-Model = Annotated[str, typer.Option("--model", metavar="NAME|PATH", help="Weights by name (see `cotam models`) or path.")]
-OwnModel = Annotated[str, typer.Option("--model", metavar="NAME|PATH", help="Weights; those that the file names if not given.")]
-AUTO = "auto"
-Workers = Annotated[int, typer.Option("-j", "--jobs", min=1, metavar="N", help="Pictures at a time.")]
-Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where the networks run.")]
-NoOverwrite = Annotated[bool, typer.Option("--no-overwrite", help="Leave existing files alone.")]
-Json = Annotated[bool, typer.Option("--json", help="Results as JSON.")]
-Limit = Annotated[int, typer.Option("--limit-pixels", min=1, metavar="N", help="Refuse larger pictures.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
-
-
-def _own(model: str, half: str) -> str:
-    """The weights that stand for 'default' and 'auto' here: a half of the exported graphs where COTAM_GRAPHS names their folder."""
-    own = Path(os.environ.get("COTAM_GRAPHS", ""), half)
-    return str(own) if model in ("default", AUTO) and (own / MANIFEST).is_file() else model
 
 
 class _Looks:
@@ -52,36 +50,10 @@ class _Looks:
     look = staticmethod(lambda pixels: pixels)
 
 
-def _load_for(data: bytes, model: str, device: str, limit: int) -> codec.Codec:
-    """The weights that decode a file: those it was encoded with, unless some were named."""
-    return _load(codec.weights_of(data, limit) if model == AUTO else model, device, limit)
-
-
-@lru_cache(maxsize=4)
-def _load(model: str, device: str, limit: int) -> codec.Codec:
-    loaded = codec.load(model, device)
-    loaded.limit_pixels = limit
-    return loaded
-
-
-def _fail(message: str, status: int = 1) -> NoReturn:
-    typer.echo(f"cotam: {message}", err=True)
-    raise typer.Exit(status)
-
-
-def _check_device(device: str) -> None:
-    if device not in codec.DEVICES:
-        raise BadArgument(f"device must be one of {', '.join(codec.DEVICES)}, not '{device}'")
-
-
-def _listing(entry: dict[str, Any]) -> str:
-    return "\n".join(f"{key.replace('_', ' '):12} {value}" for key, value in entry.items() if value is not None)
-
-
 def encode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[bytes, batch.Result]:
     """A picture file's bytes -> .ctm bytes."""
     picture = images.load(data, options["limit"])
-    loaded = _load(options["model"], options["device"], options["limit"])
+    loaded = load(options["model"], options["device"], options["limit"])
     name, preset, tower, weights = options["guide"]
     guide = choose(name, preset, tower, weights, loaded.backend)
     encoded = loaded.encode_full(
@@ -95,7 +67,7 @@ def encode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[byt
 def decode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[bytes, batch.Result]:
     """.ctm bytes -> a picture file in the format of the target's suffix (PNG on stdout)."""
     content = container.read(data, options["limit"])  # a bad file is refused before the weights are loaded
-    loaded = _load_for(data, options["model"], options["device"], options["limit"])
+    loaded = load_for(data, options["model"], options["device"], options["limit"])
     decoded = loaded.decode_preview(data) if options["level"] == "preview" else loaded.decode_full(data)
     stream = io.BytesIO()
     image = decoded.to("pil")
@@ -116,6 +88,7 @@ def encode(
     jobs: Workers = 1,
     device: Device = "auto",
     no_overwrite: NoOverwrite = False,
+    skip_existing: SkipExisting = False,
     guide: Annotated[
         str, typer.Option(metavar="student|clip|uniform|FILE", help="Where finer steps go; FILE is a map (.png, .npy).")
     ] = DEFAULT_GUIDE,
@@ -139,12 +112,18 @@ def encode(
         if strength > 0:
             choose(guide, preset, guide_model, guide_weights, _Looks())
     except BadArgument as error:
-        _fail(str(error), 2)
+        fail(str(error), 2)
     except CodecError as error:
-        _fail(batch.sentence(error))
+        fail(batch.sentence(error))
     options: dict[str, Any] = {"quality": quality, "target_bytes": target_bytes, "strip": strip, "limit": limit_pixels}
     options |= {"guide": chosen, "strength": strength}
-    options |= {"model": _own(model, "encoder"), "device": device, "overwrite": not no_overwrite, "debug": debug}
+    options |= {
+        "model": own_weights(model, "encoder"),
+        "device": device,
+        "overwrite": not no_overwrite,
+        "skip": skip_existing,
+        "debug": debug,
+    }
     _run(inputs, output, batch.ENCODED, batch.PICTURES, encode_bytes, options, jobs, json_output)
 
 
@@ -162,12 +141,14 @@ def export_graphs(
     try:
         from codec.export import export
 
-        pictures = [Path(job.source) for job in batch.plan([int8], None, batch.ENCODED, batch.PICTURES)] if int8 else None
+        pictures = None if int8 is None else [Path(job.source) for job in batch.plan([int8], None, batch.ENCODED, batch.PICTURES)]
+        if pictures == []:
+            raise BadArgument("8-bit transforms need pictures to find their ranges with")
         sizes = export(codec.checkpoint.load(model), Path(output), pictures)
     except (CodecError, OSError) as error:
         if debug:
             raise
-        _fail(batch.sentence(error))
+        fail(batch.sentence(error))
     for half, size in sizes.items():
         typer.echo(f"{Path(output) / half}: {size / 1e6:.1f} MB")
 
@@ -181,15 +162,16 @@ def decode(
     jobs: Workers = 1,
     device: Device = "auto",
     no_overwrite: NoOverwrite = False,
+    skip_existing: SkipExisting = False,
     limit_pixels: Limit = DEFAULT_LIMIT_PIXELS,
     json_output: Json = False,
     debug: Debug = False,
 ) -> None:
     """Decode .ctm files to pictures (PNG, or what the output's suffix says)."""
     if level not in ("pixels", "preview"):
-        _fail(f"level must be pixels or preview, not '{level}'", 2)
-    options: dict[str, Any] = {"limit": limit_pixels, "model": _own(model, "decoder"), "device": device, "level": level}
-    options |= {"overwrite": not no_overwrite, "debug": debug}
+        fail(f"level must be pixels or preview, not '{level}'", 2)
+    options: dict[str, Any] = {"limit": limit_pixels, "model": own_weights(model, "decoder"), "device": device, "level": level}
+    options |= {"overwrite": not no_overwrite, "skip": skip_existing, "debug": debug}
     _run(inputs, output, ".png", {batch.ENCODED}, decode_bytes, options, jobs, json_output)
 
 
@@ -207,16 +189,19 @@ def _run(
         jobs = batch.plan(inputs, output, suffix, wanted)
         if not jobs:
             raise BadArgument(f"there is no file to work on (looked for {', '.join(sorted(wanted))})")
+        jobs, done = batch.without_done(jobs) if options["skip"] else (jobs, 0)
+        if done:
+            typer.echo(f"cotam: {done} done already", err=True)
         if any(job.target == batch.STREAM for job in jobs) and sys.stdout.isatty():
             raise BadArgument("binary data is not written to a terminal; give -o FILE or redirect it")
-        _check_device(options["device"])
+        check_device(options["device"])
     except BadArgument as error:
-        _fail(str(error), 2)
+        fail(str(error), 2)
     try:
         if not (Path(options["model"]) / MANIFEST).is_file():
             checkpoint.find("default" if options["model"] == AUTO else options["model"])
     except CodecError as error:
-        _fail(batch.sentence(error))
+        fail(batch.sentence(error))
     to_stdout = any(job.target == batch.STREAM for job in jobs)
     results = _collect(jobs, work, options, workers)
     _report(results, as_json, to_stdout)
@@ -272,95 +257,6 @@ def _report(results: list[batch.Result], as_json: bool, to_stdout: bool) -> None
         typer.echo(f"cotam: {result.source}: {result.error}", err=True)
 
 
-@app.command()
-def info(inputs: Inputs, json_output: Json = False, limit_pixels: Limit = DEFAULT_LIMIT_PIXELS, debug: Debug = False) -> None:
-    """What the headers of .ctm files say; nothing is decoded."""
-    found, failed = [], False
-    for item in inputs:
-        try:
-            found.append({"file": item} | asdict(codec.inspect(batch.read(item), limit_pixels)))
-        except (CodecError, OSError) as error:
-            if debug:
-                raise
-            failed = True
-            typer.echo(f"cotam: {item}: {batch.sentence(error)}", err=True)
-    if json_output:
-        typer.echo(json.dumps(found, indent=1))
-    else:
-        for entry in found:
-            typer.echo(_listing(entry))
-    if failed:
-        raise typer.Exit(1)
-
-
-@app.command()
-def inspect(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A .ctm file or - for stdin.")],
-    target: Annotated[
-        Optional[str], typer.Option("--heatmap", metavar="OUT.png", help="Decode, and draw the QP field and the bits spent.")
-    ] = None,
-    model: OwnModel = AUTO,
-    device: Device = "auto",
-    no_overwrite: NoOverwrite = False,
-    limit_pixels: Limit = DEFAULT_LIMIT_PIXELS,
-    json_output: Json = False,
-    debug: Debug = False,
-) -> None:
-    """As info, with the QP field; with --heatmap also where the bits went, in numbers and as a picture."""
-    try:
-        _check_device(device)
-    except BadArgument as error:
-        _fail(str(error), 2)
-    if target == batch.STREAM and sys.stdout.isatty():
-        _fail("binary data is not written to a terminal; give --heatmap FILE or redirect it", 2)
-    try:
-        entry = _examine(file, target, (_own(model, "decoder"), device, limit_pixels), not no_overwrite)
-    except (CodecError, OSError, MemoryError) as error:
-        if debug:
-            raise
-        _fail(f"{file}: {batch.sentence(error)}")
-    typer.echo(json.dumps(entry, indent=1) if json_output else _listing(entry), err=target == batch.STREAM)
-
-
-def _examine(file: str, target: str | None, weights: tuple[str, str, int], overwrite: bool) -> dict[str, Any]:
-    """What `inspect` prints; writes the heatmap, if wanted. map_share: of the file's bytes; bits_*: per latent position."""
-    if target is not None and not overwrite:
-        batch.refuse_existing(target)
-    data = batch.read(file)
-    limit = weights[2]
-    entry = {"file": file} | asdict(codec.inspect(data, limit))
-    qp = qp_field_of(data, limit)
-    entry |= {"latent_grid": qp.shape, "qp_min": int(qp.min()), "qp_mean": round(float(qp.mean()), 2), "qp_max": int(qp.max())}
-    entry["map_share"] = round(entry["sections"].get("qp map", 0) / len(data), 4)
-    if target is None:
-        return entry
-    decoded = _load_for(data, *weights).decode_full(data, want_bits=True)
-    bits = decoded.bits
-    assert bits is not None
-    total = float(bits.sum(dtype=float))
-    entry |= {"bits_sum": round(total), "bits_mean": round(total / bits.size, 2), "bits_largest": round(float(bits.max()), 2)}
-    stream = io.BytesIO()
-    suffix = ".png" if target == batch.STREAM else Path(target).suffix
-    images.save(heatmap.panels(decoded.picture.pixels, bits, qp), stream, suffix)
-    batch.write(target, stream.getvalue(), overwrite)
-    return entry | {"heatmap": target}
-
-
-@app.command()
-def models(json_output: Json = False) -> None:
-    """The shipped weights."""
-    found = codec.models()
-    if json_output:
-        typer.echo(json.dumps(found, indent=1))
-        return
-    for model in found:
-        training = model["training"]
-        typer.echo(
-            f"{model['name']}  {model['fingerprint']}  {model['parameters'] / 1e6:.2f} M parameters  "
-            f"{model['bytes'] / 1e6:.1f} MB  {training['steps']} steps, {model['date']}"
-        )
-
-
 def _plug_in(arguments: list[str]) -> None:
     """Commands of other packages (entry points `cotam.commands`), looked for where our own do not answer."""
     known = {
@@ -395,6 +291,8 @@ def main(commands: typer.Typer = app) -> NoReturn:
     # Everything is on disk; unloading PyTorch's CUDA libraries would cost 110 MB and a third of a second more.
     os._exit(status)
 
+
+cli_look.register(app)
 
 if __name__ == "__main__":
     main()

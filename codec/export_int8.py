@@ -25,7 +25,6 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from codec.api import Codec
 from codec.backends.onnx import OnnxBackend
-from codec.errors import BadArgument
 from codec.images import load
 
 TRANSFORMS = {"encoder": "analysis.onnx", "decoder": "synthesis.onnx"}
@@ -65,9 +64,7 @@ class _Reader(CalibrationDataReader):
 
 
 def given(folder: Path, pictures: list[Path]) -> dict[str, Feeds]:
-    """half -> what its transform is given when the pictures' centres are coded. Raises BadArgument without a picture."""
-    if not pictures:
-        raise BadArgument("8-bit transforms need pictures to find their ranges with")
+    """half -> what its transform is given when the centres of the pictures are coded."""
     watched = {half: _Watched(folder / half, graph) for half, graph in TRANSFORMS.items()}
     encoder, decoder = (Codec(backend) for backend in watched.values())
     for path in pictures[:: max(1, len(pictures) // MOST_PICTURES)][:MOST_PICTURES]:
@@ -145,7 +142,7 @@ def quantise(graph: Path, feeds: Feeds) -> None:
 
 
 def quantise_halves(folder: Path, pictures: list[Path]) -> None:
-    """Both halves' transforms. Raises BadArgument without a picture, CodecError for one that cannot be read."""
+    """Both halves' transforms; at least one picture. Raises CodecError for one that cannot be read."""
     feeds = given(folder, pictures)
     for half, graph in TRANSFORMS.items():
         quantise(folder / half / graph, feeds[half])

@@ -17,7 +17,7 @@ import codec
 from codec.api import Codec
 from codec.errors import BadArgument, CodecError, GuideUnavailable, UnknownModel
 from codec.rate import quality_to_qp
-from tests.conftest import ROOT, run_cotam
+from tests.conftest import ROOT, psnr, run_cotam
 from tests.test_preview import layered
 
 pytest.importorskip("onnxscript", reason="cotam[export] is not installed")
@@ -120,3 +120,29 @@ def test_a_damaged_half_is_refused(halves: Path, tmp_path: Path) -> None:
             codec.load(folder)
     with pytest.raises(CodecError):
         codec.load(tmp_path)
+
+
+def test_int8_transforms(cotam: Codec, photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    """Files cross over as those of float32 do; pixels stay near."""
+    for number in range(2):
+        Image.fromarray(photo[:, 60 * number : 60 * number + 320]).save(tmp_path / f"{number}.png")
+    done = run_cotam("export", "--out", tmp_path / "dist", "--int8", tmp_path)
+    assert done.returncode == 0, done.stderr
+    encoder, decoder = codec.load(tmp_path / "dist" / "encoder"), codec.load(tmp_path / "dist" / "decoder")
+    assert encoder.backend.checkpoint.facts["transforms"] == "int8"  # type: ignore[attr-defined]
+    for quality in (30, 70):
+        encoded = encoder.encode_full(photo, quality, guide="uniform")
+        by_torch, by_int8 = (other.decode_full(encoded.data) for other in (cotam, decoder))
+        np.testing.assert_array_equal(by_int8.y_hat, encoded.y_hat)
+        np.testing.assert_array_equal(by_int8.y_hat, by_torch.y_hat)
+        assert psnr(photo, by_int8.picture.pixels) > psnr(photo, by_torch.picture.pixels) - 0.5
+        plain = cotam.encode(photo, quality, guide="uniform")
+        assert abs(len(encoded.data) / len(plain) - 1) < 0.03
+        assert psnr(photo, by_torch.picture.pixels) > psnr(photo, cotam.decode(plain, "array")) - 0.3
+
+
+def test_int8_needs_pictures(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = run_cotam("export", "--out", tmp_path / "dist", "--int8", tmp_path / "empty")
+    assert done.returncode == 1
+    assert b"need pictures" in done.stderr

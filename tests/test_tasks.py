@@ -143,8 +143,8 @@ def test_a_rival_as_a_coder(small: NDArray[np.uint8], tmp_path: Path) -> None:
 
 
 def test_unknown_names_are_one_sentence() -> None:
-    with pytest.raises(SystemExit, match="judges are deit, ocr, yolox, not 'cat'"):
-        tasks.chosen("deit,cat", tuple(JUDGES), "judges")
+    with pytest.raises(SystemExit, match="judges are deit, ocr, tokens, yolox, not 'cat'"):
+        tasks.chosen("deit,cat", tasks.OWN_SETS, "judges")
 
 
 @pytest.mark.slow
