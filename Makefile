@@ -4,7 +4,7 @@ BIN := .venv/bin
 IMAGE ?=
 export GOMP_SPINCOUNT ?= 20000
 
-.PHONY: install demo test check lint types binaries clean
+.PHONY: install demo test check lint types fuzz binaries clean
 
 install: .venv/installed
 
@@ -30,6 +30,10 @@ check: lint types
 
 test: lint types
 	$(BIN)/python -m pytest
+
+SECONDS ?= 600
+fuzz: install
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 binaries: install
 	$(BIN)/python -m codec.binaries dist

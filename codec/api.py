@@ -118,10 +118,16 @@ class Codec:
                         \\-> alpha, profile, EXIF ---------------------------+
     """
 
-    def __init__(self, backend: Backend, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        limit_pixels: int = container.DEFAULT_LIMIT_PIXELS,
+        limit_memory: int = container.DEFAULT_LIMIT_MEMORY,
+    ) -> None:
         self.backend = backend
         self.pipeline = Pipeline(backend)
         self.limit_pixels = limit_pixels
+        self.limit_memory = limit_memory
 
     @property
     def fingerprint(self) -> str:
@@ -222,6 +228,7 @@ class Codec:
         want_bits: bool,
     ) -> Encoded:
         height, width = picture.pixels.shape[:2]
+        container.check_memory(width, height, container.ENCODE_BYTES, self.limit_memory)
         grid = latent_grid(height, width)
         offsets = None
         if plan.qp_map is not None:
@@ -314,6 +321,7 @@ class Codec:
         content = container.read(data, self.limit_pixels)
         if content.fingerprint != self.backend.checkpoint.fingerprint:
             raise WrongModel(_wrong_model(content.fingerprint, self.backend.checkpoint))
+        container.check_memory(content.width, content.height, container.DECODE_BYTES, self.limit_memory)
         return content, qp_field(content)
 
     def encode_batch(self, pictures: Iterable[Any], **options: Any) -> list[bytes]:

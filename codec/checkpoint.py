@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from codec.bitstream.container import FINGERPRINT_BYTES
 from codec.bitstream.rans import Tables
 from codec.errors import BadArgument, UnknownModel
-from codec.networks.config import Layer, split_layers
+from codec.networks.config import Layer, margins, split_layers
 
 FOLDER = Path(__file__).resolve().parents[1] / "checkpoints"
 DEFAULT = "small"
@@ -46,6 +46,11 @@ class Checkpoint:
         """The layers of y, in the order in which they are coded."""
         config = self.metadata["config"]
         return split_layers(int(config.get("low", 0)), int(config["m"]))
+
+    @property
+    def margins(self) -> tuple[int, int]:
+        """See networks.config.margins."""
+        return margins(self.metadata["config"])
 
     @cached_property
     def tables(self) -> Tables:

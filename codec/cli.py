@@ -19,11 +19,13 @@ from codec.bitstream import container
 from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
 from codec.cli_options import (
     AUTO,
+    DEFAULT_MEMORY,
     Debug,
     Device,
     Inputs,
     Json,
     Limit,
+    Memory,
     Model,
     NoOverwrite,
     Out,
@@ -53,7 +55,7 @@ class _Looks:
 def encode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[bytes, batch.Result]:
     """A picture file's bytes -> .ctm bytes."""
     picture = images.load(data, options["limit"])
-    loaded = load(options["model"], options["device"], options["limit"])
+    loaded = load(options["model"], options["device"], options["limit"], options["memory"])
     name, preset, tower, weights = options["guide"]
     guide = choose(name, preset, tower, weights, loaded.backend)
     encoded = loaded.encode_full(
@@ -67,7 +69,7 @@ def encode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[byt
 def decode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[bytes, batch.Result]:
     """.ctm bytes -> a picture file in the format of the target's suffix (PNG on stdout)."""
     content = container.read(data, options["limit"])  # a bad file is refused before the weights are loaded
-    loaded = load_for(data, options["model"], options["device"], options["limit"])
+    loaded = load_for(data, options["model"], options["device"], options["limit"], options["memory"])
     decoded = loaded.decode_preview(data) if options["level"] == "preview" else loaded.decode_full(data)
     stream = io.BytesIO()
     image = decoded.to("pil")
@@ -98,6 +100,7 @@ def encode(
     guide_weights: Annotated[Optional[str], typer.Option(metavar="TAG|FILE", help="Its weights (openai).")] = None,
     strip: Annotated[bool, typer.Option("--strip", help="Leave out colour profile and EXIF.")] = False,
     limit_pixels: Limit = DEFAULT_LIMIT_PIXELS,
+    limit_memory: Memory = DEFAULT_MEMORY,
     json_output: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -107,6 +110,7 @@ def encode(
             raise BadArgument("give a quality or a target size, not both")
         rate.quality_to_qp(quality or 0)
         target_bytes = None if target_size is None else rate.parse_size(target_size)
+        memory = rate.parse_size(limit_memory)
         check_strength(strength)
         chosen = (guide, preset, guide_model, guide_weights)
         if strength > 0:
@@ -116,7 +120,7 @@ def encode(
     except CodecError as error:
         fail(batch.sentence(error))
     options: dict[str, Any] = {"quality": quality, "target_bytes": target_bytes, "strip": strip, "limit": limit_pixels}
-    options |= {"guide": chosen, "strength": strength}
+    options |= {"guide": chosen, "strength": strength, "memory": memory}
     options |= {
         "model": own_weights(model, "encoder"),
         "device": device,
@@ -164,13 +168,19 @@ def decode(
     no_overwrite: NoOverwrite = False,
     skip_existing: SkipExisting = False,
     limit_pixels: Limit = DEFAULT_LIMIT_PIXELS,
+    limit_memory: Memory = DEFAULT_MEMORY,
     json_output: Json = False,
     debug: Debug = False,
 ) -> None:
     """Decode .ctm files to pictures (PNG, or what the output's suffix says)."""
     if level not in ("pixels", "preview"):
         fail(f"level must be pixels or preview, not '{level}'", 2)
-    options: dict[str, Any] = {"limit": limit_pixels, "model": own_weights(model, "decoder"), "device": device, "level": level}
+    try:
+        memory = rate.parse_size(limit_memory)
+    except BadArgument as error:
+        fail(str(error), 2)
+    options: dict[str, Any] = {"limit": limit_pixels, "memory": memory, "level": level}
+    options |= {"model": own_weights(model, "decoder"), "device": device}
     options |= {"overwrite": not no_overwrite, "skip": skip_existing, "debug": debug}
     _run(inputs, output, ".png", {batch.ENCODED}, decode_bytes, options, jobs, json_output)
 

@@ -13,7 +13,7 @@ import typer
 
 import codec
 from codec import batch, heatmap, images
-from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
+from codec.bitstream.container import DEFAULT_LIMIT_MEMORY, DEFAULT_LIMIT_PIXELS
 from codec.cli_options import (
     AUTO,
     Debug,
@@ -76,7 +76,9 @@ def inspect(
     if target == batch.STREAM and sys.stdout.isatty():
         fail("binary data is not written to a terminal; give --heatmap FILE or redirect it", 2)
     try:
-        entry = _examine(file, target, (own_weights(model, "decoder"), device, limit_pixels), not no_overwrite)
+        entry = _examine(
+            file, target, (own_weights(model, "decoder"), device, limit_pixels, DEFAULT_LIMIT_MEMORY), not no_overwrite
+        )
     except (CodecError, OSError, MemoryError) as error:
         if debug:
             raise
@@ -84,7 +86,7 @@ def inspect(
     typer.echo(json.dumps(entry, indent=1) if json_output else _listing(entry), err=target == batch.STREAM)
 
 
-def _examine(file: str, target: str | None, weights: tuple[str, str, int], overwrite: bool) -> dict[str, Any]:
+def _examine(file: str, target: str | None, weights: tuple[str, str, int, int], overwrite: bool) -> dict[str, Any]:
     """What `inspect` prints; writes the heatmap, if wanted. map_share: of the file's bytes; bits_*: per latent position."""
     if target is not None and not overwrite:
         batch.refuse_existing(target)

@@ -11,6 +11,7 @@ import typer
 
 import codec
 from codec.backends.manifest import MANIFEST
+from codec.bitstream.container import DEFAULT_LIMIT_MEMORY
 from codec.errors import BadArgument
 
 AUTO = "auto"
@@ -26,6 +27,8 @@ SkipExisting = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Results as JSON.")]
 Limit = Annotated[int, typer.Option("--limit-pixels", min=1, metavar="N", help="Refuse larger pictures.")]
+Memory = Annotated[str, typer.Option("--limit-memory", metavar="8GiB", help="Refuse pictures that need more.")]
+DEFAULT_MEMORY = f"{DEFAULT_LIMIT_MEMORY >> 30}GiB"
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
@@ -35,15 +38,16 @@ def own_weights(model: str, half: str) -> str:
     return str(own) if model in ("default", AUTO) and (own / MANIFEST).is_file() else model
 
 
-def load_for(data: bytes, model: str, device: str, limit: int) -> codec.Codec:
+def load_for(data: bytes, model: str, device: str, limit: int, memory: int) -> codec.Codec:
     """The weights that decode a file: those it was encoded with, unless some were named."""
-    return load(codec.weights_of(data, limit) if model == AUTO else model, device, limit)
+    return load(codec.weights_of(data, limit) if model == AUTO else model, device, limit, memory)
 
 
 @lru_cache(maxsize=4)
-def load(model: str, device: str, limit: int) -> codec.Codec:
+def load(model: str, device: str, limit: int, memory: int) -> codec.Codec:
+    """limit: pixels; memory: bytes."""
     loaded = codec.load(model, device)
-    loaded.limit_pixels = limit
+    loaded.limit_pixels, loaded.limit_memory = limit, memory
     return loaded
 
 

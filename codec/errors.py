@@ -24,7 +24,7 @@ class Corrupt(CodecError):
 
 
 class TooLarge(CodecError):
-    """The picture exceeds the limits in force."""
+    """The picture exceeds the limits in force, of pixels or of memory."""
 
 
 class WrongModel(CodecError):

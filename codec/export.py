@@ -235,7 +235,7 @@ def _write_manifest(checkpoint: Checkpoint, half: str, place: Path, transforms: 
         "name": checkpoint.name,
         "fingerprint": checkpoint.fingerprint.hex(),
         "skip_below": checkpoint.skip_below,
-        "config": {"m": config["m"], "low": config.get("low", 0), "z": config["z"]},
+        "config": {"m": config["m"], "low": config.get("low", 0), "z": config["z"], "margins": checkpoint.margins},
         "torch": torch.__version__,
         "opset": OPSET,
         "sha256": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files},

@@ -26,6 +26,7 @@ from codec.bitstream.container import Reader, put_varint
 from codec.bitstream.rans import SYMBOL_LIMIT, Decoder, Encoder, Tables
 from codec.errors import BadArgument, Corrupt, Truncated
 from codec.networks.config import Layer
+from codec.tiles import LARGEST, tiles
 
 Floats = NDArray[np.float32]
 QpField = int | NDArray[np.int64]
@@ -37,6 +38,7 @@ STEPS = 4
 SCALES = 64
 Z_LIMIT = 31
 RATE_WEIGHT = 0.06
+CODER_BITS = 128  # what the coder's own state may hold
 POSITIONS = ((0, 0), (1, 1), (0, 1), (1, 0))
 
 
@@ -49,6 +51,8 @@ class Weights(Protocol):
     def skip_below(self) -> int: ...
     @property
     def layers(self) -> tuple[Layer, ...]: ...
+    @property
+    def margins(self) -> tuple[int, int]: ...
     @property
     def tables(self) -> Tables: ...
     @property
@@ -197,6 +201,8 @@ class Pipeline:
         self.tables = backend.checkpoint.tables
         self.layers = backend.checkpoint.layers
         self.skip_below = backend.checkpoint.skip_below
+        self.margins = backend.checkpoint.margins
+        self.least_bits = float(sum(part.min() for part in np.split(self.tables.costs, self.tables.starts[1:])[SCALES:]))
 
     def encode(
         self, pixels: NDArray[np.uint8], qp: QpField, watch: Stopwatch, want_bits: bool = False, thrift: Floats | None = None
@@ -206,7 +212,7 @@ class Pipeline:
         """
         rows, cols = latent_grid(*pixels.shape[:2])
         with watch.stage("analysis"):
-            y = self.backend.analysis(_pad(pixels, rows * STRIDE, cols * STRIDE, "edge"), qp)
+            y = self._analysis(pixels, qp, rows, cols)
             padded = _pad(y, -(-rows // CELL) * CELL, -(-cols // CELL) * CELL, "constant")
             z = np.clip(np.rint(self.backend.hyper_analysis(padded)), -Z_LIMIT, Z_LIMIT).astype(np.float32)
         meter = _Meter(self.tables, want_bits)
@@ -232,6 +238,18 @@ class Pipeline:
                 parts.append(encoder.finish())
         return Latents(_join(parts), self._merge(decoded)[:rows, :cols], meter.total(rows, cols))
 
+    def _analysis(self, pixels: NDArray[np.uint8], qp: QpField, rows: int, cols: int) -> Floats:
+        """y [rows, cols, M], large pictures in tiles."""
+        if max(rows, cols) <= LARGEST:
+            return self.backend.analysis(_pad(pixels, rows * STRIDE, cols * STRIDE, "edge"), qp)
+        y: Floats = np.empty((rows, cols, self.layers[-1].stop), np.float32)
+        for row, col in tiles(rows, cols, self.margins[0]):
+            part = pixels[row.seen(STRIDE), col.seen(STRIDE)]
+            part = _pad(part, (row.last - row.first) * STRIDE, (col.last - col.first) * STRIDE, "edge")
+            seen = self.backend.analysis(part, qp if isinstance(qp, int) else qp[row.seen(), col.seen()])
+            y[row.kept(), col.kept()] = seen[row.inside(), col.inside()]
+        return y
+
     def _push_z(self, encoder: Encoder, z: Floats, watch: Stopwatch, meter: _Meter) -> None:
         with watch.stage("entropy"):
             symbols, ids = z.ravel().astype(np.int32), self._z_ids(*z.shape[:2])
@@ -243,6 +261,8 @@ class Pipeline:
     ) -> Latents:
         """The inverse as far as y_hat; layers: how many of them, all if not given. Raises Corrupt."""
         a, b = -(-rows // CELL), -(-cols // CELL)
+        if 8 * len(data) + CODER_BITS < a * b * self.least_bits:  # every z costs at least its cheapest symbols
+            raise Corrupt(f"the file is too short for a picture of {cols * STRIDE}x{rows * STRIDE} pixels")
         meter = _Meter(self.tables, want_bits)
         valid = self._valid(rows, cols, (a * CELL, b * CELL))
         decoded: list[Floats] = []
@@ -286,9 +306,18 @@ class Pipeline:
         return np.concatenate([merge_steps(sets[i : i + STEPS]) for i in range(0, len(sets), STEPS)], 2)
 
     def reconstruct(self, y_hat: Floats, qp: QpField, height: int, width: int, watch: Stopwatch) -> NDArray[np.uint8]:
-        """y_hat -> pixels [H, W, 3]."""
+        """y_hat -> pixels [H, W, 3], large pictures in tiles."""
+        rows, cols = y_hat.shape[:2]
         with watch.stage("synthesis"):
-            return self.backend.synthesis(y_hat, qp)[:height, :width]
+            if max(rows, cols) <= LARGEST:
+                return self.backend.synthesis(y_hat, qp)[:height, :width]
+            pixels = np.empty((height, width, 3), np.uint8)
+            for row, col in tiles(rows, cols, self.margins[1]):
+                part = qp if isinstance(qp, int) else qp[row.seen(), col.seen()]
+                made = self.backend.synthesis(y_hat[row.seen(), col.seen()], part)[row.inside(STRIDE), col.inside(STRIDE)]
+                place = pixels[row.kept(STRIDE), col.kept(STRIDE)]
+                place[...] = made[: place.shape[0], : place.shape[1]]
+            return pixels
 
     def _z_ids(self, a: int, b: int) -> NDArray[np.uint8]:
         channels = np.arange(SCALES, len(self.tables), dtype=np.uint8)

@@ -23,16 +23,17 @@ def qp_to_quality(qp: int) -> float:
 
 
 def parse_size(text: str) -> int:
-    """'20KB', '1.5 MiB', '800' -> bytes (KB = 1000, KiB = 1024). Raises BadArgument."""
+    """'20KB', '1.5 MiB', '8GiB', '800' -> bytes (KB = 1000, KiB = 1024). Raises BadArgument."""
     units = {"": 1, "b": 1, "k": 1000, "kb": 1000, "kib": 1024, "m": 10**6, "mb": 10**6, "mib": 1 << 20}
+    units |= {"g": 10**9, "gb": 10**9, "gib": 1 << 30}
     stripped = text.strip().lower()
-    number = stripped.rstrip("bikm ")
+    number = stripped.rstrip("bikmg ")
     try:
         size = int(float(number) * units[stripped[len(number) :].strip()])
     except (KeyError, ValueError, OverflowError):
         raise BadArgument(f"'{text}' is not a size; write 20KB, 1.5MB or a number of bytes") from None
     if size <= 0:
-        raise BadArgument("a target size must be above zero")
+        raise BadArgument("a size must be above zero")
     return size
 
 

@@ -53,6 +53,12 @@ class Exported:
     def layers(self) -> tuple[Layer, ...]:
         return split_layers(self.facts["config"]["low"], self.facts["config"]["m"])
 
+    @property
+    def margins(self) -> tuple[int, int]:
+        """See networks.config.margins."""
+        analysis, synthesis = self.facts["config"]["margins"]
+        return int(analysis), int(synthesis)
+
     @cached_property
     def tables(self) -> Tables:
         with np.load(self.folder / TABLES, allow_pickle=False) as arrays:
@@ -69,7 +75,7 @@ def read_manifest(folder: Path) -> Exported:
             if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
                 raise ValueError(f"{name} is damaged")
         found = Exported(folder, facts)
-        _ = (found.tables, found.layers, found.fingerprint, found.skip_below, found.name, found.half)
+        _ = (found.tables, found.layers, found.margins, found.fingerprint, found.skip_below, found.name, found.half)
     except (OSError, KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
         raise UnknownModel(f"{folder} holds no exported codec that can be used: {error}") from None
     return found

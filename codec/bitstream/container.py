@@ -24,7 +24,10 @@ CRC_BYTES = 4
 HEADER_LIMIT = 64
 QP_MASK, MAP_FLAG, EXTRAS_FLAG = 0x3F, 0x40, 0x80
 DEFAULT_LIMIT_PIXELS = 1 << 28
+DEFAULT_LIMIT_MEMORY = 8 << 30
 MAX_SIDE = (1 << 20) - 1
+# Measured at 4096x4096, beyond what the program itself takes, and rounded up.
+ENCODE_BYTES, DECODE_BYTES = 40, 24
 
 EXTRA_ALPHA, EXTRA_EXIF, EXTRA_GREY, EXTRA_ICC = 0x41, 0x45, 0x47, 0x49
 EXTRA_NAMES = {EXTRA_ALPHA: "alpha", EXTRA_EXIF: "exif", EXTRA_GREY: "grey", EXTRA_ICC: "icc"}
@@ -176,6 +179,16 @@ def _check_size(width: int, height: int, limit_pixels: int) -> None:
         raise Corrupt("the file claims a picture without pixels")
     if max(width, height) > MAX_SIDE or width * height > limit_pixels:
         raise TooLarge(f"the picture claims {width}x{height} pixels; the limit is {limit_pixels} (raise it with --limit-pixels)")
+
+
+def check_memory(width: int, height: int, bytes_per_pixel: int, limit: int) -> None:
+    """Raises TooLarge where a picture would need more than `limit` bytes of memory."""
+    needed = width * height * bytes_per_pixel
+    if needed > limit:
+        raise TooLarge(
+            f"a picture of {width}x{height} pixels needs about {needed / 1e9:.1f} GB of memory; "
+            f"the limit is {limit / 1e9:.1f} GB (raise it with --limit-memory)"
+        )
 
 
 def read_extras(data: bytes) -> dict[int, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,6 +24,11 @@ class Layer:
 def split_layers(low: int, m: int) -> tuple[Layer, ...]:
     """The layers of a latent of m channels, the first `low` of which are the preview's (0: one layer)."""
     return (Layer(0, 0, low), Layer(1, low, m)) if low else (Layer(0, 0, m),)
+
+
+def margins(config: Mapping[str, Any]) -> tuple[int, int]:
+    """How far analysis and synthesis look beyond a latent position, in latent positions: 3x3 layers at 1/16, and at 1/8."""
+    return -(-config["blocks_a8"] // 2) + config["blocks_a16"], config["blocks_s16"] + -(-config["blocks_s8"] // 2)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,51 @@
+"""Large pictures in tiles: a transform sees each with a margin, and what it makes of the margin is thrown away.
+
+::
+
+    |  margin  |        kept        |  margin  |     the margin is as wide as a transform looks, so that a tile's result
+    |<-------------- seen --------------->|          is the whole picture's; at the picture's border there is none
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+LARGEST = 144  # latent positions a side that are still processed whole
+TILE = 96
+
+
+@dataclass(frozen=True)
+class Span:
+    """Along one side, in latent positions: start..stop is kept, first..last is seen."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+    def seen(self, unit: int = 1) -> slice:
+        """In units of a latent position's parts (16 for pixels)."""
+        return slice(self.first * unit, self.last * unit)
+
+    def kept(self, unit: int = 1) -> slice:
+        return slice(self.start * unit, self.stop * unit)
+
+    def inside(self, unit: int = 1) -> slice:
+        """The kept part within what was seen."""
+        return slice((self.start - self.first) * unit, (self.stop - self.first) * unit)
+
+
+def spans(length: int, margin: int) -> list[Span]:
+    """A side in about equal parts of at most TILE positions."""
+    count = -(-length // TILE)
+    edges = [length * k // count for k in range(count + 1)]
+    return [Span(a, b, max(0, a - margin), min(length, b + margin)) for a, b in pairwise(edges)]
+
+
+def tiles(rows: int, cols: int, margin: int) -> Iterator[tuple[Span, Span]]:
+    """(rows, columns) of every tile."""
+    for row in spans(rows, margin):
+        for col in spans(cols, margin):
+            yield row, col

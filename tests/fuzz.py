@@ -1,0 +1,194 @@
+"""Hostile files, on and on: `make fuzz SECONDS=600`, or `python -m tests.fuzz --count 10000 --seed 1`.
+
+::
+
+    real files of shipped weights and golden ones -> mutated, lengths and checksum made right again -> decode, preview, inspect
+      -> a picture or a CodecError, in bounded time and memory; anything else is kept in tests/attacks
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from PIL import Image
+from skimage import data as pictures
+
+import codec
+from codec.bitstream import container
+from codec.bitstream.container import Container, put_varint
+from codec.errors import CodecError
+
+ATTACKS = Path(__file__).with_name("attacks")
+MODELS = ("small", "small-mse")
+MOST_SECONDS = 2.0
+MOST_MB = 1024  # beyond what the program itself takes
+INTERESTING = (0, 1, 2, 0x3F, 0x40, 0x7F, 0x80, 0xFE, 0xFF)
+SIDES = (1, 2, 15, 16, 17, 63, 64, 65, 255, 1000, 4095, 16384, 16385, 65535, (1 << 20) - 1)
+
+
+@dataclass
+class Tally:
+    """What became of the files; slowest in seconds, largest in MB above the start."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    slowest: float = 0.0
+    largest: float = 0.0
+    failures: list[str] = field(default_factory=list)
+
+
+def seeds() -> list[bytes]:
+    """Real files: two sets of weights, coarse and fine, with a map, with alpha, grey, tiny."""
+    photo, found = pictures.chelsea(), []
+    alpha = Image.fromarray(np.dstack([photo[:90, :130], np.tile(np.arange(130, dtype=np.uint8), (90, 1))]))
+    grey = Image.fromarray(photo[:33, :70]).convert("L")
+    for name in MODELS:
+        cotam = codec.load(name, "cpu")
+        found += [cotam.encode(photo[:90, :130], quality) for quality in (5, 50, 95)]
+        found.append(cotam.encode(photo[40:140, 60:200], 40, guide="uniform"))
+        found.append(cotam.encode(photo[:64, :64], qp_map=np.array([[3, 60], [31, 12]])))
+        found += [cotam.encode(alpha, 30), cotam.encode(grey, 40), cotam.encode(photo[:1, :1], 50)]
+    return found
+
+
+def mutated_bytes(data: bytes, random: Random, others: list[bytes]) -> bytes:
+    """One to eight changes: bits, bytes, cuts, repeats, pieces of another file, noise."""
+    out = bytearray(data)
+    for _ in range(random.choice((1, 1, 2, 4, 8))):
+        if not out:
+            return bytes(out)
+        at, kind = random.randrange(len(out)), random.randrange(7)
+        length = min(len(out) - at, random.choice((1, 2, 4, 8, 64)))
+        if kind == 0:
+            out[at] ^= 1 << random.randrange(8)
+        elif kind == 1:
+            out[at] = random.choice(INTERESTING)
+        elif kind == 2:
+            del out[at : at + length]
+        elif kind == 3:
+            out[at:at] = out[at : at + length]
+        elif kind == 4:
+            other = random.choice(others)
+            start = random.randrange(len(other))
+            out[at : at + length] = other[start : start + length]
+        elif kind == 5:
+            out[at : at + length] = random.randbytes(length)
+        else:
+            del out[at:]
+    return bytes(out)
+
+
+def mutated_content(content: Container, random: Random, others: list[bytes]) -> Container:
+    """A part of a file changed, the rest as it was, so that what is changed is reached."""
+    kind = random.randrange(8)
+    if kind < 4:
+        return replace(content, latents=mutated_bytes(content.latents, random, others))
+    if kind == 4:
+        side = random.choice(SIDES)
+        return replace(content, **{random.choice(("width", "height")): side})
+    if kind == 5:
+        return replace(content, qp=random.randrange(64), width=random.choice(SIDES), height=random.choice(SIDES))
+    if kind == 6:
+        start = content.qp_map or put_varint(random.choice((1, 2, 6))) + put_varint(random.choice((1, 2, 9))) + bytes(
+            [0x10, 1, 0, 0, 0, 0]
+        )
+        return replace(content, qp_map=mutated_bytes(start, random, others))
+    extras = dict(content.extras)
+    extras[random.choice((0x41, 0x45, 0x47, 0x49, random.randrange(256)))] = mutated_bytes(
+        random.choice(others)[:200], random, others
+    )
+    return replace(content, extras=extras)
+
+
+def hostile(files: list[bytes], random: Random) -> bytes:
+    """A mutated file; most have lengths and checksum right, so that the entropy decoder is reached."""
+    data = random.choice(files)
+    if random.random() < 0.2:
+        return mutated_bytes(data, random, files)
+    content = container.read(data)
+    for _ in range(random.choice((1, 1, 1, 2, 3))):
+        content = mutated_content(content, random, files)
+    return container.write(content)
+
+
+def doors(data: bytes) -> list[tuple[str, Callable[[], object]]]:
+    """What a stranger's file may be given to."""
+    return [
+        ("decode", lambda: codec.decode(data, "array", device="cpu")),
+        ("preview", lambda: codec.decode(data, "array", level="preview", device="cpu")),
+        ("inspect", lambda: codec.inspect(data)),
+    ]
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def attack(data: bytes, tally: Tally) -> None:
+    """Tries every door; what is wrong is noted in the tally."""
+    for name, door in doors(data):
+        start, before = time.process_time(), peak_mb()
+        try:
+            door()
+            outcome = "picture"
+        except CodecError as error:
+            outcome = type(error).__name__
+            if "\n" in str(error) or not str(error):
+                tally.failures.append(f"{name}: {outcome} does not say what it is in one line")
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            outcome = f"UNTYPED {type(error).__name__}"
+            tally.failures.append(f"{name}: {type(error).__name__}: {error}")
+        seconds, grown = time.process_time() - start, peak_mb() - before
+        tally.outcomes[outcome] += 1
+        tally.slowest, tally.largest = max(tally.slowest, seconds), max(tally.largest, grown)
+        if seconds > MOST_SECONDS or grown > MOST_MB:
+            tally.failures.append(f"{name}: {seconds:.1f} s, {grown:.0f} MB")
+
+
+def run(seconds: float, count: int | None, seed: int, keep: Path | None) -> Tally:
+    """Until the time or the count is over. keep: where failing files go."""
+    random, files, tally = Random(seed), seeds(), Tally()
+    for data in files:
+        for _, door in doors(data):
+            door()  # warm: weights loaded, first-use costs paid
+    end, done = time.monotonic() + seconds, 0
+    while time.monotonic() < end and (count is None or done < count):
+        data = hostile(files, random)
+        before = len(tally.failures)
+        attack(data, tally)
+        done += 1
+        if len(tally.failures) > before and keep is not None:
+            keep.mkdir(exist_ok=True)
+            (keep / f"{hashlib.sha256(data).hexdigest()[:16]}.ctm").write_bytes(data)
+    return tally
+
+
+def main() -> None:
+    """Command line; status 1 where a file did harm."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--count", type=int, default=None)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    tally = run(options.seconds, options.count, options.seed, ATTACKS)
+    print(f"{tally.outcomes.total() // 3} files; slowest {tally.slowest:.2f} s, largest {tally.largest:.0f} MB")
+    for outcome, number in tally.outcomes.most_common():
+        print(f"{number:8} {outcome}")
+    for failure in tally.failures[:20]:
+        print(failure)
+    sys.exit(bool(tally.failures))
+
+
+if __name__ == "__main__":
+    main()

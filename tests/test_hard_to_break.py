@@ -1,0 +1,198 @@
+"""Hostile files, large pictures, many workers, runs that are killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import codec
+from codec import pipeline, tiles
+from codec.bitstream import container
+from codec.errors import BadArgument, Corrupt, TooLarge
+from codec.rate import parse_size
+from tests import fuzz
+from tests.conftest import ROOT, run_cotam
+
+
+@pytest.mark.slow
+def test_hostile_files_end_in_a_picture_or_a_sentence() -> None:
+    tally = fuzz.run(seconds=120, count=400, seed=int(os.environ.get("COTAM_FUZZ_SEED", "0")), keep=None)
+    assert tally.failures == []
+    assert tally.outcomes["picture"] > 50
+    assert tally.outcomes["Corrupt"] > 50
+
+
+@pytest.mark.parametrize("path", sorted(fuzz.ATTACKS.glob("*.ctm")) or [None], ids=lambda p: p.name if p else "none so far")
+def test_what_was_ever_found(path: Path | None) -> None:
+    if path is None:
+        pytest.skip("no attack has done harm so far")
+    tally = fuzz.Tally()
+    fuzz.attack(path.read_bytes(), tally)
+    assert tally.failures == []
+
+
+def test_a_huge_claim_with_few_bytes_is_refused(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
+    content = container.read(cotam.encode(photo[:64, :64], 30))
+    huge = container.write(replace(content, width=16000, height=16000))
+    start, before = time.process_time(), fuzz.peak_mb()
+    with pytest.raises(Corrupt, match="too short"):
+        cotam.decode(huge)
+    assert time.process_time() - start < 0.5
+    assert fuzz.peak_mb() - before < 50
+    # What a real picture of one colour takes is enough.
+    flat = np.full((512, 768, 3), 90, np.uint8)
+    assert cotam.decode(cotam.encode(flat, 0), "array").shape == flat.shape
+
+
+def test_memory_is_bounded_by_a_stated_limit(photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    cotam = codec.load(device="cpu")
+    data = cotam.encode(photo, 30)
+    cotam.limit_memory = photo[..., 0].size * container.DECODE_BYTES - 1
+    for attempt in (lambda: cotam.decode(data), lambda: cotam.encode(photo, 30), lambda: cotam.decode(data, level="preview")):
+        with pytest.raises(TooLarge, match="--limit-memory"):
+            attempt()
+    (tmp_path / "cat.ctm").write_bytes(data)
+    refused = run_cotam("decode", tmp_path / "cat.ctm", "--limit-memory", "1MB")
+    assert refused.returncode == 1
+    assert b"--limit-memory" in refused.stderr
+    assert run_cotam("decode", tmp_path / "cat.ctm", "--limit-memory", "lots").returncode == 2
+    assert [parse_size(text) for text in ("8GiB", "2 GB", "3g")] == [8 << 30, 2 * 10**9, 3 * 10**9]
+
+
+def gradient(height: int, width: int) -> NDArray[np.uint8]:
+    """Smooth, where seams would show."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([255 * x / width, 255 * y / height, 127 + 100 * np.sin((x + y) / 90)], 2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("kind", ["photo", "gradient"])
+@pytest.mark.parametrize("model", ["small", "small-mse"])
+def test_tiles_leave_no_seams(kind: str, model: str, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = photo if kind == "photo" else gradient(333, 470)
+    cotam = codec.load(model, "cpu")
+    qp_map = np.array([[20, 50, 33], [45, 15, 60]])
+    whole = [cotam.encode_full(picture, 60, guide="uniform"), cotam.encode_full(picture, qp_map=qp_map)]
+    decoded = [cotam.decode(encoded.data, "array") for encoded in whole]
+    monkeypatch.setattr(pipeline, "LARGEST", 5)
+    monkeypatch.setattr(tiles, "TILE", 9)
+    for encoded, wanted in zip(whole, decoded):
+        np.testing.assert_allclose(cotam.decode(encoded.data, "array").astype(int), wanted, atol=1)
+    tiled = cotam.encode_full(picture, 60, guide="uniform")
+    assert (np.abs(tiled.y_hat - whole[0].y_hat) > 0.5).mean() < 0.001  # a value at the edge of rounding may fall to the other side
+    again = cotam.decode(cotam.encode(picture, qp_map=qp_map), "array")
+    assert (np.abs(again.astype(int) - decoded[1]) <= 1).mean() > 0.999
+
+
+def test_spans_cover_a_side() -> None:
+    for length in (1, 95, 96, 97, 145, 1000):
+        found = tiles.spans(length, 7)
+        assert found[0].start == found[0].first == 0
+        assert found[-1].stop == found[-1].last == length
+        assert all(a.stop == b.start for a, b in pairwise(found))
+        assert all(0 < s.stop - s.start <= tiles.TILE for s in found)
+
+
+def test_a_margin_is_as_wide_as_a_transform_looks(cotam: codec.Codec) -> None:
+    """One latent more or less than the margin away changes nothing, one inside it does."""
+    analysis, synthesis = cotam.pipeline.margins
+    y = np.zeros((1, 4 * synthesis, cotam.pipeline.layers[-1].stop), np.float32)
+    y_far, y_near = y.copy(), y.copy()
+    y_far[0, 2 * synthesis + 1] = y_near[0, synthesis + 1] = 40
+    flat, far, near = (cotam.backend.synthesis(v, 40)[:, :16] for v in (y, y_far, y_near))
+    np.testing.assert_array_equal(flat, far)
+    assert near.shape == flat.shape
+    pixels = np.full((16, 16 * 3 * analysis, 3), 100, np.uint8)
+    changed = pixels.copy()
+    changed[:, 16 * (analysis + 1) :] = 200
+    np.testing.assert_array_equal(cotam.backend.analysis(pixels, 40)[:, 0], cotam.backend.analysis(changed, 40)[:, 0])
+
+
+def encode_in_worker(pixels: NDArray[np.uint8]) -> bytes:
+    """In a new process or a forked one; one thread, as DataLoader's workers have."""
+    import torch
+
+    torch.set_num_threads(1)
+    return codec.load(device="cpu").encode(pixels, 40)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_workers_write_the_same_bytes(method: str, cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
+    wanted = cotam.encode(small, 40)
+    with ProcessPoolExecutor(2, multiprocessing.get_context(method)) as pool:
+        assert list(pool.map(encode_in_worker, [small] * 4)) == [wanted] * 4
+
+
+@pytest.fixture
+def many(tmp_path: Path, photo: NDArray[np.uint8]) -> Path:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(24):
+        Image.fromarray(photo[number : number + 128, 3 * number : 3 * number + 160]).save(folder / f"{number:02}.png")
+    return folder
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on(many: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "codec.cli", "encode", str(many), "-o", str(tmp_path / "out"), "--skip-existing"]
+    out = tmp_path / "out"
+    for wanted in (3, 9):
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 120
+        while len(list(out.glob("*.ctm")) if out.exists() else []) < wanted and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for path in out.glob("*.ctm"):
+            codec.decode(path.read_bytes(), device="cpu")
+    done = len(list(out.glob("*.ctm")))
+    last = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert last.returncode == 0, last.stderr
+    assert f"{done} done already" in last.stderr or done == 0
+    assert not list(out.glob("*.part")) or all(p.name.startswith(".") for p in out.glob(".*.part"))
+    fresh = run_cotam("encode", many, "-o", tmp_path / "fresh")
+    assert fresh.returncode == 0
+    names = sorted(path.name for path in (tmp_path / "fresh").glob("*.ctm"))
+    assert len(names) == 24
+    assert all((out / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes() for name in names)
+    nothing = run_cotam("encode", many, "-o", out, "--skip-existing")
+    assert nothing.returncode == 0
+    assert b"24 done already" in nothing.stderr
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(many: Path, tmp_path: Path) -> None:
+    """RLIMIT_FSIZE stands for the disk: a file may not grow beyond 100 bytes."""
+    program = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    program += "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); import codec.cli; codec.cli.main()"
+    arguments = ["encode", str(many / "00.png"), "-o", str(tmp_path / "out.ctm")]
+    done = subprocess.run([sys.executable, "-c", program, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("cotam: ")
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.glob("*.ctm")) == list(tmp_path.glob(".*")) == []
+
+
+def test_an_unwritable_folder_is_one_sentence(many: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    done = run_cotam("encode", many / "00.png", "-o", tmp_path / "file" / "out.ctm")
+    assert done.returncode == 1
+    assert done.stderr.decode().count("\n") == 1
+
+
+def test_limits_are_arguments_too() -> None:
+    with pytest.raises(BadArgument):
+        parse_size("0GB")
