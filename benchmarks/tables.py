@@ -16,7 +16,13 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 RUNS = ROOT / "checkpoints" / "runs.json"
-PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "checkpoints" / "TRAINING.md", ROOT / "docs" / "guidance.md")
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "benchmarks" / "README.md",
+    ROOT / "checkpoints" / "TRAINING.md",
+    ROOT / "docs" / "guidance.md",
+    ROOT / "docs" / "mllm.md",
+)
 MARK = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 # What a row of the joint table is called, its judge and its score.
 MEASURES = (
@@ -195,8 +201,8 @@ def tasks_table() -> str:
     for result, reader in measured:
         text = reader["bd_rate"].get("ocr", {}) if reader else {}
         for variant, found in result["bd_rate"]["deit"].items():
-            if reader is None and variant in shown:
-                continue  # measured again since, above
+            if (reader is None and variant in shown) or variant.startswith("tokens-"):
+                continue  # measured again since, above; or of no guide
             shown.add(variant)
             scores = ("token_mse_shallow", "token_mse_middle", "token_mse_last", "cross_entropy")
             cells = [interval(found[score]) for score in scores]
@@ -225,6 +231,40 @@ def levels_table() -> str:
     return rows_to_markdown([f"`{result['model']}`, {threads} threads of {processor}", "median or mean", ""], rows)
 
 
+def tokens_table() -> str:
+    """Map and adapter apart and together, against uniform steps seen as pixels."""
+    result = load("tasks_tokens")
+    against = result["bd_rate"]["deit"]
+    by_tokens = result["bd_rate_tokens"]["deit"]
+    scores = ("top1", "cross_entropy", "token_mse_last")
+    found = {
+        "map alone": against["default"],
+        "adapter alone": against["tokens-uniform"],
+        "map and adapter": against["tokens-default"],
+        "adapter, same guided files by pixels": by_tokens["default"],
+    }
+    rows = [[name, *(interval(rates[score]) for score in scores)] for name, rates in found.items()]
+    return rows_to_markdown([f"rate of `{result['model']}` at equal", "top-1", "cross-entropy of the label", "last tokens"], rows)
+
+
+def selection_table() -> str:
+    """DeiT-Tiny's top-1 with fewer tokens."""
+    result = load("selection")
+    top1, error = result["top1"], result["standard_error"]
+
+    def cell(name: str) -> str:
+        return f"{100 * top1[name]:.1f} +- {100 * error[name]:.1f} %"
+
+    groups = list(dict.fromkeys(name.rsplit("/", 1)[0] for name in top1 if "/" in name))
+    ways = list(dict.fromkeys(name.rsplit("/", 1)[1] for name in top1 if "/" in name))
+    rows = [["all", "100 %", cell("full"), *[""] * (len(ways) - 1)]]
+    for group in groups:
+        block, budget = group.split("/")
+        rows.append([f"after block {block}", f"{100 * float(budget):g} %", *(cell(f"{group}/{way}") for way in ways)])
+    about = f"{result['pictures']} pictures of ImageNet, `{result['model']}` at quality {result['quality']:g}"
+    return rows_to_markdown([about, "tokens kept", *ways], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "rd": rd_table,
     "ms_ssim": ms_ssim_table,
@@ -236,6 +276,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "tasks": tasks_table,
     "joint": joint_table,
     "levels": levels_table,
+    "tokens": tokens_table,
+    "selection": selection_table,
 }
 
 

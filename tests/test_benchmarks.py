@@ -52,3 +52,34 @@ def test_the_demo_writes_one_picture(tmp_path: Path, photo: NDArray[np.uint8], m
     monkeypatch.setattr("sys.argv", ["demo", str(tmp_path / "none.png")])
     with pytest.raises(SystemExit, match="demo: "):
         demo.main()
+
+
+def test_multiplications_are_counted() -> None:
+    import torch
+
+    from benchmarks.learned import kmac_per_pixel
+
+    layer = torch.nn.Conv2d(3, 8, 5, padding=2)
+    assert kmac_per_pixel(lambda: layer(torch.zeros(1, 3, 16, 20)), 320) == pytest.approx(3 * 8 * 25 / 1000)
+
+
+def test_backends_by_name() -> None:
+    from argparse import ArgumentTypeError
+
+    from benchmarks.speed import chosen_backends
+
+    assert chosen_backends("torch,onnx") == ["torch", "onnx"]
+    with pytest.raises(ArgumentTypeError, match="onnx-int8"):
+        chosen_backends("torch,tvm")
+
+
+def test_one_backend_in_one_process(tmp_path: Path, small: NDArray[np.uint8]) -> None:
+    from PIL import Image
+
+    from benchmarks.backends import milliseconds
+
+    Image.fromarray(small).save(tmp_path / "cat.png")
+    found = milliseconds(("small-mse", "small-mse"), tmp_path / "cat.png", 50, 2)
+    assert found["encode"] > 0
+    assert found["decode"] > 0
+    assert found["psnr"] > 25
