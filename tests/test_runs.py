@@ -26,7 +26,8 @@ pytestmark = pytest.mark.slow
 
 
 def start(pictures: Path, run: Path, *overrides: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "training.train", "experiment=toy", f"run_dir={run}", *overrides]
+    experiment = () if any(o.startswith("experiment=") for o in overrides) else ("experiment=toy",)
+    command = [sys.executable, "-m", "training.train", *experiment, f"run_dir={run}", *overrides]
     environment = os.environ | {"COTAM_DATA": str(pictures), "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -127,3 +128,27 @@ def test_shards_in_place_of_folders(pictures: Path, tmp_path: Path) -> None:
     output = train(pictures, tmp_path / "run", "steps=3", "data=webdataset", source, "data.workers=0", "data.shuffle=2")
     assert state_of(tmp_path / "run")["global_step"] == 3
     assert "skipped broken" in output
+
+
+def test_an_adapter_run_exports(pictures: Path, tmp_path: Path, data_folder: Path, photo: NDArray[np.uint8]) -> None:
+    """Trained on shipped weights, exported, and taken for its tower; refused for other weights."""
+    from codec.errors import WrongAdapter
+    from codec.towers import load_tower
+
+    weights = data_folder / "weights" / "deit_tiny_patch16_224.safetensors"
+    if not weights.is_file():
+        pytest.skip("DeiT-Tiny's weights are missing")
+    run, target = tmp_path / "run", tmp_path / "adapter.safetensors"
+    shipped = ROOT / "checkpoints" / "small-mse.safetensors"
+    settings = ("experiment=adapter", "model=small", f"start={shipped}", f"tower.weights={weights}")
+    train(pictures, run, *settings, "steps=2", "data.batch=2", "data.size=128")
+    command = [sys.executable, "-m", "training.export", str(run), str(target), "--what", "A test.", "--limits", "None."]
+    subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert "A test." in target.with_suffix(".md").read_text()
+    tower = load_tower("timm:deit_tiny_patch16_224", str(weights))
+    cotam = codec.load("small-mse", "cpu")
+    tokens = cotam.decode_tokens(cotam.encode(photo, 40), tower, adapter=target)
+    assert tokens.shape == (1, 197, 192)
+    other = codec.load("small", "cpu")
+    with pytest.raises(WrongAdapter):
+        other.decode_tokens(other.encode(photo, 40), tower, adapter=target)

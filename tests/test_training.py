@@ -188,3 +188,9 @@ def test_the_joint_stage_takes_every_loss_and_guide(loss: str, guidance: str) ->
     assert type(stage.loss.features).__name__.lower() == {"default": "multilevel"}.get(loss, loss)
     assert not [name for name, _ in stage.named_parameters() if "tower" in name or "trunk" in name]
     assert stage.maps(torch.rand(2, 3, 64, 64)).shape == (2, 4, 4)
+
+
+def test_a_crop_of_a_wrong_size_is_one_sentence(pictures: Path) -> None:
+    for size in (96, 0):
+        with pytest.raises(ValueError, match="multiple of 64"):
+            RandomCrops([pictures / "train" / "photos"], [1.0], 12, size)

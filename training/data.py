@@ -14,6 +14,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from codec.networks.config import STRIDE_Z
+
 log = logging.getLogger(__name__)
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
@@ -33,6 +35,13 @@ def read_picture(source: Path | BinaryIO, name: str | None = None) -> np.ndarray
     except (OSError, ValueError) as error:
         log.warning("skipped %s (%s)", name or source, error)
         return None
+
+
+def checked(size: int) -> int:
+    """A crop's side. Raises ValueError where hyper-latents (one per 64 pixels) do not tile it."""
+    if size < STRIDE_Z or size % STRIDE_Z:
+        raise ValueError(f"data.size must be a multiple of {STRIDE_Z}, not {size}")
+    return size
 
 
 def random_crop(pixels: np.ndarray, random: np.random.Generator, size: int, least_scale: float) -> Tensor:
@@ -73,7 +82,7 @@ class RandomCrops(Dataset[Tensor]):
     ) -> None:
         self.folders = [list_pictures(f) for f in folders]
         self.probabilities = np.asarray(weights, float) / np.sum(weights)
-        self.length, self.size, self.scale, self.seed = length, size, scale, seed
+        self.length, self.size, self.scale, self.seed = length, checked(size), scale, seed
         self.first = 0
         self.cache: dict[Path, np.ndarray] = {}
         self.room = cache_bytes

@@ -14,7 +14,7 @@ import webdataset
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from training.data import SUFFIXES, random_crop, read_picture
+from training.data import SUFFIXES, checked, random_crop, read_picture
 
 
 class Source(TypedDict):
@@ -43,7 +43,7 @@ class ShardCrops(IterableDataset[Tensor]):
     """
 
     def __init__(self, sources: Sequence[Source], length: int, size: int, scale: float, shuffle: int) -> None:
-        self.length, self.size, self.scale = length, size, scale
+        self.length, self.size, self.scale = length, checked(size), scale
         self.skipped = 0
         streams = [
             webdataset.WebDataset(s["shards"], resampled=True, shardshuffle=False, handler=webdataset.warn_and_continue)
