@@ -53,8 +53,8 @@ class Joint(RateDistortion):
         base: float = 0.0063,
         slope: float = 1.92,
         balance: float = 0.6,
-        pixel_share: float = 0.3,
-        mu: float = 0.75,
+        pixel_share: float = 0.25,
+        mu: float = 1.0,
         mu_slope: float = 1.45,
     ) -> None:
         super().__init__(base, slope, balance)
