@@ -101,8 +101,8 @@ def goals_table() -> str:
 
 
 def both(values: dict[str, float], factor: float, digits: int, unit: str) -> str:
-    """'encode / decode' figures with their unit."""
-    return f"{factor * values['encode']:.{digits}f} / {factor * values['decode']:.{digits}f} {unit}"
+    """'encode / decode' figures with their unit, if any."""
+    return f"{factor * values['encode']:.{digits}f} / {factor * values['decode']:.{digits}f} {unit}".rstrip()
 
 
 def speed_table() -> str:
@@ -117,7 +117,7 @@ def speed_table() -> str:
         cost, count = inside["kmac_per_pixel"].get(name), inside["parameters"].get(name)
         network = [both(cost, 1, 1, ""), f"{count / 1e6:.1f} M"] if cost else ["-", "-"]
         cells = zip((spent["encode"], spent["decode"]), ratios)
-        rows.append([name, *(f"{value:.3g} ms ({ratio})" for value, ratio in cells), *network])
+        rows.append([name, *(f"{value:.{0 if value >= 20 else 1}f} ms ({ratio})" for value, ratio in cells), *network])
     return rows_to_markdown([head, "encode", "decode", "kMAC per pixel, encode / decode", "parameters"], rows)
 
 
