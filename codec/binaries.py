@@ -26,7 +26,7 @@ from codec.guidance.files import SHIPPED
 HALVES = {"encode": "encoder", "decode": "decoder"}
 LEFT_OUT = (
     "torch torchvision open_clip timm transformers compressai pytorch_lightning hydra omegaconf tensorboard matplotlib scipy "
-    "pandas sklearn skimage IPython tkinter onnx onnxscript sympy pytest PyInstaller setuptools pip"
+    "pandas pyarrow ray playwright sklearn skimage IPython tkinter onnx onnxscript sympy pytest PyInstaller setuptools pip"
 ).split()
 
 
