@@ -166,7 +166,7 @@ def test_rows_are_resumed(
         measured.append(job)
         return real(job, setup)
 
-    monkeypatch.setattr(rows, "measure", watched)
+    monkeypatch.setattr(tasks, "measure", watched)
     assert tasks.run(plan, rows.RowsFile(path)) == first
     assert not measured
     path.write_text("\n".join(path.read_text().splitlines()[:-1]))
