@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,6 +20,7 @@ from PIL import Image
 
 import codec
 from benchmarks.rivals import psnr
+from benchmarks.timing import command, medians
 from codec import checkpoint
 from codec.backends.onnx import THREADS
 
@@ -33,30 +33,22 @@ def milliseconds(halves: tuple[str, str], source: Path, quality: float, rounds: 
     encoder = codec.load(halves[0], "cpu")
     decoder = codec.load(halves[1], "cpu") if halves[1] != halves[0] else encoder
     pixels = np.asarray(Image.open(source).convert("RGB"))
-    seconds: dict[str, list[float]] = {"encode": [], "decode": []}
-    for index in range(rounds + 2):
-        start = time.perf_counter()
-        data = encoder.encode(pixels, quality)
-        middle = time.perf_counter()
-        decoded = decoder.decode(data, "array")
-        if index >= 2:
-            seconds["encode"].append(middle - start)
-            seconds["decode"].append(time.perf_counter() - middle)
-    found = {name: 1000 * median(values) for name, values in seconds.items()}
-    return found | {"bytes": len(data), "psnr": psnr(pixels, decoded)}
+    data = encoder.encode(pixels, quality)
+    found: dict[str, Any] = medians(
+        {"encode": lambda: encoder.encode(pixels, quality), "decode": lambda: decoder.decode(data, "array")}, rounds
+    )
+    return found | {"bytes": len(data), "psnr": psnr(pixels, decoder.decode(data, "array"))}
 
 
 def exported(names: list[str], pictures: Path | None, folder: Path) -> dict[str, tuple[str, str]]:
     """backend -> (weights or folder to encode with, to decode with)."""
-    from codec.batch import ENCODED, PICTURES, plan
+    from codec.batch import pictures_at
     from codec.export import export
 
     found = {"torch": ("default", "default")}
     for name in names:
         if name != "torch":
-            ranges = None
-            if name == "onnx-int8" and pictures:
-                ranges = [Path(job.source) for job in plan([str(pictures)], None, ENCODED, PICTURES)]
+            ranges = pictures_at(pictures) if name == "onnx-int8" and pictures else None
             export(checkpoint.load("default"), folder / name, ranges)
             found[name] = str(folder / name / "encoder"), str(folder / name / "decoder")
     return {name: found[name] for name in names}
@@ -64,8 +56,6 @@ def exported(names: list[str], pictures: Path | None, folder: Path) -> dict[str,
 
 def compared(names: list[str], source: Path, threads: int, quality: float, rounds: int, pictures: Path | None) -> dict[str, Any]:
     """backend -> milliseconds, bytes, PSNR, times as long as torch, and the exported command's seconds and peak memory."""
-    from benchmarks.speed import command
-
     environment = os.environ | {THREADS: str(threads), "OMP_NUM_THREADS": str(threads)}
     with tempfile.TemporaryDirectory() as folder:
         places = exported(names, pictures, Path(folder))

@@ -72,6 +72,11 @@ def means(measured: Measured, weights: Floats, direction: Direction) -> tuple[Fl
     return rates, -scores if direction == "lower" else scores
 
 
+def resampled(count: int, resamples: int = RESAMPLES) -> Floats:
+    """Weights [resamples, count] of `count` pictures drawn with replacement; the same for every caller."""
+    return np.random.default_rng(SEED).multinomial(count, np.full(count, 1 / count), resamples) / count
+
+
 def compare(anchor: Measured, test: Measured, direction: Direction, resamples: int = RESAMPLES) -> dict[str, float | None]:
     """{"value", "low", "high"}: BD-rate in percent over all pictures, and 2.5 and 97.5 % of its bootstrap distribution.
 
@@ -79,9 +84,7 @@ def compare(anchor: Measured, test: Measured, direction: Direction, resamples: i
     value is None as in `bd_rate`; low and high also where more than 5 % of the resamples have none.
     """
     count = len(anchor.rates)
-    everything = np.full((1, count), 1 / count)
-    drawn = np.random.default_rng(SEED).multinomial(count, everything[0], resamples) / count
-    weights = np.concatenate([everything, drawn])
+    weights = np.concatenate([np.full((1, count), 1 / count), resampled(count, resamples)])
     curves = zip(*means(anchor, weights, direction), *means(test, weights, direction))
     values = [bd_rate((a, b), (c, d)) for a, b, c, d in curves]
     found = [v for v in values[1:] if v is not None]

@@ -6,9 +6,7 @@ Times: 768x512, quality 50, warmed up, taking turns, medians. Preview: PSNR to t
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
-from statistics import mean, median
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from benchmarks.machine import describe
 from benchmarks.output import add_options, hand_over
 from benchmarks.rivals import psnr
 from benchmarks.speed import SIDES, picture
+from benchmarks.timing import medians
 from codec import images
 from codec.networks.adapter import AdapterConfig, TokenAdapter
 from codec.pipeline import PREVIEW
@@ -30,18 +29,6 @@ from codec.towers import load_tower
 
 TOWER = "ViT-L-14-336"
 QUALITIES = (20, 50, 80)
-
-
-def milliseconds(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Medians; the calls take turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for index in range(rounds + 2):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if index >= 2:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: 1000 * median(values) for name, values in seconds.items()}
 
 
 def times(cotam: codec.Codec, rounds: int) -> dict[str, float]:
@@ -57,7 +44,7 @@ def times(cotam: codec.Codec, rounds: int) -> dict[str, float]:
         with torch.inference_mode():
             return embedded(cotam, decoded, tower, None, tower.prepare(decoded.to("tensor")[None]), torch.zeros(1, 4))
 
-    return milliseconds(
+    return medians(
         {
             "decode": lambda: cotam.decode(data, "array"),
             "preview": lambda: cotam.decode(data, "array", "preview"),

@@ -16,7 +16,7 @@ from benchmarks.judges import data_root
 from benchmarks.machine import describe
 from benchmarks.output import add_options, hand_over
 from benchmarks.report.metrics import ms_ssim
-from benchmarks.rivals import RIVALS, Pixels, Rival, psnr
+from benchmarks.rivals import RIVALS, Pixels, Rival, in_db, psnr
 
 QUALITIES = (0, 6, 12, 18, 24, 30, 36, 42, 48, 54, 60, 66, 72, 80, 90, 100)
 RANGE = (0.1, 1.0)
@@ -38,11 +38,6 @@ def distortions(original: Pixels, decoded: Pixels) -> dict[str, float]:
     """psnr in dB; ms_ssim, 0..1; nan for pictures too small for it."""
     similar = ms_ssim(original, decoded)
     return {"psnr": psnr(original, decoded), "ms_ssim": float("nan") if similar is None else similar}
-
-
-def in_db(point: dict[str, float], score: str) -> float:
-    """MS-SSIM by what is missing to 1, in dB; PSNR as it is."""
-    return -10 * float(np.log10(1 - point[score])) if score == "ms_ssim" else point[score]
 
 
 def measure_rival(rival: Rival, pictures: list[np.ndarray]) -> list[dict[str, float]]:
@@ -75,9 +70,10 @@ def bd_rate(anchor: list[dict[str, float]], test: list[dict[str, float]], score:
     """Percent of the anchor's rate that the test curve needs more (negative: less), over the anchor's points in RANGE."""
     low, high = RANGE
     inside = [p for p in anchor if low <= p["bpp"] <= high]
-    rates, scores = [p["bpp"] for p in inside], [in_db(p, score) for p in inside]
+    shown = in_db if score == "ms_ssim" else float
+    rates, scores = [p["bpp"] for p in inside], [shown(p[score]) for p in inside]
     chosen = [p for p in test if low / 3 <= p["bpp"] <= high * 1.5]
-    rates_test, scores_test = [p["bpp"] for p in chosen], [in_db(p, score) for p in chosen]
+    rates_test, scores_test = [p["bpp"] for p in chosen], [shown(p[score]) for p in chosen]
     return float(
         bjontegaard.bd_rate(rates, scores, rates_test, scores_test, method="akima", require_matching_points=False, min_overlap=0.5)
     )

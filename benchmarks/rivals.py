@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,11 @@ JPEG = Rival("JPEG", "JPEG", (("optimize", True), ("subsampling", "4:2:0")), (3,
 WEBP = Rival("WebP", "WEBP", (("method", 6),), (1, 5, 12, 22, 35, 48, 60, 72, 80, 86, 90))
 AVIF = Rival("AVIF", "AVIF", (("speed", 6),), (12, 20, 28, 36, 44, 52, 60, 68, 76, 84))
 RIVALS = {rival.name: rival for rival in (JPEG, WEBP, AVIF)}
+
+
+def in_db(similarity: float) -> float:
+    """MS-SSIM, 0..1, by what is missing to 1, in dB; at most 100."""
+    return -10 * math.log10(max(1 - similarity, 1e-10))
 
 
 def psnr(a: Pixels, b: Pixels) -> float:

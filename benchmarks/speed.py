@@ -6,10 +6,8 @@ Protocol: everything warmed up, the systems take turns, medians; ratios are with
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import tempfile
-import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,10 +25,10 @@ from benchmarks.learned import LEARNED, Coder, kmac_per_pixel, learned
 from benchmarks.machine import describe
 from benchmarks.output import add_options, hand_over
 from benchmarks.rivals import RIVALS, Rival
+from benchmarks.timing import WARM_UP, command, medians
 
 SIDES = (768, 512)
 CODER = "CoTAM"
-WARM_UP = 2
 
 
 def picture(width: int, height: int) -> np.ndarray:
@@ -65,16 +63,16 @@ def in_process(threads: int, rounds: int, quality: float) -> dict[str, Any]:
     pixels = picture(*SIDES)
     systems = coders(pixels, quality, threads)
     stages: dict[str, list[dict[str, float]]] = {"encode": [], "decode": []}
-    seconds: dict[str, dict[str, list[float]]] = {name: {"encode": [], "decode": []} for name in systems}
-    for _ in range(rounds + WARM_UP):
-        for name, coder in systems.items():
-            for what, call in (("encode", coder.encode), ("decode", coder.decode)):
-                start = time.perf_counter()
-                done = call()
-                seconds[name][what].append(time.perf_counter() - start)
-                if name == CODER:
-                    stages[what].append(done.seconds)
-    middle = {name: {what: 1000 * median(v[WARM_UP:]) for what, v in values.items()} for name, values in seconds.items()}
+
+    def staged(what: str, call: Callable[[], Any]) -> None:
+        stages[what].append(call().seconds)
+
+    calls: dict[str, Callable[[], Any]] = {}
+    for name, coder in systems.items():
+        for what, call in (("encode", coder.encode), ("decode", coder.decode)):
+            calls[f"{name} {what}"] = partial(staged, what, call) if name == CODER else call
+    spent = medians(calls, rounds)
+    middle = {name: {what: spent[f"{name} {what}"] for what in stages} for name in systems}
     split = {n: {k: 1000 * median(r[k] for r in rows[WARM_UP:]) for k in rows[0]} for n, rows in stages.items()}
     ours = middle[CODER]
     return {
@@ -94,32 +92,6 @@ def in_process(threads: int, rounds: int, quality: float) -> dict[str, Any]:
             if coder.parameters
         },
     }
-
-
-MEASURE = """
-import os, subprocess, sys, time
-start = time.perf_counter()
-process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
-_, status, usage = os.wait4(process.pid, 0)
-print(time.perf_counter() - start, usage.ru_maxrss / 1024, os.waitstatus_to_exitcode(status))
-"""
-
-
-def command(arguments: list[str], rounds: int, environment: dict[str, str] | None = None) -> dict[str, float]:
-    """`cotam ...` from start to end: median seconds, largest peak memory in MB.
-
-    A small process starts it: a child's peak memory begins with that of the process it was forked from.
-    """
-    run = [sys.executable, "-c", MEASURE, sys.executable, "-m", "codec.cli", *arguments]
-    seconds, peaks = [], []
-    for _ in range(rounds + 1):
-        done = subprocess.run(run, capture_output=True, text=True, check=True, env=environment)
-        spent, peak, status = done.stdout.split()[-3:]
-        if int(status):
-            raise RuntimeError(f"cotam {arguments[0]} failed: {done.stderr}")
-        seconds.append(float(spent))
-        peaks.append(float(peak))
-    return {"seconds": median(seconds[1:]), "peak_mb": max(peaks)}
 
 
 def whole_process(width: int, height: int, rounds: int) -> dict[str, float]:

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.rivals import in_db
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 RUNS = ROOT / "checkpoints" / "runs.json"
@@ -54,28 +56,27 @@ def at_rate(points: list[dict[str, float]], bpp: float, score: str = "psnr") -> 
     return f"{np.interp(np.log(bpp), np.log(rates), [p[score] for p in points]):.2f}"
 
 
-def rd_table() -> str:
-    """PSNR at equal rate, and BD-rate against each codec."""
+def curves_table(title: str, score: str, shown: Callable[[float], float]) -> str:
+    """A score at equal rate, and BD-rate against each codec. shown: the score as it is written."""
     result = load("rd")
     rows = []
     for name, points in result["curves"].items():
-        saved = [facts["bd_rate_psnr"].get(name) for facts in result["weights"].values()]
-        rows.append([name, *(at_rate(points, b) for b in AT_BPP), *("" if s is None else f"{s:+.1f} %" for s in saved)])
-    ours = [f"rate of {name} at equal PSNR" for name in result["weights"]]
-    return rows_to_markdown([f"{result['pictures']} Kodak pictures", *(f"{b} bpp" for b in AT_BPP), *ours], rows)
+        cells = [at_rate([p | {score: shown(p[score])} for p in points], b, score) for b in AT_BPP]
+        saved = [facts[f"bd_rate_{score}"].get(name) for facts in result["weights"].values()]
+        rows.append([name, *cells, *("" if s is None else f"{s:+.1f} %" for s in saved)])
+    ours = [f"rate of {name} at equal {title.split(',')[0]}" for name in result["weights"]]
+    head = f"{result['pictures']} Kodak pictures" if score == "psnr" else title
+    return rows_to_markdown([head, *(f"{b} bpp" for b in AT_BPP), *ours], rows)
+
+
+def rd_table() -> str:
+    """PSNR."""
+    return curves_table("PSNR, dB", "psnr", float)
 
 
 def ms_ssim_table() -> str:
-    """MS-SSIM in dB at equal rate, and BD-rate against each codec."""
-    result = load("rd")
-    rows = []
-    for name, points in result["curves"].items():
-        shown = [p | {"db": -10 * float(np.log10(1 - p["ms_ssim"]))} for p in points]
-        saved = [facts["bd_rate_ms_ssim"].get(name) for facts in result["weights"].values()]
-        cells = [at_rate(shown, b, "db") for b in AT_BPP]
-        rows.append([name, *cells, *("" if s is None else f"{s:+.1f} %" for s in saved)])
-    ours = [f"rate of {name} at equal MS-SSIM" for name in result["weights"]]
-    return rows_to_markdown(["MS-SSIM, dB", *(f"{b} bpp" for b in AT_BPP), *ours], rows)
+    """MS-SSIM in dB."""
+    return curves_table("MS-SSIM, dB", "ms_ssim", in_db)
 
 
 def goals_table() -> str:

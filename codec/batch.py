@@ -59,9 +59,8 @@ def plan(inputs: list[str], output: str | None, suffix: str, wanted: set[str]) -
             jobs.append(Job(STREAM, output or STREAM))
         elif Path(item).is_dir():
             root = Path(item)
-            found = sorted(p for p in root.rglob("*") if p.is_file() and p.suffix.lower() in wanted)
             base = Path(output) if output else root
-            jobs += [Job(str(p), str((base / p.relative_to(root)).with_suffix(suffix))) for p in found]
+            jobs += [Job(str(p), str((base / p.relative_to(root)).with_suffix(suffix))) for p in files_in(root, wanted)]
         else:
             jobs.append(Job(item, _single_target(item, output, suffix, len(inputs) > 1)))
     targets = [os.path.abspath(job.target) for job in jobs if job.target != STREAM]
@@ -69,6 +68,16 @@ def plan(inputs: list[str], output: str | None, suffix: str, wanted: set[str]) -
     if twice:
         raise BadArgument(f"several inputs would be written to {sorted(twice)[0]}; give them different names or folders")
     return jobs
+
+
+def files_in(folder: Path, wanted: set[str]) -> list[Path]:
+    """Files below a folder with one of the suffixes, sorted."""
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix.lower() in wanted)
+
+
+def pictures_at(place: Path) -> list[Path]:
+    """A picture, or all pictures below a folder."""
+    return files_in(place, PICTURES) if place.is_dir() else [place]
 
 
 def without_done(jobs: list[Job]) -> tuple[list[Job], int]:

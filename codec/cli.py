@@ -145,7 +145,7 @@ def export_graphs(
     try:
         from codec.export import export
 
-        pictures = None if int8 is None else [Path(job.source) for job in batch.plan([int8], None, batch.ENCODED, batch.PICTURES)]
+        pictures = None if int8 is None else batch.pictures_at(Path(int8))
         if pictures == []:
             raise BadArgument("8-bit transforms need pictures to find their ranges with")
         sizes = export(codec.checkpoint.load(model), Path(output), pictures)

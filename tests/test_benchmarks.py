@@ -83,3 +83,21 @@ def test_one_backend_in_one_process(tmp_path: Path, small: NDArray[np.uint8]) ->
     assert found["encode"] > 0
     assert found["decode"] > 0
     assert found["psnr"] > 25
+
+
+def test_medians_take_turns_and_leave_out_the_warm_up() -> None:
+    from benchmarks.timing import WARM_UP, medians
+
+    order: list[str] = []
+    found = medians({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3)
+    assert order == ["a", "b"] * (WARM_UP + 3)
+    assert set(found) == {"a", "b"}
+
+
+def test_two_pictures_of_one_name_may_both_set_the_ranges(tmp_path: Path) -> None:
+    from codec.batch import pictures_at
+
+    for name in ("a.jpg", "a.png", "notes.txt"):
+        (tmp_path / name).touch()
+    assert pictures_at(tmp_path) == [tmp_path / "a.jpg", tmp_path / "a.png"]
+    assert pictures_at(tmp_path / "a.png") == [tmp_path / "a.png"]

@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 
 import codec
-from benchmarks.coders import student_hash
+from benchmarks.coders import loaded, student_hash
 from benchmarks.rivals import AVIF, JPEG, WEBP, Pixels, Rival
 from codec.errors import BadArgument, CodecError
 
@@ -88,20 +88,20 @@ def _jpegxl() -> Contender:
 
 
 def _cotam(weights: str) -> Contender:
-    loaded = codec.load(weights, "cpu")
+    cotam = loaded(weights)
     title = "CoTAM" if weights == "default" else f"CoTAM {Path(weights).stem}"
-    identity = f"cotam {codec.__version__} {loaded.fingerprint} {student_hash()}"
+    identity = f"cotam {codec.__version__} {cotam.fingerprint} {student_hash()}"
 
     def decode(data: bytes) -> Pixels:
-        return loaded.decode(data, "array")
+        return cotam.decode(data, "array")
 
-    return Contender(title, identity, COTAM_QUALITIES, lambda pixels, q: loaded.encode(pixels, q), decode, 100)
+    return Contender(title, identity, COTAM_QUALITIES, lambda pixels, q: cotam.encode(pixels, q), decode, 100)
 
 
 def cotam_codec(name: str) -> codec.Codec | None:
     """The codec of a contender `cotam[:WEIGHTS]`, None for any other."""
     kind, _, rest = name.partition(":")
-    return codec.load(rest or "default", "cpu") if kind == "cotam" else None
+    return loaded(rest or "default") if kind == "cotam" else None
 
 
 def _compressai(name: str) -> Contender:

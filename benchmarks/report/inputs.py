@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.judges import Sample, spread
 from benchmarks.report.metrics import Metric, Settings, judge_name, judge_of
-from codec.batch import PICTURES
+from codec.batch import PICTURES, files_in
 from codec.errors import BadArgument
 
 SETS = ("kodak", "imagenet", "receipts", "detection", "charts")
@@ -34,7 +34,7 @@ def listed(items: list[str], data: Path) -> list[Path]:
             if not place.is_dir():
                 raise BadArgument(f"the set '{item}' is not there: set COTAM_DATA to a folder with eval/{item}")
         if place.is_dir():
-            found += sorted(p for p in place.rglob("*") if p.is_file() and p.suffix.lower() in PICTURES)
+            found += files_in(place, PICTURES)
         elif place.is_file():
             found.append(place)
         else:

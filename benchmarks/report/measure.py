@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import partial
-from statistics import fmean
 from typing import Any
 
 from benchmarks.report.contenders import contender
@@ -124,9 +123,3 @@ def run(pictures: list[Input], setup: Setup, file: Rows, processes: int) -> dict
     first = setup.codecs[0][1], setup.codecs[0][2][0]
     rows = {picture.path.name: file.rows[key_of(*first, picture)] for picture in pictures}
     return {name: row["error"] for name, row in rows.items() if "error" in row}
-
-
-def mean_or_none(values: list[float | None]) -> float | None:
-    """Of those that are there; None where none is."""
-    there = [value for value in values if value is not None]
-    return fmean(there) if there else None

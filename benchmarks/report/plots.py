@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.report.metrics import METRICS
 from benchmarks.report.summary import Curve, Summary
+from benchmarks.rivals import in_db
 
 # Of Okabe and Ito, told apart with any colour vision; markers tell them apart in grey.
 COLOURS = ("#d55e00", "#000000", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -19,7 +20,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 def shown(values: NDArray[np.float64], metric: str) -> NDArray[np.float64]:
     """MS-SSIM in decibels, others as they are."""
-    return -10 * np.log10(np.maximum(1 - values, 1e-10)) if METRICS[metric].direction == "to-one" else values
+    return np.array([in_db(v) for v in values]) if METRICS[metric].direction == "to-one" else values
 
 
 def style(index: int) -> dict[str, Any]:

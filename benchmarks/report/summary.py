@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.bd import PERCENTILES, RESAMPLES, SEED, Measured, compare
+from benchmarks.bd import PERCENTILES, RESAMPLES, Measured, compare, resampled
 from benchmarks.machine import describe
 from benchmarks.report.inputs import Input
 from benchmarks.report.measure import Setup, key_of, label
@@ -25,7 +25,7 @@ COMPRESSAI = {"psnr": "psnr-rgb", "ms-ssim": "ms-ssim-rgb", "encode": "encoding_
 
 @dataclass(frozen=True)
 class Curve:
-    """One metric of one codec over the pictures that have a value: rates and scores [pictures, qualities]; seconds in both ways."""
+    """One metric of one codec over the pictures that have a value: rates and scores [pictures, qualities]."""
 
     title: str
     qualities: tuple[float, ...]
@@ -34,9 +34,7 @@ class Curve:
 
     def interval(self) -> tuple[Floats, Floats]:
         """2.5 and 97.5 % of the mean score over resampled pictures [qualities]."""
-        count = len(self.scores)
-        drawn = np.random.default_rng(SEED).multinomial(count, np.full(count, 1 / count), RESAMPLES) / count
-        low, high = np.percentile(drawn @ self.scores, PERCENTILES, axis=0)
+        low, high = np.percentile(resampled(len(self.scores)) @ self.scores, PERCENTILES, axis=0)
         return low, high
 
 
