@@ -33,18 +33,18 @@ print(time.perf_counter() - start, usage.ru_maxrss / 1024, os.waitstatus_to_exit
 """
 
 
-def command(arguments: list[str], rounds: int, environment: dict[str, str] | None = None) -> dict[str, float]:
+def command(arguments: list[str], rounds: int, environment: dict[str, str] | None = None, warm_up: int = 1) -> dict[str, float]:
     """`cotam ...` from start to end: median seconds, largest peak memory in MB.
 
     A small process starts it: a child's peak memory begins with that of the process it was forked from.
     """
     run = [sys.executable, "-c", MEASURE, sys.executable, "-m", "codec.cli", *arguments]
     seconds, peaks = [], []
-    for _ in range(rounds + 1):
+    for _ in range(rounds + warm_up):
         done = subprocess.run(run, capture_output=True, text=True, check=True, env=environment)
         spent, peak, status = done.stdout.split()[-3:]
         if int(status):
             raise RuntimeError(f"cotam {arguments[0]} failed: {done.stderr}")
         seconds.append(float(spent))
         peaks.append(float(peak))
-    return {"seconds": median(seconds[1:]), "peak_mb": max(peaks)}
+    return {"seconds": median(seconds[warm_up:]), "peak_mb": max(peaks)}

@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from codec import checkpoint as checkpoints
 from codec import images, rate
+from codec.backends.interface import Backend, QpField, Weights
 from codec.backends.manifest import MANIFEST
 from codec.bitstream import container, stepfield
 from codec.errors import BadArgument, CodecError, Corrupt, TooLarge, WrongModel
 from codec.guidance import STRENGTH, Guidance, Guide, Plan, resolve
 from codec.guidance.importance import Box
 from codec.info import qp_field, weights_of
-from codec.pipeline import PREVIEW, Backend, Floats, Latents, Pipeline, QpField, Stopwatch, Weights, latent_grid
+from codec.latents import Floats, latent_grid
+from codec.pipeline import PREVIEW, Latents, Pipeline, Stopwatch
 
 if TYPE_CHECKING:
     from torch import Tensor

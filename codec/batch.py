@@ -48,7 +48,8 @@ class Result:
         return asdict(self) | {"ok": not self.error}
 
 
-Work = Callable[[bytes, str, dict[str, Any]], tuple[bytes, Result]]
+# stdin's bytes or a file, the target, options -> the file to write.
+Work = Callable[[bytes | Path, str, dict[str, Any]], tuple[bytes, Result]]
 
 
 def plan(inputs: list[str], output: str | None, suffix: str, wanted: set[str]) -> list[Job]:
@@ -141,9 +142,10 @@ def run_one(job: Job, work: Work, options: dict[str, Any]) -> Result:
     try:
         if not options["overwrite"]:
             refuse_existing(job.target)
-        data = read(job.source)
-        out, result = work(data, job.target, options)
-        result.source, result.target, result.bytes_in, result.bytes_out = job.source, job.target, len(data), len(out)
+        given = read(STREAM) if job.source == STREAM else Path(job.source)
+        out, result = work(given, job.target, options)
+        result.source, result.target, result.bytes_out = job.source, job.target, len(out)
+        result.bytes_in = given.stat().st_size if isinstance(given, Path) else len(given)
         write(job.target, out, options["overwrite"])
     except (CodecError, OSError, MemoryError) as error:
         if options.get("debug"):

@@ -52,9 +52,9 @@ class _Looks:
     look = staticmethod(lambda pixels: pixels)
 
 
-def encode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[bytes, batch.Result]:
-    """A picture file's bytes -> .ctm bytes."""
-    picture = images.load(data, options["limit"])
+def encode_file(given: bytes | Path, target: str, options: dict[str, Any]) -> tuple[bytes, batch.Result]:
+    """A picture file, or its bytes -> .ctm bytes."""
+    picture = images.load(given, options["limit"])  # before the weights: a large picture and PyTorch together are too much
     loaded = load(options["model"], options["device"], options["limit"], options["memory"])
     name, preset, tower, weights = options["guide"]
     guide = choose(name, preset, tower, weights, loaded.backend)
@@ -66,16 +66,16 @@ def encode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[byt
     return encoded.data, batch.Result("", "", "", 0, 0, width, height, bpp, encoded.seconds, encoded.notes)
 
 
-def decode_bytes(data: bytes, target: str, options: dict[str, Any]) -> tuple[bytes, batch.Result]:
-    """.ctm bytes -> a picture file in the format of the target's suffix (PNG on stdout)."""
+def decode_file(given: bytes | Path, target: str, options: dict[str, Any]) -> tuple[bytes, batch.Result]:
+    """A .ctm file, or its bytes -> a picture file in the format of the target's suffix (PNG on stdout)."""
+    data = given.read_bytes() if isinstance(given, Path) else given
     content = container.read(data, options["limit"])  # a bad file is refused before the weights are loaded
     loaded = load_for(data, options["model"], options["device"], options["limit"], options["memory"])
     decoded = loaded.decode_preview(data) if options["level"] == "preview" else loaded.decode_full(data)
     stream = io.BytesIO()
-    image = decoded.to("pil")
-    images.save(image, stream, ".png" if target == batch.STREAM else Path(target).suffix)
+    images.save(decoded.picture, stream, ".png" if target == batch.STREAM else Path(target).suffix)
     bpp = len(data) * 8 / (content.width * content.height)
-    return stream.getvalue(), batch.Result("", "", "", 0, 0, image.width, image.height, bpp, decoded.seconds)
+    return stream.getvalue(), batch.Result("", "", "", 0, 0, *decoded.size[::-1], bpp, decoded.seconds)
 
 
 @app.command()
@@ -128,7 +128,7 @@ def encode(
         "skip": skip_existing,
         "debug": debug,
     }
-    _run(inputs, output, batch.ENCODED, batch.PICTURES, encode_bytes, options, jobs, json_output)
+    _run(inputs, output, batch.ENCODED, batch.PICTURES, encode_file, options, jobs, json_output)
 
 
 @app.command("export")
@@ -182,7 +182,7 @@ def decode(
     options: dict[str, Any] = {"limit": limit_pixels, "memory": memory, "level": level}
     options |= {"model": own_weights(model, "decoder"), "device": device}
     options |= {"overwrite": not no_overwrite, "skip": skip_existing, "debug": debug}
-    _run(inputs, output, ".png", {batch.ENCODED}, decode_bytes, options, jobs, json_output)
+    _run(inputs, output, ".png", {batch.ENCODED}, decode_file, options, jobs, json_output)
 
 
 def _run(

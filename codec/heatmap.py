@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from codec.bitstream.stepfield import QP_MAX
 from codec.errors import BadArgument
-from codec.pipeline import STRIDE, latent_grid
+from codec.latents import STRIDE, latent_grid
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from codec import png, store
 from codec.errors import BadArgument, BadPicture, Corrupt, TooLarge
 
 ORIENTATION = 0x0112
@@ -33,20 +34,35 @@ class Picture:
 
 def load(source: Source, limit_pixels: int) -> Picture:
     """A picture from a path, bytes or a binary stream. Raises BadPicture or TooLarge; OSError where a file cannot be opened."""
-    stream: Any = io.BytesIO(source) if isinstance(source, bytes) else source
+    if isinstance(source, (str, Path)):
+        with open(source, "rb") as file:
+            return load(file, limit_pixels)
+    stream = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(stream) as image:
-                return from_pil(image, limit_pixels)
-    except Image.DecompressionBombError as error:
+        with _opened(stream) as image:
+            return from_pil(image, limit_pixels)
+    except Image.DecompressionBombError as error:  # of a plugin that has a limit of its own
         raise TooLarge(f"the picture is too large for Pillow: {error}") from None
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
-        raise
     except UnidentifiedImageError:
         raise BadPicture("this is not a picture in a format that Pillow reads") from None
     except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError) as error:
         raise BadPicture(f"the picture cannot be decoded: {error}") from None
+
+
+def _opened(stream: IO[bytes], formats: tuple[str, ...] | None = None) -> Image.Image:
+    """As Image.open, beyond Pillow's own limit of pixels, too: --limit-pixels decides. No pixel is decoded yet."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            return Image.open(stream, formats=formats)
+        except Image.DecompressionBombError:
+            for kind in formats or Image.ID:
+                stream.seek(0)
+                factory, accept = Image.OPEN[kind]
+                if accept is not None and accept(stream.read(16)) is True:
+                    stream.seek(0)
+                    return factory(stream, "")
+            raise
 
 
 def from_pil(image: Image.Image, limit_pixels: int) -> Picture:
@@ -61,10 +77,9 @@ def from_pil(image: Image.Image, limit_pixels: int) -> Picture:
     if _has_16_bits(image):
         notes.append("16-bit samples were converted to 8 bits")
     icc = image.info.get("icc_profile")
-    oriented = ImageOps.exif_transpose(image)
-    exif = oriented.getexif()
-    exif.pop(ORIENTATION, None)
-    eight = _to_8_bits(oriented)
+    exif = Image.Exif()
+    exif.load(image.getexif().tobytes())
+    eight = _to_8_bits(ImageOps.exif_transpose(image) if exif.pop(ORIENTATION, 1) != 1 else image)
     grey = eight.mode in ("1", "L", "LA", "La")
     alpha = None
     if eight.has_transparency_data:
@@ -73,8 +88,19 @@ def from_pil(image: Image.Image, limit_pixels: int) -> Picture:
     if icc and (icc[16:20] != b"RGB " or image.mode in ("CMYK", "YCCK", "LAB")):
         icc = None
         notes.append("the colour profile was dropped: it does not describe RGB samples")
-    pixels = np.asarray(eight.convert("RGB"))
+    pixels = _pixels(eight)
     return Picture(pixels, alpha, grey, icc or None, exif.tobytes() if len(exif) else None, notes)
+
+
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """[H, W, 3], a band at a time: Pillow itself holds 4 bytes a pixel."""
+    pixels = store.empty((image.height, image.width, 3), np.uint8)
+    image.load()
+    for band in store.bands(image.height, 3 * image.width):
+        part = image.crop((0, band.start, image.width, band.stop)) if band != slice(0, image.height) else image
+        pixels[band] = np.asarray(part if part.mode == "RGB" else part.convert("RGB"))
+        store.release(pixels)
+    return pixels
 
 
 def _has_16_bits(image: Image.Image) -> bool:
@@ -132,11 +158,15 @@ def reduced(picture: Picture, factor: int, already: Set[str] = frozenset()) -> P
     return replace(picture, pixels=smaller("pixels"), alpha=smaller("alpha"), exif=None)
 
 
-def save(image: Image.Image, stream: IO[bytes], suffix: str) -> None:
+def save(picture: Picture | Image.Image, stream: IO[bytes], suffix: str) -> None:
     """Write in the format of a suffix such as '.png'. Raises BadArgument for a suffix Pillow cannot write."""
     kind = Image.registered_extensions().get(suffix.lower())
     if kind is None or kind not in Image.SAVE:
         raise BadArgument(f"pictures cannot be written as '{suffix}'; use .png, .jpg, .webp or .tif")
+    if isinstance(picture, Picture) and kind == "PNG" and picture.pixels.nbytes >= store.SPILL_BYTES:
+        _save_large(picture, stream)
+        return
+    image = to_pil(picture) if isinstance(picture, Picture) else picture
     if kind == "JPEG" and image.mode in ("RGBA", "LA"):
         image = image.convert("L" if image.mode == "LA" else "RGB")
     options = {"exif": image.info["exif"]} if "exif" in image.info else {}
@@ -144,6 +174,20 @@ def save(image: Image.Image, stream: IO[bytes], suffix: str) -> None:
         image.save(stream, kind, icc_profile=image.info.get("icc_profile"), **options)
     except (ValueError, KeyError) as error:
         raise BadArgument(f"this picture cannot be written as '{suffix}': {error}") from None
+
+
+def _save_large(picture: Picture, stream: IO[bytes]) -> None:
+    """A PNG, a band at a time: Pillow would take another 4 bytes a pixel."""
+    height, width = picture.pixels.shape[:2]
+
+    def rows() -> Iterator[NDArray[np.uint8]]:
+        for band in store.bands(height, 3 * width):
+            alpha = None if picture.alpha is None else picture.alpha[band]
+            yield np.asarray(to_pil(Picture(picture.pixels[band], alpha, picture.grey)))
+            store.release(picture.pixels)
+
+    channels = (1 if picture.grey else 3) + (picture.alpha is not None)
+    png.write(stream, (height, width, channels), rows(), picture.icc, picture.exif)
 
 
 def pack_alpha(alpha: NDArray[np.uint8]) -> bytes:
@@ -156,11 +200,9 @@ def pack_alpha(alpha: NDArray[np.uint8]) -> bytes:
 def unpack_alpha(data: bytes, width: int, height: int) -> NDArray[np.uint8]:
     """The inverse. Raises Corrupt, before decoding where the size differs."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-                if image.size == (width, height) and image.mode in ("L", "1"):
-                    return np.asarray(image.convert("L"))
+        with _opened(io.BytesIO(data), ("PNG",)) as image:
+            if image.size == (width, height) and image.mode in ("L", "1"):
+                return np.asarray(image.convert("L"))
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
         pass
     raise Corrupt("the file's alpha section is damaged")

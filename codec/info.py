@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from codec import checkpoint as checkpoints
 from codec import rate
+from codec.backends.interface import QpField
 from codec.bitstream import container, stepfield
 from codec.errors import WrongModel
-from codec.pipeline import QpField, latent_grid
+from codec.latents import latent_grid
 
 
 @dataclass(frozen=True)

@@ -17,80 +17,25 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from codec import store
+from codec.backends.interface import Backend, QpField
 from codec.bitstream.container import Reader, put_varint
-from codec.bitstream.rans import SYMBOL_LIMIT, Decoder, Encoder, Tables
+from codec.bitstream.rans import SYMBOL_LIMIT, Decoder, Encoder
 from codec.errors import BadArgument, Corrupt, Truncated
-from codec.networks.config import Layer
+from codec.latents import CELL, STEPS, STRIDE, Floats, Meter, latent_grid, merge_steps, pad, step_of, whole_cells
+from codec.networks.config import PRIOR_MARGIN, Layer
 from codec.tiles import LARGEST, tiles
 
-Floats = NDArray[np.float32]
-QpField = int | NDArray[np.int64]
-
-STRIDE = 16
 PREVIEW = 8
-CELL = 4
-STEPS = 4
+PRIOR_TILE = 48  # positions of z a side, where the picture is processed in tiles
 SCALES = 64
 Z_LIMIT = 31
 RATE_WEIGHT = 0.06
 CODER_BITS = 128  # what the coder's own state may hold
-POSITIONS = ((0, 0), (1, 1), (0, 1), (1, 0))
-
-
-class Weights(Protocol):
-    """What the pipeline must know of weights; see checkpoint.Checkpoint and backends.manifest.Exported."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def skip_below(self) -> int: ...
-    @property
-    def layers(self) -> tuple[Layer, ...]: ...
-    @property
-    def margins(self) -> tuple[int, int]: ...
-    @property
-    def tables(self) -> Tables: ...
-    @property
-    def fingerprint(self) -> bytes: ...
-
-
-class Backend(Protocol):
-    """The calls that need a network. Features are whatever the backend likes; the rest are arrays on the host.
-
-    qp: one QP, or int64 [rows, cols] at the grid of the array it goes with.
-    """
-
-    @property
-    def checkpoint(self) -> Weights: ...
-
-    def analysis(self, pixels: NDArray[np.uint8], qp: QpField) -> Floats:
-        """[16 h, 16 w, 3] -> y [h, w, M]."""
-
-    def hyper_analysis(self, y: Floats) -> Floats:
-        """[4 a, 4 b, M] -> z [a, b, Z], not rounded."""
-
-    def features(self, layer: Layer, z: Floats, qp: QpField) -> Any:
-        """What the prior of a layer starts from, integer-exact; z: integers [a, b, Z]; qp at [4 a, 4 b]."""
-
-    def prior_step(self, layer: Layer, step: int, features: Any, decoded: list[Floats]) -> tuple[Floats, NDArray[np.uint8]]:
-        """(mean [2 a, 2 b, C] in multiples of 1/16, scale index 0..63) of the layer's C channels, integer-exact.
-
-        decoded: y_hat of all sets before, the layers before it first.
-        """
-
-    def dequantised(self, y_hat: Floats, qp: QpField) -> Floats:
-        """[h, w, M] -> the same in units that do not depend on the QP."""
-
-    def synthesis(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
-        """[h, w, M] -> [16 h, 16 w, 3]."""
-
-    def preview(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
-        """The first layer's [h, w, C] -> [2 h, 2 w, 3]."""
 
 
 @dataclass
@@ -115,42 +60,6 @@ class Stopwatch:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def latent_grid(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of y for a picture."""
-    return -(-height // STRIDE), -(-width // STRIDE)
-
-
-def split_steps(y: NDArray[Any]) -> list[NDArray[Any]]:
-    """[2 h, 2 w, M] -> four sets [h, w, M]; step s holds channel c at position POSITIONS[s XOR c mod 4] of each 2x2 cell."""
-    rows, cols, m = y.shape
-    cells = y.reshape(rows // 2, 2, cols // 2, 2, m // 4, 4)
-    sets = []
-    for step in range(STEPS):
-        out = np.empty((rows // 2, cols // 2, m // 4, 4), y.dtype)
-        for group in range(4):
-            i, j = POSITIONS[step ^ group]
-            out[..., group] = cells[:, i, :, j, :, group]
-        sets.append(out.reshape(rows // 2, cols // 2, m))
-    return sets
-
-
-def merge_steps(sets: list[NDArray[Any]]) -> NDArray[Any]:
-    """The inverse of `split_steps`."""
-    h, w, m = sets[0].shape
-    y = np.empty((h, 2, w, 2, m // 4, 4), sets[0].dtype)
-    for step, values in enumerate(sets):
-        parts = values.reshape(h, w, m // 4, 4)
-        for group in range(4):
-            i, j = POSITIONS[step ^ group]
-            y[:, i, :, j, :, group] = parts[..., group]
-    return y.reshape(2 * h, 2 * w, m)
-
-
-def _pad(array: NDArray[Any], rows: int, cols: int, mode: Any) -> NDArray[Any]:
-    missing = [(0, rows - array.shape[0]), (0, cols - array.shape[1])] + [(0, 0)] * (array.ndim - 2)
-    return np.pad(array, missing, mode=mode) if rows > array.shape[0] or cols > array.shape[1] else array
-
-
 def _join(parts: list[bytes]) -> bytes:
     """The stacks of the layers; each but the last has its length before it."""
     return b"".join(put_varint(len(part)) + part for part in parts[:-1]) + parts[-1]
@@ -165,32 +74,32 @@ def _split(data: bytes, count: int) -> list[bytes]:
     return [*parts, data[reader.at :]]
 
 
-class _Meter:
-    """Adds up the bits spent per latent position, where somebody asked for them."""
+class _Prior:
+    """Means and scale indexes of a layer; z and the QP field in whole cells. Large pictures in tiles, which see PRIOR_MARGIN
+    positions of z around them: what comes out is exactly what the whole picture gives.
+    """
 
-    def __init__(self, tables: Tables, wanted: bool) -> None:
-        self.tables, self.wanted = tables, wanted
-        self.y: Floats | float = 0.0
-        self.steps: list[Floats] = []
+    def __init__(self, backend: Backend, layer: Layer, z: Floats, qp: QpField) -> None:
+        self.backend, self.layer, self.z, self.qp = backend, layer, z, qp
+        self.small = CELL * max(z.shape[:2]) <= LARGEST
+        self.features = backend.features(layer, z, qp) if self.small else None
 
-    def add_z(self, symbols: NDArray[np.int32], ids: NDArray[np.uint8], shape: tuple[int, ...]) -> None:
-        if self.wanted:
-            self.z = self.tables.bits(symbols, ids).reshape(shape).sum(2)
-
-    def add_step(self, symbols: Floats, index: NDArray[np.uint8], coded: NDArray[np.bool_]) -> None:
-        if self.wanted:
-            self.steps.append(np.where(coded, self.tables.bits(symbols.astype(np.int32), index), np.float32(0)))
-            if len(self.steps) == STEPS:
-                self.y = self.y + merge_steps(self.steps).sum(2)
-                self.steps = []
-
-    def total(self, rows: int, cols: int) -> Floats | None:
-        """[rows, cols]; the bits of a z position are shared by the latent positions below it."""
-        if not self.wanted:
-            return None
-        y = np.asarray(self.y)
-        z = np.repeat(np.repeat(self.z, CELL, 0), CELL, 1)[:rows, :cols]
-        return y[:rows, :cols] + z * (self.z.sum() / max(float(z.sum()), 1e-9))
+    def step(self, step: int, decoded: list[Floats]) -> tuple[Floats, NDArray[np.uint8]]:
+        """As Backend.prior_step; both may be written to."""
+        if self.small:
+            return self.backend.prior_step(self.layer, step, self.features, decoded)
+        a, b = self.z.shape[:2]
+        shape = 2 * a, 2 * b, self.layer.stop - self.layer.start
+        mean, index = store.empty(shape, np.float32), store.empty(shape, np.uint8)
+        for row, col in tiles(a, b, PRIOR_MARGIN, PRIOR_TILE):
+            qp = self.qp if isinstance(self.qp, int) else self.qp[row.seen(CELL), col.seen(CELL)]
+            features = self.backend.features(self.layer, self.z[row.seen(), col.seen()], qp)
+            before = [values[row.seen(2), col.seen(2)] for values in decoded]
+            found = self.backend.prior_step(self.layer, step, features, before)
+            mean[row.kept(2), col.kept(2)] = found[0][row.inside(2), col.inside(2)]
+            index[row.kept(2), col.kept(2)] = found[1][row.inside(2), col.inside(2)]
+            store.release(mean, index, *decoded)
+        return mean, index
 
 
 class Pipeline:
@@ -213,44 +122,77 @@ class Pipeline:
         rows, cols = latent_grid(*pixels.shape[:2])
         with watch.stage("analysis"):
             y = self._analysis(pixels, qp, rows, cols)
-            padded = _pad(y, -(-rows // CELL) * CELL, -(-cols // CELL) * CELL, "constant")
-            z = np.clip(np.rint(self.backend.hyper_analysis(padded)), -Z_LIMIT, Z_LIMIT).astype(np.float32)
-        meter = _Meter(self.tables, want_bits)
-        valid = self._valid(rows, cols, padded.shape)
-        weights = self._rounding_weights(thrift, padded.shape[:2])
+            z = np.clip(np.rint(self._hyper_analysis(y)), -Z_LIMIT, Z_LIMIT).astype(np.float32)
+        meter = Meter(self.tables, want_bits, rows, cols)
+        valid = self._valid(rows, cols)
+        weights = self._rounding_weights(thrift, y.shape[:2])
         decoded: list[Floats] = []
         parts = []
         for layer in self.layers:
             encoder = Encoder(self.tables)
             if layer is self.layers[0]:
                 self._push_z(encoder, z, watch, meter)
-            features = self._features(layer, z, qp, watch)
-            for step, values in enumerate(split_steps(padded[..., layer.start : layer.stop])):
+            prior = self._prior(layer, z, qp, watch)
+            for step in range(STEPS):
                 with watch.stage("prior"):
-                    mean, index = self.backend.prior_step(layer, step, features, decoded)
+                    mean, index = prior.step(step, decoded)
                 with watch.stage("entropy"):
-                    coded = self._coded(index, valid, step)
-                    symbols = self._symbols(values - mean, index, coded, weights[step])
-                    encoder.push(symbols[coded].astype(np.int32), index[coded])
-                    decoded.append(mean + symbols)
-                    meter.add_step(symbols, index, coded)
+                    self._push_step(encoder, step, (y[..., layer.start : layer.stop], mean, index), valid, weights[step], meter)
+                decoded.append(mean)
             with watch.stage("entropy"):
                 parts.append(encoder.finish())
-        return Latents(_join(parts), self._merge(decoded)[:rows, :cols], meter.total(rows, cols))
+        return Latents(_join(parts), self._merged(decoded, rows, cols), meter.total())
+
+    def _push_step(
+        self,
+        encoder: Encoder,
+        step: int,
+        arrays: tuple[Floats, Floats, NDArray[np.uint8]],
+        valid: list[NDArray[np.bool_]] | None,
+        weights: Floats | None,
+        meter: Meter,
+    ) -> None:
+        """arrays: the layer's y; the step's means, which become y_hat; its scale indexes."""
+        y, mean, index = arrays
+        symbols_of, ids_of = [], []
+        for band in store.bands(len(mean), mean[:1].nbytes):
+            coded = self._coded(index[band], valid, step, band)
+            values = step_of(y[2 * band.start : 2 * band.stop], step)
+            symbols = self._symbols(values - mean[band], index[band], coded, None if weights is None else weights[band])
+            symbols_of.append(symbols[coded].astype(np.int16))
+            ids_of.append(index[band][coded])
+            mean[band] += symbols
+            meter.add_step(step, band, symbols, index[band], coded)
+            store.release(y, mean, index)
+        encoder.push(store.joined(symbols_of), store.joined(ids_of))
 
     def _analysis(self, pixels: NDArray[np.uint8], qp: QpField, rows: int, cols: int) -> Floats:
-        """y [rows, cols, M], large pictures in tiles."""
+        """y [4 a, 4 b, M] with zeros beyond the picture, large pictures in tiles."""
+        whole = whole_cells(rows), whole_cells(cols)
         if max(rows, cols) <= LARGEST:
-            return self.backend.analysis(_pad(pixels, rows * STRIDE, cols * STRIDE, "edge"), qp)
-        y: Floats = np.empty((rows, cols, self.layers[-1].stop), np.float32)
+            return pad(self.backend.analysis(pad(pixels, rows * STRIDE, cols * STRIDE, "edge"), qp), *whole, "constant")
+        y = store.empty((*whole, self.layers[-1].stop), np.float32)
+        y[rows:], y[:, cols:] = 0, 0
         for row, col in tiles(rows, cols, self.margins[0]):
             part = pixels[row.seen(STRIDE), col.seen(STRIDE)]
-            part = _pad(part, (row.last - row.first) * STRIDE, (col.last - col.first) * STRIDE, "edge")
+            part = pad(part, (row.last - row.first) * STRIDE, (col.last - col.first) * STRIDE, "edge")
             seen = self.backend.analysis(part, qp if isinstance(qp, int) else qp[row.seen(), col.seen()])
             y[row.kept(), col.kept()] = seen[row.inside(), col.inside()]
+            store.release(pixels, y)
         return y
 
-    def _push_z(self, encoder: Encoder, z: Floats, watch: Stopwatch, meter: _Meter) -> None:
+    def _hyper_analysis(self, y: Floats) -> Floats:
+        """z [a, b, Z], not rounded, large pictures in tiles."""
+        a, b = y.shape[0] // CELL, y.shape[1] // CELL
+        if max(y.shape[:2]) <= LARGEST:
+            return self.backend.hyper_analysis(y)
+        z: Floats = np.empty((a, b, len(self.tables) - SCALES), np.float32)
+        for row, col in tiles(a, b, PRIOR_MARGIN, PRIOR_TILE):
+            z[row.kept(), col.kept()] = self.backend.hyper_analysis(y[row.seen(CELL), col.seen(CELL)])[row.inside(), col.inside()]
+            store.release(y)
+        return z
+
+    def _push_z(self, encoder: Encoder, z: Floats, watch: Stopwatch, meter: Meter) -> None:
         with watch.stage("entropy"):
             symbols, ids = z.ravel().astype(np.int32), self._z_ids(*z.shape[:2])
             encoder.push(symbols, ids)
@@ -260,11 +202,11 @@ class Pipeline:
         self, data: bytes, qp: QpField, rows: int, cols: int, watch: Stopwatch, want_bits: bool = False, layers: int | None = None
     ) -> Latents:
         """The inverse as far as y_hat; layers: how many of them, all if not given. Raises Corrupt."""
-        a, b = -(-rows // CELL), -(-cols // CELL)
+        a, b = whole_cells(rows) // CELL, whole_cells(cols) // CELL
         if 8 * len(data) + CODER_BITS < a * b * self.least_bits:  # every z costs at least its cheapest symbols
             raise Corrupt(f"the file is too short for a picture of {cols * STRIDE}x{rows * STRIDE} pixels")
-        meter = _Meter(self.tables, want_bits)
-        valid = self._valid(rows, cols, (a * CELL, b * CELL))
+        meter = Meter(self.tables, want_bits and layers is None, rows, cols)
+        valid = self._valid(rows, cols)
         decoded: list[Floats] = []
         z: Floats = np.zeros((0, 0, 0), np.float32)
         for layer, part in zip(self.layers[:layers], _split(data, len(self.layers))):
@@ -272,21 +214,41 @@ class Pipeline:
                 decoder = Decoder(self.tables, part)
             if layer is self.layers[0]:
                 z = self._pop_z(decoder, a, b, watch, meter)
-            features = self._features(layer, z, qp, watch)
+            prior = self._prior(layer, z, qp, watch)
             for step in range(STEPS):
                 with watch.stage("prior"):
-                    mean, index = self.backend.prior_step(layer, step, features, decoded)
+                    mean, index = prior.step(step, decoded)
                 with watch.stage("entropy"):
-                    coded = self._coded(index, valid, step)
-                    symbols = np.zeros(index.shape, np.float32)
-                    symbols[coded] = decoder.pop(index[coded])
-                    decoded.append(mean + symbols)
-                    meter.add_step(symbols, index, coded)
+                    self._pop_step(decoder, step, mean, index, valid, meter)
+                decoded.append(mean)
             with watch.stage("entropy"):
                 decoder.finish()
-        return Latents(data, self._merge(decoded)[:rows, :cols], meter.total(rows, cols) if layers is None else None)
+        return Latents(data, self._merged(decoded, rows, cols), meter.total())
 
-    def _pop_z(self, decoder: Decoder, a: int, b: int, watch: Stopwatch, meter: _Meter) -> Floats:
+    def _pop_step(
+        self,
+        decoder: Decoder,
+        step: int,
+        mean: Floats,
+        index: NDArray[np.uint8],
+        valid: list[NDArray[np.bool_]] | None,
+        meter: Meter,
+    ) -> None:
+        """The step's means become y_hat."""
+        cut = list(store.bands(len(mean), mean[:1].nbytes))
+        coded = [self._coded(index[band], valid, step, band) for band in cut]
+        symbols = decoder.pop(store.joined([index[band][inside] for band, inside in zip(cut, coded)]))
+        start = 0
+        for band, inside in zip(cut, coded):
+            stop = start + int(np.count_nonzero(inside))
+            values = np.zeros(inside.shape, np.float32)
+            values[inside] = symbols[start:stop]
+            mean[band] += values
+            meter.add_step(step, band, values, index[band], inside)
+            store.release(mean, index)
+            start = stop
+
+    def _pop_z(self, decoder: Decoder, a: int, b: int, watch: Stopwatch, meter: Meter) -> Floats:
         with watch.stage("entropy"):
             ids = self._z_ids(a, b)
             symbols = decoder.pop(ids)
@@ -302,8 +264,17 @@ class Pipeline:
         with watch.stage("preview"):
             return self.backend.preview(low.y_hat, qp)[: -(-height // PREVIEW), : -(-width // PREVIEW)]
 
-    def _merge(self, sets: list[Floats]) -> Floats:
-        return np.concatenate([merge_steps(sets[i : i + STEPS]) for i in range(0, len(sets), STEPS)], 2)
+    def _merged(self, sets: list[Floats], rows: int, cols: int) -> Floats:
+        """y_hat [rows, cols, M] of all sets decoded."""
+        channels = sum(values.shape[2] for values in sets[::STEPS])
+        y_hat = store.empty((whole_cells(rows), whole_cells(cols), channels), np.float32)
+        for layer, first in zip(self.layers, range(0, len(sets), STEPS)):
+            of_layer = sets[first : first + STEPS]
+            for band in store.bands(len(of_layer[0]), STEPS * of_layer[0][:1].nbytes):
+                place = y_hat[2 * band.start : 2 * band.stop, :, layer.start : layer.stop]
+                merge_steps([values[band] for values in of_layer], place)
+                store.release(y_hat, *of_layer)
+        return y_hat[:rows, :cols]
 
     def reconstruct(self, y_hat: Floats, qp: QpField, height: int, width: int, watch: Stopwatch) -> NDArray[np.uint8]:
         """y_hat -> pixels [H, W, 3], large pictures in tiles."""
@@ -311,43 +282,45 @@ class Pipeline:
         with watch.stage("synthesis"):
             if max(rows, cols) <= LARGEST:
                 return self.backend.synthesis(y_hat, qp)[:height, :width]
-            pixels = np.empty((height, width, 3), np.uint8)
+            pixels = store.empty((height, width, 3), np.uint8)
             for row, col in tiles(rows, cols, self.margins[1]):
                 part = qp if isinstance(qp, int) else qp[row.seen(), col.seen()]
                 made = self.backend.synthesis(y_hat[row.seen(), col.seen()], part)[row.inside(STRIDE), col.inside(STRIDE)]
                 place = pixels[row.kept(STRIDE), col.kept(STRIDE)]
                 place[...] = made[: place.shape[0], : place.shape[1]]
+                store.release(pixels, y_hat)
             return pixels
 
     def _z_ids(self, a: int, b: int) -> NDArray[np.uint8]:
         channels = np.arange(SCALES, len(self.tables), dtype=np.uint8)
         return np.tile(channels, a * b)
 
-    def _features(self, layer: Layer, z: Floats, qp: QpField, watch: Stopwatch) -> Any:
+    def _prior(self, layer: Layer, z: Floats, qp: QpField, watch: Stopwatch) -> _Prior:
         with watch.stage("prior"):
-            field = qp if isinstance(qp, int) else _pad(qp, z.shape[0] * CELL, z.shape[1] * CELL, "edge")
-            return self.backend.features(layer, z, field)
+            field = qp if isinstance(qp, int) else pad(qp, z.shape[0] * CELL, z.shape[1] * CELL, "edge")
+            return _Prior(self.backend, layer, z, field)
 
-    def _valid(self, rows: int, cols: int, padded: tuple[int, ...]) -> list[NDArray[np.bool_]] | None:
-        """Per step, which entries of a set lie inside the picture's latent grid; None when all do."""
-        if (rows, cols) == tuple(padded[:2]):
+    def _valid(self, rows: int, cols: int) -> list[NDArray[np.bool_]] | None:
+        """Per step, which entries of a set [h, w, 4] lie inside the picture's latent grid; None when all do."""
+        whole = whole_cells(rows), whole_cells(cols)
+        if (rows, cols) == whole:
             return None
-        inside = np.zeros((padded[0], padded[1], 4), bool)
+        inside = np.zeros((*whole, 4), bool)
         inside[:rows, :cols] = True
-        return split_steps(inside)
+        return [step_of(inside, step) for step in range(STEPS)]
 
-    def _coded(self, index: NDArray[np.uint8], valid: list[NDArray[np.bool_]] | None, step: int) -> NDArray[np.bool_]:
+    def _coded(self, index: NDArray[np.uint8], valid: list[NDArray[np.bool_]] | None, step: int, band: slice) -> NDArray[np.bool_]:
         coded = index >= self.skip_below
         if valid is not None:
-            coded &= np.tile(valid[step], (1, 1, index.shape[2] // 4))
+            coded &= np.tile(valid[step][band], (1, 1, index.shape[2] // 4))
         return coded
 
     def _rounding_weights(self, thrift: Floats | None, shape: tuple[int, ...]) -> list[Floats | None]:
-        """Per step, the weight of a bit by place of the set and channel modulo 4: [places, 4]; None where all are alike."""
+        """Per step, the weight of a bit by place of the set and channel modulo 4: [h, w, 4]; None where all are alike."""
         if thrift is None:
             return [None] * STEPS
-        padded = _pad(np.repeat(thrift[..., None].astype(np.float32), 4, 2), shape[0], shape[1], "edge")
-        return [RATE_WEIGHT * weights.reshape(-1, 4) for weights in split_steps(padded)]
+        padded = pad(np.repeat(thrift[..., None].astype(np.float32), 4, 2), shape[0], shape[1], "edge")
+        return [RATE_WEIGHT * step_of(padded, step) for step in range(STEPS)]
 
     def _symbols(self, residual: Floats, index: NDArray[np.uint8], coded: NDArray[np.bool_], weights: Floats | None) -> Floats:
         """The residual rounded, or one closer to zero where that saves `weights` (RATE_WEIGHT) times more bits than it adds
@@ -367,6 +340,6 @@ class Pipeline:
         weight: Floats | float = RATE_WEIGHT
         if weights is not None:
             place, channel = np.divmod(some, residual.shape[2])
-            weight = weights[place, channel % weights.shape[1]]
+            weight = weights.reshape(-1, 4)[place, channel % 4]
         flat[some] = np.where(added < weight * saved, smaller, chosen)
         return symbols

@@ -3,7 +3,7 @@
 ::
 
     |  margin  |        kept        |  margin  |     the margin is as wide as a transform looks, so that a tile's result
-    |<-------------- seen --------------->|          is the whole picture's; at the picture's border there is none
+    |<-------------- seen --------------->|          is the whole picture's; at the picture's border there is none before it
 """
 
 from __future__ import annotations
@@ -37,15 +37,22 @@ class Span:
         return slice((self.start - self.first) * unit, (self.stop - self.first) * unit)
 
 
-def spans(length: int, margin: int) -> list[Span]:
-    """A side in about equal parts of at most TILE positions."""
-    count = -(-length // TILE)
+def spans(length: int, margin: int, tile: int | None = None) -> list[Span]:
+    """A side in about equal parts of at most `tile` (TILE) positions. All see equally much: a library makes a plan for every
+    shape it meets, and keeps it.
+    """
+    count = -(-length // (tile or TILE))
     edges = [length * k // count for k in range(count + 1)]
-    return [Span(a, b, max(0, a - margin), min(length, b + margin)) for a, b in pairwise(edges)]
+    window = min(length, -(-length // count) + 2 * margin)
+    found = []
+    for start, stop in pairwise(edges):
+        first = min(max(0, start - margin), length - window)
+        found.append(Span(start, stop, first, first + window))
+    return found
 
 
-def tiles(rows: int, cols: int, margin: int) -> Iterator[tuple[Span, Span]]:
+def tiles(rows: int, cols: int, margin: int, tile: int | None = None) -> Iterator[tuple[Span, Span]]:
     """(rows, columns) of every tile."""
-    for row in spans(rows, margin):
-        for col in spans(cols, margin):
+    for row in spans(rows, margin, tile):
+        for col in spans(cols, margin, tile):
             yield row, col

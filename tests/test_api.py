@@ -18,7 +18,7 @@ import codec
 from codec import checkpoint, pipeline
 from codec.bitstream import container
 from codec.errors import BadArgument
-from codec.pipeline import latent_grid
+from codec.latents import latent_grid
 from tests.conftest import ROOT, psnr, run_cotam
 
 SIZES = [(1, 1), (1, 37), (40, 1), (15, 17), (16, 16), (17, 16), (63, 65), (64, 64), (100, 300)]

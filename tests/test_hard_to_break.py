@@ -10,7 +10,6 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from codec import pipeline, tiles
 from codec.bitstream import container
 from codec.errors import BadArgument, Corrupt, TooLarge
 from codec.rate import parse_size
@@ -70,54 +68,6 @@ def test_memory_is_bounded_by_a_stated_limit(photo: NDArray[np.uint8], tmp_path:
     assert b"--limit-memory" in refused.stderr
     assert run_cotam("decode", tmp_path / "cat.ctm", "--limit-memory", "lots").returncode == 2
     assert [parse_size(text) for text in ("8GiB", "2 GB", "3g")] == [8 << 30, 2 * 10**9, 3 * 10**9]
-
-
-def gradient(height: int, width: int) -> NDArray[np.uint8]:
-    """Smooth, where seams would show."""
-    y, x = np.mgrid[:height, :width]
-    return np.stack([255 * x / width, 255 * y / height, 127 + 100 * np.sin((x + y) / 90)], 2).astype(np.uint8)
-
-
-@pytest.mark.parametrize("kind", ["photo", "gradient"])
-@pytest.mark.parametrize("model", ["small", "small-mse"])
-def test_tiles_leave_no_seams(kind: str, model: str, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = photo if kind == "photo" else gradient(333, 470)
-    cotam = codec.load(model, "cpu")
-    qp_map = np.array([[20, 50, 33], [45, 15, 60]])
-    whole = [cotam.encode_full(picture, 60, guide="uniform"), cotam.encode_full(picture, qp_map=qp_map)]
-    decoded = [cotam.decode(encoded.data, "array") for encoded in whole]
-    monkeypatch.setattr(pipeline, "LARGEST", 5)
-    monkeypatch.setattr(tiles, "TILE", 9)
-    for encoded, wanted in zip(whole, decoded):
-        np.testing.assert_allclose(cotam.decode(encoded.data, "array").astype(int), wanted, atol=1)
-    tiled = cotam.encode_full(picture, 60, guide="uniform")
-    assert (np.abs(tiled.y_hat - whole[0].y_hat) > 0.5).mean() < 0.001  # a value at the edge of rounding may fall to the other side
-    again = cotam.decode(cotam.encode(picture, qp_map=qp_map), "array")
-    assert (np.abs(again.astype(int) - decoded[1]) <= 1).mean() > 0.999
-
-
-def test_spans_cover_a_side() -> None:
-    for length in (1, 95, 96, 97, 145, 1000):
-        found = tiles.spans(length, 7)
-        assert found[0].start == found[0].first == 0
-        assert found[-1].stop == found[-1].last == length
-        assert all(a.stop == b.start for a, b in pairwise(found))
-        assert all(0 < s.stop - s.start <= tiles.TILE for s in found)
-
-
-def test_a_margin_is_as_wide_as_a_transform_looks(cotam: codec.Codec) -> None:
-    """One latent more or less than the margin away changes nothing, one inside it does."""
-    analysis, synthesis = cotam.pipeline.margins
-    y = np.zeros((1, 4 * synthesis, cotam.pipeline.layers[-1].stop), np.float32)
-    y_far, y_near = y.copy(), y.copy()
-    y_far[0, 2 * synthesis + 1] = y_near[0, synthesis + 1] = 40
-    flat, far, near = (cotam.backend.synthesis(v, 40)[:, :16] for v in (y, y_far, y_near))
-    np.testing.assert_array_equal(flat, far)
-    assert near.shape == flat.shape
-    pixels = np.full((16, 16 * 3 * analysis, 3), 100, np.uint8)
-    changed = pixels.copy()
-    changed[:, 16 * (analysis + 1) :] = 200
-    np.testing.assert_array_equal(cotam.backend.analysis(pixels, 40)[:, 0], cotam.backend.analysis(changed, 40)[:, 0])
 
 
 def encode_in_worker(pixels: NDArray[np.uint8]) -> bytes:

@@ -16,7 +16,7 @@ import codec
 from codec import heatmap
 from codec.errors import BadArgument, CodecError
 from codec.info import qp_field_of
-from codec.pipeline import latent_grid
+from codec.latents import latent_grid
 from tests.conftest import ROOT, run_cotam
 
 STAIRS = np.repeat([[14, 24, 34, 44]], 3, axis=0)

@@ -149,3 +149,17 @@ def test_bad_input_is_a_typed_error(small: NDArray[np.uint8]) -> None:
 def test_bad_arrays(bad: NDArray[np.generic]) -> None:
     with pytest.raises(BadArgument):
         images.from_array(bad)
+
+
+def test_our_limit_counts_not_pillows(monkeypatch: pytest.MonkeyPatch, photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    """Pillow refuses what has more than twice its MAX_IMAGE_PIXELS, `--limit-pixels` may allow more."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    for suffix in (".png", ".jpg", ".tif"):
+        stream = io.BytesIO()
+        with Image.fromarray(photo) as image:
+            images.save(image, stream, suffix)
+        (tmp_path / f"cat{suffix}").write_bytes(stream.getvalue())
+        for source in (stream.getvalue(), tmp_path / f"cat{suffix}", io.BytesIO(stream.getvalue())):
+            assert images.load(source, photo[..., 0].size).pixels.shape == photo.shape
+        with pytest.raises(TooLarge, match="--limit-pixels"):
+            images.load(stream.getvalue(), photo[..., 0].size - 1)

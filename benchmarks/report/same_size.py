@@ -16,7 +16,7 @@ from benchmarks.report.inputs import Input
 from benchmarks.report.measure import pixels_of
 from benchmarks.rivals import Pixels, largest_below, psnr
 from codec import heatmap
-from codec.pipeline import STRIDE
+from codec.latents import STRIDE
 
 LONGEST = 1024  # pixels of a side on the page: larger pictures are cut at their centre, so that pixels stay pixels
 SIZES = {"small": 22.0, "medium": 45.0}  # name -> the first codec's quality that sets the size

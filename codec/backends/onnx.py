@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.backends.interface import QpField
 from codec.backends.manifest import graph_file, read_manifest
 from codec.errors import BadArgument, GuideUnavailable
+from codec.latents import STRIDE, Floats
 from codec.networks.config import Layer
-from codec.pipeline import STRIDE, Floats, QpField
 
 THREADS = "COTAM_THREADS"
 

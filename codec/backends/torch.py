@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from codec.backends.interface import QpField
 from codec.checkpoint import Checkpoint
 from codec.errors import BadArgument
+from codec.latents import Floats
 from codec.networks.config import PRIOR_STEPS, Layer
 from codec.networks.precision import has_bfloat16
 from codec.networks.weights import from_checkpoint
-from codec.pipeline import Floats, QpField
 
 
 class _ExactArithmetic:

@@ -26,8 +26,9 @@ QP_MASK, MAP_FLAG, EXTRAS_FLAG = 0x3F, 0x40, 0x80
 DEFAULT_LIMIT_PIXELS = 1 << 28
 DEFAULT_LIMIT_MEMORY = 8 << 30
 MAX_SIDE = (1 << 20) - 1
-# Measured at 4096x4096, beyond what the program itself takes, and rounded up.
+# Measured at 4096x4096, beyond what the program itself takes, and rounded up. Large arrays lie on disk.
 ENCODE_BYTES, DECODE_BYTES = 40, 24
+LARGE_BYTES, LARGE_FROM = 5, 1 << 29
 
 EXTRA_ALPHA, EXTRA_EXIF, EXTRA_GREY, EXTRA_ICC = 0x41, 0x45, 0x47, 0x49
 EXTRA_NAMES = {EXTRA_ALPHA: "alpha", EXTRA_EXIF: "exif", EXTRA_GREY: "grey", EXTRA_ICC: "icc"}
@@ -183,7 +184,7 @@ def _check_size(width: int, height: int, limit_pixels: int) -> None:
 
 def check_memory(width: int, height: int, bytes_per_pixel: int, limit: int) -> None:
     """Raises TooLarge where a picture would need more than `limit` bytes of memory."""
-    needed = width * height * bytes_per_pixel
+    needed = min(width * height * bytes_per_pixel, LARGE_FROM + width * height * LARGE_BYTES)
     if needed > limit:
         raise TooLarge(
             f"a picture of {width}x{height} pixels needs about {needed / 1e9:.1f} GB of memory; "

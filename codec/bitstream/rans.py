@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import pairwise
 
 import constriction
 import numpy as np
@@ -21,6 +20,7 @@ PRECISION = 16
 TOTAL = 1 << PRECISION
 ESCAPE_BITS = 15
 SYMBOL_LIMIT = 1 << ESCAPE_BITS
+PART = 1 << 22  # symbols that are sorted at a time: what that takes does not grow with the picture
 
 _Categorical = constriction.stream.model.Categorical
 _ESCAPED = constriction.stream.model.Uniform(2 << ESCAPE_BITS)
@@ -68,12 +68,38 @@ class Tables:
         return self.costs[self.starts[ids] + entry]
 
 
-def _by_table(ids: Ints) -> Iterator[tuple[int, slice]]:
-    """Runs of equal id in sorted ids."""
-    inner = np.flatnonzero(np.diff(ids)) + 1
-    edges = [0, *inner.tolist(), len(ids)] if len(ids) else []
-    for start, stop in pairwise(edges):
-        yield int(ids[start]), slice(start, stop)
+def _parts(count: int) -> Iterator[slice]:
+    """0..count in parts of at most PART."""
+    for start in range(0, count, PART):
+        yield slice(start, min(start + PART, count))
+
+
+class _Sorting:
+    """The symbols of one table together, each table's in their order: where they go, a part at a time.
+
+    ids: the sorted ids; runs: (table, its place among them).
+    """
+
+    def __init__(self, ids: Ints) -> None:
+        self.unsorted = ids
+        counts = sum((np.bincount(ids[part], minlength=256) for part in _parts(len(ids))), np.zeros(256, np.int64))
+        self.stops = np.cumsum(counts)
+        self.starts = self.stops - counts
+        self.ids = np.repeat(np.arange(256, dtype=np.uint8), counts)
+        self.runs = [(int(t), slice(int(self.starts[t]), int(self.stops[t]))) for t in np.flatnonzero(counts)]
+
+    def __iter__(self) -> Iterator[tuple[slice, Ints, Ints | slice]]:
+        """(a part of the symbols, its order by table, where these go)."""
+        if len(self.unsorted) <= PART:
+            yield slice(None), np.argsort(self.unsorted, kind="stable"), slice(None)
+            return
+        cursor = self.starts.copy()
+        for part in _parts(len(self.unsorted)):
+            ids = self.unsorted[part]
+            here = np.bincount(ids, minlength=256)
+            places = np.arange(len(ids)) + np.repeat(cursor - (np.cumsum(here) - here), here)
+            cursor += here
+            yield part, np.argsort(ids, kind="stable"), places
 
 
 class Encoder:
@@ -97,16 +123,21 @@ class Encoder:
         return coder.get_compressed().astype("<u4").tobytes()
 
     def _code_block(self, coder: object, symbols: Ints, ids: Ints) -> None:
-        order = np.argsort(ids, kind="stable")
-        ordered, sorted_ids = symbols[order].astype(np.int32), ids[order]
-        reach = self.tables.reach[sorted_ids]
-        excess = np.abs(ordered) - reach - 1
-        escaped = excess >= 0
-        if escaped.any():
-            raw = excess[escaped] * 2 + (ordered[escaped] < 0)
-            coder.encode_reverse(raw.astype(np.int32), _ESCAPED)  # type: ignore[attr-defined]
-        entries = np.where(escaped, 2 * reach + 1, ordered + reach).astype(np.int32)
-        for table, run in reversed(list(_by_table(sorted_ids))):
+        sorting = _Sorting(ids)
+        entries = np.empty(len(ids), np.int32)
+        for part, order, places in sorting:
+            entries[places] = symbols[part][order]
+        far = []
+        for part in _parts(len(ids)):
+            reach, values = self.tables.reach[sorting.ids[part]], entries[part]
+            excess = np.abs(values) - reach - 1
+            escaped = excess >= 0
+            far.append((excess * 2 + (values < 0))[escaped].astype(np.int32))
+            entries[part] = np.where(escaped, 2 * reach + 1, values + reach)
+        for raw in reversed(far):
+            if len(raw):
+                coder.encode_reverse(raw, _ESCAPED)  # type: ignore[attr-defined]
+        for table, run in reversed(sorting.runs):
             coder.encode_reverse(entries[run], self.tables.models[table])  # type: ignore[attr-defined]
 
 
@@ -125,25 +156,27 @@ class Decoder:
         except ValueError:
             raise Corrupt("the entropy-coded part has an impossible end") from None
 
-    def pop(self, ids: Ints) -> NDArray[np.int32]:
+    def pop(self, ids: Ints) -> NDArray[np.int16]:
         """The next len(ids) symbols."""
-        order = np.argsort(ids, kind="stable")
-        sorted_ids = ids[order]
-        entries = np.empty(len(ids), np.int32)
-        for table, run in _by_table(sorted_ids):
+        sorting = _Sorting(ids)
+        entries = np.empty(len(ids), np.uint16)
+        for table, run in sorting.runs:
             entries[run] = self.coder.decode(self.tables.models[table], run.stop - run.start)
-        reach = self.tables.reach[sorted_ids]
-        ordered = entries - reach
-        escaped = entries == 2 * reach + 1
-        count = int(np.count_nonzero(escaped))
-        if count:
-            raw = self.coder.decode(_ESCAPED, count)
-            magnitude = (raw >> 1) + reach[escaped] + 1
-            if (magnitude >= SYMBOL_LIMIT).any():
-                raise Corrupt("an entropy-coded value is out of range")
-            ordered[escaped] = np.where(raw & 1, -magnitude, magnitude)
-        symbols = np.empty(len(ids), np.int32)
-        symbols[order] = ordered
+        ordered = np.empty(len(ids), np.int16)
+        for part in _parts(len(ids)):
+            reach = self.tables.reach[sorting.ids[part]]
+            values = entries[part] - reach
+            escaped = entries[part] == 2 * reach + 1
+            if count := int(np.count_nonzero(escaped)):
+                raw = self.coder.decode(_ESCAPED, count)
+                magnitude = (raw >> 1) + reach[escaped] + 1
+                if (magnitude >= SYMBOL_LIMIT).any():
+                    raise Corrupt("an entropy-coded value is out of range")
+                values[escaped] = np.where(raw & 1, -magnitude, magnitude)
+            ordered[part] = values
+        symbols = np.empty(len(ids), np.int16)
+        for part, order, places in sorting:
+            symbols[part][order] = ordered[places]
         return symbols
 
     def finish(self) -> None:

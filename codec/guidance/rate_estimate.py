@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from codec import store
 from codec.guidance.files import SHIPPED, read
 from codec.guidance.importance import Floats, Pixels
 
@@ -22,6 +23,7 @@ STEP_AT_MIDDLE = 16.0
 LOG_STEP_PER_QP = 3.6 / 63
 BANDS = 8
 FEATURES = BANDS + 3
+WORK_BYTES = 16  # of memory a pixel takes on the way
 
 
 @lru_cache(maxsize=1)
@@ -60,14 +62,25 @@ def energies(pixels: Pixels) -> Floats:
     Luma is rounded to whole levels, chroma seen at every second row and column: a guess of bits needs no more.
     """
     height, width = pixels.shape[:2]
-    padded = np.pad(pixels, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), "edge")
+    cut = store.bands(-(-height // BLOCK), WORK_BYTES * BLOCK * width)
+    blocks = np.concatenate([_energies(pixels, band) for band in cut])
+    mean = blocks[..., -1]
+    across, down = np.diff(mean, axis=1, prepend=mean[:, :1]), np.diff(mean, axis=0, prepend=mean[:1])
+    blocks[..., -1] = np.square(down) + np.square(across)
+    return blocks
+
+
+def _energies(pixels: Pixels, band: slice) -> Floats:
+    """Some rows of blocks of `energies`, with the mean where its change will be."""
+    part = pixels[band.start * BLOCK : band.stop * BLOCK]
+    padded = np.pad(part, ((0, -part.shape[0] % BLOCK), (0, -part.shape[1] % BLOCK), (0, 0)), "edge")
     coefficients = _blocks(np.asarray(Image.fromarray(padded).convert("L")), DCT) @ _dct()
     mean = _pool(coefficients[..., 0]) / DCT
     bands = _pool(np.square(coefficients, out=coefficients) @ _bands())
     sampled = padded[::2, ::2].astype(np.int16)
     chroma = [_blocks(sampled[..., c] - sampled[..., 1], BLOCK // 2).var(2) for c in (0, 2)]
-    change = np.square(np.diff(mean, axis=0, prepend=mean[:1])) + np.square(np.diff(mean, axis=1, prepend=mean[:, :1]))
-    return np.concatenate([bands, np.stack([*chroma, change], 2)], 2)
+    store.release(pixels)
+    return np.concatenate([bands, np.stack([*chroma, mean], 2)], 2)
 
 
 def regression_inputs(blocks: Floats, qp: NDArray[np.generic] | float) -> Floats:
@@ -93,6 +106,10 @@ class RateEstimate:
 
     def bits(self, blocks: Floats, qp: NDArray[np.generic] | float) -> Floats:
         """Bits [h, w] of blocks with these `energies` at QPs [h, w] or one QP (fractions allowed)."""
+        cut = store.bands(len(blocks), 4 * self.first.size * blocks[0, ..., 0].size)
+        return np.concatenate([self._bits(blocks[band], qp[band] if np.ndim(qp) else qp) for band in cut])  # type: ignore[index]
+
+    def _bits(self, blocks: Floats, qp: NDArray[np.generic] | float) -> Floats:
         hidden = regression_inputs(blocks, qp) @ self.first + self.bias
         np.maximum(hidden, 0.1 * hidden, out=hidden)
         return np.exp(np.clip(hidden @ self.second + self.offset, -8, 12))

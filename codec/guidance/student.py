@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from codec import store
 from codec.guidance.importance import Floats, Importance, Pixels, Rule
 
 STRIDE = 16
@@ -24,10 +25,16 @@ def small_copy(pixels: Pixels) -> Pixels:
     height, width = pixels.shape[:2]
     scale = min(1.0, SHORT_SIDE / min(height, width), LONGEST / max(height, width))
     target = [max(STRIDE, round(side * scale / STRIDE) * STRIDE) for side in (width, height)]
-    image = Image.fromarray(pixels)
-    factor = int(min(image.width / target[0], image.height / target[1]))
-    image = image.reduce(factor) if factor > 1 else image
-    return np.asarray(image.resize((target[0], target[1]), Image.Resampling.BILINEAR))
+    factor = int(min(width / target[0], height / target[1]))
+    if factor > 1:
+        pixels = np.concatenate([_reduced(pixels, band, factor) for band in store.bands(-(-height // factor), 3 * factor * width)])
+    return np.asarray(Image.fromarray(pixels).resize((target[0], target[1]), Image.Resampling.BILINEAR))
+
+
+def _reduced(pixels: Pixels, band: slice, factor: int) -> Pixels:
+    part = Image.fromarray(pixels[band.start * factor : band.stop * factor]).reduce(factor)
+    store.release(pixels)
+    return np.asarray(part)
 
 
 class StudentGuide:

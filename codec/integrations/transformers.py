@@ -25,8 +25,8 @@ from codec.bitstream.container import MAGIC
 from codec.errors import AdapterUnavailable, BadArgument, UnsupportedTower
 from codec.integrations.budget import keep_features, shorten
 from codec.integrations.views import views_of
+from codec.latents import STRIDE
 from codec.networks.adapter import sample
-from codec.pipeline import STRIDE
 from codec.receivers.adapters import Adapter, find_adapter, load_adapter
 from codec.receivers.selection import Selection, quadtree
 from codec.receivers.tokens import latent_tensors

@@ -10,6 +10,8 @@ QP_COUNT = 64
 STRIDE_Y = 16
 STRIDE_Z = 64
 PRIOR_STEPS = 4
+# Positions of z that a 3x3 layer at each scale from 1/64 to 1/16 looks beyond: of hyper-analysis, features and steps.
+PRIOR_MARGIN = 2
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.errors import BadArgument
-from codec.pipeline import STRIDE
+from codec.latents import STRIDE
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from codec.api import Codec, Decoded
 from codec.errors import BadArgument
-from codec.pipeline import STRIDE
+from codec.latents import STRIDE
 from codec.receivers.adapters import Adapter
 from codec.towers import Tower
 from codec.towers.tower import squashed

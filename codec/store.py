@@ -1,0 +1,55 @@
+r"""Arrays of any size: a large one lies in a temporary file without a name, and only the part at work is in memory.
+
+::
+
+    empty(shape) --small--> memory                          for band in bands(...):
+        \--large--> file on disk, mapped: pages come and go      work on array[band]; release(array)
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+SPILL_BYTES = 64 << 20
+BAND_BYTES = 16 << 20
+
+
+def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """An array with any values. Raises OSError where the disk has no room for a large one (TMPDIR says which disk)."""
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    if size < SPILL_BYTES:
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile(prefix="cotam-") as file:
+        if hasattr(os, "posix_fallocate"):  # else a full disk would show as a signal, later
+            os.posix_fallocate(file.fileno(), 0, size)
+        return np.memmap(file, dtype, "r+", shape=shape)
+
+
+def release(*arrays: NDArray[Any]) -> None:
+    """What was written stays, its memory is free for others."""
+    for array in arrays:
+        mapped = getattr(array, "_mmap", None)
+        if mapped is not None and hasattr(mapped, "madvise"):
+            mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """One-dimensional arrays in a row."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = empty((sum(len(part) for part in parts),), parts[0].dtype)
+    return np.concatenate(parts, out=whole)
+
+
+def bands(rows: int, row_bytes: int) -> Iterator[slice]:
+    """Rows in parts of about BAND_BYTES; small arrays in one."""
+    height = max(1, BAND_BYTES // max(1, row_bytes))
+    for start in range(0, rows, height):
+        yield slice(start, min(start + height, rows))

@@ -1,0 +1,118 @@
+"""Pictures beyond memory: in tiles and bands, on disk, and the same as whole ones."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+import codec
+from codec import images, pipeline, store, tiles
+from codec.bitstream import rans
+from codec.guidance.rate_estimate import energies
+from codec.guidance.student import small_copy
+
+
+def gradient(height: int, width: int) -> NDArray[np.uint8]:
+    """Smooth, where seams would show."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([255 * x / width, 255 * y / height, 127 + 100 * np.sin((x + y) / 90)], 2).astype(np.uint8)
+
+
+def as_a_huge_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small pictures go the way of huge ones: tiles, bands of rows, arrays on disk, symbols sorted in parts."""
+    monkeypatch.setattr(pipeline, "LARGEST", 5)
+    monkeypatch.setattr(pipeline, "PRIOR_TILE", 3)
+    monkeypatch.setattr(tiles, "TILE", 9)
+    monkeypatch.setattr(store, "SPILL_BYTES", 1 << 10)
+    monkeypatch.setattr(store, "BAND_BYTES", 1 << 14)
+    monkeypatch.setattr(rans, "PART", 1000)
+
+
+@pytest.mark.parametrize("kind", ["photo", "gradient"])
+@pytest.mark.parametrize("model", ["small", "small-mse"])
+def test_tiles_leave_no_seams(kind: str, model: str, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = photo if kind == "photo" else gradient(333, 470)
+    cotam = codec.load(model, "cpu")
+    qp_map = np.array([[20, 50, 33], [45, 15, 60]])
+    whole = [cotam.encode_full(picture, 60, guide="uniform"), cotam.encode_full(picture, qp_map=qp_map)]
+    decoded = [cotam.decode(encoded.data, "array") for encoded in whole]
+    bits = cotam.decode_full(whole[1].data, want_bits=True).bits
+    as_a_huge_one(monkeypatch)
+    for encoded, wanted in zip(whole, decoded):
+        again = cotam.decode_full(encoded.data, want_bits=True)
+        np.testing.assert_array_equal(again.y_hat, encoded.y_hat)
+        np.testing.assert_allclose(again.picture.pixels.astype(int), wanted, atol=1)
+    np.testing.assert_allclose(again.bits, bits, rtol=1e-4)
+    tiled = cotam.encode_full(picture, 60, guide="uniform")
+    assert (np.abs(tiled.y_hat - whole[0].y_hat) > 0.5).mean() < 0.001  # a value at the edge of rounding may fall to the other side
+    again = cotam.decode(cotam.encode(picture, qp_map=qp_map), "array")
+    assert (np.abs(again.astype(int) - decoded[1]) <= 1).mean() > 0.999
+
+
+def test_a_picture_on_disk_is_read_and_written_in_bands(
+    photo: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alpha = np.tile(np.arange(photo.shape[1], dtype=np.uint8), (photo.shape[0], 1))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x010E] = "a cat"
+    as_a_huge_one(monkeypatch)
+    for name, channels in {"RGB": photo, "RGBA": np.dstack([photo, alpha]), "L": photo[..., 0], "LA": None}.items():
+        image = Image.fromarray(photo[..., 0]).convert("LA") if channels is None else Image.fromarray(channels)
+        image.save(tmp_path / "a.png", icc_profile=profile if name != "L" else None, exif=exif)
+        picture = images.load(tmp_path / "a.png", 1 << 30)
+        assert isinstance(picture.pixels, np.memmap)
+        np.testing.assert_array_equal(picture.pixels, np.asarray(image.convert("RGB")))
+        with open(tmp_path / "b.png", "wb") as stream:
+            images.save(picture, stream, ".png")
+        with Image.open(tmp_path / "b.png") as again:
+            assert again.mode == name
+            np.testing.assert_array_equal(np.asarray(again), np.asarray(image))
+            assert again.info.get("icc_profile") == (profile if name != "L" else None)
+            assert again.getexif()[0x010E] == "a cat"
+
+
+def test_guidance_in_bands_is_the_same(photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
+    large = np.asarray(Image.fromarray(photo).resize((1100, 830)))
+    seen = small_copy(large), energies(large)
+    as_a_huge_one(monkeypatch)
+    np.testing.assert_array_equal(small_copy(large), seen[0])
+    np.testing.assert_allclose(energies(large), seen[1], rtol=1e-4, atol=1e-3)
+
+
+def test_a_disk_without_room_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space"):
+        store.empty((store.SPILL_BYTES,), np.uint8)
+
+
+def test_spans_cover_a_side() -> None:
+    for length in (1, 95, 96, 97, 145, 1000):
+        found = tiles.spans(length, 7)
+        assert found[0].start == found[0].first == 0
+        assert found[-1].stop == found[-1].last == length
+        assert all(a.stop == b.start for a, b in pairwise(found))
+        assert all(0 < s.stop - s.start <= tiles.TILE for s in found)
+
+
+def test_a_margin_is_as_wide_as_a_transform_looks(cotam: codec.Codec) -> None:
+    """One latent more or less than the margin away changes nothing, one inside it does."""
+    analysis, synthesis = cotam.pipeline.margins
+    y = np.zeros((1, 4 * synthesis, cotam.pipeline.layers[-1].stop), np.float32)
+    y_far, y_near = y.copy(), y.copy()
+    y_far[0, 2 * synthesis + 1] = y_near[0, synthesis + 1] = 40
+    flat, far, near = (cotam.backend.synthesis(v, 40)[:, :16] for v in (y, y_far, y_near))
+    np.testing.assert_array_equal(flat, far)
+    assert near.shape == flat.shape
+    pixels = np.full((16, 16 * 3 * analysis, 3), 100, np.uint8)
+    changed = pixels.copy()
+    changed[:, 16 * (analysis + 1) :] = 200
+    np.testing.assert_array_equal(cotam.backend.analysis(pixels, 40)[:, 0], cotam.backend.analysis(changed, 40)[:, 0])
