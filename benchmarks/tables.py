@@ -232,6 +232,20 @@ def levels_table() -> str:
     return rows_to_markdown([f"`{result['model']}`, {threads} threads of {processor}", "median or mean", ""], rows)
 
 
+def scale_table() -> str:
+    """Huge pictures and many pictures."""
+    huge, many = load("huge"), load("many")
+    rows = []
+    for facts in huge["pictures"]:
+        spent = [f"{facts[way]['seconds']:.0f} s, {facts[way]['peak_mb'] * 1.048576 / 1000:.2f} GB" for way in ("encode", "decode")]
+        rows.append([f"{facts['size'][0]}x{facts['size'][1]}, encode / decode", " / ".join(spent)])
+    two, run = many["throughput"], many["killed"]
+    rows.append([f"{two['pictures']} pictures of 512x512, two workers", f"{two['times']:.2f} times as fast as one"])
+    killed = f"{run['pictures']} pictures of 96x96, the run killed {run['kills']} times"
+    rows.append([killed, f"{run['files']} files, {run['decoded']} decode, {run['equal']} as if never killed"])
+    return rows_to_markdown([f"{huge['machine']['processor']}, {huge['machine']['cores']} cores", ""], rows)
+
+
 def tokens_table() -> str:
     """Map and adapter apart and together, against uniform steps seen as pixels."""
     result = load("tasks_tokens")
@@ -277,6 +291,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "tasks": tasks_table,
     "joint": joint_table,
     "levels": levels_table,
+    "scale": scale_table,
     "tokens": tokens_table,
     "selection": selection_table,
 }
