@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from codec.bitstream.container import FINGERPRINT_BYTES
 from codec.bitstream.rans import Tables
 from codec.errors import BadArgument, UnknownModel
-from codec.networks.config import Layer, margins, split_layers
+from codec.networks.config import RATE_WEIGHT, Layer, margins, split_layers
 
 FOLDER = Path(__file__).resolve().parents[1] / "checkpoints"
 DEFAULT = "small"
@@ -40,6 +40,11 @@ class Checkpoint:
     def skip_below(self) -> int:
         """Symbols whose scale index is below this are zero by rule and not coded."""
         return int(self.metadata["skip_below"])
+
+    @property
+    def rate_weight(self) -> float:
+        """What a bit is worth in rounding, in squared steps; only an encoder asks."""
+        return float(self.metadata.get("rate_weight", RATE_WEIGHT))
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -34,7 +34,6 @@ PREVIEW = 8
 PRIOR_TILE = 48  # positions of z a side, where the picture is processed in tiles
 SCALES = 64
 Z_LIMIT = 31
-RATE_WEIGHT = 0.06
 CODER_BITS = 128  # what the coder's own state may hold
 
 
@@ -111,6 +110,7 @@ class Pipeline:
         self.layers = backend.checkpoint.layers
         self.skip_below = backend.checkpoint.skip_below
         self.margins = backend.checkpoint.margins
+        self.rate_weight = backend.checkpoint.rate_weight
         self.least_bits = float(sum(part.min() for part in np.split(self.tables.costs, self.tables.starts[1:])[SCALES:]))
 
     def encode(
@@ -320,10 +320,10 @@ class Pipeline:
         if thrift is None:
             return [None] * STEPS
         padded = pad(np.repeat(thrift[..., None].astype(np.float32), 4, 2), shape[0], shape[1], "edge")
-        return [RATE_WEIGHT * step_of(padded, step) for step in range(STEPS)]
+        return [self.rate_weight * step_of(padded, step) for step in range(STEPS)]
 
     def _symbols(self, residual: Floats, index: NDArray[np.uint8], coded: NDArray[np.bool_], weights: Floats | None) -> Floats:
-        """The residual rounded, or one closer to zero where that saves `weights` (RATE_WEIGHT) times more bits than it adds
+        """The residual rounded, or one closer to zero where that saves `weights` (Weights.rate_weight) times more bits than it adds
         squared error.
 
         At high rate a bit is worth 2 ln 2 / 12 = 0.116 squared steps; a smaller weight was measured to be best (docs/design.md).
@@ -337,7 +337,7 @@ class Pipeline:
         saved = self.tables.bits(chosen, ids) - self.tables.bits(smaller, ids)
         off = residual.ravel()[some] - chosen
         added = 1 + 2 * off * np.sign(chosen)
-        weight: Floats | float = RATE_WEIGHT
+        weight: Floats | float = self.rate_weight
         if weights is not None:
             place, channel = np.divmod(some, residual.shape[2])
             weight = weights.reshape(-1, 4)[place, channel % 4]

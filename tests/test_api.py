@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from codec import checkpoint, pipeline
+from codec import checkpoint
 from codec.bitstream import container
 from codec.errors import BadArgument
 from codec.latents import latent_grid
@@ -65,7 +65,7 @@ def test_file_size_is_what_the_model_promised(cotam: codec.Codec, photo: NDArray
 
 def test_rounding_weighs_rate_against_error(cotam: codec.Codec, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
     weighed = cotam.encode_full(photo, 40)
-    monkeypatch.setattr(pipeline, "RATE_WEIGHT", 0.0)
+    monkeypatch.setattr(cotam.pipeline, "rate_weight", 0.0)
     plain = cotam.encode_full(photo, 40)
     assert len(weighed.data) < 0.97 * len(plain.data)
     np.testing.assert_array_equal(cotam.decode_full(weighed.data).y_hat, weighed.y_hat)

@@ -15,6 +15,7 @@ from PIL import Image
 
 import codec
 from codec.api import Codec
+from codec.checkpoint import Checkpoint, save
 from codec.errors import BadArgument, CodecError, GuideUnavailable, UnknownModel
 from codec.rate import quality_to_qp
 from tests.conftest import ROOT, psnr, run_cotam
@@ -146,3 +147,12 @@ def test_int8_needs_pictures(tmp_path: Path) -> None:
     done = run_cotam("export", "--out", tmp_path / "dist", "--int8", tmp_path / "empty")
     assert done.returncode == 1
     assert b"need pictures" in done.stderr
+
+
+def test_an_exported_encoder_rounds_as_its_weights_say(cotam: Codec, halves: Path, tmp_path: Path) -> None:
+    assert codec.load(halves / "encoder").pipeline.rate_weight == cotam.pipeline.rate_weight > 0
+    found = cotam.backend.checkpoint
+    other = Checkpoint(found.arrays, found.metadata | {"rate_weight": 0.01})  # type: ignore[attr-defined]
+    save(other, tmp_path / "other.safetensors")
+    assert codec.load(tmp_path / "other.safetensors", "cpu").pipeline.rate_weight == 0.01
+    assert other.fingerprint == found.fingerprint  # a decoder need not know

@@ -43,8 +43,9 @@ def test_rooms_import_only_what_they_may() -> None:
         "codec/integrations": ("codec.cli", "codec.backends", "codec.guidance"),
         "training": ("codec.cli", "tests"),
     }
-    names = "rate.py images.py png.py store.py latents.py tiles.py backends/interface.py pipeline.py checkpoint.py errors.py batch.py heatmap.py info.py weights_file.py".split()
-    names += ["receivers/selection.py", "integrations/pillow.py"]
+    names = "rate.py images.py png.py store.py latents.py tiles.py pipeline.py checkpoint.py errors.py".split()
+    names += "batch.py heatmap.py info.py weights_file.py".split()
+    names += ["backends/interface.py", "receivers/selection.py", "integrations/pillow.py"]
     names += [f"guidance/{name}.py" for name in ("__init__", "importance", "files", "rate_estimate")]
     torch_free = [ROOT / "codec" / name for name in names]
     for room, banned in forbidden.items():

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from codec import pipeline
 from codec.networks.gains import Gain
 from codec.networks.integer import integer_layers
 from codec.networks.model import Networks
@@ -77,10 +76,9 @@ def test_the_training_path_is_the_coding_path(
     cotam: codec.Codec, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With plain rounding and nothing skipped, y_hat of the training pass is the coder's, and its bits are near the file's."""
-    monkeypatch.setattr(pipeline, "RATE_WEIGHT", 0.0)
     monkeypatch.setattr(cotam.backend, "bfloat16", False)
     plain = codec.Codec(cotam.backend)
-    plain.pipeline.skip_below = 0
+    plain.pipeline.skip_below, plain.pipeline.rate_weight = 0, 0.0
     networks = from_checkpoint(cotam.backend.checkpoint)
     pixels = photo[:256, :384]
     x = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from codec.checkpoint import Checkpoint
+from codec.networks.config import RATE_WEIGHT
 
 CARD = """# {name}
 
@@ -28,7 +29,8 @@ clipped at norm 1. What is shipped is the average of the weights over about {ave
 Rate of rounded instead of noisy symbols from {rounded:.0%} of the way on.
 Start: {start}. Nothing below `eval/` was seen.
 
-Entropy tables fitted to {fitted} training pictures at random rates. Symbols of scale index below {skip} are not coded.
+Entropy tables fitted to {fitted} training pictures at random rates. Symbols of scale index below {skip} are not
+coded; in rounding, a bit counts as {rate_weight} squared steps.
 
 ## Exactness
 Largest possible partial sum of an integer layer: {bound} of {limit} (2^24).
@@ -105,6 +107,7 @@ def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
         start=_start(training.get("before")),
         fitted=training["table_pictures"],
         skip=facts["skip_below"],
+        rate_weight=facts.get("rate_weight", RATE_WEIGHT),
         bound=facts["bounds"]["largest"],
         limit=facts["bounds"]["limit"],
     )

@@ -16,7 +16,7 @@ import torch
 from omegaconf import OmegaConf
 
 from codec.checkpoint import Checkpoint, load, save
-from codec.networks.config import ModelConfig
+from codec.networks.config import RATE_WEIGHT, ModelConfig
 from codec.networks.integer import EXACT_LIMIT
 from codec.networks.model import Networks
 from codec.networks.weights import bounds
@@ -65,7 +65,9 @@ def tidy(facts: dict[str, Any]) -> dict[str, Any]:
     return facts | {"settings": without_paths(settings)}
 
 
-def export(run: Path, target: Path, skip_below: int, pictures: int, before: Sequence[Path] = ()) -> Checkpoint:
+def export(
+    run: Path, target: Path, skip_below: int, pictures: int, before: Sequence[Path] = (), rate_weight: float = RATE_WEIGHT
+) -> Checkpoint:
     """Fit the frozen tables, prove the bounds, write the checkpoint.
 
     before: the runs, or exported weights, that this one started from, latest first. Raises ValueError if a bound does not hold.
@@ -78,6 +80,7 @@ def export(run: Path, target: Path, skip_below: int, pictures: int, before: Sequ
     made = make_checkpoint(networks, target.stem, Path(settings["data"]["root"]), pictures, skip_below)
     known = tidy(facts) | {"table_pictures": pictures, "device": device_name(), "before": history(before)}
     metadata = made.metadata | {
+        "rate_weight": rate_weight,
         "bounds": {"largest": max(proved.values()), "limit": EXACT_LIMIT, "layers": proved},
         "training": known,
         "date": date.today().isoformat(),
@@ -95,6 +98,7 @@ def main() -> None:
     root = Path(os.environ.get("COTAM_DATA", "../shared/data")) / "train"
     parser.add_argument("--root", type=Path, default=root, help="the training pictures a student is fitted to")
     parser.add_argument("--skip-below", type=int, default=DEFAULT_SKIP, help="scale indexes below this are not coded")
+    parser.add_argument("--rate-weight", type=float, default=RATE_WEIGHT, help="what a bit is worth in the encoder's rounding")
     parser.add_argument("--pictures", type=int, default=60, help="training pictures the tables are fitted on")
     parser.add_argument("--before", type=Path, nargs="*", default=[], help="runs or weights it started from, latest first")
     parser.add_argument("--what", default="Weights of the base stage: rate + MSE.", help="the card's first sentence")
@@ -109,7 +113,7 @@ def main() -> None:
         export_student(options.run, options.root, options.target, options.pictures, options.what, options.limits)
         print(f"{options.target}: {options.target.stat().st_size} bytes")
         return
-    checkpoint = export(options.run, options.target, options.skip_below, options.pictures, options.before)
+    checkpoint = export(options.run, options.target, options.skip_below, options.pictures, options.before, options.rate_weight)
     options.target.with_suffix(".md").write_text(render(checkpoint, options.what, options.limits))
     print(f"{options.target}: fingerprint {checkpoint.fingerprint.hex()}, {options.target.stat().st_size} bytes")
 

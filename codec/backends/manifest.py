@@ -14,7 +14,7 @@ import numpy as np
 
 from codec.bitstream.rans import Tables
 from codec.errors import UnknownModel
-from codec.networks.config import Layer, split_layers
+from codec.networks.config import RATE_WEIGHT, Layer, split_layers
 
 FORMAT = "cotam-export-1"
 MANIFEST, TABLES = "manifest.json", "tables.npz"
@@ -44,6 +44,11 @@ class Exported:
     @property
     def skip_below(self) -> int:
         return int(self.facts["skip_below"])
+
+    @property
+    def rate_weight(self) -> float:
+        """As of Checkpoint."""
+        return float(self.facts.get("rate_weight", RATE_WEIGHT))
 
     @property
     def fingerprint(self) -> bytes:
