@@ -42,6 +42,20 @@ def load_run(run: Path) -> tuple[Networks, dict[str, Any]]:
     return networks.eval(), facts
 
 
+def blended(networks: Networks, other: Networks, share: float) -> Networks:
+    """Weights on the way between two runs of which one started from the other: `share` of the other's, the rest of the first's.
+
+    Such a mean is often better than both ("Averaging Weights Leads to Wider Optima", arXiv 1803.05407; arXiv 2203.05482).
+    Raises ValueError for a share outside of 0..1.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"a share must be between 0 and 1, not {share:g}")
+    theirs = other.state_dict()
+    mixed = {k: torch.lerp(v, theirs[k], share) if v.is_floating_point() else v for k, v in networks.state_dict().items()}
+    networks.load_state_dict(mixed)
+    return networks
+
+
 def history(before: Sequence[Path]) -> dict[str, Any] | None:
     """What is known of the runs, or exported weights, that came before, latest first: each one's own `before` is the next."""
     if not before:
@@ -66,13 +80,23 @@ def tidy(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def export(
-    run: Path, target: Path, skip_below: int, pictures: int, before: Sequence[Path] = (), rate_weight: float = RATE_WEIGHT
+    run: Path,
+    target: Path,
+    skip_below: int,
+    pictures: int,
+    before: Sequence[Path] = (),
+    rate_weight: float = RATE_WEIGHT,
+    blend: tuple[Path, float] | None = None,
 ) -> Checkpoint:
     """Fit the frozen tables, prove the bounds, write the checkpoint.
 
-    before: the runs, or exported weights, that this one started from, latest first. Raises ValueError if a bound does not hold.
+    before: the runs, or exported weights, that this one started from, latest first; blend: another run and its share, see
+    `blended`. Raises ValueError if a bound does not hold.
     """
     networks, facts = load_run(run)
+    if blend:
+        networks = blended(networks, load_run(blend[0])[0], blend[1])
+        facts["blend"] = blend[1]
     proved = bounds(networks)
     if max(proved.values()) >= EXACT_LIMIT:
         raise ValueError(f"a partial sum could reach 2^24: {proved}")
@@ -101,6 +125,7 @@ def main() -> None:
     parser.add_argument("--rate-weight", type=float, default=RATE_WEIGHT, help="what a bit is worth in the encoder's rounding")
     parser.add_argument("--pictures", type=int, default=60, help="training pictures the tables are fitted on")
     parser.add_argument("--before", type=Path, nargs="*", default=[], help="runs or weights it started from, latest first")
+    parser.add_argument("--blend", nargs=2, metavar=("RUN", "SHARE"), help="the run it started from, and its share in a mean")
     parser.add_argument("--what", default="Weights of the base stage: rate + MSE.", help="the card's first sentence")
     parser.add_argument("--limits", default="Trained for a short time on few pictures.", help="the card's last section")
     options = parser.parse_args()
@@ -113,7 +138,10 @@ def main() -> None:
         export_student(options.run, options.root, options.target, options.pictures, options.what, options.limits)
         print(f"{options.target}: {options.target.stat().st_size} bytes")
         return
-    checkpoint = export(options.run, options.target, options.skip_below, options.pictures, options.before, options.rate_weight)
+    blend = (Path(options.blend[0]), float(options.blend[1])) if options.blend else None
+    checkpoint = export(
+        options.run, options.target, options.skip_below, options.pictures, options.before, options.rate_weight, blend
+    )
     options.target.with_suffix(".md").write_text(render(checkpoint, options.what, options.limits))
     print(f"{options.target}: fingerprint {checkpoint.fingerprint.hex()}, {options.target.stat().st_size} bytes")
 
