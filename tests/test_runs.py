@@ -62,9 +62,12 @@ def test_a_toy_run_learns_resumes_and_exports(pictures: Path, tmp_path: Path, ph
     assert torch.load(last, weights_only=True)["global_step"] == 80
     target = tmp_path / "toy.safetensors"
     command = [sys.executable, "-m", "training.export", str(run), str(target), "--pictures", "2", "--limits", "A toy."]
+    command += ["--blend", str(run), "0.5", "--rate-weight", "0.03"]
     subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert "A toy." in target.with_suffix(".md").read_text()
     toy = codec.load(target)
+    assert "mixed with 50%" in target.with_suffix(".md").read_text()
+    assert toy.pipeline.rate_weight == 0.03
     assert toy.backend.checkpoint.metadata["training"]["steps"] == 80
     encoded = toy.encode_full(photo, quality=60)
     decoded = toy.decode_full(encoded.data)

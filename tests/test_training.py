@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
+from codec.networks.config import ModelConfig
 from codec.networks.gains import Gain
 from codec.networks.integer import integer_layers
 from codec.networks.model import Networks
@@ -192,3 +193,17 @@ def test_a_crop_of_a_wrong_size_is_one_sentence(pictures: Path) -> None:
     for size in (96, 0):
         with pytest.raises(ValueError, match="multiple of 64"):
             RandomCrops([pictures / "train" / "photos"], [1.0], 12, size)
+
+
+def test_a_mean_of_two_runs() -> None:
+    from training.export import blended
+
+    torch.manual_seed(0)
+    one, other = (Networks(ModelConfig(name="toy", n=48, c=64, m=32, h=16, z=8, p=16)) for _ in range(2))
+    name = "g_a.stem.weight"
+    before, theirs = one.state_dict()[name].clone(), other.state_dict()[name]
+    torch.testing.assert_close(blended(one, other, 0.0).state_dict()[name], before)
+    torch.testing.assert_close(blended(one, other, 0.25).state_dict()[name], 0.75 * before + 0.25 * theirs)
+    torch.testing.assert_close(blended(one, other, 1.0).state_dict()[name], theirs)
+    with pytest.raises(ValueError, match="share"):
+        blended(one, other, 1.5)
