@@ -6,6 +6,7 @@ Real commands on crops of real photographs (COTAM_DATA/train/photos); SIGKILL re
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import signal
@@ -89,7 +90,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=200, help="pictures for one and two workers, 512x512")
     add_options(parser)
     options = parser.parse_args()
-    result: dict[str, Any] = {"machine": describe(1)}
+    kept = json.loads(options.out.read_text()) if options.out and options.out.exists() else {}  # a part that is left out stays
+    result: dict[str, Any] = kept | {"machine": describe(1)}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if options.pictures:
