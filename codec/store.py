@@ -8,10 +8,13 @@ r"""Arrays of any size: a large one lies in a temporary file without a name, and
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,11 +36,19 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
 
 
 def release(*arrays: NDArray[Any]) -> None:
-    """What was written stays, its memory is free for others."""
-    for array in arrays:
-        mapped = getattr(array, "_mmap", None)
-        if mapped is not None and hasattr(mapped, "madvise"):
+    """What was written stays, its memory is free for others; so is what the C library kept of freed work on large arrays."""
+    large = [mapped for array in arrays if (mapped := getattr(array, "_mmap", None)) is not None]
+    for mapped in large:
+        if hasattr(mapped, "madvise"):
             mapped.madvise(mmap.MADV_DONTNEED)
+    if large and (trim := _trim()):
+        trim(0)
+
+
+@lru_cache(maxsize=1)
+def _trim() -> Any:
+    """glibc's malloc_trim; None with other C libraries."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
 def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
