@@ -11,8 +11,6 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from skimage import data as pictures
 
@@ -21,13 +19,13 @@ from benchmarks.output import add_options, hand_over
 from benchmarks.timing import command
 
 SIZES = ((16384, 16384), (25000, 4000))
-PHOTOS = ("coffee", "astronaut", "chelsea", "rocket", "motorcycle")
+PHOTOS = ("coffee", "astronaut", "chelsea", "rocket", "stereo_motorcycle")
 
 
-def photos() -> list[NDArray[np.uint8]]:
+def photos() -> list[Image.Image]:
     """Those that are shipped with scikit-image."""
-    loaded = [getattr(pictures, "stereo_motorcycle" if name == "motorcycle" else name)() for name in PHOTOS]
-    return [values[0] if isinstance(values, tuple) else values for values in loaded]
+    loaded = (getattr(pictures, name)() for name in PHOTOS)
+    return [Image.fromarray(values[0] if isinstance(values, tuple) else values) for values in loaded]
 
 
 def mosaic(width: int, height: int) -> Image.Image:
@@ -37,7 +35,7 @@ def mosaic(width: int, height: int) -> Image.Image:
     while top < height:
         left = 0
         while left < width:
-            photo = Image.fromarray(next(supply))
+            photo = next(supply)
             scaled = photo.resize((round(side * photo.width / photo.height), side), Image.Resampling.BICUBIC)
             image.paste(scaled, (left, top))
             left += scaled.width

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +20,7 @@ from codec.errors import BadArgument, BadPicture, Corrupt, TooLarge
 
 ORIENTATION = 0x0112
 Source = str | Path | bytes | IO[bytes]
+_PILLOW = threading.Lock()
 
 
 @dataclass
@@ -39,30 +42,38 @@ def load(source: Source, limit_pixels: int) -> Picture:
             return load(file, limit_pixels)
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with _opened(stream) as image:
-            return from_pil(image, limit_pixels)
-    except Image.DecompressionBombError as error:  # of a plugin that has a limit of its own
-        raise TooLarge(f"the picture is too large for Pillow: {error}") from None
+        return _read(stream, limit_pixels)
+    except Image.DecompressionBombError:
+        with _pillow_allows(limit_pixels):
+            return _read(stream, limit_pixels)
+
+
+def _read(stream: IO[bytes], limit_pixels: int) -> Picture:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(stream) as image:
+                return from_pil(image, limit_pixels)
     except UnidentifiedImageError:
         raise BadPicture("this is not a picture in a format that Pillow reads") from None
     except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError) as error:
         raise BadPicture(f"the picture cannot be decoded: {error}") from None
 
 
-def _opened(stream: IO[bytes], formats: tuple[str, ...] | None = None) -> Image.Image:
-    """As Image.open, beyond Pillow's own limit of pixels, too: --limit-pixels decides. No pixel is decoded yet."""
-    with warnings.catch_warnings():
+@contextmanager
+def _pillow_allows(pixels: int) -> Iterator[None]:
+    """Pillow's own limit is a global that its plugins read, too: it is raised for one picture at a time. Raises TooLarge beyond."""
+    with _PILLOW, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        own = Image.MAX_IMAGE_PIXELS
+        if own is not None:
+            Image.MAX_IMAGE_PIXELS = max(own, (pixels + 1) // 2)  # Pillow refuses what has more than twice as many
         try:
-            return Image.open(stream, formats=formats)
+            yield
         except Image.DecompressionBombError:
-            for kind in formats or Image.ID:
-                stream.seek(0)
-                factory, accept = Image.OPEN[kind]
-                if accept is not None and accept(stream.read(16)) is True:
-                    stream.seek(0)
-                    return factory(stream, "")
-            raise
+            raise TooLarge(f"the picture has more than {pixels} pixels, the limit (raise it with --limit-pixels)") from None
+        finally:
+            Image.MAX_IMAGE_PIXELS = own
 
 
 def from_pil(image: Image.Image, limit_pixels: int) -> Picture:
@@ -200,9 +211,9 @@ def pack_alpha(alpha: NDArray[np.uint8]) -> bytes:
 def unpack_alpha(data: bytes, width: int, height: int) -> NDArray[np.uint8]:
     """The inverse. Raises Corrupt, before decoding where the size differs."""
     try:
-        with _opened(io.BytesIO(data), ("PNG",)) as image:
+        with _pillow_allows(width * height), Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             if image.size == (width, height) and image.mode in ("L", "1"):
                 return np.asarray(image.convert("L"))
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+    except (OSError, SyntaxError, ValueError, EOFError, TooLarge):
         pass
     raise Corrupt("the file's alpha section is damaged")

@@ -154,12 +154,16 @@ def test_bad_arrays(bad: NDArray[np.generic]) -> None:
 def test_our_limit_counts_not_pillows(monkeypatch: pytest.MonkeyPatch, photo: NDArray[np.uint8], tmp_path: Path) -> None:
     """Pillow refuses what has more than twice its MAX_IMAGE_PIXELS, `--limit-pixels` may allow more."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    for suffix in (".png", ".jpg", ".tif"):
+    for suffix in (".png", ".jpg", ".tif", ".webp", ".avif", ".gif"):
         stream = io.BytesIO()
         with Image.fromarray(photo) as image:
             images.save(image, stream, suffix)
         (tmp_path / f"cat{suffix}").write_bytes(stream.getvalue())
         for source in (stream.getvalue(), tmp_path / f"cat{suffix}", io.BytesIO(stream.getvalue())):
             assert images.load(source, photo[..., 0].size).pixels.shape == photo.shape
-        with pytest.raises(TooLarge, match="--limit-pixels"):
-            images.load(stream.getvalue(), photo[..., 0].size - 1)
+        for short in (1, 2):
+            with pytest.raises(TooLarge, match="--limit-pixels"):
+                images.load(stream.getvalue(), photo[..., 0].size - short)
+    assert Image.MAX_IMAGE_PIXELS == 1000
+    alpha = photo[..., 0]
+    np.testing.assert_array_equal(images.unpack_alpha(images.pack_alpha(alpha), alpha.shape[1], alpha.shape[0]), alpha)
