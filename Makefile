@@ -12,7 +12,7 @@ install: .venv/installed
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || { echo "CoTAM needs Python 3.10 to 3.12; name one: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[train,bench,mllm,export,ray,dev]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet -e '.[train,bench,mllm,export,ray,dev]'
 	touch $@
 
 demo: install

@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
@@ -60,6 +61,12 @@ def build(command: str, graphs: Path, out: Path) -> Path:
     return out / name
 
 
+def build_both(graphs: Path, out: Path) -> list[Path]:
+    """cotam-encode and cotam-decode, at the same time: PyInstaller uses one core."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda command: build(command, graphs, out), HALVES))
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -76,8 +83,7 @@ def main() -> None:
         from codec.export import export
 
         export(weights, options.graphs)
-    for command in HALVES:
-        made = build(command, options.graphs, options.out)
+    for made in build_both(options.graphs, options.out):
         print(f"{made}: {made.stat().st_size / 1e6:.1f} MB")
 
 

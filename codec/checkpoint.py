@@ -78,11 +78,11 @@ class Checkpoint:
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
     """Write a safetensors file; its fingerprint goes into the metadata."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save as in_bytes
 
     metadata = checkpoint.metadata | {"format": FORMAT, "fingerprint": checkpoint.fingerprint.hex()}
     arrays = {name: np.ascontiguousarray(array) for name, array in checkpoint.arrays.items()}
-    save_file(arrays, path, {"cotam": json.dumps(metadata, sort_keys=True)})
+    path.write_bytes(in_bytes(arrays, {"cotam": json.dumps(metadata, sort_keys=True)}))
 
 
 def load(name_or_path: str | Path = "default") -> Checkpoint:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from codec.backends.manifest import FORMAT, MANIFEST, TABLES, graph_file
 from codec.checkpoint import Checkpoint
 from codec.guidance.files import SHIPPED
+from codec.networks.byte_stem import ByteStem
 from codec.networks.config import PRIOR_STEPS, Layer
 from codec.networks.model import Networks
 from codec.networks.weights import from_checkpoint
@@ -48,7 +49,7 @@ class _Graph(nn.Module):
 
 
 def _in(array: Tensor) -> Tensor:
-    return array.permute(2, 0, 1)[None]
+    return array[None].permute(0, 3, 1, 2)
 
 
 def _out(tensor: Tensor) -> Tensor:
@@ -64,11 +65,11 @@ class _Analysis(_Graph):
 
     def __init__(self, networks: Networks) -> None:
         super().__init__()
-        self.g_a = networks.g_a
+        self.g_a, self.stem = networks.g_a, ByteStem(networks.g_a.stem, torch.float32)
         self.inputs = {"pixels": (torch.zeros(64, 96, 3, dtype=torch.uint8), 16), "qp": (torch.zeros(4, 6, dtype=torch.int64), 1)}
 
     def forward(self, pixels: Tensor, qp: Tensor) -> Tensor:
-        return _out(self.g_a(_in(pixels).float() * (1 / 255), qp[None]))
+        return _out(self.g_a.after_stem(self.stem(pixels), qp[None]))
 
 
 class _HyperAnalysis(_Graph):

@@ -29,8 +29,8 @@ def read(path: Path, kind: str, what: str) -> tuple[dict[str, NDArray[np.float32
 
 def write(path: Path, kind: str, arrays: dict[str, NDArray[np.float32]], metadata: dict[str, Any]) -> None:
     """Arrays go to float16."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     path.parent.mkdir(parents=True, exist_ok=True)
     halves = {name: np.ascontiguousarray(array.astype(np.float16)) for name, array in arrays.items()}
-    save_file(halves, path, {"cotam": json.dumps(metadata | {"format": kind}, sort_keys=True)})
+    path.write_bytes(save(halves, {"cotam": json.dumps(metadata | {"format": kind}, sort_keys=True)}))

@@ -6,10 +6,13 @@ import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
+import codec
 from codec import latents
 from codec.networks import prior
 from codec.networks.block_transform import dct_matrix, first_stage, second_stage, start_as_block_transform
+from codec.networks.byte_stem import ByteStem
 from codec.networks.config import ModelConfig
 from codec.networks.gains import Gain
 from codec.networks.model import Networks
@@ -27,6 +30,25 @@ def test_the_order_of_steps_is_one_permutation_in_torch_and_numpy(h: int, w: int
     merged = np.empty_like(array)
     latents.merge_steps(latents.split_steps(array), merged)
     np.testing.assert_array_equal(merged, array)
+
+
+def test_a_first_layer_on_bytes_is_the_first_layer(photo: np.ndarray) -> None:
+    g_a = Networks(ModelConfig()).g_a
+    pixels = torch.from_numpy(photo[:64, :96].copy())
+    with torch.no_grad():
+        wanted = g_a.stem(F.pixel_unshuffle(pixels.permute(2, 0, 1)[None] / 255 - 0.5, 8))
+        torch.testing.assert_close(ByteStem(g_a.stem, torch.float32)(pixels), wanted, atol=1e-5, rtol=1e-5)
+        near = ByteStem(g_a.stem, torch.bfloat16)(pixels)
+    assert (near - wanted).abs().max() < 0.02 * wanted.abs().max()
+
+
+def test_layers_see_the_backends_arrays_as_channels_last(cotam: codec.Codec) -> None:
+    """Where batch and channels are put in the other order, they do not, and every layer copies twice."""
+    given = cotam.backend._in(np.zeros((8, 6, 192), np.float32))  # type: ignore[attr-defined]
+    with torch.inference_mode():
+        layer = cotam.backend.networks.g_s.blocks8[0].depthwise  # type: ignore[attr-defined]
+        assert layer(given).is_contiguous(memory_format=torch.channels_last)
+        assert given.stride() == layer(given).stride()
 
 
 def test_the_block_transform_is_orthonormal() -> None:

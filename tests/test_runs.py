@@ -23,17 +23,18 @@ from codec.networks.config import ModelConfig
 from tests.conftest import ROOT, psnr
 
 pytestmark = pytest.mark.slow
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # several now and then add in another order: seen once, in the last bits of a few weights
 
 
-def start(pictures: Path, run: Path, *overrides: str) -> subprocess.Popen[str]:
+def start(pictures: Path, run: Path, *overrides: str, exact: bool = False) -> subprocess.Popen[str]:
     experiment = () if any(o.startswith("experiment=") for o in overrides) else ("experiment=toy",)
     command = [sys.executable, "-m", "training.train", *experiment, f"run_dir={run}", *overrides]
-    environment = os.environ | {"COTAM_DATA": str(pictures), "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"COTAM_DATA": str(pictures), "PYTHONPATH": str(ROOT)} | (ONE_THREAD if exact else {})
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def train(pictures: Path, run: Path, *overrides: str) -> str:
-    process = start(pictures, run, *overrides)
+def train(pictures: Path, run: Path, *overrides: str, exact: bool = False) -> str:
+    process = start(pictures, run, *overrides, exact=exact)
     output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output[-3000:]
     return output
@@ -80,9 +81,9 @@ def test_a_toy_run_learns_resumes_and_exports(pictures: Path, tmp_path: Path, ph
 def test_a_resumed_run_is_the_run_that_never_stopped(pictures: Path, tmp_path: Path) -> None:
     """Twenty steps at once, and ten and ten: the same losses, the same weights."""
     settings = ("steps=20", "trainer.log_every_n_steps=1", "guidance=student")
-    train(pictures, tmp_path / "whole", *settings)
-    train(pictures, tmp_path / "parts", *settings, "trainer.max_steps=10")
-    train(pictures, tmp_path / "parts", *settings, f"resume={tmp_path}/parts/checkpoints/last.ckpt")
+    train(pictures, tmp_path / "whole", *settings, exact=True)
+    train(pictures, tmp_path / "parts", *settings, "trainer.max_steps=10", exact=True)
+    train(pictures, tmp_path / "parts", *settings, f"resume={tmp_path}/parts/checkpoints/last.ckpt", exact=True)
     whole = [row["loss"] for row in logged(tmp_path / "whole") if row["loss"]]
     parts = [row["loss"] for version in (0, 1) for row in logged(tmp_path / "parts", version) if row["loss"]]
     assert len(set(whole)) == 20

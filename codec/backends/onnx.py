@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from codec import store
 from codec.backends.interface import QpField
 from codec.backends.manifest import graph_file, read_manifest
 from codec.errors import BadArgument, GuideUnavailable
@@ -29,6 +30,7 @@ class OnnxBackend:
     def __init__(self, folder: Path, device: str = "auto") -> None:
         if device not in ("auto", "cpu"):
             raise BadArgument("the exact part of exported graphs runs on the CPU; choose --device cpu, or load a checkpoint")
+        store.keep_freed_memory()
         self.checkpoint = read_manifest(folder)
         self.session = lru_cache(maxsize=None)(self._session)
 

@@ -13,10 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from codec import store
 from codec.backends.interface import QpField
 from codec.checkpoint import Checkpoint
 from codec.errors import BadArgument
 from codec.latents import Floats
+from codec.networks.byte_stem import ByteStem
 from codec.networks.config import PRIOR_STEPS, Layer
 from codec.networks.precision import has_bfloat16
 from codec.networks.weights import from_checkpoint
@@ -81,13 +83,19 @@ class TorchBackend:
     """
 
     def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
+        store.keep_freed_memory()
         self.checkpoint = checkpoint
         self.device = pick_device(device)
         self.networks = from_checkpoint(checkpoint).to(self.device)
         self.bfloat16 = has_bfloat16(self.device)
+        self.stem = ByteStem(self.networks.g_a.stem, torch.bfloat16 if self.bfloat16 else torch.float32)
+
+    def _tensor(self, array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self.device)
 
     def _in(self, array: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self.device).permute(2, 0, 1)[None]
+        """The batch comes before the channels are moved: layers take the other order for not channels-last at all."""
+        return self._tensor(array)[None].permute(0, 3, 1, 2)
 
     @staticmethod
     def _out(tensor: Tensor) -> NDArray[np.generic]:
@@ -103,9 +111,9 @@ class TorchBackend:
 
     @torch.inference_mode()
     def analysis(self, pixels: NDArray[np.uint8], qp: QpField) -> Floats:
-        x = self._in(pixels).float() * (1 / 255)
+        x = self.stem(self._tensor(pixels))
         with self._transforms():
-            return self._out(self.networks.g_a(x, self._qp(qp)))  # type: ignore[return-value]
+            return self._out(self.networks.g_a.after_stem(x, self._qp(qp)))  # type: ignore[return-value]
 
     @torch.inference_mode()
     def hyper_analysis(self, y: Floats) -> Floats:

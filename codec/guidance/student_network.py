@@ -24,7 +24,7 @@ def look(network: Student | None = None) -> Look:
 
     @torch.inference_mode()
     def by_network(pixels: Pixels) -> tuple[Floats, Floats, float]:
-        x = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255
+        x = torch.from_numpy(np.array(pixels))[None].permute(0, 3, 1, 2).float() / 255
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             attention, sensitivity, document = (v.float() for v in student(x))
         return attention[0].numpy(), sensitivity[0].numpy(), float(document)

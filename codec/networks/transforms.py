@@ -38,7 +38,10 @@ class Analysis(nn.Module):
         self.gain = Gain(config.m, slope=1.0)
 
     def forward(self, x: Tensor, qp: Tensor) -> Tensor:
-        x = self.stem(F.pixel_unshuffle(x - 0.5, 8))
+        return self.after_stem(self.stem(F.pixel_unshuffle(x - 0.5, 8)), qp)
+
+    def after_stem(self, x: Tensor, qp: Tensor) -> Tensor:
+        """What the first layer gives, [B, n, 2 h, 2 w] -> y."""
         x = self.blocks8(self.gain8(x, repeat2(qp)))
         x = self.blocks16(self.down(F.pixel_unshuffle(x, 2)))
         return self.gain(in_float32(self.head, x), qp)

@@ -103,21 +103,22 @@ def quadtree(information: Floats, count: int) -> Selection:
 
 
 def _area(parts: Ints) -> Ints:
-    top, left, bottom, right = np.moveaxis(parts, -1, 0)
-    return np.asarray((bottom - top) * (right - left), np.int64)
+    return np.asarray((parts[..., 2] - parts[..., 0]) * (parts[..., 3] - parts[..., 1]), np.int64)
 
 
 def _sums(table: NDArray[np.float64], parts: Ints) -> NDArray[np.float64]:
-    top, left, bottom, right = np.moveaxis(parts, -1, 0)
+    top, left, bottom, right = (parts[..., side] for side in range(4))
     return table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
 
 
 def _quarters(parts: Ints) -> Ints:
     """[n, 4] -> [n, 4, 4]; a side of one is not halved: two of the four are then empty."""
     top, left, bottom, right = parts.T
+    children = parts.repeat(4, 0).reshape(-1, 4, 4)
     row, column = (top + bottom + 1) // 2, (left + right + 1) // 2
-    upper, lower, first, second = (top, row), (row, bottom), (left, column), (column, right)
-    return np.stack([np.stack([v[0], h[0], v[1], h[1]], -1) for v in (upper, lower) for h in (first, second)], 1)
+    children[:, :2, 2] = children[:, 2:, 0] = row[:, None]
+    children[:, ::2, 3] = children[:, 1::2, 1] = column[:, None]
+    return children
 
 
 def _share(information: NDArray[np.float64], room: Ints, tokens: Ints) -> Ints:
@@ -140,22 +141,29 @@ def _share(information: NDArray[np.float64], room: Ints, tokens: Ints) -> Ints:
 
 def _selection(information: Floats, leaves: Ints) -> Selection:
     rows, columns = information.shape
-    leaf_of = np.full((rows, columns), -1)
-    indexes = np.empty(len(leaves), np.int64)
-    for number, (top, left, bottom, right) in enumerate(leaves.tolist()):
-        leaf_of[top:bottom, left:right] = number
-        place = int(information[top:bottom, left:right].argmax())
-        indexes[number] = (top + place // (right - left)) * columns + left + place % (right - left)
+    flat = information.ravel()
+    cells, leaf, first = _cells(leaves, columns)
+    leaf_of = np.full(rows * columns, -1)
+    leaf_of[cells] = leaf
+    indexes = cells[np.lexsort((-flat[cells], leaf))[first]]  # the densest of each, the first where there are several
     order = indexes.argsort()
     indexes = indexes[order]
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
-    owner = np.where(leaf_of >= 0, rank[leaf_of], -1).ravel()
+    owner = np.where(leaf_of >= 0, rank[leaf_of], -1)
     alone = np.flatnonzero(owner < 0)
     away = np.abs(alone[:, None] // columns - indexes // columns) + np.abs(alone[:, None] % columns - indexes % columns)
     owner[alone] = away.argmin(1) if len(alone) else alone
-    flat = information.ravel()
     return Selection(indexes, owner, (flat / np.bincount(owner, flat)[owner]).astype(np.float32), (rows, columns))
+
+
+def _cells(parts: Ints, columns: int) -> tuple[Ints, Ints, Ints]:
+    """Positions of all parts, one part after another, each in reading order; the part each belongs to; where each part begins."""
+    area, width = _area(parts), parts[:, 3] - parts[:, 1]
+    part, first = np.arange(len(parts)).repeat(area), area.cumsum() - area
+    within = np.arange(area.sum()) - first[part]
+    rows = parts[part, 0] + within // width[part]
+    return rows * columns + parts[part, 1] + within % width[part], part, first
 
 
 def _coverage(size: int, wanted: int, start: float, end: float) -> Floats:
