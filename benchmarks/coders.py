@@ -25,7 +25,7 @@ VARIANTS = ("uniform", "paper", "paper-teacher", "attention", "attention-teacher
 TOKENS = "tokens-"
 TOKEN_VARIANTS = tuple(TOKENS + variant for variant in ("uniform", "default"))
 # About 0.08..0.8 bits per pixel, where a machine still sees something and not yet everything.
-QUALITIES = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0)
+QUALITIES = (3.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0)
 RIVAL_QUALITIES = {"JPEG": (2, 4, 7, 12, 18, 26, 36), "WebP": (0, 3, 8, 16, 28, 45), "AVIF": (4, 10, 18, 26, 34, 42, 52)}
 
 BASE = "base-"

@@ -9,14 +9,21 @@ import matplotlib
 from benchmarks.tables import ROOT, load
 
 TARGET = ROOT / "docs" / "rd.svg"
-COLOURS = {"CoTAM small": "#c2185b", "CoTAM small-mse": "#f48fb1", "JPEG": "#777777", "WebP": "#1f77b4", "AVIF": "#2ca02c"}
+COLOURS = {
+    "CoTAM small": "#c2185b",
+    "CoTAM small-mse": "#f48fb1",
+    "CoTAM tiny": "#9575cd",
+    "JPEG": "#777777",
+    "WebP": "#1f77b4",
+    "AVIF": "#2ca02c",
+}
 SYSTEMS = {"CoTAM small": "default", "CoTAM small-mse": "base-default", "JPEG": "JPEG", "WebP": "WebP", "AVIF": "AVIF"}
 
 
 def draw(axes: Any, curves: dict[str, list[dict[str, float]]], score: str) -> None:
     """Curves of a score over bits per pixel."""
-    for name, colour in COLOURS.items():
-        points = curves[name]
+    for name, points in curves.items():
+        colour = COLOURS[name]
         width = 2.5 if name.startswith("CoTAM") else 1.5
         axes.plot([p["bpp"] for p in points], [p[score] for p in points], "o-", label=name, color=colour, lw=width, ms=3)
     axes.set_xlabel("bits per pixel (whole files)")

@@ -20,7 +20,7 @@ from benchmarks.rivals import RIVALS, Pixels, Rival, in_db, psnr
 
 QUALITIES = (0, 6, 12, 18, 24, 30, 36, 42, 48, 54, 60, 66, 72, 80, 90, 100)
 RANGE = (0.1, 1.0)
-MODELS = "small-mse,small"
+MODELS = "small-mse,small,tiny"
 
 
 def default_pictures() -> Path:

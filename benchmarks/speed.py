@@ -29,6 +29,7 @@ from benchmarks.timing import WARM_UP, command, medians
 
 SIDES = (768, 512)
 CODER = "CoTAM"
+OTHER_WEIGHTS = ("tiny",)
 
 
 def picture(width: int, height: int) -> np.ndarray:
@@ -41,19 +42,25 @@ def nearest(rival: Rival, pixels: np.ndarray, size: int) -> int:
     return min(rival.qualities, key=lambda quality: abs(len(rival.encode(pixels, quality)) - size))
 
 
-def coders(pixels: np.ndarray, quality: float, threads: int) -> dict[str, Coder]:
-    """Who takes part; Pillow's at about the same file size as CoTAM, which comes first."""
-    cotam = codec.load("default", "cpu")
+def own(model: str, pixels: np.ndarray, quality: float) -> tuple[Coder, int]:
+    """CoTAM with these weights, and its file's bytes."""
+    cotam = codec.load(model, "cpu")
     data = cotam.encode(pixels, quality)
     weights = cotam.backend.checkpoint
     count = sum(array.size for name, array in weights.arrays.items() if not name.startswith("tables."))  # type: ignore[attr-defined]
-    found = {CODER: Coder(lambda: cotam.encode_full(pixels, quality), lambda: cotam.decode_full(data), count)}
+    return Coder(lambda: cotam.encode_full(pixels, quality), lambda: cotam.decode_full(data), count), len(data)
+
+
+def coders(pixels: np.ndarray, quality: float, threads: int) -> dict[str, Coder]:
+    """Who takes part; the default weights come first, Pillow's codecs are at about their file size."""
+    coder, size = own("default", pixels, quality)
+    found = {CODER: coder} | {f"{CODER} {model}": own(model, pixels, quality)[0] for model in OTHER_WEIGHTS}
     for name, knobs in (("AVIF", {"max_threads": threads}), ("WebP", {}), ("JPEG", {})):
         rival = RIVALS[name]
         rival = replace(rival, options=rival.options + tuple(knobs.items()))
-        near = nearest(rival, pixels, len(data))
+        near = nearest(rival, pixels, size)
         found[name] = Coder(partial(rival.encode, pixels, near), partial(rival.decode, rival.encode(pixels, near)), None)
-    x = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255
+    x = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float().contiguous() / 255
     return found | {name: learned(name, x) for name in LEARNED}
 
 

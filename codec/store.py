@@ -47,14 +47,14 @@ def release(*arrays: NDArray[Any]) -> None:
         trim(0)
 
 
-def keep_freed_memory() -> None:
-    """Ask glibc, once, to keep freed memory for what comes next, up to KEPT_BYTES in pieces of up to KEPT_PIECE, until `release`.
+def keep_freed_memory(most: int = KEPT_BYTES) -> None:
+    """Ask glibc to keep freed memory for what comes next, up to `most` bytes in pieces of up to KEPT_PIECE, until `release`.
 
     By default arrays of a few MB go back to the system each time, and each page of the next one costs a fault: a fifth of a decode.
     """
     if mallopt := _of_c_library("mallopt"):
         mallopt(M_MMAP_THRESHOLD, KEPT_PIECE)
-        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+        mallopt(M_TRIM_THRESHOLD, most)
 
 
 @lru_cache

@@ -130,7 +130,7 @@ def doors(data: bytes) -> list[tuple[str, Callable[[], object]]]:
 
 
 def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def attack(data: bytes, tally: Tally) -> None:

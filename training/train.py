@@ -17,8 +17,10 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from codec.networks.precision import has_bfloat16
+from codec.store import keep_freed_memory
 
 log = logging.getLogger(__name__)
+KEPT_BYTES = 2000 << 20
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
 
 
@@ -62,6 +64,7 @@ def make_trainer(config: DictConfig) -> pl.Trainer:
 @hydra.main(version_base="1.3", config_path=CONF, config_name="train")
 def main(config: DictConfig) -> None:
     """Train as configured."""
+    keep_freed_memory(KEPT_BYTES)
     pl.seed_everything(config.seed)
     stage = hydra.utils.instantiate(config.stage)
     data = hydra.utils.instantiate(config.data)

@@ -36,7 +36,8 @@ VALUE_QPS, COST_QPS, LEAST_SPREAD = 1.3, 2.0, 0.25
 # A random error of one squared QP costs about this share of the rate.
 MISPLACED = 0.0025
 POOLS, UNITS = (1, 2, 3, 4, 6, 8), (1, 2, 4)
-BISECTIONS = 10
+# How a map is shifted to its budget: trials at most, what is near enough, and what a QP changes about.
+TRIALS, CLOSE, LOG_BITS_PER_QP = 10, 0.002, 0.045
 
 IntField = NDArray[np.int64]
 FloatField = NDArray[np.floating[Any]]
@@ -218,15 +219,16 @@ def rate_neutral(
         rounded = unit * np.rint((offsets + (shift - whole)) / unit).astype(np.int64)
         return np.clip(qp + whole + rounded, 0, QP_MAX)
 
-    def spent(shift: float) -> float:
-        return bits(expand(shifted(shift), *grid).astype(np.float64))
-
     high = float(np.abs(offsets).max()) + unit + 4
-    low = -high
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        if spent(middle) > budget:
-            high = middle
-        else:
-            low = middle
-    return shifted(low if budget - spent(low) < spent(high) - budget else high)
+    low, shift = -high, 0.0
+    best = np.inf, shift
+    for _ in range(TRIALS):
+        missed = float(np.log(bits(expand(shifted(shift), *grid).astype(np.float64)) / max(budget, 1.0)))
+        best = min(best, (abs(missed), shift))
+        if best[0] < CLOSE:
+            break
+        low, high = (low, shift) if missed > 0 else (shift, high)
+        shift -= missed / LOG_BITS_PER_QP
+        if not low < shift < high:
+            shift = (low + high) / 2
+    return shifted(best[1])

@@ -20,7 +20,8 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.project.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.project(F.leaky_relu(self.expand(self.depthwise(x)), LEAK))
+        hidden = self.expand(self.depthwise(x))
+        return x + self.project(F.leaky_relu(hidden, LEAK, inplace=not hidden.requires_grad))
 
 
 def blocks(channels: int, count: int, hidden: int = 0) -> nn.Sequential:

@@ -43,7 +43,9 @@ def round_half_up(v: Tensor) -> Tensor:
 
 def quantize_activation(v: Tensor, low: float = -CLIP) -> Tensor:
     """Round to multiples of 2^-FRACTION_BITS and clip to [low, CLIP]."""
-    return (round_half_up(v * 2.0**FRACTION_BITS) * UNIT).clamp(low, CLIP)
+    if v.requires_grad:
+        return (round_half_up(v * 2.0**FRACTION_BITS) * UNIT).clamp(low, CLIP)
+    return (v * 2.0**FRACTION_BITS).add_(0.5).floor_().mul_(UNIT).clamp_(low, CLIP)
 
 
 def weight_exponents(weight: Tensor, bias: Tensor) -> Tensor:
