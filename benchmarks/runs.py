@@ -37,7 +37,7 @@ def entry(name: str, what: str) -> dict[str, Any]:
 
 def task_points(name: str, fingerprint: str) -> list[list[float]]:
     """[bpp, squared error of DeiT-Tiny's last tokens, its top-1] with uniform steps; empty where tasks.json is of other weights."""
-    tasks = load("tasks")
+    tasks = load("tasks_tiny" if name == "tiny" else "tasks")
     system = {tasks["fingerprint"]: "uniform", (tasks["base"] or {}).get("fingerprint"): "base-uniform"}.get(fingerprint)
     points = tasks["curves"]["deit"].get(system, []) if system else []
     return [[p["bpp"], p["token_mse_last"], p["top1"]] for p in points]

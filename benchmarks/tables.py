@@ -153,6 +153,22 @@ def backends_table() -> str:
     return rows_to_markdown(head, rows)
 
 
+def weights_table() -> str:
+    """What each set of weights costs and gives."""
+    speed, rd = load("speed")["in_process"], load("rd")["weights"]
+    rows = []
+    for name, coder, tasks in (("small", "CoTAM", "tasks"), ("tiny", "CoTAM tiny", "tasks_tiny")):
+        at_tokens = {k: v["default"]["token_mse_last"] for k, v in load(tasks)["bd_rate_rivals"]["deit"].items()}
+        cells = [f"{speed['parameters'][coder] / 1e6:.1f} M", both(speed["kmac_per_pixel"][coder], 1, 1, "")]
+        cells += [both(speed["milliseconds"][coder], 1, 0, "ms")]
+        cells += [" / ".join(f"{rate:+.0f} %" for rate in rd[name]["bd_rate_psnr"].values())]
+        cells += [" / ".join(f"{rate['value']:+.0f} %" for rate in at_tokens.values())]
+        rows.append([f"`{name}`", *cells])
+    against = " / ".join(rd["small"]["bd_rate_psnr"])
+    costs = ["parameters", "kMAC per pixel, encode / decode", "768x512, encode / decode"]
+    return rows_to_markdown(["weights", *costs, f"rate at equal PSNR: {against}", "at equal last tokens"], rows)
+
+
 def runs_table() -> str:
     """Every run whose weights were shipped."""
     rows = []
@@ -237,7 +253,7 @@ def scale_table() -> str:
     huge, many = load("huge"), load("many")
     rows = []
     for facts in huge["pictures"]:
-        peaks = [f"{facts[way]['peak_mb'] * 1.048576 / 1000:.2f} GB" for way in ("encode", "decode")]
+        peaks = [f"{facts[way]['peak_mb'] / 1000:.2f} GB" for way in ("encode", "decode")]
         rows.append([f"{facts['size'][0]}x{facts['size'][1]}, peak memory of encode / decode", " / ".join(peaks)])
     two, run = many["throughput"], many["killed"]
     rows.append([f"{two['pictures']} pictures of 512x512, two workers", f"{two['times']:.2f} times as fast as one"])
@@ -287,6 +303,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "speed": speed_table,
     "stages": stages_table,
     "backends": backends_table,
+    "weights": weights_table,
     "runs": runs_table,
     "tasks": tasks_table,
     "joint": joint_table,

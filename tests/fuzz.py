@@ -29,7 +29,7 @@ from codec.bitstream.container import Container, put_varint
 from codec.errors import CodecError
 
 ATTACKS = Path(__file__).with_name("attacks")
-MODELS = ("small", "small-mse")
+MODELS = ("small", "small-mse", "tiny")
 MOST_SECONDS = 2.0
 MOST_MB = 1024  # beyond what the program itself takes
 INTERESTING = (0, 1, 2, 0x3F, 0x40, 0x7F, 0x80, 0xFE, 0xFF)
@@ -47,7 +47,7 @@ class Tally:
 
 
 def seeds() -> list[bytes]:
-    """Real files: two sets of weights, coarse and fine, with a map, with alpha, grey, tiny."""
+    """Real files: every shipped set of weights, coarse and fine, with a map, with alpha, grey, tiny."""
     photo, found = pictures.chelsea(), []
     alpha = Image.fromarray(np.dstack([photo[:90, :130], np.tile(np.arange(130, dtype=np.uint8), (90, 1))]))
     grey = Image.fromarray(photo[:33, :70]).convert("L")

@@ -34,7 +34,7 @@ def as_a_huge_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["photo", "gradient"])
-@pytest.mark.parametrize("model", ["small", "small-mse"])
+@pytest.mark.parametrize("model", ["small", "small-mse", "tiny"])
 def test_tiles_leave_no_seams(kind: str, model: str, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
     picture = photo if kind == "photo" else gradient(333, 470)
     cotam = codec.load(model, "cpu")
