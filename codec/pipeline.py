@@ -155,7 +155,7 @@ class Pipeline:
         """arrays: the layer's y; the step's means, which become y_hat; its scale indexes."""
         y, mean, index = arrays
         symbols_of, ids_of = [], []
-        for band in store.bands(len(mean), mean[:1].nbytes):
+        for band in store.bands(len(mean), 2 * y.strides[0]):  # rows of all layers: one layer's values lie on pages of all
             coded = self._coded(index[band], valid, step, band)
             values = step_of(y[2 * band.start : 2 * band.stop], step)
             symbols = self._symbols(values - mean[band], index[band], coded, None if weights is None else weights[band])
@@ -270,7 +270,7 @@ class Pipeline:
         y_hat = store.empty((whole_cells(rows), whole_cells(cols), channels), np.float32)
         for layer, first in zip(self.layers, range(0, len(sets), STEPS)):
             of_layer = sets[first : first + STEPS]
-            for band in store.bands(len(of_layer[0]), STEPS * of_layer[0][:1].nbytes):
+            for band in store.bands(len(of_layer[0]), 2 * y_hat.strides[0]):
                 place = y_hat[2 * band.start : 2 * band.stop, :, layer.start : layer.stop]
                 merge_steps([values[band] for values in of_layer], place)
                 store.release(y_hat, *of_layer)

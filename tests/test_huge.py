@@ -15,6 +15,7 @@ from codec import images, pipeline, store, tiles
 from codec.bitstream import rans
 from codec.guidance.rate_estimate import energies
 from codec.guidance.student import small_copy
+from codec.latents import step_of
 
 
 def gradient(height: int, width: int) -> NDArray[np.uint8]:
@@ -52,6 +53,23 @@ def test_tiles_leave_no_seams(kind: str, model: str, photo: NDArray[np.uint8], m
     assert (np.abs(tiled.y_hat - whole[0].y_hat) > 0.5).mean() < 0.001  # a value at the edge of rounding may fall to the other side
     again = cotam.decode(cotam.encode(picture, qp_map=qp_map), "array")
     assert (np.abs(again.astype(int) - decoded[1]) <= 1).mean() > 0.999
+
+
+def test_bands_of_symbols_touch_bands_of_latents(photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The preview's few channels lie on the pages of all: a band of them had been the whole of a huge picture's latents."""
+    touched = []
+
+    def watched(y: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+        touched.append((y.shape[0], y.strides[0]))
+        return step_of(y, step)
+
+    as_a_huge_one(monkeypatch)
+    monkeypatch.setattr(pipeline, "step_of", watched)
+    cotam = codec.load("small", "cpu")
+    cotam.encode(photo, 60, guide="uniform")
+    row = max(stride for _, stride in touched)
+    assert row > store.BAND_BYTES
+    assert {rows for rows, stride in touched if stride == row} == {2}
 
 
 def test_a_picture_on_disk_is_read_and_written_in_bands(
