@@ -65,7 +65,7 @@ class _Analysis(_Graph):
 
     def __init__(self, networks: Networks) -> None:
         super().__init__()
-        self.g_a, self.stem = networks.g_a, ByteStem(networks.g_a.stem, torch.float32)
+        self.g_a, self.stem = networks.g_a, ByteStem(networks.g_a.stem)
         self.inputs = {"pixels": (torch.zeros(64, 96, 3, dtype=torch.uint8), 16), "qp": (torch.zeros(4, 6, dtype=torch.int64), 1)}
 
     def forward(self, pixels: Tensor, qp: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ class TorchBackend:
         self.device = pick_device(device)
         self.networks = from_checkpoint(checkpoint).to(self.device)
         self.bfloat16 = has_bfloat16(self.device)
-        self.stem = ByteStem(self.networks.g_a.stem, torch.bfloat16 if self.bfloat16 else torch.float32)
+        self.stem = ByteStem(self.networks.g_a.stem)
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self.device)
@@ -111,7 +111,7 @@ class TorchBackend:
 
     @torch.inference_mode()
     def analysis(self, pixels: NDArray[np.uint8], qp: QpField) -> Floats:
-        x = self.stem(self._tensor(pixels))
+        x = self.stem(self._tensor(pixels), torch.bfloat16 if self.bfloat16 else torch.float32)
         with self._transforms():
             return self._out(self.networks.g_a.after_stem(x, self._qp(qp)))  # type: ignore[return-value]
 

@@ -10,7 +10,7 @@ BLOCK = 8
 
 
 class ByteStem:
-    r"""pixels uint8 [8 h, 8 w, 3] -> [1, n, h, w]; dtype: of the layer (every centred byte is exact in bfloat16).
+    r"""pixels uint8 [8 h, 8 w, 3] -> [1, n, h, w], computed in `dtype`: every centred byte is exact in bfloat16, too.
 
     ::
 
@@ -18,13 +18,13 @@ class ByteStem:
                      layer(x / 255 - 0.5) = weight / 255 (byte - 128) + (128 / 255 - 0.5) weight + bias
     """
 
-    def __init__(self, stem: nn.Conv2d, dtype: torch.dtype) -> None:
+    def __init__(self, stem: nn.Conv2d) -> None:
         assert stem.bias is not None
         weight = stem.weight.view(-1, 3, BLOCK, BLOCK).permute(0, 2, 3, 1).reshape(len(stem.weight), -1)
-        self.weight = (weight / 255).to(dtype)
-        self.bias = (stem.bias + (128 / 255 - 0.5) * weight.sum(1)).to(dtype)
+        self.weight = weight / 255
+        self.bias = stem.bias + (128 / 255 - 0.5) * weight.sum(1)
 
-    def __call__(self, pixels: Tensor) -> Tensor:
+    def __call__(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         h, w = pixels.shape[0] // BLOCK, pixels.shape[1] // BLOCK
         blocks = pixels.reshape(h, BLOCK, w, 3 * BLOCK).transpose(1, 2).reshape(h, w, -1)
-        return F.linear(blocks.to(self.weight.dtype) - 128, self.weight, self.bias)[None].permute(0, 3, 1, 2)
+        return F.linear(blocks.to(dtype) - 128, self.weight.to(dtype), self.bias.to(dtype))[None].permute(0, 3, 1, 2)
