@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import cycle
 from pathlib import Path
@@ -53,13 +53,15 @@ def seconds(command: Command) -> float:
     return time.perf_counter() - start
 
 
-def killed_at(command: Command, out: Path, moments: Iterable[int], patience: float = 120) -> Iterator[int]:
+def killed_at(
+    command: Command, out: Path, moments: Iterable[int], patience: float = 120, pause: Callable[[], float] = lambda: 0.005
+) -> Iterator[int]:
     """Files in `out` after each kill: the command starts anew and is killed once there are so many, or after `patience` seconds."""
     for moment in moments:
         process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end = time.monotonic() + patience
         while process.poll() is None and len(list(out.glob("*.ctm"))) < moment and time.monotonic() < end:
-            time.sleep(0.005)
+            time.sleep(pause())
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -70,8 +72,9 @@ def killed(source: Path, folder: Path, kills: int, seed: int = 0) -> dict[str, A
     """Files of a run killed at random moments, each decoded and compared with those of a run that was never killed."""
     expected = len(list(source.glob("*.png")))
     out, whole = folder / "killed", folder / "whole"
-    moments = sorted(random.Random(seed).sample(range(1, expected), kills))
-    for _ in killed_at(encode(source, out, 2), out, moments, patience=3600):
+    draw = random.Random(seed)
+    moments = sorted(draw.sample(range(1, expected), kills))
+    for _ in killed_at(encode(source, out, 2), out, moments, 3600, lambda: draw.uniform(0.01, 0.2)):
         pass
     for target in (out, whole):
         seconds(encode(source, target, 2))

@@ -5,11 +5,10 @@ from __future__ import annotations
 import io
 import threading
 import warnings
-from collections.abc import Iterator, Set
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from codec.errors import BadArgument, BadPicture, Corrupt, TooLarge
 
 ORIENTATION = 0x0112
 Source = str | Path | bytes | IO[bytes]
+T = TypeVar("T")
 _PILLOW = threading.Lock()
 
 
@@ -41,39 +41,39 @@ def load(source: Source, limit_pixels: int) -> Picture:
         with open(source, "rb") as file:
             return load(file, limit_pixels)
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
-    try:
-        return _read(stream, limit_pixels)
-    except Image.DecompressionBombError:
-        with _pillow_allows(limit_pixels):
-            return _read(stream, limit_pixels)
+    return _beyond_pillows_limit(limit_pixels, lambda: _read(stream, limit_pixels))
 
 
 def _read(stream: IO[bytes], limit_pixels: int) -> Picture:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(stream) as image:
-                return from_pil(image, limit_pixels)
+        with Image.open(stream) as image:
+            return from_pil(image, limit_pixels)
     except UnidentifiedImageError:
         raise BadPicture("this is not a picture in a format that Pillow reads") from None
     except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError) as error:
         raise BadPicture(f"the picture cannot be decoded: {error}") from None
 
 
-@contextmanager
-def _pillow_allows(pixels: int) -> Iterator[None]:
-    """Pillow's own limit is a global that its plugins read, too: it is raised for one picture at a time. Raises TooLarge beyond."""
-    with _PILLOW, warnings.catch_warnings():
+def _beyond_pillows_limit(pixels: int, read: Callable[[], T]) -> T:
+    """What `read` gives. Pillow's own limit, a global that its plugins read, too, is raised for one picture at a time and only
+    where it refuses one. Raises TooLarge for more than `pixels`.
+    """
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        own = Image.MAX_IMAGE_PIXELS
-        if own is not None:
-            Image.MAX_IMAGE_PIXELS = max(own, (pixels + 1) // 2)  # Pillow refuses what has more than twice as many
         try:
-            yield
+            return read()
         except Image.DecompressionBombError:
-            raise TooLarge(f"the picture has more than {pixels} pixels, the limit (raise it with --limit-pixels)") from None
-        finally:
-            Image.MAX_IMAGE_PIXELS = own
+            pass
+        with _PILLOW:
+            own = Image.MAX_IMAGE_PIXELS
+            if own is not None:
+                Image.MAX_IMAGE_PIXELS = max(own, (pixels + 1) // 2)  # Pillow refuses what has more than twice as many
+            try:
+                return read()
+            except Image.DecompressionBombError:
+                raise TooLarge(f"the picture has more than {pixels} pixels, the limit (raise it with --limit-pixels)") from None
+            finally:
+                Image.MAX_IMAGE_PIXELS = own
 
 
 def from_pil(image: Image.Image, limit_pixels: int) -> Picture:
@@ -210,10 +210,15 @@ def pack_alpha(alpha: NDArray[np.uint8]) -> bytes:
 
 def unpack_alpha(data: bytes, width: int, height: int) -> NDArray[np.uint8]:
     """The inverse. Raises Corrupt, before decoding where the size differs."""
+
+    def read() -> NDArray[np.uint8] | None:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            return np.asarray(image.convert("L")) if image.size == (width, height) and image.mode in ("L", "1") else None
+
     try:
-        with _pillow_allows(width * height), Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            if image.size == (width, height) and image.mode in ("L", "1"):
-                return np.asarray(image.convert("L"))
+        alpha = _beyond_pillows_limit(width * height, read)
     except (OSError, SyntaxError, ValueError, EOFError, TooLarge):
-        pass
-    raise Corrupt("the file's alpha section is damaged")
+        alpha = None
+    if alpha is None:
+        raise Corrupt("the file's alpha section is damaged")
+    return alpha
