@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from codec.backends.onnx import THREADS
 from codec.errors import BadArgument, CodecError
@@ -48,8 +49,10 @@ class Result:
         return asdict(self) | {"ok": not self.error}
 
 
-# stdin's bytes or a file, the target, options -> the file to write.
-Work = Callable[[bytes | Path, str, dict[str, Any]], tuple[bytes, Result]]
+# Writes a whole file to a stream that can seek.
+Put = Callable[[IO[bytes]], object]
+# stdin's bytes or a file, the target, options -> what writes the result.
+Work = Callable[[bytes | Path, str, dict[str, Any]], tuple[Put, Result]]
 
 
 def plan(inputs: list[str], output: str | None, suffix: str, wanted: set[str]) -> list[Job]:
@@ -102,22 +105,29 @@ def read(source: str) -> bytes:
     return sys.stdin.buffer.read() if source == STREAM else Path(source).read_bytes()
 
 
-def write(target: str, data: bytes, overwrite: bool) -> None:
-    """Write a file under a temporary name, then rename it: a reader never sees half a file. '-' is stdout."""
+def write(target: str, put: Put, overwrite: bool) -> int:
+    """Write a file under a temporary name, then rename it: a reader never sees half a file. '-' is stdout. Returns its bytes.
+
+    What is written goes to the disk at once: a large picture's file does not wait in memory.
+    """
     if target == STREAM:
-        sys.stdout.buffer.write(data)
+        whole = io.BytesIO()
+        put(whole)
+        sys.stdout.buffer.write(whole.getbuffer())
         sys.stdout.buffer.flush()
-        return
+        return len(whole.getbuffer())
     path = Path(target)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
+        with os.fdopen(handle, "w+b") as file:
+            put(file)
+            size = file.seek(0, os.SEEK_END)
         os.chmod(temporary, 0o666 & ~_umask())
         if not overwrite:
             refuse_existing(target)
         os.replace(temporary, path)
+        return size
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
@@ -143,10 +153,10 @@ def run_one(job: Job, work: Work, options: dict[str, Any]) -> Result:
         if not options["overwrite"]:
             refuse_existing(job.target)
         given = read(STREAM) if job.source == STREAM else Path(job.source)
-        out, result = work(given, job.target, options)
-        result.source, result.target, result.bytes_out = job.source, job.target, len(out)
+        put, result = work(given, job.target, options)
+        result.source, result.target = job.source, job.target
         result.bytes_in = given.stat().st_size if isinstance(given, Path) else len(given)
-        write(job.target, out, options["overwrite"])
+        result.bytes_out = write(job.target, put, options["overwrite"])
     except (CodecError, OSError, MemoryError) as error:
         if options.get("debug"):
             raise

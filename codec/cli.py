@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
@@ -52,8 +51,8 @@ class _Looks:
     look = staticmethod(lambda pixels: pixels)
 
 
-def encode_file(given: bytes | Path, target: str, options: dict[str, Any]) -> tuple[bytes, batch.Result]:
-    """A picture file, or its bytes -> .ctm bytes."""
+def encode_file(given: bytes | Path, target: str, options: dict[str, Any]) -> tuple[batch.Put, batch.Result]:
+    """A picture file, or its bytes -> a .ctm file."""
     picture = images.load(given, options["limit"])  # before the weights: a large picture and PyTorch together are too much
     loaded = load(options["model"], options["device"], options["limit"], options["memory"])
     name, preset, tower, weights = options["guide"]
@@ -62,20 +61,21 @@ def encode_file(given: bytes | Path, target: str, options: dict[str, Any]) -> tu
         picture, options["quality"], options["target_bytes"], strip=options["strip"], guide=guide, strength=options["strength"]
     )
     height, width = picture.pixels.shape[:2]
-    bpp = len(encoded.data) * 8 / (width * height)
-    return encoded.data, batch.Result("", "", "", 0, 0, width, height, bpp, encoded.seconds, encoded.notes)
+    data, bpp = encoded.data, len(encoded.data) * 8 / (width * height)
+    result = batch.Result("", "", "", 0, 0, width, height, bpp, encoded.seconds, encoded.notes)
+    return lambda stream: stream.write(data), result
 
 
-def decode_file(given: bytes | Path, target: str, options: dict[str, Any]) -> tuple[bytes, batch.Result]:
+def decode_file(given: bytes | Path, target: str, options: dict[str, Any]) -> tuple[batch.Put, batch.Result]:
     """A .ctm file, or its bytes -> a picture file in the format of the target's suffix (PNG on stdout)."""
     data = given.read_bytes() if isinstance(given, Path) else given
     content = container.read(data, options["limit"])  # a bad file is refused before the weights are loaded
     loaded = load_for(data, options["model"], options["device"], options["limit"], options["memory"])
     decoded = loaded.decode_preview(data) if options["level"] == "preview" else loaded.decode_full(data)
-    stream = io.BytesIO()
-    images.save(decoded.picture, stream, ".png" if target == batch.STREAM else Path(target).suffix)
+    picture, suffix = decoded.picture, ".png" if target == batch.STREAM else Path(target).suffix
     bpp = len(data) * 8 / (content.width * content.height)
-    return stream.getvalue(), batch.Result("", "", "", 0, 0, *decoded.size[::-1], bpp, decoded.seconds)
+    result = batch.Result("", "", "", 0, 0, *decoded.size[::-1], bpp, decoded.seconds)
+    return lambda stream: images.save(picture, stream, suffix), result
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from dataclasses import asdict
@@ -103,10 +102,9 @@ def _examine(file: str, target: str | None, weights: tuple[str, str, int, int], 
     assert bits is not None
     total = float(bits.sum(dtype=float))
     entry |= {"bits_sum": round(total), "bits_mean": round(total / bits.size, 2), "bits_largest": round(float(bits.max()), 2)}
-    stream = io.BytesIO()
     suffix = ".png" if target == batch.STREAM else Path(target).suffix
-    images.save(heatmap.panels(decoded.picture.pixels, bits, qp), stream, suffix)
-    batch.write(target, stream.getvalue(), overwrite)
+    shown = heatmap.panels(decoded.picture.pixels, bits, qp)
+    batch.write(target, lambda stream: images.save(shown, stream, suffix), overwrite)
     return entry | {"heatmap": target}
 
 

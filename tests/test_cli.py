@@ -144,7 +144,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="No space"):
-        batch.write(str(tmp_path / "a.ctm"), b"after", True)
+        batch.write(str(tmp_path / "a.ctm"), lambda stream: stream.write(b"after"), True)
     assert [p.name for p in tmp_path.iterdir()] == ["a.ctm"]
     assert (tmp_path / "a.ctm").read_bytes() == b"before"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 import codec
-from codec import images, pipeline, store, tiles
+from codec import batch, images, pipeline, store, tiles
 from codec.bitstream import rans
 from codec.guidance.rate_estimate import energies
 from codec.guidance.student import small_copy
@@ -93,6 +94,20 @@ def test_a_picture_on_disk_is_read_and_written_in_bands(
             np.testing.assert_array_equal(np.asarray(again), np.asarray(image))
             assert again.info.get("icc_profile") == (profile if name != "L" else None)
             assert again.getexif()[0x010E] == "a cat"
+
+
+def test_a_result_goes_to_the_disk_as_it_is_written(tmp_path: Path) -> None:
+    """A large picture's PNG was held in memory until it was whole."""
+
+    def put(stream: IO[bytes]) -> None:
+        for megabytes in (1, 2, 3):
+            stream.write(bytes(1 << 20))
+            assert [path.stat().st_size >> 20 for path in tmp_path.iterdir()] == [megabytes]
+        stream.seek(0)  # as Pillow does for some formats
+        stream.write(b"first")
+
+    assert batch.write(str(tmp_path / "a.png"), put, True) == 3 << 20
+    assert (tmp_path / "a.png").read_bytes() == b"first" + bytes((3 << 20) - 5)
 
 
 def test_guidance_in_bands_is_the_same(photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
