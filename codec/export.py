@@ -25,6 +25,7 @@ from codec.checkpoint import Checkpoint
 from codec.guidance.files import SHIPPED
 from codec.networks.byte_stem import ByteStem
 from codec.networks.config import PRIOR_STEPS, Layer
+from codec.networks.layout import as_array, as_batch
 from codec.networks.model import Networks
 from codec.networks.weights import from_checkpoint
 
@@ -48,16 +49,8 @@ class _Graph(nn.Module):
         }
 
 
-def _in(array: Tensor) -> Tensor:
-    return array[None].permute(0, 3, 1, 2)
-
-
-def _out(tensor: Tensor) -> Tensor:
-    return tensor[0].permute(1, 2, 0)
-
-
 def _bytes(picture: Tensor) -> Tensor:
-    return _out(picture.mul(255).add(0.5).clamp(0, 255)).to(torch.uint8)
+    return as_array(picture.mul(255).add(0.5).clamp(0, 255)).to(torch.uint8)
 
 
 class _Analysis(_Graph):
@@ -69,7 +62,7 @@ class _Analysis(_Graph):
         self.inputs = {"pixels": (torch.zeros(64, 96, 3, dtype=torch.uint8), 16), "qp": (torch.zeros(4, 6, dtype=torch.int64), 1)}
 
     def forward(self, pixels: Tensor, qp: Tensor) -> Tensor:
-        return _out(self.g_a.after_stem(self.stem(pixels), qp[None]))
+        return as_array(self.g_a.after_stem(self.stem(pixels), qp[None]))
 
 
 class _HyperAnalysis(_Graph):
@@ -81,7 +74,7 @@ class _HyperAnalysis(_Graph):
         self.inputs = {"y": (torch.zeros(8, 12, networks.config.m), 4)}
 
     def forward(self, y: Tensor) -> Tensor:
-        return _out(self.h_a(_in(y)))
+        return as_array(self.h_a(as_batch(y)))
 
 
 class _Features(_Graph):
@@ -93,7 +86,7 @@ class _Features(_Graph):
         self.inputs = {"z": (torch.zeros(2, 3, networks.config.z), 1), "qp": (torch.zeros(8, 12, dtype=torch.int64), 4)}
 
     def forward(self, z: Tensor, qp: Tensor) -> Tensor:
-        return self.prior.features(self.layer, _in(z), qp[None])
+        return self.prior.features(self.layer, as_batch(z), qp[None])
 
 
 class _PriorStep(_Graph):
@@ -111,9 +104,9 @@ class _PriorStep(_Graph):
             self.inputs[f"set{number}"] = (torch.zeros(4, 6, known.stop - known.start), 1)
 
     def forward(self, features: Tensor, *sets: Tensor) -> tuple[Tensor, Tensor]:
-        context = [self.prior.as_context(layer, _in(values)) for (layer, _), values in zip(self.before, sets)]
+        context = [self.prior.as_context(layer, as_batch(values)) for (layer, _), values in zip(self.before, sets)]
         mean, index = self.prior.step(self.layer, self.step, features, context)
-        return _out(mean), _out(index).to(torch.uint8)
+        return as_array(mean), as_array(index).to(torch.uint8)
 
 
 class _Synthesis(_Graph):
@@ -125,7 +118,7 @@ class _Synthesis(_Graph):
         self.inputs = {"y_hat": (torch.zeros(4, 6, networks.config.m), 1), "qp": (torch.zeros(4, 6, dtype=torch.int64), 1)}
 
     def forward(self, y_hat: Tensor, qp: Tensor) -> Tensor:
-        return _bytes(self.g_s(_in(y_hat), qp[None]))
+        return _bytes(self.g_s(as_batch(y_hat), qp[None]))
 
 
 class _Preview(_Graph):
@@ -137,7 +130,7 @@ class _Preview(_Graph):
         self.inputs = {"y_hat": (torch.zeros(4, 6, networks.config.low), 1), "qp": (torch.zeros(4, 6, dtype=torch.int64), 1)}
 
     def forward(self, y_hat: Tensor, qp: Tensor) -> Tensor:
-        return _bytes(self.preview(self.gain(_in(y_hat), qp[None])))
+        return _bytes(self.preview(self.gain(as_batch(y_hat), qp[None])))
 
 
 class _Student(_Graph):
@@ -151,7 +144,7 @@ class _Student(_Graph):
         self.inputs = {"pixels": (torch.zeros(64, 96, 3, dtype=torch.uint8), 16)}
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        attention, sensitivity, document = self.student(_in(pixels).float() * (1 / 255))
+        attention, sensitivity, document = self.student(as_batch(pixels).float() * (1 / 255))
         return attention[0], sensitivity[0], document[0]
 
 

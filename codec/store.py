@@ -24,6 +24,7 @@ SPILL_BYTES = 64 << 20
 BAND_BYTES = 16 << 20
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 KEPT_BYTES, KEPT_PIECE = 256 << 20, 32 << 20
+_kept_bytes = 0
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -51,10 +52,13 @@ def keep_freed_memory(most: int = KEPT_BYTES) -> None:
     """Ask glibc to keep freed memory for what comes next, up to `most` bytes in pieces of up to KEPT_PIECE, until `release`.
 
     By default arrays of a few MB go back to the system each time, and each page of the next one costs a fault: a fifth of a decode.
+    Of several wishes in a process the largest holds.
     """
+    global _kept_bytes
+    _kept_bytes = max(_kept_bytes, most)
     if mallopt := _of_c_library("mallopt"):
         mallopt(M_MMAP_THRESHOLD, KEPT_PIECE)
-        mallopt(M_TRIM_THRESHOLD, most)
+        mallopt(M_TRIM_THRESHOLD, _kept_bytes)
 
 
 @lru_cache

@@ -149,3 +149,13 @@ def test_a_margin_is_as_wide_as_a_transform_looks(cotam: codec.Codec) -> None:
     changed = pixels.copy()
     changed[:, 16 * (analysis + 1) :] = 200
     np.testing.assert_array_equal(cotam.backend.analysis(pixels, 40)[:, 0], cotam.backend.analysis(changed, 40)[:, 0])
+
+
+def test_of_several_wishes_to_keep_freed_memory_the_largest_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend made during a training took the training's memory away."""
+    asked: dict[int, int] = {}
+    monkeypatch.setattr(store, "_kept_bytes", 0)
+    monkeypatch.setattr(store, "_of_c_library", lambda name: asked.__setitem__)
+    store.keep_freed_memory(2 * store.KEPT_BYTES)
+    store.keep_freed_memory()
+    assert asked[store.M_TRIM_THRESHOLD] == 2 * store.KEPT_BYTES

@@ -20,6 +20,7 @@ from codec.errors import BadArgument
 from codec.latents import Floats
 from codec.networks.byte_stem import ByteStem
 from codec.networks.config import PRIOR_STEPS, Layer
+from codec.networks.layout import as_array, as_batch
 from codec.networks.precision import has_bfloat16
 from codec.networks.weights import from_checkpoint
 
@@ -94,12 +95,11 @@ class TorchBackend:
         return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self.device)
 
     def _in(self, array: NDArray[np.generic]) -> Tensor:
-        """The batch comes before the channels are moved: layers take the other order for not channels-last at all."""
-        return self._tensor(array)[None].permute(0, 3, 1, 2)
+        return as_batch(self._tensor(array))
 
     @staticmethod
     def _out(tensor: Tensor) -> NDArray[np.generic]:
-        return tensor[0].permute(1, 2, 0).contiguous().cpu().numpy()
+        return as_array(tensor).contiguous().cpu().numpy()
 
     def _qp(self, qp: QpField) -> Tensor:
         if isinstance(qp, int):

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from codec.guidance.importance import Importance, Pixels, Rule
+from codec.networks.layout import as_batch
 from codec.towers import Tower, load_tower
 
 DEFAULT_TOWER, DEFAULT_WEIGHTS = "ViT-L-14-336", "openai"
@@ -35,7 +36,7 @@ class ClipGuide:
 
     @torch.inference_mode()
     def __call__(self, pixels: Pixels) -> Importance | None:
-        x = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None]
+        x = as_batch(torch.from_numpy(np.array(pixels)))
         whole = self._map(x)
         across = [min(MOST_TILES, round(side / own)) for side, own in zip(pixels.shape[:2], self.tower.size)]
         if self.tiles and min(pixels.shape[:2]) >= TILES_FROM * min(self.tower.size) and max(across) > 1:

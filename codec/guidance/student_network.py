@@ -13,6 +13,7 @@ from codec.errors import UnknownModel
 from codec.guidance.files import SHIPPED, read
 from codec.guidance.importance import Floats, Pixels
 from codec.guidance.student import Look
+from codec.networks.layout import as_batch
 from codec.networks.precision import has_bfloat16
 from codec.networks.student import Student, StudentConfig
 
@@ -24,7 +25,7 @@ def look(network: Student | None = None) -> Look:
 
     @torch.inference_mode()
     def by_network(pixels: Pixels) -> tuple[Floats, Floats, float]:
-        x = torch.from_numpy(np.array(pixels))[None].permute(0, 3, 1, 2).float() / 255
+        x = as_batch(torch.from_numpy(np.array(pixels))).float() / 255
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             attention, sensitivity, document = (v.float() for v in student(x))
         return attention[0].numpy(), sensitivity[0].numpy(), float(document)

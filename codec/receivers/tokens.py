@@ -10,6 +10,7 @@ from torch import Tensor
 from codec.api import Codec, Decoded
 from codec.errors import BadArgument
 from codec.latents import STRIDE
+from codec.networks.layout import as_batch
 from codec.receivers.adapters import Adapter
 from codec.towers import Tower
 from codec.towers.tower import squashed
@@ -19,7 +20,7 @@ def latent_tensors(codec: Codec, decoded: Decoded) -> tuple[Tensor, Tensor]:
     """(dequantised latents [1, M, h, w], QPs [1, h, w] or [1, 1, 1]), as TokenAdapter takes them."""
     latents = codec.backend.dequantised(decoded.y_hat, decoded.qp)
     qp = torch.full((1, 1, 1), decoded.qp) if isinstance(decoded.qp, int) else torch.from_numpy(decoded.qp)[None]
-    return torch.from_numpy(latents).permute(2, 0, 1)[None], qp
+    return as_batch(torch.from_numpy(latents)), qp
 
 
 @torch.inference_mode()
