@@ -54,6 +54,16 @@ def run_cotam(*arguments: object, stdin: bytes | None = None, cwd: Path | None =
     )
 
 
+@pytest.fixture(scope="session")
+def halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default weights' exported halves; half a minute to make."""
+    pytest.importorskip("onnxscript", reason="cotam[export] is not installed")
+    folder = tmp_path_factory.mktemp("dist")
+    done = run_cotam("export", "--model", "default", "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
 @pytest.fixture
 def pictures(tmp_path: Path, photo: NDArray[np.uint8]) -> Path:
     """data/train/{photos,text}, with one file that cannot be decoded."""

@@ -12,10 +12,8 @@ from PIL import Image
 
 import codec
 from codec.binaries import build_both
-from tests.test_export import halves
 
 pytest.importorskip("PyInstaller", reason="cotam[dev] is not installed")
-__all__ = ["halves"]
 
 
 @pytest.fixture(scope="module")

@@ -19,20 +19,10 @@ from codec.checkpoint import Checkpoint, save
 from codec.errors import BadArgument, CodecError, GuideUnavailable, UnknownModel
 from codec.rate import quality_to_qp
 from tests.conftest import ROOT, psnr, run_cotam
-from tests.test_preview import layered
 
 pytest.importorskip("onnxscript", reason="cotam[export] is not installed")
 pytest.importorskip("onnxruntime", reason="cotam[onnx] is not installed")
 pytestmark = pytest.mark.slow
-__all__ = ["layered"]
-
-
-@pytest.fixture(scope="module")
-def halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dist")
-    done = run_cotam("export", "--model", "default", "--out", folder)
-    assert done.returncode == 0, done.stderr
-    return folder
 
 
 def crossing(torch_codec: Codec, encoder: Codec, decoder: Codec, picture: NDArray[np.uint8], **options: object) -> None:
@@ -51,21 +41,13 @@ def crossing(torch_codec: Codec, encoder: Codec, decoder: Codec, picture: NDArra
 def test_streams_cross_over(cotam: Codec, halves: Path, photo: NDArray[np.uint8]) -> None:
     encoder, decoder = codec.load(halves / "encoder"), codec.load(halves / "decoder")
     assert encoder.fingerprint == decoder.fingerprint == cotam.fingerprint
+    assert (halves / "decoder" / "preview.onnx").is_file()
     for picture in (photo, photo[:1, :1], photo[:17, :260], photo[30:95, 60:124]):
         crossing(cotam, encoder, decoder, picture, quality=45)
     crossing(cotam, encoder, decoder, photo, quality=70, guide="uniform")
     crossing(cotam, encoder, decoder, photo, qp_map=np.array([[2, 60, 31], [44, 12, 63]]))
     rate = quality_to_qp(50)
     assert abs(len(encoder.encode(photo, 50)) / len(cotam.encode(photo, 50)) - 1) < 0.01, rate
-
-
-def test_two_layers_cross_over(layered: Codec, photo: NDArray[np.uint8], tmp_path: Path) -> None:
-    from codec.export import export
-
-    export(layered.backend.checkpoint, tmp_path)  # type: ignore[arg-type]
-    encoder, decoder = codec.load(tmp_path / "encoder"), codec.load(tmp_path / "decoder")
-    crossing(layered, encoder, decoder, photo[:200, :301], quality=60)
-    assert (tmp_path / "decoder" / "preview.onnx").is_file()
 
 
 def test_neither_half_needs_torch(halves: Path, photo: NDArray[np.uint8], tmp_path: Path) -> None:
