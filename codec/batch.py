@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -157,7 +158,7 @@ def run_one(job: Job, work: Work, options: dict[str, Any]) -> Result:
         result.source, result.target = job.source, job.target
         result.bytes_in = given.stat().st_size if isinstance(given, Path) else len(given)
         result.bytes_out = write(job.target, put, options["overwrite"])
-    except (CodecError, OSError, MemoryError) as error:
+    except Exception as error:  # whatever it is: the other files are still to be done
         if options.get("debug"):
             raise
         result.error = sentence(error)
@@ -171,7 +172,8 @@ def sentence(error: BaseException) -> str:
         return f"{error.strerror.lower()}: {error.filename}" if error.filename else error.strerror.lower()
     if isinstance(error, MemoryError):
         return "not enough memory for this picture"
-    return " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if isinstance(error, (CodecError, OSError)) else f"unexpected {type(error).__name__}: {text} (--debug shows where)"
 
 
 def run(jobs: list[Job], work: Work, options: dict[str, Any], workers: int) -> Iterator[Result]:
@@ -194,8 +196,18 @@ def run(jobs: list[Job], work: Work, options: dict[str, Any], workers: int) -> I
         pool.shutdown(cancel_futures=True)
 
 
+def plain_warnings() -> None:
+    """A library's warning becomes one line, without its place in the library's source."""
+
+    def say(message: Warning | str, *_: Any, **__: Any) -> None:
+        print(f"cotam: note: {' '.join(str(message).split())}", file=sys.stderr)
+
+    warnings.showwarning = say
+
+
 def _start_worker(threads: int) -> None:
     """Workers share the cores; an interrupt is the parent's business."""
+    plain_warnings()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ[THREADS] = str(threads)
     with suppress(ImportError):  # exported graphs need none

@@ -284,6 +284,7 @@ def _plug_in(arguments: list[str]) -> None:
 
 def main(commands: typer.Typer = app) -> NoReturn:
     """Entry point. An interrupt ends quietly."""
+    batch.plain_warnings()
     if commands is app:
         _plug_in(sys.argv[1:])
     try:

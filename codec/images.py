@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +22,19 @@ from codec.errors import BadArgument, BadPicture, Corrupt, TooLarge
 ORIENTATION = 0x0112
 Source = str | Path | bytes | IO[bytes]
 T = TypeVar("T")
+# What Pillow raises over hostile bytes, beside OSError.
+PILLOW_FAILS = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 _PILLOW = threading.Lock()
 
 
@@ -50,8 +65,12 @@ def _read(stream: IO[bytes], limit_pixels: int) -> Picture:
             return from_pil(image, limit_pixels)
     except UnidentifiedImageError:
         raise BadPicture("this is not a picture in a format that Pillow reads") from None
-    except (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError) as error:
-        raise BadPicture(f"the picture cannot be decoded: {error}") from None
+    except (OSError, *PILLOW_FAILS) as error:
+        raise BadPicture(f"the picture cannot be decoded: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _beyond_pillows_limit(pixels: int, read: Callable[[], T]) -> T:
@@ -183,8 +202,8 @@ def save(picture: Picture | Image.Image, stream: IO[bytes], suffix: str) -> None
     options = {"exif": image.info["exif"]} if "exif" in image.info else {}
     try:
         image.save(stream, kind, icc_profile=image.info.get("icc_profile"), **options)
-    except (ValueError, KeyError) as error:
-        raise BadArgument(f"this picture cannot be written as '{suffix}': {error}") from None
+    except PILLOW_FAILS as error:
+        raise BadArgument(f"this picture cannot be written as '{suffix}': {_reason(error)}") from None
 
 
 def _save_large(picture: Picture, stream: IO[bytes]) -> None:
@@ -217,7 +236,7 @@ def unpack_alpha(data: bytes, width: int, height: int) -> NDArray[np.uint8]:
 
     try:
         alpha = _beyond_pillows_limit(width * height, read)
-    except (OSError, SyntaxError, ValueError, EOFError, TooLarge):
+    except (OSError, TooLarge, *PILLOW_FAILS):
         alpha = None
     if alpha is None:
         raise Corrupt("the file's alpha section is damaged")

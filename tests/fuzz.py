@@ -2,7 +2,7 @@
 
 ::
 
-    real files of shipped weights and golden ones -> mutated, lengths and checksum made right again -> decode, preview, inspect
+    files of all weights, golden ones -> mutated, lengths and checksum made right again -> decode, preview, inspect, save
       -> a picture or a CodecError, in bounded time and memory; anything else is kept in tests/attacks
 """
 
@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import resource
 import sys
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -24,6 +26,7 @@ from PIL import Image
 from skimage import data as pictures
 
 import codec
+from codec import images
 from codec.bitstream import container
 from codec.bitstream.container import Container, put_varint
 from codec.errors import CodecError
@@ -40,6 +43,7 @@ SIDES = (1, 2, 15, 16, 17, 63, 64, 65, 255, 1000, 4095, 16384, 16385, 65535, (1 
 class Tally:
     """What became of the files; slowest in seconds, largest in MB above the start."""
 
+    files: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     slowest: float = 0.0
     largest: float = 0.0
@@ -87,6 +91,17 @@ def mutated_bytes(data: bytes, random: Random, others: list[bytes]) -> bytes:
     return bytes(out)
 
 
+def mutated_png(data: bytes, random: Random) -> bytes:
+    """A chunk more, at any place after the first, its checksum right."""
+    kind = random.choice(
+        (b"iCCP", b"zTXt", b"iTXt", b"tEXt", b"tRNS", b"PLTE", b"gAMA", b"pHYs", b"cHRM", b"eXIf", b"acTL", b"fdAT", b"IDAT")
+    )
+    payload = random.randbytes(random.choice((0, 0, 1, 2, 4, 30)))
+    chunk = len(payload).to_bytes(4, "big") + kind + payload + zlib.crc32(kind + payload).to_bytes(4, "big")
+    at = random.choice((33, max(33, len(data) - 12)))
+    return data[:at] + chunk + data[at:]
+
+
 def mutated_content(content: Container, random: Random, others: list[bytes]) -> Container:
     """A part of a file changed, the rest as it was, so that what is changed is reached."""
     kind = random.randrange(8)
@@ -103,6 +118,13 @@ def mutated_content(content: Container, random: Random, others: list[bytes]) -> 
         )
         return replace(content, qp_map=mutated_bytes(start, random, others))
     extras = dict(content.extras)
+    if random.random() < 0.5:
+        alpha = (
+            images.pack_alpha(np.zeros((content.height, content.width), np.uint8))
+            if content.width * content.height < 1 << 20
+            else b""
+        )
+        return replace(content, extras=extras | {container.EXTRA_ALPHA: mutated_png(alpha, random)})
     extras[random.choice((0x41, 0x45, 0x47, 0x49, random.randrange(256)))] = mutated_bytes(
         random.choice(others)[:200], random, others
     )
@@ -120,12 +142,22 @@ def hostile(files: list[bytes], random: Random) -> bytes:
     return container.write(content)
 
 
+def _saved(data: bytes) -> None:
+    """Decoded and written in a format that looks into the EXIF; the preview, since that is fast."""
+    picture = codec.load_for(data, "cpu").decode_preview(data).picture
+    extras = container.read(data).extras
+    images.save(
+        replace(picture, exif=extras.get(container.EXTRA_EXIF)), io.BytesIO(), (".tif", ".png", ".webp", ".jpg")[len(data) % 4]
+    )
+
+
 def doors(data: bytes) -> list[tuple[str, Callable[[], object]]]:
     """What a stranger's file may be given to."""
     return [
         ("decode", lambda: codec.decode(data, "array", device="cpu")),
         ("preview", lambda: codec.decode(data, "array", level="preview", device="cpu")),
         ("inspect", lambda: codec.inspect(data)),
+        ("saved", lambda: _saved(data)),
     ]
 
 
@@ -168,6 +200,7 @@ def run(seconds: float, count: int | None, seed: int, keep: Path | None) -> Tall
         before = len(tally.failures)
         attack(data, tally)
         done += 1
+        tally.files = done
         if len(tally.failures) > before and keep is not None:
             keep.mkdir(exist_ok=True)
             (keep / f"{hashlib.sha256(data).hexdigest()[:16]}.ctm").write_bytes(data)
@@ -182,7 +215,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     tally = run(options.seconds, options.count, options.seed, ATTACKS)
-    print(f"{tally.outcomes.total() // 3} files; slowest {tally.slowest:.2f} s, largest {tally.largest:.0f} MB")
+    print(f"{tally.files} files; slowest {tally.slowest:.2f} s, largest {tally.largest:.0f} MB")
     for outcome, number in tally.outcomes.most_common():
         print(f"{number:8} {outcome}")
     for failure in tally.failures[:20]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import subprocess
 import sys
 import time
+import zlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from PIL import Image
 
 import codec
 from benchmarks.many import encode, killed, killed_at
+from codec import batch, images
 from codec.bitstream import container
 from codec.errors import BadArgument, Corrupt, TooLarge
 from codec.rate import parse_size
@@ -40,6 +43,64 @@ def test_what_was_ever_found(path: Path | None) -> None:
     tally = fuzz.Tally()
     fuzz.attack(path.read_bytes(), tally)
     assert tally.failures == []
+
+
+def with_extras(cotam: codec.Codec, picture: NDArray[np.uint8], extras: dict[int, bytes]) -> bytes:
+    return container.write(replace(container.read(cotam.encode(picture, 30)), extras=extras))
+
+
+def test_sections_that_pillow_stumbles_over(cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path) -> None:
+    """Each raised something of its own, none of it an OSError; the files beside it were lost, too."""
+    alpha = images.pack_alpha(small[..., 0])
+    chunk = bytes(4) + b"iCCP" + zlib.crc32(b"iCCP").to_bytes(4, "big")
+    files = {
+        "alpha": with_extras(cotam, small, {container.EXTRA_ALPHA: alpha[:-12] + chunk + alpha[-12:]}),
+        "exif": with_extras(cotam, small, {container.EXTRA_EXIF: b"garbage"}),
+        "good": cotam.encode(small, 30),
+    }
+    for name, data in files.items():
+        (tmp_path / f"{name}.ctm").write_bytes(data)
+    for suffix, failed in ((".tif", 2), (".avif", 2), (".png", 1)):
+        for name in files:
+            done = run_cotam("decode", tmp_path / f"{name}.ctm", "-o", tmp_path / f"{name}{suffix}")
+            assert done.returncode == (name != "good" and not (name == "exif" and suffix == ".png")), (suffix, done.stderr)
+            assert done.stderr.count(b"\n") == done.returncode
+        assert len(list(tmp_path.glob(f"*{suffix}"))) == 3 - failed
+    with pytest.raises(Corrupt, match="alpha"):
+        cotam.decode(files["alpha"])
+    done = run_cotam("decode", tmp_path, "-o", tmp_path / "out", "--json")
+    assert [bool(entry["error"]) for entry in json.loads(done.stdout)] == [True, False, False]
+
+
+def test_what_no_writer_writes_is_corrupt(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
+    content = container.read(cotam.encode(small, qp_map=np.array([[10, 40]])))
+    assert content.qp_map is not None
+    qp_map = content.qp_map
+    files = [container.write(replace(content, extras={container.EXTRA_GREY: b"x"}))]
+    files += [container.write(replace(content, qp_map=qp_map[:length])) for length in range(4)]
+    files.append(container.write(replace(content, qp_map=qp_map[:3] + b"\0" + qp_map[4:])))
+    plain = container.write(replace(content, qp_map=None))
+    at = container.read_header(plain).size - 4
+    head = plain[:4] + bytes([plain[4] | 0x80]) + plain[5:at] + b"\0"
+    files.append(head + zlib.crc32(plain[at + 4 :], zlib.crc32(head)).to_bytes(4, "little") + plain[at + 4 :])
+    for data in files:
+        with pytest.raises(Corrupt):
+            cotam.decode(data)
+
+
+def test_an_error_nobody_thought_of_is_one_sentence_and_the_rest_is_done(tmp_path: Path) -> None:
+    def work(given: bytes | Path, target: str, options: dict[str, object]) -> tuple[batch.Put, batch.Result]:
+        if Path(str(given)).stem == "a":
+            raise ZeroDivisionError("by zero\nat all")
+        return lambda stream: stream.write(b"done"), batch.Result("", "")
+
+    jobs = [batch.Job(str(tmp_path / name), str(tmp_path / f"{name}.out")) for name in ("a", "b")]
+    (tmp_path / "b").touch()
+    results = list(batch.run(jobs, work, {"overwrite": True}, 1))
+    assert results[0].error == "unexpected ZeroDivisionError: by zero at all (--debug shows where)"
+    assert results[1].bytes_out == 4
+    with pytest.raises(ZeroDivisionError):
+        batch.run_one(jobs[0], work, {"overwrite": True, "debug": True})
 
 
 def test_a_huge_claim_with_few_bytes_is_refused(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:

@@ -147,6 +147,8 @@ def read(data: bytes, limit_pixels: int = DEFAULT_LIMIT_PIXELS) -> Container:
         raise Corrupt(f"{-missing} bytes follow the end of the picture; fetch or copy it again")
     if zlib.crc32(body, zlib.crc32(head)) != checksum:
         raise Corrupt("the file's checksum does not match its content; fetch or copy it again")
+    if header.flags & EXTRAS_FLAG and not header.extras:
+        raise Corrupt("the file says that optional sections follow, and none do")
     qp_map = reader.take(header.qp_map) if header.flags & MAP_FLAG else None
     latents = reader.take(header.latents)
     extras = read_extras(reader.take(header.extras))
@@ -203,5 +205,7 @@ def read_extras(data: bytes) -> dict[int, bytes]:
             raise Corrupt("an optional section is longer than the space it is in") from None
         if kind in extras:
             raise Corrupt("an optional section appears twice")
+        if kind == EXTRA_GREY and payload:
+            raise Corrupt("an optional section holds what it must not")
         extras[kind] = payload
     return extras

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from codec.bitstream.container import Reader, put_varint
 from codec.bitstream.rans import TOTAL, Decoder, Encoder, Tables
-from codec.errors import BadArgument, Corrupt
+from codec.errors import BadArgument, Corrupt, Truncated
 
 QP_MAX = 63
 REACH = 15
@@ -97,11 +97,14 @@ def encode_offsets(offsets: IntField) -> bytes:
 def decode_offsets(data: bytes, max_rows: int, max_cols: int) -> IntField:
     """The inverse. A grid finer than max_rows x max_cols, or an offset out of range, raises Corrupt."""
     reader = Reader(data)
-    rows, cols, code, unit = reader.varint(), reader.varint(), reader.byte(), reader.byte()
+    try:
+        rows, cols, code, unit = reader.varint(), reader.varint(), reader.byte(), reader.byte()
+    except Truncated:
+        raise Corrupt("the QP map is longer than the space it is in") from None
     predictor, table = code >> 4, code & 15
     if not (1 <= rows <= max_rows and 1 <= cols <= max_cols):
         raise Corrupt("the QP map is larger than the picture's grid")
-    if predictor >= len(PREDICTORS) or table >= len(DECAYS):
+    if predictor >= len(PREDICTORS) or table >= len(DECAYS) or unit == 0:
         raise Corrupt("the QP map is coded in an unknown way")
     decoder = Decoder(_tables(), data[reader.at :])
     values = decoder.pop(np.full(rows * cols, table, np.uint8)).astype(np.int64).reshape(rows, cols)

@@ -1,0 +1,110 @@
+"""docs/format.md, read by a stranger: its coder and its tables in plain Python give what the codec writes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from codec.bitstream import stepfield
+from codec.bitstream.container import Reader
+from codec.bitstream.rans import Encoder, Tables
+from tests.test_rans import TABLES, blocks
+
+BITS = 24
+UNIFORM = [value << 8 for value in range((1 << 16) + 1)]
+
+
+class Stack:
+    """`Latents` on the page: words, a state, and how a symbol is popped."""
+
+    def __init__(self, data: bytes) -> None:
+        self.words = [int(word) for word in np.frombuffer(data, "<u4")]
+        self.state = 0
+        self.fill()
+
+    def fill(self) -> None:
+        while self.state < 1 << 32 and self.words:
+            self.state = self.state << 32 | self.words.pop()
+
+    def pop(self, starts: list[int]) -> int:
+        q = self.state % (1 << BITS)
+        entry = int(np.searchsorted(starts, q, "right")) - 1
+        self.state = (self.state >> BITS) * (starts[entry + 1] - starts[entry]) + q - starts[entry]
+        self.fill()
+        return entry
+
+    def block(self, ids: NDArray[np.integer], tables: list[list[int]]) -> list[int]:
+        symbols, escaped = [0] * len(ids), []
+        for place in np.argsort(ids, kind="stable"):
+            starts = tables[ids[place]]
+            entry = self.pop(starts)
+            if entry == len(starts) - 2:
+                escaped.append(place)
+            else:
+                symbols[place] = entry - (len(starts) - 3) // 2
+        for place in escaped:
+            raw = self.pop(UNIFORM)
+            magnitude = (raw >> 1) + (len(tables[ids[place]]) - 3) // 2 + 1
+            symbols[place] = -magnitude if raw & 1 else magnitude
+        return symbols
+
+
+def boundaries(frequencies: NDArray[np.integer]) -> list[int]:
+    """c_i of a table."""
+    below = np.concatenate([[0], np.cumsum(frequencies.astype(np.int64))])[:-1]
+    scaled = (below / (1 << 16)).astype(np.float32) * np.float32((1 << BITS) - len(frequencies))
+    return [*(int(c) + i for i, c in enumerate(scaled)), 1 << BITS]
+
+
+def all_boundaries(tables: Tables) -> list[list[int]]:
+    return [boundaries(part) for part in np.split(tables.frequencies, tables.starts[1:])]
+
+
+def map_tables() -> Tables:
+    """`QP map` on the page."""
+    rows = []
+    for a, b in ((1, 64), (1, 10), (1, 4), (9, 20), (13, 20), (17, 20)):
+        weights = [2**40 * a ** abs(k) // b ** abs(k) for k in (*range(-15, 16), -15)]
+        row = [1 + w * (2**16 - 32) // sum(weights) for w in weights]
+        row[15] += 2**16 - sum(row)
+        rows.append(row)
+    return Tables(np.concatenate(rows), np.full(6, 32))
+
+
+@settings(max_examples=15, deadline=None)
+@given(blocks())
+def test_the_coder_of_the_page_reads_what_is_written(found: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    encoder = Encoder(TABLES)
+    for symbols, ids in found:
+        encoder.push(symbols, ids)
+    stack, tables = Stack(encoder.finish()), all_boundaries(TABLES)
+    for symbols, ids in found:
+        assert stack.block(ids, tables) == symbols.tolist()
+    assert stack.state == 0
+    assert not stack.words
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 5, 40]), st.sampled_from([1, 2, 4]))
+def test_the_maps_of_the_page_are_those_written(seed: int, spread: int, unit: int) -> None:
+    random = np.random.default_rng(seed)
+    offsets = np.clip(random.normal(0, spread, random.integers(1, 12, 2)).round().astype(np.int64) * unit, -63 // unit * unit, 60)
+    data = stepfield.encode_offsets(offsets)
+    reader = Reader(data)
+    rows, cols, code, step = reader.varint(), reader.varint(), reader.byte(), reader.byte()
+    stack = Stack(data[reader.at :])
+    values = np.array(stack.block(np.full(rows * cols, code & 15), all_boundaries(map_tables()))).reshape(rows, cols)
+    for axis in ((), (1,), (0,), (0, 1))[code >> 4]:
+        values = np.cumsum(values, axis)
+    np.testing.assert_array_equal(step * values, offsets)
+    assert stack.state == 0
+
+
+@pytest.mark.parametrize("table", range(0, len(TABLES), 9))
+def test_every_entry_has_room(table: int) -> None:
+    starts = np.array(all_boundaries(TABLES)[table])
+    assert starts[0] == 0
+    assert (np.diff(starts) > 0).all()
