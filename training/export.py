@@ -24,22 +24,19 @@ from training.card import render
 from training.device import device_name, weights_below
 from training.export_adapter import export_adapter
 from training.export_student import export_student
+from training.run import read_run
 from training.validation import DEFAULT_SKIP, make_checkpoint
 
 
 def load_run(run: Path) -> tuple[Networks, dict[str, Any]]:
     """The averaged weights of a run's last checkpoint, and what is known of the run."""
-    settings = OmegaConf.load(run / "config.yaml")
-    state = torch.load(run / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=False)
+    settings, state, facts = read_run(run)
     fields = {k: v for k, v in settings.model.items() if k != "_target_"}
     networks = Networks(ModelConfig(**fields))
     networks.load_state_dict(weights_below(state["state_dict"], "networks."))
-    facts = {
-        "steps": int(state["global_step"]),
-        "minutes": round(float(state["elapsed"]) / 60, 1),
-        "settings": OmegaConf.to_container(settings, resolve=True),
+    return networks.eval(), {k: facts[k] for k in ("steps", "minutes")} | {
+        "settings": OmegaConf.to_container(settings, resolve=True)
     }
-    return networks.eval(), facts
 
 
 def blended(networks: Networks, other: Networks, share: float) -> Networks:
