@@ -156,7 +156,13 @@ def test_an_interrupt_leaves_no_half_file(folder: Path, small: NDArray[np.uint8]
     for index in range(40):
         Image.fromarray(np.roll(small, index, 0)).resize((640, 480)).save(folder / f"p{index:02}.png")
     command = [sys.executable, "-m", "codec.cli", "encode", str(folder), "-j", str(jobs)]
-    process = subprocess.Popen(command, start_new_session=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command,
+        start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
     while process.poll() is None and not list(folder.glob("*.ctm")):
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
