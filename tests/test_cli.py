@@ -44,6 +44,7 @@ def test_encode_info_decode(folder: Path, small: NDArray[np.uint8]) -> None:
     assert Image.open(folder / "a.png").size == (130, 96)
 
 
+@pytest.mark.slow
 def test_streams_carry_the_same_bytes_as_files(folder: Path) -> None:
     run_cotam("encode", "a.png", cwd=folder)
     piped = run_cotam("encode", "-", stdin=(folder / "a.png").read_bytes())

@@ -49,6 +49,7 @@ def with_extras(cotam: codec.Codec, picture: NDArray[np.uint8], extras: dict[int
     return container.write(replace(container.read(cotam.encode(picture, 30)), extras=extras))
 
 
+@pytest.mark.slow
 def test_sections_that_pillow_stumbles_over(cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path) -> None:
     """Each raised something of its own, none of it an OSError; the files beside it were lost, too."""
     alpha = images.pack_alpha(small[..., 0])
