@@ -123,6 +123,7 @@ def test_wrong_arguments_are_refused(small: NDArray[np.uint8]) -> None:
         qp_field_of(b"nothing")
 
 
+@pytest.mark.slow
 def test_the_command_draws_and_counts(folder: Path, cotam: codec.Codec, stairs: bytes) -> None:
     done = run_cotam("inspect", "a.ctm", "--heatmap", "out.png", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr

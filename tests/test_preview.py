@@ -120,6 +120,7 @@ def test_a_layer_must_fit() -> None:
     assert codec.load().backend.checkpoint.layers[-1].stop == 192
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_preview(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
     Image.fromarray(photo).save(tmp_path / "cat.png")
     assert run_cotam("encode", tmp_path / "cat.png").returncode == 0
