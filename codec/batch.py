@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from codec.backends.onnx import THREADS
-from codec.errors import BadArgument, CodecError
+from codec.errors import BadArgument, CodecError, reason
 
 STREAM = "-"
 ENCODED = ".ctm"
@@ -172,8 +172,9 @@ def sentence(error: BaseException) -> str:
         return f"{error.strerror.lower()}: {error.filename}" if error.filename else error.strerror.lower()
     if isinstance(error, MemoryError):
         return "not enough memory for this picture"
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if isinstance(error, (CodecError, OSError)) else f"unexpected {type(error).__name__}: {text} (--debug shows where)"
+    if isinstance(error, (CodecError, OSError)):
+        return reason(error)
+    return f"unexpected {type(error).__name__}: {reason(error)} (--debug shows where)"
 
 
 def run(jobs: list[Job], work: Work, options: dict[str, Any], workers: int) -> Iterator[Result]:

@@ -61,3 +61,8 @@ class AdapterUnavailable(CodecError):
 
 class WrongAdapter(CodecError):
     """A token adapter was given that belongs to another tower or to other codec weights."""
+
+
+def reason(error: BaseException) -> str:
+    """What an error of any kind says, in one line; its type where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

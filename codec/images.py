@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from codec import png, store
-from codec.errors import BadArgument, BadPicture, Corrupt, TooLarge
+from codec.errors import BadArgument, BadPicture, Corrupt, TooLarge, reason
 
 ORIENTATION = 0x0112
 Source = str | Path | bytes | IO[bytes]
@@ -66,11 +66,7 @@ def _read(stream: IO[bytes], limit_pixels: int) -> Picture:
     except UnidentifiedImageError:
         raise BadPicture("this is not a picture in a format that Pillow reads") from None
     except (OSError, *PILLOW_FAILS) as error:
-        raise BadPicture(f"the picture cannot be decoded: {_reason(error)}") from None
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+        raise BadPicture(f"the picture cannot be decoded: {reason(error)}") from None
 
 
 def _beyond_pillows_limit(pixels: int, read: Callable[[], T]) -> T:
@@ -203,7 +199,7 @@ def save(picture: Picture | Image.Image, stream: IO[bytes], suffix: str) -> None
     try:
         image.save(stream, kind, icc_profile=image.info.get("icc_profile"), **options)
     except PILLOW_FAILS as error:
-        raise BadArgument(f"this picture cannot be written as '{suffix}': {_reason(error)}") from None
+        raise BadArgument(f"this picture cannot be written as '{suffix}': {reason(error)}") from None
 
 
 def _save_large(picture: Picture, stream: IO[bytes]) -> None:

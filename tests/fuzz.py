@@ -194,13 +194,12 @@ def run(seconds: float, count: int | None, seed: int, keep: Path | None) -> Tall
     for data in files:
         for _, door in doors(data):
             door()  # warm: weights loaded, first-use costs paid
-    end, done = time.monotonic() + seconds, 0
-    while time.monotonic() < end and (count is None or done < count):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and (count is None or tally.files < count):
         data = hostile(files, random)
         before = len(tally.failures)
         attack(data, tally)
-        done += 1
-        tally.files = done
+        tally.files += 1
         if len(tally.failures) > before and keep is not None:
             keep.mkdir(exist_ok=True)
             (keep / f"{hashlib.sha256(data).hexdigest()[:16]}.ctm").write_bytes(data)

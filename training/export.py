@@ -34,9 +34,8 @@ def load_run(run: Path) -> tuple[Networks, dict[str, Any]]:
     fields = {k: v for k, v in settings.model.items() if k != "_target_"}
     networks = Networks(ModelConfig(**fields))
     networks.load_state_dict(weights_below(state["state_dict"], "networks."))
-    return networks.eval(), {k: facts[k] for k in ("steps", "minutes")} | {
-        "settings": OmegaConf.to_container(settings, resolve=True)
-    }
+    known = {"steps": facts["steps"], "minutes": facts["minutes"], "settings": OmegaConf.to_container(settings, resolve=True)}
+    return networks.eval(), known
 
 
 def blended(networks: Networks, other: Networks, share: float) -> Networks:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from codec.networks.layout import as_batch
+
 BLOCK = 8
 
 
@@ -27,4 +29,4 @@ class ByteStem:
     def __call__(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         h, w = pixels.shape[0] // BLOCK, pixels.shape[1] // BLOCK
         blocks = pixels.reshape(h, BLOCK, w, 3 * BLOCK).transpose(1, 2).reshape(h, w, -1)
-        return F.linear(blocks.to(dtype) - 128, self.weight.to(dtype), self.bias.to(dtype))[None].permute(0, 3, 1, 2)
+        return as_batch(F.linear(blocks.to(dtype) - 128, self.weight.to(dtype), self.bias.to(dtype)))
