@@ -12,7 +12,7 @@ from torch import Tensor
 
 from codec.checkpoint import load
 from codec.networks.block_transform import start_as_block_transform
-from codec.networks.config import RATE_WEIGHT, ModelConfig
+from codec.networks.config import ModelConfig
 from codec.networks.model import Networks
 from codec.networks.weights import trainable_from_checkpoint
 from training.losses import Joint, RateDistortion
@@ -45,12 +45,11 @@ class CodecStage(ScheduledStage):
         seed: int = 0,
         prior_factor: float = 2.0,
         rounded_from: float = 0.75,
-        rate_weight: float = RATE_WEIGHT,
     ) -> None:
         super().__init__(optimizer, learning_rate, warmup, steps, minutes, seed)
         self.networks = Networks(model)
         start_as_block_transform(self.networks)
-        self.rate_model = RateModel(model.z, rate_weight)
+        self.rate_model = RateModel(model.z)
         self.loss = loss
         self.maps, self.prior_factor, self.rounded_from = maps, prior_factor, rounded_from
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -30,10 +29,8 @@ class TrainingPass:
 class RateModel(nn.Module):
     """Likelihoods of z (factorised, per channel) and of y given the prior; compressai's models, used in training only."""
 
-    def __init__(self, channels_z: int, rate_weight: float = 0.0) -> None:
-        """rate_weight: what a bit is worth when symbols are rounded, as in the encoder (Pipeline._symbols); 0: nothing."""
+    def __init__(self, channels_z: int) -> None:
         super().__init__()
-        self.rate_weight = rate_weight
         self.bottleneck = EntropyBottleneck(channels_z, init_scale=4)
         self.bottleneck.quantiles.requires_grad_(False)  # tables are fitted (training.tables), not taken from quantiles
         self.gaussian = GaussianConditional(None)
@@ -56,29 +53,17 @@ class RateModel(nn.Module):
         """
         bits = []
 
-        def cost(symbols: Tensor, scale: Tensor) -> Tensor:
-            return -self.gaussian.likelihood_lower_bound(self.gaussian._likelihood(symbols, scale)).log2()
-
         def code_set(values: Tensor, mean: Tensor, index: Tensor) -> Tensor:
             residual = values - mean
             scale = torch.exp(index * (math.log(SCALE_MAX / SCALE_MIN) / (SCALE_COUNT - 1))) * SCALE_MIN
             symbols = round_half_up(residual)
-            if rounded and self.rate_weight:
-                symbols = symbols - self._towards_zero(residual.detach(), symbols.detach(), scale.detach(), cost)
             noisy = symbols if rounded else residual + torch.rand_like(residual) - 0.5
-            bits.append(cost(noisy, scale).flatten(1).sum(1))
+            likelihood = self.gaussian.likelihood_lower_bound(self.gaussian._likelihood(noisy, scale))
+            bits.append(-likelihood.log2().flatten(1).sum(1))
             return symbols + mean
 
         y_hat = networks.prior.code(y, round_half_up(z).clamp(-Z_LIMIT, Z_LIMIT), qp, code_set)
         return y_hat, torch.stack(bits).sum(0)
-
-    @torch.no_grad()
-    def _towards_zero(self, residual: Tensor, symbols: Tensor, scale: Tensor, cost: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """-1, 0 or 1: what the encoder would take off a symbol, since the bits saved there outweigh the error added."""
-        sign = symbols.sign()
-        saved = cost(symbols, scale) - cost(symbols - sign, scale)
-        added = 1 + 2 * (residual - symbols) * sign
-        return torch.where(added < self.rate_weight * saved, sign, 0.0)
 
 
 def fit_bottleneck(rate_model: RateModel, networks: Networks, x: Tensor, steps: int = 300) -> float:
