@@ -15,6 +15,7 @@ from codec.errors import BadArgument
 from codec.networks.adapter import AdapterConfig, TokenAdapter
 from codec.towers import LAST, load_tower
 from tests.test_training import CONF
+from training.features import distance
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_the_stage_repairs_tokens_and_touches_nothing_else(x: Tensor) -> None:
     qp = torch.full((2, 16, 16), 8)
     losses = []
     for _ in range(20):
-        loss = stage.features.compare(stage.tokens(x, qp))[0].mean()
+        loss = distance(stage.features.terms_of(stage.tokens(x, qp)))[0].mean()
         optimizer.zero_grad()
         loss.backward()
         for group in optimizer.param_groups:

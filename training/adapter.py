@@ -14,7 +14,7 @@ from codec.networks.adapter import AdapterConfig, TokenAdapter
 from codec.networks.config import ModelConfig
 from codec.networks.model import Networks
 from codec.networks.weights import from_checkpoint
-from training.features import MultiLevel
+from training.features import MultiLevel, distance
 from training.qp_maps import QpMaps
 from training.rate import RateModel
 from training.schedule import MakeOptimizer, ScheduledStage
@@ -69,7 +69,7 @@ class AdapterStage(ScheduledStage):
     def training_step(self, x: Tensor, index: int) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
         qp = self.maps(x)
-        distances, parts = self.features.compare(self.tokens(x, qp))
+        distances, parts = distance(self.features.terms_of(self.tokens(x, qp)))
         loss = distances.mean()
         self.log("loss", loss, prog_bar=True)
         self.log_dict(parts | {"qp": qp.float().mean()}, prog_bar=True)

@@ -25,7 +25,7 @@ batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weight
 
 Loss: {loss}.
 {optimizer}, {rate} for the transforms and {factor} times that for the rest, {warmup} steps of warm-up, cosine to 1 %, gradients
-clipped at norm 1. What is shipped is the average of the weights over about {average:.0f} steps{blend}.
+clipped at norm 1. What is shipped is the average of the weights over about {average:.0f} steps{blend}{balance}.
 Rate of rounded instead of noisy symbols from {rounded:.0%} of the way on.
 Start: {start}. Nothing below `eval/` was seen.
 
@@ -107,6 +107,7 @@ def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
         start=_start(training.get("before")),
         fitted=training["table_pictures"],
         skip=facts["skip_below"],
+        balance=f"; step sizes went {training['balance']:.0%} of the way to equilibrium" if "balance" in training else "",
         blend=f", mixed with {training['blend']:.0%} of those it started from" if "blend" in training else "",
         rate_weight=facts.get("rate_weight", RATE_WEIGHT),
         bound=facts["bounds"]["largest"],

@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import hydra
 import torch
 from omegaconf import OmegaConf
 
@@ -20,6 +21,7 @@ from codec.networks.config import RATE_WEIGHT, ModelConfig
 from codec.networks.integer import EXACT_LIMIT
 from codec.networks.model import Networks
 from codec.networks.weights import bounds
+from training.balance import balance
 from training.card import render
 from training.device import device_name, weights_below
 from training.export_adapter import export_adapter
@@ -83,16 +85,23 @@ def export(
     before: Sequence[Path] = (),
     rate_weight: float = RATE_WEIGHT,
     blend: tuple[Path, float] | None = None,
+    balanced: float = 0.0,
 ) -> Checkpoint:
     """Fit the frozen tables, prove the bounds, write the checkpoint.
 
     before: the runs, or exported weights, that this one started from, latest first; blend: another run and its share, see
-    `blended`. Raises ValueError if a bound does not hold.
+    `blended`; balanced: how far step sizes are moved to where the run's loss wants them, see
+    `training.balance`. Raises ValueError if a bound does not hold.
     """
     networks, facts = load_run(run)
     if blend:
         networks = blended(networks, load_run(blend[0])[0], blend[1])
         facts["blend"] = blend[1]
+    if balanced:
+        loss, data = (hydra.utils.instantiate(OmegaConf.create(facts["settings"][part])) for part in ("loss", "data"))
+        batches = iter(data.train_dataloader())
+        balance(networks, loss, lambda: next(batches), balanced)
+        facts["balance"] = balanced
     proved = bounds(networks)
     if max(proved.values()) >= EXACT_LIMIT:
         raise ValueError(f"a partial sum could reach 2^24: {proved}")
@@ -122,6 +131,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=60, help="training pictures the tables are fitted on")
     parser.add_argument("--before", type=Path, nargs="*", default=[], help="runs or weights it started from, latest first")
     parser.add_argument("--blend", nargs=2, metavar=("RUN", "SHARE"), help="the run it started from, and its share in a mean")
+    parser.add_argument("--balance", type=float, default=0.0, help="how far step sizes are balanced for the run's loss, 0..1")
     parser.add_argument("--what", default="Weights of the base stage: rate + MSE.", help="the card's first sentence")
     parser.add_argument("--limits", default="Trained for a short time on few pictures.", help="the card's last section")
     options = parser.parse_args()
@@ -135,9 +145,8 @@ def main() -> None:
         print(f"{options.target}: {options.target.stat().st_size} bytes")
         return
     blend = (Path(options.blend[0]), float(options.blend[1])) if options.blend else None
-    checkpoint = export(
-        options.run, options.target, options.skip_below, options.pictures, options.before, options.rate_weight, blend
-    )
+    run, target, before, weight = options.run, options.target, options.before, options.rate_weight
+    checkpoint = export(run, target, options.skip_below, options.pictures, before, weight, blend, options.balance)
     options.target.with_suffix(".md").write_text(render(checkpoint, options.what, options.limits))
     print(f"{options.target}: fingerprint {checkpoint.fingerprint.hex()}, {options.target.stat().st_size} bytes")
 

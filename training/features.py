@@ -14,6 +14,14 @@ from codec.towers import LAST, Tower, load_tower
 
 LEVELS = ("embedding", "shallow", "middle", "last")
 Seen = tuple[Tensor, dict[str, Tensor]]
+Terms = dict[str, tuple[float, Tensor]]  # by name: a weight and a residual [B, K], whose mean square is weighted
+
+
+def distance(terms: Terms) -> Seen:
+    """The loss per picture [B] and each term's mean square without its weight."""
+    squares = {name: residual.square().mean(1) for name, (_, residual) in terms.items()}
+    total = torch.stack([terms[name][0] * square for name, square in squares.items()]).sum(0)
+    return total, {name: square.mean().detach() for name, square in squares.items()}
 
 
 def level_layer(level: str, depth: int) -> int:
@@ -43,6 +51,10 @@ class FeatureLoss(nn.Module):
 
     def forward(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Seen:
         """x, x_hat: [B, 3, H, W] in 0..1; qp: [B, h, w]. Returns the loss per picture [B] and what to log."""
+        return distance(self.terms(x, x_hat, qp))
+
+    def terms(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Terms:
+        """What the loss is the weighted sum of."""
         raise NotImplementedError
 
     def both(self, x: Tensor, x_hat: Tensor, layers: list[int]) -> list[tuple[Tensor, Tensor]]:
@@ -65,30 +77,26 @@ class MultiLevel(FeatureLoss):
         self.levels = {level: float(w) for level, w in levels.items() if w}
         self.layers = [level_layer(level, self.tower.depth) for level in self.levels]
 
-    def forward(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Seen:
-        return self.compare(self.both(x, x_hat, self.layers))
+    def terms(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Terms:
+        return self.terms_of(self.both(x, x_hat, self.layers))
 
-    def compare(self, pairs: list[tuple[Tensor, Tensor]]) -> Seen:
+    def terms_of(self, pairs: list[tuple[Tensor, Tensor]]) -> Terms:
         """pairs: (wanted, seen) of each of `layers`, both [B, N, width]."""
-        total = pairs[0][0].new_zeros(len(pairs[0][0]))
-        parts = {}
+        found = {}
         for (level, weight), (wanted, seen) in zip(self.levels.items(), pairs, strict=True):
-            variance = (wanted - wanted.mean((0, 1))).square().mean()
-            distance = (seen - wanted).square().mean((1, 2)) / variance.clamp(min=1e-6)
-            total = total + weight * distance
-            parts[f"D_{level}"] = distance.mean().detach()
-        return total, parts
+            variance = (wanted - wanted.mean((0, 1))).square().mean().clamp(min=1e-6)
+            found[f"D_{level}"] = (weight, (seen - wanted).flatten(1) / variance.sqrt())
+        return found
 
 
 class Paper(FeatureLoss):
     """F = 0.1 MSE(patch embeddings) + 1.0 MSE(last tokens), as arXiv 2509.24258 gives it: neither is normalised."""
 
-    def forward(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Seen:
+    def terms(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Terms:
         (low_wanted, low_seen), (high_wanted, high_seen) = self.both(x, x_hat, [0, LAST])
         patches = slice(self.tower.prefix, None)
-        low = (low_seen[:, patches] - low_wanted[:, patches]).square().mean((1, 2))
-        high = (high_seen - high_wanted).square().mean((1, 2))
-        return 0.1 * low + high, {"D_low": low.mean().detach(), "D_high": high.mean().detach()}
+        low = (low_seen[:, patches] - low_wanted[:, patches]).flatten(1)
+        return {"D_low": (0.1, low), "D_high": (1.0, (high_seen - high_wanted).flatten(1))}
 
 
 class Code(FeatureLoss):
@@ -98,13 +106,13 @@ class Code(FeatureLoss):
     The mask is the QP field as relative weight of the squared error there, exp(2 t) with mean 1 over a picture.
     """
 
-    def forward(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Seen:
+    def terms(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Terms:
         ((wanted, seen),) = self.both(x, x_hat, [1])
         mask = F.interpolate(torch.exp(2 * qp_to_t(qp.float()))[:, None], self.tower.grid, mode="bilinear", antialias=True)
         mask = (mask / mask.mean((2, 3), keepdim=True)).flatten(1)
         patches = slice(self.tower.prefix, None)
-        low = (mask * (seen - wanted)[:, patches].square().mean(2)).mean(1)
+        low = (mask.sqrt()[..., None] * (seen - wanted)[:, patches]).flatten(1)
         with torch.no_grad():
             whole = self.tower.pooled(self.tower.prepare(x)).float()
-        high = (self.tower.pooled(self.tower.prepare(x_hat)).float() - whole).square().mean(1)
-        return 11.52 * (0.1 * low + high), {"D_low": low.mean().detach(), "D_high": high.mean().detach()}
+        high = self.tower.pooled(self.tower.prepare(x_hat)).float() - whole
+        return {"D_low": (1.152, low), "D_high": (11.52, high)}

@@ -39,6 +39,17 @@ class RateDistortion(nn.Module):
         parts = {"bpp": bpp.mean(), "bpp_z": coded.bits_z.mean() / pixels, "psnr": psnr.mean(), "distortion": distortion.mean()}
         return t.mean((1, 2)), bpp, distortion, {name: value.detach() for name, value in parts.items()}
 
+    def projection(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Tensor:
+        """The weighted residuals, of whose squares the distortions are the sum, along a random direction (see training.balance)."""
+        weight = self.base * torch.exp(self.slope * qp_to_t(qp.float())).mean((1, 2))
+        return _along(255 * (x_hat.float() - x), weight)
+
+
+def _along(residual: Tensor, weight: Tensor | float) -> Tensor:
+    """sum_b sqrt(weight_b / K) <residual_b, white noise>: residual [B, ...], K numbers a picture, whose mean square is weighted."""
+    flat = residual.flatten(1)
+    return ((flat * torch.randn_like(flat)).sum(1) * (weight / flat.shape[1]) ** 0.5).sum()
+
 
 class Joint(RateDistortion):
     """L = w(t) (R + pixel_share lambda(QP) D + mu exp(mu_slope t) F): F is what a vision tower sees of the error.
@@ -66,3 +77,9 @@ class Joint(RateDistortion):
         seen, levels = self.features(x, coded.x_hat.float(), qp)
         loss = bpp + self.pixel_share * distortion + self.mu * torch.exp(self.mu_slope * t) * seen
         return (torch.exp(-self.balance * t) * loss).mean(), parts | {"features": seen.mean().detach()} | levels
+
+    def projection(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Tensor:
+        """As RateDistortion's, the tower's residuals among them."""
+        weight = self.mu * torch.exp(self.mu_slope * qp_to_t(qp.float())).mean((1, 2))
+        seen = self.features.terms(x, x_hat.float(), qp).values()
+        return self.pixel_share**0.5 * super().projection(x, x_hat, qp) + sum(_along(r, w * weight) for w, r in seen)

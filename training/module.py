@@ -15,6 +15,7 @@ from codec.networks.block_transform import start_as_block_transform
 from codec.networks.config import ModelConfig
 from codec.networks.model import Networks
 from codec.networks.weights import trainable_from_checkpoint
+from training.balance import balance
 from training.losses import Joint, RateDistortion
 from training.qp_maps import QpMaps
 from training.rate import RateModel, fit_bottleneck
@@ -44,14 +45,17 @@ class CodecStage(ScheduledStage):
         minutes: float | None = None,
         seed: int = 0,
         prior_factor: float = 2.0,
+        gain_factor: float = 1.0,
         rounded_from: float = 0.75,
+        balance: float = 0.0,
     ) -> None:
         super().__init__(optimizer, learning_rate, warmup, steps, minutes, seed)
         self.networks = Networks(model)
         start_as_block_transform(self.networks)
         self.rate_model = RateModel(model.z)
         self.loss = loss
-        self.maps, self.prior_factor, self.rounded_from = maps, prior_factor, rounded_from
+        self.maps, self.rounded_from, self.balance = maps, rounded_from, balance
+        self.prior_factor, self.gain_factor = prior_factor, gain_factor
 
     def training_step(self, x: Tensor, index: int) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
@@ -62,20 +66,29 @@ class CodecStage(ScheduledStage):
         return loss
 
     def start_from(self, place: Path, crops: Callable[[], Tensor]) -> None:
-        """As ScheduledStage; or exported weights (.safetensors), for which the likelihoods of z are fitted anew."""
+        """As ScheduledStage; or exported weights (.safetensors), for which the likelihoods of z are fitted anew.
+
+        Steps are then balanced for this stage's loss, `balance` of the way (training.balance).
+        """
         if place.suffix != ".safetensors":
             super().start_from(place, crops)
-            return
-        self.networks = trainable_from_checkpoint(load(place), self.networks.config)
-        bits = fit_bottleneck(self.rate_model, self.networks, crops())
-        log.info("started from %s; z costs %.4f bpp", place.name, bits)
+        else:
+            self.networks = trainable_from_checkpoint(load(place), self.networks.config)
+            bits = fit_bottleneck(self.rate_model, self.networks, crops())
+            log.info("started from %s; z costs %.4f bpp", place.name, bits)
+        if self.balance:
+            balance(self.networks, self.loss, crops, self.balance)
 
     def on_fit_start(self) -> None:
         if isinstance(self.loss, Joint):
             self.loss.features.tower.to(self.device)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        named = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
-        from_scratch = [p for name, p in named if "g_a" not in name and "g_s" not in name]
-        transforms = [p for name, p in named if "g_a" in name or "g_s" in name]
-        return [{"params": transforms, "factor": 1.0}, {"params": from_scratch, "factor": self.prior_factor}]
+        """The transforms, their gains (logarithms of step sizes: another scale than weights) and the rest, each at its own rate."""
+        groups: dict[float, list[Tensor]] = {}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                of_transforms = "g_a" in name or "g_s" in name
+                factor = self.gain_factor if name.endswith("log_gain") else 1.0 if of_transforms else self.prior_factor
+                groups.setdefault(factor, []).append(parameter)
+        return [{"params": parameters, "factor": factor} for factor, parameters in groups.items()]

@@ -69,7 +69,8 @@ def main(config: DictConfig) -> None:
     stage = hydra.utils.instantiate(config.stage)
     data = hydra.utils.instantiate(config.data)
     if config.start:
-        stage.start_from(Path(config.start), lambda: next(iter(data.train_dataloader())))
+        batches = iter(data.train_dataloader())
+        stage.start_from(Path(config.start), lambda: next(batches))
     trainer = make_trainer(config)
     Path(config.run_dir).mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, Path(config.run_dir) / "config.yaml", resolve=True)
