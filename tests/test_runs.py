@@ -63,11 +63,12 @@ def test_a_toy_run_learns_resumes_and_exports(pictures: Path, tmp_path: Path, ph
     assert torch.load(last, weights_only=True)["global_step"] == 80
     target = tmp_path / "toy.safetensors"
     command = [sys.executable, "-m", "training.export", str(run), str(target), "--pictures", "2", "--limits", "A toy."]
-    command += ["--blend", str(run), "0.5", "--rate-weight", "0.03"]
+    command += ["--blend", str(run), "0.5", "--rate-weight", "0.03", "--balance", "0.5"]
     subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert "A toy." in target.with_suffix(".md").read_text()
     toy = codec.load(target)
     assert "mixed with 50%" in target.with_suffix(".md").read_text()
+    assert "50% of the way to equilibrium" in target.with_suffix(".md").read_text()
     assert toy.pipeline.rate_weight == 0.03
     assert toy.backend.checkpoint.metadata["training"]["steps"] == 80
     encoded = toy.encode_full(photo, quality=60)
@@ -76,6 +77,9 @@ def test_a_toy_run_learns_resumes_and_exports(pictures: Path, tmp_path: Path, ph
     assert psnr(decoded.picture.pixels, photo) > 24
     assert isinstance(checkpoint.load(target).metadata["config"], dict)
     assert ModelConfig(**checkpoint.load(target).metadata["config"]).name == "toy"
+    train(pictures, tmp_path / "further", "steps=2", f"start={target}", "stage.balance=0.5", "stage.gain_factor=4")
+    command = [*command[:3], str(tmp_path / "further"), str(tmp_path / "further.safetensors"), "--blend", str(target), "0.5"]
+    subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
 
 
 def test_a_resumed_run_is_the_run_that_never_stopped(pictures: Path, tmp_path: Path) -> None:

@@ -24,10 +24,10 @@ batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weight
 {maps}.
 
 Loss: {loss}.
-{optimizer}, {rate} for the transforms and {factor} times that for the rest, {warmup} steps of warm-up, cosine to 1 %, gradients
+{optimizer}, {rate} for the transforms and {factor} times that for the rest{gains}, {warmup} steps of warm-up, cosine to 1 %, gradients
 clipped at norm 1. What is shipped is the average of the weights over about {average:.0f} steps{blend}{balance}.
 Rate of rounded instead of noisy symbols from {rounded:.0%} of the way on.
-Start: {start}. Nothing below `eval/` was seen.
+Start: {start}.{balanced} Nothing below `eval/` was seen.
 
 Entropy tables fitted to {fitted} training pictures at random rates. Symbols of scale index below {skip} are not
 coded; in rounding, a bit counts as {rate_weight} squared steps.
@@ -61,6 +61,11 @@ def _loss(loss: dict[str, Any]) -> str:
         seen += f" ({', '.join(f'{level} {w}' for level, w in levels.items())})"
     pixels = f"rate + {loss['pixel_share']} {distortion}"
     return f"{pixels},\n+ {loss['mu']} exp({loss['mu_slope']} t) F, {weighed}. F: {seen}"
+
+
+def _gains(stage: dict[str, Any]) -> str:
+    factor = stage.get("gain_factor", 1.0)
+    return f" ({factor} times for step sizes)" if factor != 1.0 else ""
 
 
 def _start(before: dict[str, Any] | None) -> str:
@@ -101,10 +106,12 @@ def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
         optimizer=_optimizer(settings),
         rate=stage["learning_rate"],
         factor=stage["prior_factor"],
+        gains=_gains(stage),
         warmup=stage["warmup"],
         average=1 / (1 - settings["ema"]),
         rounded=stage["rounded_from"],
         start=_start(training.get("before")),
+        balanced=f" Step sizes first went {stage['balance']:.0%} of the way to equilibrium." if stage.get("balance") else "",
         fitted=training["table_pictures"],
         skip=facts["skip_below"],
         balance=f"; step sizes went {training['balance']:.0%} of the way to equilibrium" if "balance" in training else "",

@@ -20,8 +20,8 @@ from codec.checkpoint import Checkpoint, load, save
 from codec.networks.config import RATE_WEIGHT, ModelConfig
 from codec.networks.integer import EXACT_LIMIT
 from codec.networks.model import Networks
-from codec.networks.weights import bounds
-from training.balance import balance
+from codec.networks.weights import bounds, trainable_from_checkpoint
+from training.balance import balance, rescale
 from training.card import render
 from training.device import device_name, weights_below
 from training.export_adapter import export_adapter
@@ -31,7 +31,10 @@ from training.validation import DEFAULT_SKIP, make_checkpoint
 
 
 def load_run(run: Path) -> tuple[Networks, dict[str, Any]]:
-    """The averaged weights of a run's last checkpoint, and what is known of the run."""
+    """The averaged weights of a run's last checkpoint, or exported weights, and what is known of the run."""
+    if run.suffix == ".safetensors":
+        stored = load(run)
+        return trainable_from_checkpoint(stored).eval(), stored.metadata["training"]
     settings, state, facts = read_run(run)
     fields = {k: v for k, v in settings.model.items() if k != "_target_"}
     networks = Networks(ModelConfig(**fields))
@@ -43,11 +46,13 @@ def load_run(run: Path) -> tuple[Networks, dict[str, Any]]:
 def blended(networks: Networks, other: Networks, share: float) -> Networks:
     """Weights on the way between two runs of which one started from the other: `share` of the other's, the rest of the first's.
 
-    Such a mean is often better than both ("Averaging Weights Leads to Wider Optima", arXiv 1803.05407; arXiv 2203.05482).
-    Raises ValueError for a share outside of 0..1.
+    The other's step sizes are brought to the first's before, so that numbers mean the same. Such a mean is often better than both
+    ("Averaging Weights Leads to Wider Optima", arXiv 1803.05407; arXiv 2203.05482). Raises ValueError for a share outside of 0..1.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"a share must be between 0 and 1, not {share:g}")
+    moved = networks.g_a.gain.log_gain.detach() - other.g_a.gain.log_gain.detach()
+    rescale(other, moved.mean(0))
     theirs = other.state_dict()
     mixed = {k: torch.lerp(v, theirs[k], share) if v.is_floating_point() else v for k, v in networks.state_dict().items()}
     networks.load_state_dict(mixed)
@@ -58,7 +63,7 @@ def history(before: Sequence[Path]) -> dict[str, Any] | None:
     """What is known of the runs, or exported weights, that came before, latest first: each one's own `before` is the next."""
     if not before:
         return None
-    facts = load(before[0]).metadata["training"] if before[0].suffix == ".safetensors" else load_run(before[0])[1]
+    facts = load_run(before[0])[1]
     earlier = history(before[1:])
     return tidy(facts) | ({"before": earlier} if earlier else {})
 
@@ -130,7 +135,7 @@ def main() -> None:
     parser.add_argument("--rate-weight", type=float, default=RATE_WEIGHT, help="what a bit is worth in the encoder's rounding")
     parser.add_argument("--pictures", type=int, default=60, help="training pictures the tables are fitted on")
     parser.add_argument("--before", type=Path, nargs="*", default=[], help="runs or weights it started from, latest first")
-    parser.add_argument("--blend", nargs=2, metavar=("RUN", "SHARE"), help="the run it started from, and its share in a mean")
+    parser.add_argument("--blend", nargs=2, metavar=("RUN", "SHARE"), help="what it started from, and its share in a mean")
     parser.add_argument("--balance", type=float, default=0.0, help="how far step sizes are balanced for the run's loss, 0..1")
     parser.add_argument("--what", default="Weights of the base stage: rate + MSE.", help="the card's first sentence")
     parser.add_argument("--limits", default="Trained for a short time on few pictures.", help="the card's last section")
