@@ -24,8 +24,8 @@ batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weight
 {maps}.
 
 Loss: {loss}.
-{optimizer}, {rate} for the transforms and {factor} times that for the rest{gains}, {warmup} steps of warm-up, cosine to 1 %, gradients
-clipped at norm 1. What is shipped is the average of the weights over about {average:.0f} steps{blend}{balance}.
+{optimizer}, {rate} for the transforms and {factor} times that for the rest{gains}, {warmup} steps of warm-up, cosine to 1 %,
+gradients clipped at norm 1. What is shipped is the average of the weights over about {average:.0f} steps{blend}{balance}.
 Rate of rounded instead of noisy symbols from {rounded:.0%} of the way on.
 Start: {start}.{balanced} Nothing below `eval/` was seen.
 
