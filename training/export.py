@@ -104,6 +104,7 @@ def export(
         facts["blend"] = blend[1]
     if balanced:
         loss, data = (hydra.utils.instantiate(OmegaConf.create(facts["settings"][part])) for part in ("loss", "data"))
+        torch.manual_seed(facts["settings"]["seed"])  # the same crops and projections each time
         batches = iter(data.train_dataloader())
         balance(networks, loss, lambda: next(batches), balanced)
         facts["balance"] = balanced
