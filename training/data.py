@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -140,3 +140,14 @@ class FolderData(pl.LightningDataModule):
         if self.trainer:  # a resumed run goes on with the crops that it had not seen
             crops.first = self.trainer.global_step * self.batch * self.trainer.world_size
         return DataLoader(crops, batch_size=self.batch, num_workers=self.workers, persistent_workers=self.workers > 0)
+
+
+def endless(data: pl.LightningDataModule) -> Callable[[], Tensor]:
+    """A function that gives another batch of training pictures at each call, and begins anew when all were given."""
+
+    def batches() -> Iterator[Tensor]:
+        while True:
+            yield from data.train_dataloader()
+
+    made = batches()
+    return lambda: next(made)

@@ -23,6 +23,7 @@ from codec.networks.model import Networks
 from codec.networks.weights import bounds, trainable_from_checkpoint
 from training.balance import balance, rescale
 from training.card import render
+from training.data import endless
 from training.device import device_name, weights_below
 from training.export_adapter import export_adapter
 from training.export_student import export_student
@@ -105,8 +106,7 @@ def export(
     if balanced:
         loss, data = (hydra.utils.instantiate(OmegaConf.create(facts["settings"][part])) for part in ("loss", "data"))
         torch.manual_seed(facts["settings"]["seed"])  # the same crops and projections each time
-        batches = iter(data.train_dataloader())
-        balance(networks, loss, lambda: next(batches), balanced)
+        balance(networks, loss, endless(data), balanced)
         facts["balance"] = balanced
     proved = bounds(networks)
     if max(proved.values()) >= EXACT_LIMIT:

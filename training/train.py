@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from codec.networks.precision import has_bfloat16
 from codec.store import keep_freed_memory
+from training.data import endless
 
 log = logging.getLogger(__name__)
 KEPT_BYTES = 2000 << 20
@@ -69,8 +70,7 @@ def main(config: DictConfig) -> None:
     stage = hydra.utils.instantiate(config.stage)
     data = hydra.utils.instantiate(config.data)
     if config.start:
-        batches = iter(data.train_dataloader())
-        stage.start_from(Path(config.start), lambda: next(batches))
+        stage.start_from(Path(config.start), endless(data))
     trainer = make_trainer(config)
     Path(config.run_dir).mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, Path(config.run_dir) / "config.yaml", resolve=True)
