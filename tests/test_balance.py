@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from codec.checkpoint import load
-from codec.networks.config import ModelConfig
+from codec.networks.config import PRIOR_STEPS
+from codec.networks.gains import qp_to_t
 from codec.networks.integer import round_half_up
 from codec.networks.model import Networks
 from codec.networks.prior import SCALE_COUNT, SCALE_MAX, SCALE_MIN
@@ -27,8 +28,7 @@ QP = 30
 
 @pytest.fixture(scope="module")
 def trained() -> Networks:
-    checkpoint = load("tiny")
-    return trainable_from_checkpoint(checkpoint, ModelConfig(**checkpoint.metadata["config"])).eval()
+    return trainable_from_checkpoint(load("tiny")).eval()
 
 
 @pytest.fixture(scope="module")
@@ -42,18 +42,16 @@ def field(x: Tensor) -> Tensor:
 
 def foretold(networks: Networks, y: Tensor, z: Tensor, qp: Tensor) -> tuple[Tensor, Tensor]:
     """Means and scale indexes of all sets, each set known exactly to those after it; flat, channels first."""
-    means, indexes = [], []
+    found: list[tuple[Tensor, Tensor]] = []
 
     def code_set(values: Tensor, mean: Tensor, index: Tensor) -> Tensor:
-        means.append(mean.transpose(0, 1).flatten(1))
-        indexes.append(index.transpose(0, 1).flatten(1))
+        found.append((mean.transpose(0, 1).flatten(1), index.transpose(0, 1).flatten(1)))
         return values
 
     networks.prior.code(y, z, qp, code_set)
-    layers = networks.prior.layers
-    steps = len(means) // len(layers)
-    per_layer = [slice(i * steps, (i + 1) * steps) for i in range(len(layers))]
-    return tuple(torch.cat([torch.cat(sets[part], 1) for part in per_layer]) for sets in (means, indexes))  # type: ignore[return-value]
+    layers = [found[i : i + PRIOR_STEPS] for i in range(0, len(found), PRIOR_STEPS)]
+    means, indexes = (torch.cat([torch.cat([step[part] for step in layer], 1) for layer in layers]) for part in (0, 1))
+    return means, indexes
 
 
 @torch.no_grad()
@@ -86,16 +84,16 @@ def test_costs_are_what_a_measurement_finds(trained: Networks, x: Tensor, experi
     with torch.no_grad():
         y_hat = round_half_up(trained.g_a(x, field(x)))
         x_hat = trained.g_s(y_hat, field(x))
+        t = qp_to_t(torch.tensor(float(QP)))
         for channel in (0, 20, 60):
             noisy = y_hat.clone()
             noise = 0.1 * torch.randn_like(noisy[:, channel])
             noisy[:, channel] += noise
             moved = trained.g_s(noisy, field(x))
-            level = loss.base * torch.exp(loss.slope * torch.tensor((QP / 63 * 2 - 1) * 1.8))
-            cost = level * 255**2 * (moved - x_hat).square().mean()
+            cost = loss.base * torch.exp(loss.slope * t) * 255**2 * (moved - x_hat).square().mean()
             if experiment == "joint":
                 seen = loss.features(x_hat, moved, field(x))[0].mean()
-                cost = loss.pixel_share * cost + loss.mu * torch.exp(loss.mu_slope * torch.tensor((QP / 63 * 2 - 1) * 1.8)) * seen
+                cost = loss.pixel_share * cost + loss.mu * torch.exp(loss.mu_slope * t) * seen
             measured = cost / (noise.square().mean() * noise[0].numel())
             assert 0.7 < float(found[channel] / measured) < 1.4, channel
 

@@ -48,6 +48,11 @@ def state_of(run: Path) -> dict[str, Any]:
     return torch.load(run / "checkpoints" / "last.ckpt", weights_only=False)
 
 
+def export(run: Path, target: Path, *options: str) -> None:
+    command = [sys.executable, "-m", "training.export", str(run), str(target), *options]
+    subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+
+
 def test_a_toy_run_learns_resumes_and_exports(pictures: Path, tmp_path: Path, photo: NDArray[np.uint8]) -> None:
     run = tmp_path / "run"
     train(
@@ -62,9 +67,8 @@ def test_a_toy_run_learns_resumes_and_exports(pictures: Path, tmp_path: Path, ph
     train(pictures, run, "steps=80", f"resume={last}")
     assert torch.load(last, weights_only=True)["global_step"] == 80
     target = tmp_path / "toy.safetensors"
-    command = [sys.executable, "-m", "training.export", str(run), str(target), "--pictures", "2", "--limits", "A toy."]
-    command += ["--blend", str(run), "0.5", "--rate-weight", "0.03", "--balance", "0.5"]
-    subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    options = ("--pictures", "2", "--blend", str(run), "0.5", "--rate-weight", "0.03", "--balance", "0.5")
+    export(run, target, "--limits", "A toy.", *options)
     assert "A toy." in target.with_suffix(".md").read_text()
     toy = codec.load(target)
     assert "mixed with 50%" in target.with_suffix(".md").read_text()
@@ -78,8 +82,7 @@ def test_a_toy_run_learns_resumes_and_exports(pictures: Path, tmp_path: Path, ph
     assert isinstance(checkpoint.load(target).metadata["config"], dict)
     assert ModelConfig(**checkpoint.load(target).metadata["config"]).name == "toy"
     train(pictures, tmp_path / "further", "steps=2", f"start={target}", "stage.balance=0.5", "stage.gain_factor=4")
-    command = [*command[:3], str(tmp_path / "further"), str(tmp_path / "further.safetensors"), "--blend", str(target), "0.5"]
-    subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    export(tmp_path / "further", tmp_path / "further.safetensors", "--blend", str(target), "0.5")
 
 
 def test_a_resumed_run_is_the_run_that_never_stopped(pictures: Path, tmp_path: Path) -> None:
@@ -150,8 +153,7 @@ def test_an_adapter_run_exports(pictures: Path, tmp_path: Path, data_folder: Pat
     shipped = ROOT / "checkpoints" / "small-mse.safetensors"
     settings = ("experiment=adapter", "model=small", f"start={shipped}", f"tower.weights={weights}")
     train(pictures, run, *settings, "steps=2", "data.batch=2", "data.size=128")
-    command = [sys.executable, "-m", "training.export", str(run), str(target), "--what", "A test.", "--limits", "None."]
-    subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    export(run, target, "--what", "A test.", "--limits", "None.")
     assert "A test." in target.with_suffix(".md").read_text()
     tower = load_tower("timm:deit_tiny_patch16_224", str(weights))
     cotam = codec.load("small-mse", "cpu")

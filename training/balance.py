@@ -73,5 +73,6 @@ def balance(networks: Networks, loss: RateDistortion, crops: Callable[[], Tensor
         logs.append(cost - cost.mean())
     uneven = torch.stack(logs).mean(0)
     log.info("an error's cost differed by a factor of %.2f between channels (one standard deviation)", float(uneven.std().exp()))
-    rescale(networks, 0.5 * share * uneven)
-    return (0.5 * share * uneven).exp()
+    log_factors = 0.5 * share * uneven
+    rescale(networks, log_factors)
+    return log_factors.exp()

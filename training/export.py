@@ -64,7 +64,7 @@ def history(before: Sequence[Path]) -> dict[str, Any] | None:
     """What is known of the runs, or exported weights, that came before, latest first: each one's own `before` is the next."""
     if not before:
         return None
-    facts = load_run(before[0])[1]
+    facts = load(before[0]).metadata["training"] if before[0].suffix == ".safetensors" else load_run(before[0])[1]
     earlier = history(before[1:])
     return tidy(facts) | ({"before": earlier} if earlier else {})
 
@@ -96,8 +96,8 @@ def export(
     """Fit the frozen tables, prove the bounds, write the checkpoint.
 
     before: the runs, or exported weights, that this one started from, latest first; blend: another run and its share, see
-    `blended`; balanced: how far step sizes are moved to where the run's loss wants them, see
-    `training.balance`. Raises ValueError if a bound does not hold.
+    `blended`; balanced: how far step sizes are moved to where the run's loss wants them, see `training.balance`.
+    Raises ValueError if a bound does not hold.
     """
     networks, facts = load_run(run)
     if blend:
@@ -151,8 +151,16 @@ def main() -> None:
         print(f"{options.target}: {options.target.stat().st_size} bytes")
         return
     blend = (Path(options.blend[0]), float(options.blend[1])) if options.blend else None
-    run, target, before, weight = options.run, options.target, options.before, options.rate_weight
-    checkpoint = export(run, target, options.skip_below, options.pictures, before, weight, blend, options.balance)
+    checkpoint = export(
+        options.run,
+        options.target,
+        options.skip_below,
+        options.pictures,
+        before=options.before,
+        rate_weight=options.rate_weight,
+        blend=blend,
+        balanced=options.balance,
+    )
     options.target.with_suffix(".md").write_text(render(checkpoint, options.what, options.limits))
     print(f"{options.target}: fingerprint {checkpoint.fingerprint.hex()}, {options.target.stat().st_size} bytes")
 
