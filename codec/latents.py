@@ -72,12 +72,21 @@ class Meter:
         if self.wanted:
             self.z = self.tables.bits(symbols, ids).reshape(shape).sum(2)
 
-    def add_step(self, step: int, band: slice, symbols: Floats, index: NDArray[np.uint8], coded: NDArray[np.bool_]) -> None:
-        """Some rows of a step's set."""
+    def add_step(
+        self,
+        step: int,
+        band: slice,
+        shape: tuple[int, ...],
+        where: NDArray[np.intp],
+        symbols: NDArray[np.integer],
+        ids: NDArray[np.uint8],
+    ) -> None:
+        """Some rows of a step's set, of this shape; where: the places, counted flat, of the symbols."""
         if not self.wanted:
             return
-        bits = np.where(coded, self.tables.bits(symbols.astype(np.int32), index), np.float32(0))
-        groups = bits.reshape(*bits.shape[:2], -1, 4).sum(2)
+        bits = np.zeros(shape, np.float32)
+        bits.reshape(-1)[where] = self.tables.bits(symbols, ids)
+        groups = bits.reshape(*shape[:2], -1, 4).sum(2)
         for group in range(4):
             i, j = POSITIONS[step ^ group]
             self.y[2 * band.start + i : 2 * band.stop : 2, j::2] += groups[..., group]

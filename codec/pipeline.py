@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 from codec import store
 from codec.backends.interface import Backend, QpField
 from codec.bitstream.container import Reader, put_varint
-from codec.bitstream.rans import SYMBOL_LIMIT, Decoder, Encoder
+from codec.bitstream.rans import Decoder, Encoder
 from codec.errors import BadArgument, Corrupt, Truncated
 from codec.latents import CELL, STEPS, STRIDE, Floats, Meter, latent_grid, merge_steps, pad, step_of, whole_cells
 from codec.networks.config import PRIOR_MARGIN, Layer
+from codec.rounding import rounded
 from codec.tiles import LARGEST, tiles
 
 PREVIEW = 8
@@ -156,13 +157,15 @@ class Pipeline:
         y, mean, index = arrays
         symbols_of, ids_of = [], []
         for band in store.bands(len(mean), 2 * y.strides[0]):  # rows of all layers: one layer's values lie on pages of all
-            coded = self._coded(index[band], valid, step, band)
-            values = step_of(y[2 * band.start : 2 * band.stop], step)
-            symbols = self._symbols(values - mean[band], index[band], coded, None if weights is None else weights[band])
-            symbols_of.append(symbols[coded].astype(np.int16))
-            ids_of.append(index[band][coded])
-            mean[band] += symbols
-            meter.add_step(step, band, symbols, index[band], coded)
+            where = self._coded(index[band], valid, step, band)
+            means, ids = mean[band].reshape(-1), index[band].reshape(-1)[where]
+            residual = step_of(y[2 * band.start : 2 * band.stop], step).reshape(-1)[where] - means[where]
+            weight = self.rate_weight if weights is None else weights[band].reshape(-1)[4 * (where // mean.shape[2]) + where % 4]
+            symbols = rounded(self.tables, residual, ids, weight)
+            means[where] += symbols
+            symbols_of.append(symbols)
+            ids_of.append(ids)
+            meter.add_step(step, band, mean[band].shape, where, symbols, ids)
             store.release(y, mean, index)
         encoder.push(store.joined(symbols_of), store.joined(ids_of))
 
@@ -237,16 +240,15 @@ class Pipeline:
         """The step's means become y_hat."""
         cut = list(store.bands(len(mean), mean[:1].nbytes))
         coded = [self._coded(index[band], valid, step, band) for band in cut]
-        symbols = decoder.pop(store.joined([index[band][inside] for band, inside in zip(cut, coded)]))
+        ids = store.joined([index[band].reshape(-1)[where] for band, where in zip(cut, coded)])
+        symbols = decoder.pop(ids)
         start = 0
-        for band, inside in zip(cut, coded):
-            stop = start + int(np.count_nonzero(inside))
-            values = np.zeros(inside.shape, np.float32)
-            values[inside] = symbols[start:stop]
-            mean[band] += values
-            meter.add_step(step, band, values, index[band], inside)
+        for band, where in zip(cut, coded):
+            part = slice(start, start + len(where))
+            mean[band].reshape(-1)[where] += symbols[part]
+            meter.add_step(step, band, mean[band].shape, where, symbols[part], ids[part])
             store.release(mean, index)
-            start = stop
+            start = part.stop
 
     def _pop_z(self, decoder: Decoder, a: int, b: int, watch: Stopwatch, meter: Meter) -> Floats:
         with watch.stage("entropy"):
@@ -309,11 +311,12 @@ class Pipeline:
         inside[:rows, :cols] = True
         return [step_of(inside, step) for step in range(STEPS)]
 
-    def _coded(self, index: NDArray[np.uint8], valid: list[NDArray[np.bool_]] | None, step: int, band: slice) -> NDArray[np.bool_]:
+    def _coded(self, index: NDArray[np.uint8], valid: list[NDArray[np.bool_]] | None, step: int, band: slice) -> NDArray[np.intp]:
+        """Where in a band of a set, counted flat, symbols are coded."""
         coded = index >= self.skip_below
         if valid is not None:
             coded &= np.tile(valid[step][band], (1, 1, index.shape[2] // 4))
-        return coded
+        return np.flatnonzero(coded)
 
     def _rounding_weights(self, thrift: Floats | None, shape: tuple[int, ...]) -> list[Floats | None]:
         """Per step, the weight of a bit by place of the set and channel modulo 4: [h, w, 4]; None where all are alike."""
@@ -321,25 +324,3 @@ class Pipeline:
             return [None] * STEPS
         padded = pad(np.repeat(thrift[..., None].astype(np.float32), 4, 2), shape[0], shape[1], "edge")
         return [self.rate_weight * step_of(padded, step) for step in range(STEPS)]
-
-    def _symbols(self, residual: Floats, index: NDArray[np.uint8], coded: NDArray[np.bool_], weights: Floats | None) -> Floats:
-        """The residual rounded, or one closer to zero where that saves `weights` (Weights.rate_weight) times more bits than it adds
-        squared error.
-
-        At high rate a bit is worth 2 ln 2 / 12 = 0.116 squared steps; a smaller weight was measured to be best (docs/design.md).
-        """
-        symbols = np.rint(residual)
-        symbols *= coded
-        np.clip(symbols, 1 - SYMBOL_LIMIT, SYMBOL_LIMIT - 1, out=symbols)
-        some = np.flatnonzero(symbols)
-        flat, chosen, ids = symbols.ravel(), symbols.ravel()[some].astype(np.int32), index.ravel()[some]
-        smaller = chosen - np.sign(chosen)
-        saved = self.tables.bits(chosen, ids) - self.tables.bits(smaller, ids)
-        off = residual.ravel()[some] - chosen
-        added = 1 + 2 * off * np.sign(chosen)
-        weight: Floats | float = self.rate_weight
-        if weights is not None:
-            place, channel = np.divmod(some, residual.shape[2])
-            weight = weights.reshape(-1, 4)[place, channel % 4]
-        flat[some] = np.where(added < weight * saved, smaller, chosen)
-        return symbols

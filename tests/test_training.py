@@ -64,6 +64,19 @@ def test_small_pictures_fill_a_crop(tmp_path: Path, photo: NDArray[np.uint8]) ->
         FolderData(str(tmp_path), {"none": 1.0}, 1, 1, 64, 1.0, 0).train_dataloader()
 
 
+def test_crops_in_other_colours_differ_from_the_same_crops_in_their_own(pictures: Path) -> None:
+    folder = [pictures / "train" / "photos"]
+    own = RandomCrops(folder, [1.0], 12, 128)
+    recoloured = RandomCrops(folder, [1.0], 12, 128, recolour=0.5)
+    assert RandomCrops(folder, [1.0], 12, 128, recolour=1.0)[3].sub(own[3]).abs().max() > 0.01
+    same = sum(torch.equal(own[i], recoloured[i]) for i in range(12))
+    assert 0 < same < 12
+    for crop in (recoloured[i] for i in range(12)):
+        assert crop.min() >= 0
+        assert crop.max() <= 1
+        assert (crop * 255).sub((crop * 255).round()).abs().max() < 1e-3
+
+
 def test_random_maps_cover_all_rates() -> None:
     torch.manual_seed(0)
     maps = QpMaps(map_share=0.5)(torch.zeros(400, 3, 128, 128))

@@ -20,7 +20,7 @@ CARD = """# {name}
 
 ## How it was trained
 {steps} steps in {minutes} minutes on {device};
-batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weighted {weights};
+batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weighted {weights}{recoloured};
 {maps}.
 
 Loss: {loss}.
@@ -101,6 +101,7 @@ def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
         batch=data["batch"],
         size=data["size"],
         weights=", ".join(f"{k} {v}" for k, v in data["weights"].items()),
+        recoloured=f", {data['recolour']:.0%} in other colours" if data.get("recolour") else "",
         maps=_maps(settings),
         loss=_loss(settings["loss"]),
         optimizer=_optimizer(settings),

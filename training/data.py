@@ -44,9 +44,18 @@ def checked(size: int) -> int:
     return size
 
 
-def random_crop(pixels: np.ndarray, random: np.random.Generator, size: int, least_scale: float) -> Tensor:
+def recoloured(crop: Tensor, random: np.random.Generator) -> Tensor:
+    """A crop [3, H, W] in 0..1 as in other light: white balance, saturation and gamma drawn anew, rounded to bytes."""
+    balance = torch.from_numpy(np.exp(random.normal(0, 0.08, (3, 1, 1)))).float()
+    grey = crop.mean(0, keepdim=True)
+    coloured = grey + (crop - grey) * random.uniform(0.4, 1.3)
+    made = (coloured * balance).clamp_(0, 1) ** float(np.exp(random.normal(0, 0.25)))
+    return (made * 255).round_() / 255
+
+
+def random_crop(pixels: np.ndarray, random: np.random.Generator, size: int, least_scale: float, recolour: float = 0.0) -> Tensor:
     """A crop [3, size, size] in 0..1 of pixels [H, W, 3]: for half of them scaled by `least_scale`..1 first, at any place, maybe
-    mirrored. A picture that is too small is continued by its mirror image.
+    mirrored, a share `recolour` of them in other colours. A picture that is too small is continued by its mirror image.
     """
     h, w = pixels.shape[:2]
     scale = float(np.exp(random.uniform(np.log(least_scale), 0))) if random.random() < 0.5 else 1.0
@@ -60,11 +69,13 @@ def random_crop(pixels: np.ndarray, random: np.random.Generator, size: int, leas
     crop = np.pad(crop, missing, mode="symmetric")[:size, :size]
     if random.random() < 0.5:
         crop = crop[:, ::-1]
-    return torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))).float() / 255
+    made = torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))).float() / 255
+    return recoloured(made, random) if random.random() < recolour else made
 
 
 class RandomCrops(Dataset[Tensor]):
-    """`length` random crops [3, size, size] in 0..1: a folder drawn by weight, a picture, a scale in `scale`..1, a place, a flip.
+    """`length` random crops [3, size, size] in 0..1 (`random_crop`): a folder drawn by weight, a picture, a scale in `scale`..1, a
+    place, a flip, colours.
 
     A crop depends on the seed and its index only, counted from `first`. Decoded pictures are kept in memory while they fit into
     `cache_bytes`. A picture that cannot be decoded is skipped and counted.
@@ -79,10 +90,12 @@ class RandomCrops(Dataset[Tensor]):
         scale: float = 0.5,
         seed: int = 0,
         cache_bytes: int = 4 << 30,
+        recolour: float = 0.0,
     ) -> None:
         self.folders = [list_pictures(f) for f in folders]
         self.probabilities = np.asarray(weights, float) / np.sum(weights)
         self.length, self.size, self.scale, self.seed = length, checked(size), scale, seed
+        self.recolour = recolour
         self.first = 0
         self.cache: dict[Path, np.ndarray] = {}
         self.room = cache_bytes
@@ -120,23 +133,33 @@ class RandomCrops(Dataset[Tensor]):
 
     def __getitem__(self, index: int) -> Tensor:
         random = np.random.default_rng((self.seed, self.first + index))
-        return random_crop(self._draw(random), random, self.size, self.scale)
+        return random_crop(self._draw(random), random, self.size, self.scale, self.recolour)
 
 
 class FolderData(pl.LightningDataModule):
     """Training crops from `root/<folder>` for each folder of `weights`; with several processes each has its own."""
 
     def __init__(
-        self, root: str, weights: dict[str, float], batch: int, steps: int, size: int, scale: float, workers: int, seed: int = 0
+        self,
+        root: str,
+        weights: dict[str, float],
+        batch: int,
+        steps: int,
+        size: int,
+        scale: float,
+        workers: int,
+        seed: int = 0,
+        recolour: float = 0.0,
     ) -> None:
         super().__init__()
         self.root, self.weights = Path(root), dict(weights)
         self.batch, self.steps, self.size, self.scale, self.workers = batch, steps, size, scale, workers
-        self.seed = seed
+        self.seed, self.recolour = seed, recolour
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         folders = [self.root / name for name in self.weights]
-        crops = RandomCrops(folders, list(self.weights.values()), self.batch * self.steps, self.size, self.scale, self.seed)
+        length, shares = self.batch * self.steps, list(self.weights.values())
+        crops = RandomCrops(folders, shares, length, self.size, self.scale, self.seed, recolour=self.recolour)
         if self.trainer:  # a resumed run goes on with the crops that it had not seen
             crops.first = self.trainer.global_step * self.batch * self.trainer.world_size
         return DataLoader(crops, batch_size=self.batch, num_workers=self.workers, persistent_workers=self.workers > 0)

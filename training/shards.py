@@ -42,8 +42,10 @@ class ShardCrops(IterableDataset[Tensor]):
         shards, drawn at random -> samples, shuffled -> pixels -> crop
     """
 
-    def __init__(self, sources: Sequence[Source], length: int, size: int, scale: float, shuffle: int) -> None:
-        self.length, self.size, self.scale = length, checked(size), scale
+    def __init__(
+        self, sources: Sequence[Source], length: int, size: int, scale: float, shuffle: int, recolour: float = 0.0
+    ) -> None:
+        self.length, self.size, self.scale, self.recolour = length, checked(size), scale, recolour
         self.skipped = 0
         streams = [
             webdataset.WebDataset(s["shards"], resampled=True, shardshuffle=False, handler=webdataset.warn_and_continue)
@@ -66,7 +68,7 @@ class ShardCrops(IterableDataset[Tensor]):
                 continue
             random = np.random.default_rng(int(torch.randint(2**31, ())))
             made, in_a_row = made + 1, 0
-            yield random_crop(pixels, random, self.size, self.scale)
+            yield random_crop(pixels, random, self.size, self.scale, self.recolour)
 
 
 class ShardData(pl.LightningDataModule):
@@ -85,11 +87,13 @@ class ShardData(pl.LightningDataModule):
         scale: float,
         workers: int,
         shuffle: int = 500,
+        recolour: float = 0.0,
     ) -> None:
         super().__init__()
         self.root, self.sources = Path(root), sources
         self.batch, self.steps, self.size, self.scale, self.workers, self.shuffle = batch, steps, size, scale, workers, shuffle
+        self.recolour = recolour
 
     def train_dataloader(self) -> DataLoader[Tensor]:
-        crops = ShardCrops(self.sources, self.batch * self.steps, self.size, self.scale, self.shuffle)
+        crops = ShardCrops(self.sources, self.batch * self.steps, self.size, self.scale, self.shuffle, self.recolour)
         return DataLoader(crops, batch_size=self.batch, num_workers=self.workers, persistent_workers=self.workers > 0)

@@ -67,6 +67,29 @@ class Tables:
         entry = np.where(inside, symbols + reach, 2 * reach + 1)
         return self.costs[self.starts[ids] + entry]
 
+    @cached_property
+    def _savings(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Where each table's zero is, and what one step towards zero saves for values of -(L + 2)..L + 2."""
+        parts = []
+        for start, reach in zip(self.starts, self.reach):
+            inside, escape = self.costs[start : start + 2 * reach + 1], self.costs[start + 2 * reach + 1]
+            up = np.diff(np.r_[inside[reach:], escape])
+            down = np.diff(np.r_[inside[reach::-1], escape])
+            parts.append(np.r_[np.float32(0), down[::-1], np.float32(0), up, np.float32(0)])
+        lengths = np.array([len(part) for part in parts])
+        return np.cumsum(lengths) - lengths + lengths // 2, np.concatenate(parts)
+
+    @cached_property
+    def most_saved(self) -> np.float32:
+        """The largest value of `saved`."""
+        return np.float32(self._savings[1].max())
+
+    def saved(self, symbols: Ints, ids: Ints) -> NDArray[np.float32]:
+        """Bits that a symbol one closer to zero would save; 0 for symbols that are 0."""
+        zero, savings = self._savings
+        far = self.reach[ids] + 2
+        return savings[zero[ids] + np.clip(symbols, -far, far)]
+
 
 def _parts(count: int) -> Iterator[slice]:
     """0..count in parts of at most PART."""
@@ -130,13 +153,14 @@ class Encoder:
         far = []
         for part in _parts(len(ids)):
             reach, values = self.tables.reach[sorting.ids[part]], entries[part]
-            excess = np.abs(values) - reach - 1
-            escaped = excess >= 0
-            far.append((excess * 2 + (values < 0))[escaped].astype(np.int32))
-            entries[part] = np.where(escaped, 2 * reach + 1, values + reach)
+            values += reach
+            escaped = np.flatnonzero(values.view(np.uint32) > 2 * reach)  # those below 0, too
+            if len(escaped):
+                reach, excess = reach[escaped], values[escaped] - reach[escaped]
+                values[escaped] = 2 * reach + 1
+                far.append((2 * (np.abs(excess) - reach - 1) + (excess < 0)).astype(np.int32))
         for raw in reversed(far):
-            if len(raw):
-                coder.encode_reverse(raw, _ESCAPED)  # type: ignore[attr-defined]
+            coder.encode_reverse(raw, _ESCAPED)  # type: ignore[attr-defined]
         for table, run in reversed(sorting.runs):
             coder.encode_reverse(entries[run], self.tables.models[table])  # type: ignore[attr-defined]
 

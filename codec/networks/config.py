@@ -10,7 +10,7 @@ QP_COUNT = 64
 STRIDE_Y = 16
 STRIDE_Z = 64
 PRIOR_STEPS = 4
-RATE_WEIGHT = 0.06  # see Pipeline._symbols; weights may have another one
+RATE_WEIGHT = 0.06  # see codec.rounding; weights may have another one
 # Positions of z that a 3x3 layer at each scale from 1/64 to 1/16 looks beyond: of hyper-analysis, features and steps.
 PRIOR_MARGIN = 2
 
