@@ -169,9 +169,9 @@ class Codec:
         image: a PIL image, an `images.Picture`, a path, bytes of a picture file, uint8 [H, W, 3] or float [3, H, W] in 0..1.
         quality: 0..100, 50 if nothing else is given. target_bytes: the best quality whose file is not larger.
         qp_map: absolute QPs 0..63 on any grid up to one per 16x16 pixels; replaces quality and guidance. strip: leave out profile
-        and EXIF. guide: where finer steps go at the same file size: `student` (the default), `clip`, `uniform`, a map's file or a
-        Guide (guidance.choose). strength: 0 (uniform) .. 1. importance: a map [rows, cols] >= 0 over the whole picture, any size.
-        roi: boxes (left, top, right, bottom) in pixels that matter most.
+        and EXIF. guide: where finer steps go at the same file size: `student` (the default, if the weights have no other), `clip`,
+        `uniform`, a map's file or a Guide (guidance.choose). strength: 0 (uniform) .. 1. importance: a map [rows, cols] >= 0 over
+        the whole picture, any size. roi: boxes (left, top, right, bottom) in pixels that matter most.
         Raises BadArgument, BadPicture, TooLarge, TargetTooSmall, GuideUnavailable or UnknownModel.
         """
         if sum(v is not None for v in (quality, target_bytes, qp_map)) > 1:
@@ -186,7 +186,8 @@ class Codec:
             field = stepfield.check_map(qp_map, *latent_grid(*picture.pixels.shape[:2]))
             return self._encode(picture, extras, 0, Plan(field), watch, want_bits)
         with watch.stage("guide"):
-            guidance = Guidance(resolve(guide, importance, roi, self.backend), strength, picture.pixels)
+            chosen = resolve(guide, importance, roi, self.backend, self.backend.checkpoint.guide)
+            guidance = Guidance(chosen, strength, picture.pixels)
 
         def at(qp: int) -> Encoded:
             with watch.stage("guide"):

@@ -47,6 +47,11 @@ class Checkpoint:
         return float(self.metadata.get("rate_weight", RATE_WEIGHT))
 
     @property
+    def guide(self) -> str | None:
+        """The guide of encoding where none is asked for; None: the usual one (guidance.DEFAULT_GUIDE)."""
+        return self.metadata.get("guide")
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers of y, in the order in which they are coded."""
         config = self.metadata["config"]

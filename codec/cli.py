@@ -55,8 +55,10 @@ def encode_file(given: bytes | Path, target: str, options: dict[str, Any]) -> tu
     """A picture file, or its bytes -> a .ctm file."""
     picture = images.load(given, options["limit"])  # before the weights: a large picture and PyTorch together are too much
     loaded = load(options["model"], options["device"], options["limit"], options["memory"])
-    name, preset, tower, weights = options["guide"]
-    guide = choose(name, preset, tower, weights, loaded.backend)
+    guide = None  # the weights' own
+    if options["guide"]:
+        name, preset, tower, weights = options["guide"]
+        guide = choose(name, preset, tower, weights, loaded.backend)
     encoded = loaded.encode_full(
         picture, options["quality"], options["target_bytes"], strip=options["strip"], guide=guide, strength=options["strength"]
     )
@@ -92,8 +94,9 @@ def encode(
     no_overwrite: NoOverwrite = False,
     skip_existing: SkipExisting = False,
     guide: Annotated[
-        str, typer.Option(metavar="student|clip|uniform|FILE", help="Where finer steps go; FILE is a map (.png, .npy).")
-    ] = DEFAULT_GUIDE,
+        Optional[str],
+        typer.Option(metavar="student|clip|uniform|FILE", help="Where finer steps go; FILE is a map (.png, .npy)."),
+    ] = None,
     strength: Annotated[float, typer.Option(metavar="0..1", help="How strongly; 0 is uniform.")] = STRENGTH,
     preset: Annotated[str, typer.Option("--guide-preset", metavar="|".join(PRESETS), help="How the guide is read.")] = "default",
     guide_model: Annotated[Optional[str], typer.Option(metavar="NAME", help="Tower of the guide clip (ViT-L-14-336).")] = None,
@@ -112,15 +115,16 @@ def encode(
         target_bytes = None if target_size is None else rate.parse_size(target_size)
         memory = rate.parse_size(limit_memory)
         check_strength(strength)
-        chosen = (guide, preset, guide_model, guide_weights)
+        asked = guide or preset != "default" or guide_model or guide_weights
+        chosen = (guide or DEFAULT_GUIDE, preset, guide_model, guide_weights)
         if strength > 0:
-            choose(guide, preset, guide_model, guide_weights, _Looks())
+            choose(*chosen, _Looks())
     except BadArgument as error:
         fail(str(error), 2)
     except CodecError as error:
         fail(batch.sentence(error))
     options: dict[str, Any] = {"quality": quality, "target_bytes": target_bytes, "strip": strip, "limit": limit_pixels}
-    options |= {"guide": chosen, "strength": strength, "memory": memory}
+    options |= {"guide": chosen if asked else None, "strength": strength, "memory": memory}
     options |= {
         "model": own_weights(model, "encoder"),
         "device": device,

@@ -230,6 +230,7 @@ def _write_manifest(checkpoint: Checkpoint, half: str, place: Path, transforms: 
         "fingerprint": checkpoint.fingerprint.hex(),
         "skip_below": checkpoint.skip_below,
         "rate_weight": checkpoint.rate_weight,
+        "guide": checkpoint.guide,
         "config": {"m": config["m"], "low": config.get("low", 0), "z": config["z"], "margins": checkpoint.margins},
         "torch": torch.__version__,
         "opset": OPSET,

@@ -18,6 +18,7 @@ from skimage import data
 
 import codec
 from codec.bitstream import container, stepfield
+from codec.checkpoint import Checkpoint, save
 from codec.errors import BadArgument, GuideUnavailable
 from codec.guidance import DEFAULT_GUIDE, Importance, choose
 from codec.guidance.clip import ClipGuide
@@ -50,6 +51,19 @@ def test_strength_zero_and_flat_maps_are_uniform_byte_for_byte(cotam: codec.Code
     assert container.read(plain, 10**6).qp_map is None
     assert cotam.encode(photo, quality=40, guide="student") != plain
     assert cotam.encode(photo, quality=40) == cotam.encode(photo, quality=40, guide=DEFAULT_GUIDE)
+
+
+def test_weights_may_have_a_guide_of_their_own(cotam: codec.Codec, photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    stored = cotam.backend.checkpoint
+    place, picture, coded = tmp_path / "quick.safetensors", tmp_path / "photo.png", tmp_path / "photo.ctm"
+    save(Checkpoint(stored.arrays, stored.metadata | {"guide": "uniform"}), place)
+    quick = codec.load(place)
+    assert quick.encode(photo) == cotam.encode(photo, guide="uniform")
+    assert quick.encode(photo, guide="student") == cotam.encode(photo, guide="student")
+    Image.fromarray(photo).save(picture)
+    for asked, same_as in (([], {"guide": "uniform"}), (["--guide", "student"], {"guide": "student"})):
+        run_cotam("encode", picture, "-o", coded, "--model", place, *asked)
+        assert coded.read_bytes() == cotam.encode(photo, **same_as)
 
 
 @settings(deadline=None, max_examples=60)

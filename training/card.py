@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from codec.checkpoint import Checkpoint
+from codec.guidance import DEFAULT_GUIDE
 from codec.networks.config import RATE_WEIGHT
 
 CARD = """# {name}
@@ -30,7 +31,7 @@ Rate of rounded instead of noisy symbols from {rounded:.0%} of the way on.
 Start: {start}.{balanced} Nothing below `eval/` was seen.
 
 Entropy tables fitted to {fitted} training pictures at random rates. Symbols of scale index below {skip} are not
-coded; in rounding, a bit counts as {rate_weight} squared steps.
+coded; in rounding, a bit counts as {rate_weight} squared steps. Guide of encoding where none is asked for: {guide}.
 
 ## Exactness
 Largest possible partial sum of an integer layer: {bound} of {limit} (2^24).
@@ -118,6 +119,7 @@ def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
         balance=f"; step sizes went {training['balance']:.0%} of the way to equilibrium" if "balance" in training else "",
         blend=f", mixed with {training['blend']:.0%} of those it started from" if "blend" in training else "",
         rate_weight=facts.get("rate_weight", RATE_WEIGHT),
+        guide=facts.get("guide", DEFAULT_GUIDE),
         bound=facts["bounds"]["largest"],
         limit=facts["bounds"]["limit"],
     )

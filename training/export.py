@@ -17,6 +17,7 @@ import torch
 from omegaconf import OmegaConf
 
 from codec.checkpoint import Checkpoint, load, save
+from codec.guidance import GUIDES
 from codec.networks.config import RATE_WEIGHT, ModelConfig
 from codec.networks.integer import EXACT_LIMIT
 from codec.networks.model import Networks
@@ -92,12 +93,13 @@ def export(
     rate_weight: float = RATE_WEIGHT,
     blend: tuple[Path, float] | None = None,
     balanced: float = 0.0,
+    guide: str | None = None,
 ) -> Checkpoint:
     """Fit the frozen tables, prove the bounds, write the checkpoint.
 
     before: the runs, or exported weights, that this one started from, latest first; blend: another run and its share, see
-    `blended`; balanced: how far step sizes are moved to where the run's loss wants them, see `training.balance`.
-    Raises ValueError if a bound does not hold.
+    `blended`; balanced: how far step sizes are moved to where the run's loss wants them, see `training.balance`;
+    guide: what guides encoding where nothing is asked for, if not the usual one. Raises ValueError if a bound does not hold.
     """
     networks, facts = load_run(run)
     if blend:
@@ -114,12 +116,16 @@ def export(
     settings = facts["settings"]
     made = make_checkpoint(networks, target.stem, Path(settings["data"]["root"]), pictures, skip_below)
     known = tidy(facts) | {"table_pictures": pictures, "device": device_name(), "before": history(before)}
-    metadata = made.metadata | {
-        "rate_weight": rate_weight,
-        "bounds": {"largest": max(proved.values()), "limit": EXACT_LIMIT, "layers": proved},
-        "training": known,
-        "date": date.today().isoformat(),
-    }
+    metadata = (
+        made.metadata
+        | {
+            "rate_weight": rate_weight,
+            "bounds": {"largest": max(proved.values()), "limit": EXACT_LIMIT, "layers": proved},
+            "training": known,
+            "date": date.today().isoformat(),
+        }
+        | ({"guide": guide} if guide else {})
+    )
     checkpoint = Checkpoint(made.arrays, metadata)
     save(checkpoint, target)
     return checkpoint
@@ -138,6 +144,7 @@ def main() -> None:
     parser.add_argument("--before", type=Path, nargs="*", default=[], help="runs or weights it started from, latest first")
     parser.add_argument("--blend", nargs=2, metavar=("RUN", "SHARE"), help="what it started from, and its share in a mean")
     parser.add_argument("--balance", type=float, default=0.0, help="how far step sizes are balanced for the run's loss, 0..1")
+    parser.add_argument("--guide", choices=GUIDES, help="the guide of encoding with these weights where none is asked for")
     parser.add_argument("--what", default="Weights of the base stage: rate + MSE.", help="the card's first sentence")
     parser.add_argument("--limits", default="Trained for a short time on few pictures.", help="the card's last section")
     options = parser.parse_args()
@@ -160,6 +167,7 @@ def main() -> None:
         rate_weight=options.rate_weight,
         blend=blend,
         balanced=options.balance,
+        guide=options.guide,
     )
     options.target.with_suffix(".md").write_text(render(checkpoint, options.what, options.limits))
     print(f"{options.target}: fingerprint {checkpoint.fingerprint.hex()}, {options.target.stat().st_size} bytes")

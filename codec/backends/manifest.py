@@ -51,6 +51,11 @@ class Exported:
         return float(self.facts.get("rate_weight", RATE_WEIGHT))
 
     @property
+    def guide(self) -> str | None:
+        """As of Checkpoint."""
+        return self.facts.get("guide")
+
+    @property
     def fingerprint(self) -> bytes:
         return bytes.fromhex(self.facts["fingerprint"])
 

@@ -75,8 +75,11 @@ def check_strength(strength: float) -> None:
         raise BadArgument(f"strength must be between 0 and 1, not {strength:g}")
 
 
-def resolve(guide: str | Guide | None, given: Any, regions: Any, own: Any = None) -> Guide:
-    """The one guide meant by `Codec.encode`'s arguments; own: as of `choose`. Raises BadArgument for several, or a bad map."""
+def resolve(guide: str | Guide | None, given: Any, regions: Any, own: Any = None, usual: str | None = None) -> Guide:
+    """The one guide meant by `Codec.encode`'s arguments; own: as of `choose`; usual: the guide where none is given.
+
+    Raises BadArgument for several, or a bad map.
+    """
     if sum(v is not None for v in (guide, given, regions)) > 1:
         raise BadArgument("give only one of guide, importance and roi")
     if given is not None:
@@ -84,7 +87,7 @@ def resolve(guide: str | Guide | None, given: Any, regions: Any, own: Any = None
     if regions is not None:
         return RegionGuide(tuple(tuple(box) for box in regions))
     if guide is None or isinstance(guide, str):
-        return choose(guide or DEFAULT_GUIDE, own=own)
+        return choose(guide or usual or DEFAULT_GUIDE, own=own)
     return guide
 
 

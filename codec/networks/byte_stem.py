@@ -29,4 +29,4 @@ class ByteStem:
     def __call__(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         h, w = pixels.shape[0] // BLOCK, pixels.shape[1] // BLOCK
         blocks = pixels.reshape(h, BLOCK, w, 3 * BLOCK).transpose(1, 2).reshape(h, w, -1)
-        return as_batch(F.linear(blocks.to(dtype) - 128, self.weight.to(dtype), self.bias.to(dtype)))
+        return as_batch(F.linear(blocks.to(dtype).sub_(128), self.weight.to(dtype), self.bias.to(dtype)))

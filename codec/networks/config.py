@@ -42,7 +42,7 @@ class ModelConfig:
     h: channels of the hyper-analysis; z: channels of the hyper-latent; p: channels of the prior's features;
     blocks_*: residual blocks at that stage of the analysis (g_a) or synthesis (g_s); hidden8: channels inside those at 1/8
     (0: 2 n); low: the channels of y, coded first, that the preview is made of (a multiple of 4; 0: none); p_low: channels of the
-    features of their prior.
+    features of their prior; step_block: a residual block in each step of the prior, or, for speed, a depthwise layer alone.
     """
 
     name: str = "small"
@@ -59,6 +59,7 @@ class ModelConfig:
     low: int = 0
     p_low: int = 128
     hidden8: int = 0
+    step_block: bool = True
 
     def __post_init__(self) -> None:
         if self.m % PRIOR_STEPS or self.m > self.c or self.c > 4 * self.n or self.n > 192:

@@ -82,5 +82,9 @@ class IntegerQpTable(nn.Module):
         self.register_buffer("frozen", table.float(), persistent=False)
 
     def forward(self, qp: Tensor) -> Tensor:
+        """qp [B, 2 h, 2 w] -> [B, 4 C, h, w], each 2x2 cell's as channels; one QP a picture [B, 1, 1] -> [B, 4 C, 1, 1]."""
         table = self.table() if self.frozen is None else self.frozen
-        return look_up(table * UNIT, qp)
+        found = look_up(table * UNIT, qp)
+        if qp.shape[-2:] == (1, 1):
+            return found.repeat_interleave(4, 1)
+        return F.pixel_unshuffle(found, 2)

@@ -24,6 +24,7 @@ WEIGHT_MAX = 127
 EXACT_LIMIT = 1 << 24
 UNIT = 2.0**-FRACTION_BITS
 CLIP = ACTIVATION_MAX * UNIT
+_HALF = torch.tensor(0.5)
 
 
 class _RoundHalfUp(torch.autograd.Function):
@@ -45,7 +46,7 @@ def quantize_activation(v: Tensor, low: float = -CLIP) -> Tensor:
     """Round to multiples of 2^-FRACTION_BITS and clip to [low, CLIP]."""
     if v.requires_grad:
         return (round_half_up(v * 2.0**FRACTION_BITS) * UNIT).clamp(low, CLIP)
-    return (v * 2.0**FRACTION_BITS).add_(0.5).floor_().mul_(UNIT).clamp_(low, CLIP)
+    return torch.add(_HALF, v, alpha=2.0**FRACTION_BITS).floor_().mul_(UNIT).clamp_(low, CLIP)
 
 
 def weight_exponents(weight: Tensor, bias: Tensor) -> Tensor:
@@ -126,6 +127,17 @@ class IntegerBlock(nn.Module):
         hidden = quantize_activation(self.depthwise(x))
         hidden = quantize_activation(self.expand(hidden), low=0.0)
         return quantize_activation(x + self.project(hidden))
+
+
+class IntegerDepthwise(nn.Module):
+    """x + depthwise 3x3(x), rounded: a look at the neighbours for little."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.depthwise = IntegerConv(channels, channels, 3, groups=channels, init=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return quantize_activation(x + self.depthwise(x))
 
 
 def integer_layers(module: nn.Module) -> dict[str, IntegerConv]:

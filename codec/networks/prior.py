@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from codec.networks.config import PRIOR_STEPS, Layer, ModelConfig
 from codec.networks.gains import IntegerQpTable
-from codec.networks.integer import CLIP, IntegerBlock, IntegerConv, quantize_activation, round_half_up
+from codec.networks.integer import CLIP, IntegerBlock, IntegerConv, IntegerDepthwise, quantize_activation, round_half_up
 
 MEAN_UNIT = 1 / 16
 MEAN_LIMIT = 2048.0
@@ -74,8 +74,7 @@ class HyperSynthesis(nn.Module):
     def forward(self, z_hat: Tensor, qp: Tensor) -> Tensor:
         x = self.block4(quantize_activation(self.stem(z_hat * Z_UNIT), low=0.0))
         x = F.pixel_shuffle(quantize_activation(self.up(x)), 2)
-        field = self.qp_table(qp).expand(-1, -1, 2 * x.shape[-2], 2 * x.shape[-1])
-        conditioned = quantize_activation(x + self.qp_in(F.pixel_unshuffle(field, 2)), low=0.0)
+        conditioned = quantize_activation(x + self.qp_in(self.qp_table(qp)), low=0.0)
         return self.block2(conditioned)
 
 
@@ -91,8 +90,7 @@ class LowFeatures(nn.Module):
 
     def forward(self, z_hat: Tensor, qp: Tensor) -> Tensor:
         x = F.pixel_shuffle(quantize_activation(self.up(z_hat * Z_UNIT)), 2)
-        field = self.qp_table(qp).expand(-1, -1, 2 * x.shape[-2], 2 * x.shape[-1])
-        return self.block2(quantize_activation(x + self.qp_in(F.pixel_unshuffle(field, 2)), low=0.0))
+        return self.block2(quantize_activation(x + self.qp_in(self.qp_table(qp)), low=0.0))
 
 
 class PriorStep(nn.Module):
@@ -104,10 +102,10 @@ class PriorStep(nn.Module):
         features    [B, width, a, b] ----------+
     """
 
-    def __init__(self, inputs: int, width: int, outputs: int) -> None:
+    def __init__(self, inputs: int, width: int, outputs: int, with_block: bool = True) -> None:
         super().__init__()
         self.context = IntegerConv(inputs, width, init=0.3) if inputs else None
-        self.block = IntegerBlock(width)
+        self.block = IntegerBlock(width) if with_block else IntegerDepthwise(width)
         self.head = IntegerConv(width, 2 * outputs, init=0.2)
 
     def forward(self, features: Tensor, context: list[Tensor], mean_scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,8 +118,8 @@ class PriorStep(nn.Module):
         return mean, index
 
 
-def _steps(before: int, width: int, channels: int) -> nn.ModuleList:
-    return nn.ModuleList(PriorStep(before + step * channels, width, channels) for step in range(PRIOR_STEPS))
+def _steps(before: int, width: int, channels: int, with_block: bool) -> nn.ModuleList:
+    return nn.ModuleList(PriorStep(before + step * channels, width, channels, with_block) for step in range(PRIOR_STEPS))
 
 
 class Prior(nn.Module):
@@ -139,10 +137,10 @@ class Prior(nn.Module):
         super().__init__()
         self.layers = config.layers
         self.hyper = HyperSynthesis(config)
-        self.steps = _steps(4 * config.low, config.p, config.m - config.low)
+        self.steps = _steps(4 * config.low, config.p, config.m - config.low, config.step_block)
         if config.low:
             self.low_hyper = LowFeatures(config)
-            self.low_steps = _steps(0, config.p_low, config.low)
+            self.low_steps = _steps(0, config.p_low, config.low, config.step_block)
         self.register_buffer("mean_scale", torch.ones(1, config.m, 1, 1))
 
     def steps_of(self, layer: Layer) -> list[PriorStep]:

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from codec.checkpoint import Arrays, Checkpoint
 from codec.errors import UnknownModel
+from codec.networks.block_transform import start_as_block_transform
 from codec.networks.config import ModelConfig
 from codec.networks.gains import ANCHOR_DISTANCE, Gain, IntegerQpTable
 from codec.networks.integer import ACTIVATION_MAX, EXACT_LIMIT, UNIT, integer_layers
 from codec.networks.model import Networks
 
 TRANSFORMS = ("g_a", "h_a", "g_s", "preview")
+ENTROPY = ("h_a.", "prior.")
 
 
 def to_arrays(networks: Networks) -> Arrays:
@@ -90,16 +92,23 @@ def from_checkpoint(checkpoint: Checkpoint) -> Networks:
 def trainable_from_checkpoint(checkpoint: Checkpoint, config: ModelConfig | None = None) -> Networks:
     """Networks to train further. Their float weights are the stored ones: half precision, the prior's as quantised.
 
-    config: the same widths and more residual blocks than the checkpoint has: those start as the identity. Raises UnknownModel
-    for any other difference, and as `from_checkpoint` does.
+    config: the same widths of the transforms; more residual blocks start as the identity, of fewer the first are kept. A
+    hyper-analysis and prior of other sizes start anew. Raises UnknownModel for any other difference, and as `from_checkpoint` does.
     """
     frozen = from_checkpoint(checkpoint)
     networks = Networks(config or frozen.config)
-    state = networks.state_dict()
-    stored = {name: tensor for name, tensor in frozen.state_dict().items() if name in state or ".blocks" in name}
-    if any(name not in state or state[name].shape != tensor.shape for name, tensor in stored.items()):
-        raise UnknownModel(f"weights of {frozen.config.name} fit only the same widths and at least as many blocks")
-    networks.load_state_dict(state | stored)
-    for name, embedding in _qp_tables(networks).items():
-        embedding.anchors.data = _tensor(checkpoint.arrays, name)[::ANCHOR_DISTANCE] * UNIT
+    start_as_block_transform(networks)
+    state, stored = networks.state_dict(), frozen.state_dict()
+    shapes, stored_shapes = ({name: tensor.shape for name, tensor in found.items()} for found in (state, stored))
+    kept = {name: tensor for name, tensor in stored.items() if name in state or ".blocks" not in name}
+    ours, theirs = ({name: s for name, s in found.items() if name.startswith(ENTROPY)} for found in (shapes, stored_shapes))
+    same_prior = ours == theirs
+    if not same_prior:
+        kept = {name: tensor for name, tensor in kept.items() if not name.startswith(ENTROPY) or name == "prior.mean_scale"}
+    if any(shapes.get(name) != tensor.shape for name, tensor in kept.items()):
+        raise UnknownModel(f"weights of {frozen.config.name} fit only transforms of the same widths")
+    networks.load_state_dict(state | kept)
+    if same_prior:
+        for name, embedding in _qp_tables(networks).items():
+            embedding.anchors.data = _tensor(checkpoint.arrays, name)[::ANCHOR_DISTANCE] * UNIT
     return networks
