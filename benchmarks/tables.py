@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rivals import in_db
+from codec import checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -158,7 +159,8 @@ def weights_table() -> str:
     speed, rd = load("speed")["in_process"], load("rd")["weights"]
     rows = []
     for name, coder, tasks in (("small", "CoTAM", "tasks"), ("tiny", "CoTAM tiny", "tasks_tiny")):
-        at_tokens = {k: v["default"]["token_mse_last"] for k, v in load(tasks)["bd_rate_rivals"]["deit"].items()}
+        variant = checkpoint.load(name).guide or "default"  # as they encode unless told otherwise
+        at_tokens = {k: v[variant]["token_mse_last"] for k, v in load(tasks)["bd_rate_rivals"]["deit"].items()}
         cells = [f"{speed['parameters'][coder] / 1e6:.1f} M", both(speed["kmac_per_pixel"][coder], 1, 1, "")]
         cells += [both(speed["milliseconds"][coder], 1, 0, "ms")]
         cells += [" / ".join(f"{rate:+.0f} %" for rate in rd[name]["bd_rate_psnr"].values())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import hydra
@@ -13,11 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
+from codec.checkpoint import load
+from codec.errors import UnknownModel
 from codec.networks.config import ModelConfig
 from codec.networks.gains import Gain
-from codec.networks.integer import integer_layers
+from codec.networks.integer import EXACT_LIMIT, integer_layers
 from codec.networks.model import Networks
-from codec.networks.weights import from_checkpoint, trainable_from_checkpoint
+from codec.networks.weights import bounds, from_checkpoint, trainable_from_checkpoint
 from tests.conftest import ROOT
 from training.data import FolderData, RandomCrops
 from training.losses import RateDistortion
@@ -160,6 +163,24 @@ def test_exported_weights_can_be_trained_on(cotam: codec.Codec, photo: NDArray[n
     assert abs(float(bits / bits_frozen) - 1) < 0.02
     crops = x.repeat(4, 1, 1, 1)
     assert fit_bottleneck(rate_model, networks, crops, 200) < 0.3 * fit_bottleneck(RateModel(64), networks, crops, 1)
+
+
+def test_a_start_keeps_the_transforms_where_the_prior_is_of_another_size(photo: NDArray[np.uint8]) -> None:
+    stored = load("tiny")
+    config = ModelConfig(**stored.metadata["config"])
+    other = replace(config, h=32, p=32, p_low=16, blocks_a8=0, blocks_a16=2, step_block=False)
+    networks, frozen = trainable_from_checkpoint(stored, other), from_checkpoint(stored)
+    for name, tensor in networks.g_a.state_dict().items():
+        if "blocks16.1" not in name:
+            torch.testing.assert_close(tensor, frozen.g_a.state_dict()[name])
+    torch.testing.assert_close(networks.g_s.state_dict(), frozen.g_s.state_dict())
+    torch.testing.assert_close(networks.prior.mean_scale, frozen.prior.mean_scale)
+    x = torch.from_numpy(np.array(photo[:128, :128])).permute(2, 0, 1)[None].float() / 255
+    seen = RateModel(other.z)(networks, x, torch.full((1, 8, 8), 27), False)
+    assert torch.isfinite(seen.x_hat).all()
+    assert max(bounds(networks).values()) < EXACT_LIMIT
+    with pytest.raises(UnknownModel, match="same widths"):
+        trainable_from_checkpoint(stored, replace(config, n=64, c=128))
 
 
 def test_the_student_learns_a_towers_attention(photo: NDArray[np.uint8]) -> None:
