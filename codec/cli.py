@@ -55,7 +55,7 @@ def encode_file(given: bytes | Path, target: str, options: dict[str, Any]) -> tu
     """A picture file, or its bytes -> a .ctm file."""
     picture = images.load(given, options["limit"])  # before the weights: a large picture and PyTorch together are too much
     loaded = load(options["model"], options["device"], options["limit"], options["memory"])
-    guide = None  # the weights' own
+    guide = None
     if options["guide"]:
         name, preset, tower, weights = options["guide"]
         guide = choose(name, preset, tower, weights, loaded.backend)
@@ -116,15 +116,15 @@ def encode(
         memory = rate.parse_size(limit_memory)
         check_strength(strength)
         asked = guide or preset != "default" or guide_model or guide_weights
-        chosen = (guide or DEFAULT_GUIDE, preset, guide_model, guide_weights)
-        if strength > 0:
+        chosen = (guide or DEFAULT_GUIDE, preset, guide_model, guide_weights) if asked else None  # None: the weights' own
+        if chosen and strength > 0:
             choose(*chosen, _Looks())
     except BadArgument as error:
         fail(str(error), 2)
     except CodecError as error:
         fail(batch.sentence(error))
     options: dict[str, Any] = {"quality": quality, "target_bytes": target_bytes, "strip": strip, "limit": limit_pixels}
-    options |= {"guide": chosen if asked else None, "strength": strength, "memory": memory}
+    options |= {"guide": chosen, "strength": strength, "memory": memory}
     options |= {
         "model": own_weights(model, "encoder"),
         "device": device,

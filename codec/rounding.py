@@ -19,7 +19,7 @@ def rounded(tables: Tables, residual: Floats, ids: NDArray[np.uint8], weight: Fl
     symbols = nearest.astype(np.int16)
     sign = np.sign(nearest)
     added = 1 + 2 * (residual - nearest) * sign
-    most = np.float32(np.max(weight)) * tables.most_saved if len(symbols) else np.float32(0)
+    most = np.max(weight, initial=0) * tables.most_saved  # spares most symbols the look-up
     some = np.flatnonzero((added < most) & (symbols != 0))
     worth = tables.saved(symbols[some], ids[some]) * (weight if isinstance(weight, float) else weight[some])
     symbols[some] -= (sign[some] * (added[some] < worth)).astype(np.int16)

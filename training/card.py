@@ -119,7 +119,7 @@ def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
         balance=f"; step sizes went {training['balance']:.0%} of the way to equilibrium" if "balance" in training else "",
         blend=f", mixed with {training['blend']:.0%} of those it started from" if "blend" in training else "",
         rate_weight=facts.get("rate_weight", RATE_WEIGHT),
-        guide=facts.get("guide", DEFAULT_GUIDE),
+        guide=facts.get("guide") or DEFAULT_GUIDE,
         bound=facts["bounds"]["largest"],
         limit=facts["bounds"]["limit"],
     )

@@ -116,16 +116,13 @@ def export(
     settings = facts["settings"]
     made = make_checkpoint(networks, target.stem, Path(settings["data"]["root"]), pictures, skip_below)
     known = tidy(facts) | {"table_pictures": pictures, "device": device_name(), "before": history(before)}
-    metadata = (
-        made.metadata
-        | {
-            "rate_weight": rate_weight,
-            "bounds": {"largest": max(proved.values()), "limit": EXACT_LIMIT, "layers": proved},
-            "training": known,
-            "date": date.today().isoformat(),
-        }
-        | ({"guide": guide} if guide else {})
-    )
+    metadata = made.metadata | {
+        "rate_weight": rate_weight,
+        "guide": guide,
+        "bounds": {"largest": max(proved.values()), "limit": EXACT_LIMIT, "layers": proved},
+        "training": known,
+        "date": date.today().isoformat(),
+    }
     checkpoint = Checkpoint(made.arrays, metadata)
     save(checkpoint, target)
     return checkpoint

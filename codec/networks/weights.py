@@ -89,6 +89,10 @@ def from_checkpoint(checkpoint: Checkpoint) -> Networks:
     return networks.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
+def _entropy_shapes(state: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items() if name.startswith(ENTROPY)}
+
+
 def trainable_from_checkpoint(checkpoint: Checkpoint, config: ModelConfig | None = None) -> Networks:
     """Networks to train further. Their float weights are the stored ones: half precision, the prior's as quantised.
 
@@ -97,15 +101,18 @@ def trainable_from_checkpoint(checkpoint: Checkpoint, config: ModelConfig | None
     """
     frozen = from_checkpoint(checkpoint)
     networks = Networks(config or frozen.config)
-    start_as_block_transform(networks)
     state, stored = networks.state_dict(), frozen.state_dict()
-    shapes, stored_shapes = ({name: tensor.shape for name, tensor in found.items()} for found in (state, stored))
-    kept = {name: tensor for name, tensor in stored.items() if name in state or ".blocks" not in name}
-    ours, theirs = ({name: s for name, s in found.items() if name.startswith(ENTROPY)} for found in (shapes, stored_shapes))
-    same_prior = ours == theirs
+    same_prior = _entropy_shapes(state) == _entropy_shapes(stored)
     if not same_prior:
-        kept = {name: tensor for name, tensor in kept.items() if not name.startswith(ENTROPY) or name == "prior.mean_scale"}
-    if any(shapes.get(name) != tensor.shape for name, tensor in kept.items()):
+        start_as_block_transform(networks)
+
+    def taken(name: str) -> bool:
+        if name.startswith(ENTROPY):
+            return same_prior or name == "prior.mean_scale"
+        return name in state or ".blocks" not in name
+
+    kept = {name: tensor for name, tensor in stored.items() if taken(name)}
+    if any(name not in state or state[name].shape != tensor.shape for name, tensor in kept.items()):
         raise UnknownModel(f"weights of {frozen.config.name} fit only transforms of the same widths")
     networks.load_state_dict(state | kept)
     if same_prior:
