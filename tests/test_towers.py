@@ -215,6 +215,10 @@ def test_classes_only_where_there_is_a_classifier(astronaut: Tensor) -> None:
     tower = timm_tower()
     x = tower.prepare(astronaut)
     assert tower.classify(x).shape == (1, 10)
+    tokens, logits = tower.tokens_and_classes(x, [0, 1, LAST])
+    assert torch.equal(logits, tower.classify(x))
+    assert all(torch.equal(v, tower.tokens(x, [k])[k]) for k, v in tokens.items())
+    assert hooks(tower) == 0
     for other in (clip_tower(), siglip_tower()):
         with pytest.raises(UnsupportedTower, match="no classifier"):
             other.classify(x)

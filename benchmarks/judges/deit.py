@@ -85,8 +85,8 @@ class DeitJudge:
     def judge(self, original: Pixels, decoded: Pixels, truth: Any) -> dict[str, float]:
         truth = self.own_class(original) if truth is None else truth
         with torch.inference_mode():
-            logits = self.tower.classify(self.look(decoded))
-        return self._scores(self.reference(original), self.tokens(decoded), logits, truth)
+            tokens, logits = self.tower.tokens_and_classes(self.look(decoded), list(LAYERS.values()))
+        return self._scores(self.reference(original), tokens, logits, truth)
 
     @torch.inference_mode()
     def class_of(self, pixels: Pixels) -> int:

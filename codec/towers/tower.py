@@ -121,23 +121,19 @@ class Tower(nn.Module):
         UnsupportedTower for layers that were cut, and for LAST where the trunk normalises after its pooling.
         """
         wanted = set(layers)
-        self._check(x, [k for k in layers if k != LAST], lowest=0, some=LAST not in wanted)
-        if LAST in wanted:
-            self._need_all("tokens after the final norm")
+        self._check_tokens(x, wanted)
         blocks, norm = self._blocks(), self.trunk.get_submodule(self._anatomy.norm)
-        found: dict[int, Tensor] = {}
-        with self._lock, ExitStack() as stack:
-            if 0 in wanted:
-                hook = blocks[0].register_forward_pre_hook(lambda module, args: found.__setitem__(0, args[0]))
-                stack.callback(hook.remove)
-            for k in wanted - {0}:
-                module = norm if k == LAST else blocks[k - 1]
-                hook = module.register_forward_hook(lambda module, args, output, k=k: found.__setitem__(k, output))
-                stack.callback(hook.remove)
+        with self._lock, self._catching(wanted) as found:
             self._run_until(norm if LAST in wanted else blocks[max(max(wanted) - 1, 0)], x)
-        if LAST in wanted and (found[LAST].ndim != 3 or found[LAST].shape[1] <= self.prefix):
-            raise UnsupportedTower(f"{self.name} normalises after pooling, it has no tokens after the final norm")
-        return {k: found[k] for k in layers}
+        return self._caught(found, layers)
+
+    def tokens_and_classes(self, x: Tensor, layers: Sequence[int]) -> tuple[dict[int, Tensor], Tensor]:
+        """What `tokens` and `classify` give, in one pass. Raises as both do."""
+        self._check_tokens(x, set(layers))
+        self._need_classes()
+        with self._lock, self._catching(set(layers)) as found:
+            logits = self.trunk(x)
+        return self._caught(found, layers), logits
 
     def continued(self, tokens: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
         """Tokens [B, prefix + patches, width] in the embedding's place -> those of deeper layers, as `tokens` gives them.
@@ -176,9 +172,7 @@ class Tower(nn.Module):
     def classify(self, x: Tensor) -> Tensor:
         """x [B, 3, h, w] from `prepare` -> logits [B, classes]. Raises UnsupportedTower without a classifier."""
         self._check(x, [], lowest=0, some=False)
-        self._need_all("classes")
-        if not self._anatomy.classes:
-            raise UnsupportedTower(f"{self.name} has no classifier, choose a timm: tower that has one")
+        self._need_classes()
         with self._lock:
             return self.trunk(x)
 
@@ -201,6 +195,26 @@ class Tower(nn.Module):
 
     def _blocks(self) -> list[nn.Module]:
         return list(self.trunk.get_submodule(self._anatomy.blocks).children())
+
+    @contextmanager
+    def _catching(self, wanted: set[int]) -> Iterator[dict[int, Tensor]]:
+        """Fills the dictionary with the tokens of these layers as a picture passes them."""
+        blocks, norm = self._blocks(), self.trunk.get_submodule(self._anatomy.norm)
+        found: dict[int, Tensor] = {}
+        with ExitStack() as stack:
+            if 0 in wanted:
+                hook = blocks[0].register_forward_pre_hook(lambda module, args: found.__setitem__(0, args[0]))
+                stack.callback(hook.remove)
+            for k in wanted - {0}:
+                module = norm if k == LAST else blocks[k - 1]
+                hook = module.register_forward_hook(lambda module, args, output, k=k: found.__setitem__(k, output))
+                stack.callback(hook.remove)
+            yield found
+
+    def _caught(self, found: dict[int, Tensor], layers: Sequence[int]) -> dict[int, Tensor]:
+        if LAST in found and (found[LAST].ndim != 3 or found[LAST].shape[1] <= self.prefix):
+            raise UnsupportedTower(f"{self.name} normalises after pooling, it has no tokens after the final norm")
+        return {k: found[k] for k in layers}
 
     def _run_until(self, module: nn.Module, x: Tensor) -> None:
         handle = module.register_forward_hook(_stop)
@@ -225,6 +239,16 @@ class Tower(nn.Module):
                 raise UnsupportedTower(f"{self.name} was loaded with its first {self.depth} blocks only, block {k} is not there")
             if not lowest <= k <= self.depth:
                 raise BadArgument(f"{self.name} has layers {lowest}..{self.depth}, not {k}")
+
+    def _check_tokens(self, x: Tensor, wanted: set[int]) -> None:
+        self._check(x, [k for k in wanted if k != LAST], lowest=0, some=LAST not in wanted)
+        if LAST in wanted:
+            self._need_all("tokens after the final norm")
+
+    def _need_classes(self) -> None:
+        self._need_all("classes")
+        if not self._anatomy.classes:
+            raise UnsupportedTower(f"{self.name} has no classifier, choose a timm: tower that has one")
 
     def _need_all(self, what: str) -> None:
         if not self.complete:
