@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
+import numpy as np
 import PIL
 
 import codec
@@ -19,15 +20,17 @@ from codec.errors import UnknownModel
 from codec.guidance import Guide, choose, importance
 from codec.guidance.clip import LAYERS, ClipGuide
 from codec.guidance.files import SHIPPED
+from codec.rate import quality_to_qp
 from codec.receivers.adapters import FOLDER
 
-VARIANTS = ("uniform", "paper", "paper-teacher", "attention", "attention-teacher", "default", "oracle")
+VARIANTS = ("uniform", "same-qp", "paper", "paper-teacher", "attention", "attention-teacher", "default", "oracle")
 TOKENS = "tokens-"
 TOKEN_VARIANTS = tuple(TOKENS + variant for variant in ("uniform", "default"))
 # About 0.08..0.8 bits per pixel, where a machine still sees something and not yet everything.
 QUALITIES = (3.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0)
 RIVAL_QUALITIES = {"JPEG": (2, 4, 7, 12, 18, 26, 36), "WebP": (0, 3, 8, 16, 28, 45), "AVIF": (4, 10, 18, 26, 34, 42, 52)}
 
+SAME_QP = "same-qp"  # one QP for all pictures of a quality, whatever slope the weights have
 BASE = "base-"
 
 Code = Callable[[Pixels, float], tuple[bytes, Pixels]]
@@ -35,12 +38,15 @@ Code = Callable[[Pixels, float], tuple[bytes, Pixels]]
 
 @dataclass(frozen=True)
 class Setup:
-    """What coding depends on; small enough to be sent to a process. base: the weights that `base-VARIANT` means."""
+    """What coding depends on; small enough to be sent to a process. base: the weights that `base-VARIANT` means; slope: of
+    `Codec.encode`, the weights' own if None.
+    """
 
     model: str
     data: Path
     strength: float
     base: str | None = None
+    slope: float | None = None
 
     def of(self, name: str) -> tuple[str, str]:
         """(weights, variant) of a system's name."""
@@ -70,16 +76,20 @@ def adapters_hash() -> str:
 
 
 def identity(name: str, setup: Setup) -> tuple[str, str, float]:
-    """(model's fingerprint or Pillow's version, student's hash, strength): all that a system's results depend on.
+    """(model's fingerprint and slope or Pillow's version, student's hash, strength): all that a system's results depend on.
 
     Every guide's map is made rate-neutral by the student's file. Raises UnknownModel.
     """
     if name in RIVALS:
         return f"Pillow {PIL.__version__}", "", 0.0
     model, variant = setup.of(name)
-    fingerprint = checkpoint.load(model).fingerprint.hex()
+    weights = checkpoint.load(model)
+    fingerprint = weights.fingerprint.hex()
+    slope = weights.slope if setup.slope is None else setup.slope
+    if slope and variant != SAME_QP:
+        fingerprint += f"/{slope:g}"
     adapters = adapters_hash() if name.startswith(TOKENS) else ""
-    if variant in ("uniform", "oracle"):
+    if variant in ("uniform", SAME_QP, "oracle"):
         return fingerprint, adapters, 0.0
     return fingerprint, student_hash() + adapters, setup.strength
 
@@ -113,12 +123,16 @@ def coder(name: str, setup: Setup) -> Code:
         oracle = Oracle(checkpoint.load(model), tower, partial(centre_view, tower))
 
         def encode(pixels: Pixels, quality: float) -> bytes:
-            return cotam.encode(pixels, qp_map=oracle.qp_map(pixels, codec.rate.quality_to_qp(quality)))
+            return cotam.encode(pixels, qp_map=oracle.qp_map(pixels, quality_to_qp(quality)))
+    elif name == SAME_QP:
+
+        def encode(pixels: Pixels, quality: float) -> bytes:
+            return cotam.encode(pixels, qp_map=np.array([[quality_to_qp(quality)]]))
     else:
         guide = PerPicture(guide_of(name, setup.data))
 
         def encode(pixels: Pixels, quality: float) -> bytes:
-            return cotam.encode(pixels, quality, guide=guide, strength=setup.strength)
+            return cotam.encode(pixels, quality, guide=guide, strength=setup.strength, slope=setup.slope)
 
     def code(pixels: Pixels, quality: float) -> tuple[bytes, Pixels]:
         data = encode(pixels, quality)

@@ -35,7 +35,9 @@ def times(cotam: codec.Codec, rounds: int) -> dict[str, float]:
     """Pixels, preview, and tokens of a CLIP ViT-L/14-336 (random weights, first block only) with an adapter for it."""
     data = cotam.encode(picture(*SIDES), 50)
     tower = load_tower(TOWER, "random", layers=1)
-    config = AdapterConfig(cotam.pipeline.layers[-1].stop, tower.width, *tower.grid, tower.prefix)
+    config = AdapterConfig(
+        cotam.pipeline.layers[-1].stop, tower.width, *tower.grid, tower.prefix, inner=256, heads=4, blocks=2, sees=True
+    )
     adapter = Adapter(TokenAdapter(config).eval().requires_grad_(False), cotam.fingerprint, tower.name, tower.signature, {})
     spent = cotam.decode_full(data, want_bits=True)
 

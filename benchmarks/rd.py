@@ -17,6 +17,7 @@ from benchmarks.machine import describe
 from benchmarks.output import add_options, hand_over
 from benchmarks.report.metrics import ms_ssim
 from benchmarks.rivals import RIVALS, Pixels, Rival, in_db, psnr
+from codec.rate import quality_to_qp
 
 QUALITIES = (0, 6, 12, 18, 24, 30, 36, 42, 48, 54, 60, 66, 72, 80, 90, 100)
 RANGE = (0.1, 1.0)
@@ -52,12 +53,14 @@ def measure_rival(rival: Rival, pictures: list[np.ndarray]) -> list[dict[str, fl
 
 
 def measure_cotam(loaded: codec.Codec, pictures: list[np.ndarray]) -> list[dict[str, float]]:
-    """Adds `excess`: file bytes over the model's own entropy (bits of the integer tables), the 20-byte header left out."""
+    """One QP for all pictures of a quality. Adds `excess`: file bytes over the model's own entropy (bits of the integer tables),
+    the 20-byte header left out.
+    """
     points = []
     for quality in QUALITIES:
         rows = []
         for pixels in pictures:
-            encoded = loaded.encode_full(pixels, quality, want_bits=True, guide="uniform")
+            encoded = loaded.encode_full(pixels, qp_map=np.array([[quality_to_qp(quality)]]), want_bits=True)
             decoded = loaded.decode(encoded.data, "array")
             assert encoded.bits is not None
             excess = (len(encoded.data) - 20) * 8 / float(encoded.bits.sum()) - 1

@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.coders import TOKENS, Code, Setup, coder, identity, loaded
 from benchmarks.judges import Judge, Sample, load_judge, read_pixels
+from benchmarks.rivals import Pixels
 
 ORIGINAL = "original"
 Row = dict[str, Any]
@@ -77,11 +78,15 @@ def measure(job: Job, setup: Setup) -> list[Row]:
     judge, original = _judge(job.judge, setup.data), read_pixels(job.sample.path)
     rows = []
     judged: dict[bytes, dict[str, float]] = {}  # where a guide changes nothing, nothing is judged twice
+    coded: dict[tuple[str, float], tuple[bytes, Pixels]] = {}  # tokens are of the very files that pixels are of
     for system, quality in job.todo:
         if system == ORIGINAL:
             size, decoded = job.sample.path.stat().st_size, original
         else:
-            data, decoded = _coder(system, setup)(original, quality)
+            which = system.removeprefix(TOKENS), quality
+            if which not in coded:
+                coded[which] = _coder(system, setup)(original, quality)
+            data, decoded = coded[which]
             size = len(data)
         looks = decoded.tobytes()
         if system.startswith(TOKENS):

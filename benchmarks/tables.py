@@ -231,6 +231,17 @@ def tasks_table() -> str:
     return rows_to_markdown([*head, "word recall on receipts"], rows)
 
 
+def slope_table() -> str:
+    """QPs that follow what a picture costs, against one QP for all pictures."""
+    result = load("tasks_slope")
+    found = result["bd_rate_slope"]["deit"]
+    scores = ("token_mse_shallow", "token_mse_middle", "token_mse_last", "cross_entropy", "top1")
+    head = [f"rate of `{result['model']}` at equal", "tokens, block 3", "tokens, block 8", "last tokens"]
+    head += ["cross-entropy of the label", "top-1"]
+    about = f"slope {result['slope']:g} against one QP, {result['sets']['deit']['pictures']} pictures"
+    return rows_to_markdown(head, [[about, *(interval(found[score]) for score in scores)]])
+
+
 def levels_table() -> str:
     """What each level of a file costs, and how near the preview is."""
     result = load("levels")
@@ -309,6 +320,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "runs": runs_table,
     "tasks": tasks_table,
     "joint": joint_table,
+    "slope": slope_table,
     "levels": levels_table,
     "scale": scale_table,
     "tokens": tokens_table,

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bd import LEAST_OVERLAP, PERCENTILES, RESAMPLES, Measured, compare
-from benchmarks.coders import BASE, QUALITIES, TOKEN_VARIANTS, TOKENS, VARIANTS, Setup, qualities, student_hash
+from benchmarks.coders import BASE, QUALITIES, SAME_QP, TOKEN_VARIANTS, TOKENS, VARIANTS, Setup, qualities, student_hash
 from benchmarks.judges import JUDGES, Judge, JudgeUnavailable, Sample, data_root, load_judge, spread
 from benchmarks.machine import describe
 from benchmarks.output import add_options, hand_over
@@ -31,6 +31,7 @@ ANCHOR = "uniform"
 AGAINST_RIVALS = ("uniform", "default")
 OWN_SETS = tuple(name for name in JUDGES if name != "vqa")  # judges whose pictures lie below COTAM_DATA
 ORACLE, TOWER_JUDGE = "oracle", "deit"
+NO_MAPS = (ANCHOR, SAME_QP, ORACLE)  # variants that the student has no part in
 RESULTS = Path(__file__).resolve().parent / "results"
 Curve = list[dict[str, float]]
 Rates = dict[str, dict[str, float | None]]
@@ -125,13 +126,20 @@ def against_anchor(table: Table, variants: Iterable[str], prefix: str = "") -> d
     """variant -> BD-rates against uniform steps; prefix: of the systems of other weights."""
     if prefix + ANCHOR not in table.rates:
         return {}
-    return {v: table.compare(prefix + ANCHOR, prefix + v) for v in variants if v != ANCHOR and prefix + v in table.rates}
+    return {
+        v: table.compare(prefix + ANCHOR, prefix + v) for v in variants if v not in (ANCHOR, SAME_QP) and prefix + v in table.rates
+    }
 
 
 def against_rivals(table: Table, plan: Plan) -> dict[str, dict[str, Rates]]:
     """rival -> variant -> BD-rates."""
-    ours = [v for v in AGAINST_RIVALS if v in plan.variants]
+    ours = [v for v in AGAINST_RIVALS + TOKEN_VARIANTS if v in plan.variants and v in table.rates]
     return {rival: {v: table.compare(rival, v) for v in ours} for rival in plan.rivals}
+
+
+def against_same_qp(table: Table) -> Rates:
+    """Score -> BD-rate of uniform steps, each picture's from what it costs, against one QP for all pictures."""
+    return table.compare(SAME_QP, ANCHOR) if {SAME_QP, ANCHOR} <= set(table.rates) else {}
 
 
 def against_pixels(table: Table) -> dict[str, Rates]:
@@ -156,7 +164,7 @@ def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
             skipped[name] = str(error)
     collect(jobs_of(plan, judges, file), partial(measure, setup=plan.setup), file, processes)
     tables = {name: table_of(plan, judge, samples, file) for name, (judge, samples) in judges.items()}
-    guided = any(v not in (ANCHOR, ORACLE) for v in plan.variants)
+    guided = any(v not in NO_MAPS for v in plan.variants)
     loaded = checkpoint.load(plan.setup.model)
     base = None
     if plan.setup.base:
@@ -168,6 +176,7 @@ def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
         "fingerprint": loaded.fingerprint.hex(),
         "student": student_hash() if guided else None,
         "strength": plan.setup.strength,
+        "slope": loaded.slope if plan.setup.slope is None else plan.setup.slope,
         "machine": describe(),
         "judge_note": {name: table.judge.note for name, table in tables.items()},
         "skipped": skipped,
@@ -182,6 +191,7 @@ def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
         },
         "bd_rate": {name: against_anchor(table, plan.variants) for name, table in tables.items()},
         "base": base,
+        "bd_rate_slope": {name: against_same_qp(table) for name, table in tables.items()},
         "bd_rate_tokens": {name: against_pixels(table) for name, table in tables.items()},
         "bd_rate_base": {name: against_base(table, plan) for name, table in tables.items()},
         "bd_rate_rivals": {name: against_rivals(table, plan) for name, table in tables.items()},
@@ -209,6 +219,7 @@ def show(result: dict[str, Any]) -> None:
         for system, points in curves.items():
             print(f"  {system:18}" + "  ".join(f"{p['bpp']:.3f}/{p[first]:.3f}" for p in points))
         shown = {f"{variant} against {ANCHOR}": found for variant, found in rates.items()}
+        shown |= {f"{ANCHOR} against {SAME_QP}": found for found in [result["bd_rate_slope"][name]] if found}
         shown |= {f"{v}, tokens against pixels": found for v, found in result["bd_rate_tokens"][name].items()}
         shown |= {f"{v} against {result['base']['model']}": found for v, found in result["bd_rate_base"][name].items()}
         for rival, variants in result["bd_rate_rivals"][name].items():
@@ -247,6 +258,7 @@ def options_of() -> argparse.Namespace:
     parser.add_argument("--model", default="default")
     parser.add_argument("--base", default=None, help="other weights, to compare with under the same guides")
     parser.add_argument("--strength", type=float, default=STRENGTH)
+    parser.add_argument("--slope", type=float, default=None, help="as of `cotam encode`; the weights' own if not given")
     parser.add_argument("-j", "--jobs", type=int, default=1, help="processes")
     parser.add_argument("--rows", type=Path, default=None, help="where measured rows are kept")
     add_options(parser)
@@ -256,7 +268,7 @@ def options_of() -> argparse.Namespace:
 def main() -> None:
     """Command line."""
     options = options_of()
-    setup = Setup(options.model, data_root(), options.strength, options.base)
+    setup = Setup(options.model, data_root(), options.strength, options.base, options.slope)
     plan = Plan(
         setup,
         chosen(options.judges, OWN_SETS, "judges"),

@@ -147,9 +147,10 @@ class Codec:
         strength: float = STRENGTH,
         importance: Any = None,
         roi: Sequence[Box] | None = None,
+        slope: float | None = None,
     ) -> bytes:
         """A picture as a .ctm file; see `encode_full`."""
-        return self.encode_full(image, quality, target_bytes, qp_map, strip, False, guide, strength, importance, roi).data
+        return self.encode_full(image, quality, target_bytes, qp_map, strip, False, guide, strength, importance, roi, slope).data
 
     def encode_full(
         self,
@@ -163,6 +164,7 @@ class Codec:
         strength: float = STRENGTH,
         importance: Any = None,
         roi: Sequence[Box] | None = None,
+        slope: float | None = None,
     ) -> Encoded:
         """As `encode`, with y_hat, the bits per latent position (if wanted), notes and seconds by stage.
 
@@ -171,7 +173,8 @@ class Codec:
         qp_map: absolute QPs 0..63 on any grid up to one per 16x16 pixels; replaces quality and guidance. strip: leave out profile
         and EXIF. guide: where finer steps go at the same file size: `student` (the default, if the weights have no other), `clip`,
         `uniform`, a map's file or a Guide (guidance.choose). strength: 0 (uniform) .. 1. importance: a map [rows, cols] >= 0 over
-        the whole picture, any size. roi: boxes (left, top, right, bottom) in pixels that matter most.
+        the whole picture, any size. roi: boxes (left, top, right, bottom) in pixels that matter most. slope: 0..14, QPs less at a
+        quality for each nat that a picture costs more than usual (guidance.Guidance.base_qp), the weights' own if not given.
         Raises BadArgument, BadPicture, TooLarge, TargetTooSmall, GuideUnavailable or UnknownModel.
         """
         if sum(v is not None for v in (quality, target_bytes, qp_map)) > 1:
@@ -187,7 +190,7 @@ class Codec:
             return self._encode(picture, extras, 0, Plan(field), watch, want_bits)
         with watch.stage("guide"):
             chosen = resolve(guide, importance, roi, self.backend, self.backend.checkpoint.guide)
-            guidance = Guidance(chosen, strength, picture.pixels)
+            guidance = Guidance(chosen, strength, picture.pixels, self.backend.checkpoint.slope if slope is None else slope)
 
         def at(qp: int) -> Encoded:
             with watch.stage("guide"):
@@ -195,7 +198,7 @@ class Codec:
             return self._encode(picture, extras, qp, plan, watch, want_bits)
 
         if target_bytes is None:
-            return at(rate.quality_to_qp(rate.DEFAULT_QUALITY if quality is None else quality))
+            return at(guidance.base_qp(rate.quality_to_qp(rate.DEFAULT_QUALITY if quality is None else quality)))
         results: dict[bytes, Encoded] = {}
 
         def attempt(qp: int) -> bytes:

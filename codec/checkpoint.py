@@ -52,6 +52,11 @@ class Checkpoint:
         return self.metadata.get("guide")
 
     @property
+    def slope(self) -> float:
+        """How a quality's QP follows what a picture costs (guidance.Guidance.base_qp); 0: it does not."""
+        return float(self.metadata.get("slope", 0.0))
+
+    @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers of y, in the order in which they are coded."""
         config = self.metadata["config"]

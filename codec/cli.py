@@ -38,7 +38,7 @@ from codec.cli_options import (
     own_weights,
 )
 from codec.errors import BadArgument, CodecError
-from codec.guidance import DEFAULT_GUIDE, PRESETS, STRENGTH, check_strength, choose
+from codec.guidance import DEFAULT_GUIDE, PRESETS, STRENGTH, check_slope, check_strength, choose
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="CoTAM: the image codec for multimodal LLMs."
@@ -59,9 +59,8 @@ def encode_file(given: bytes | Path, target: str, options: dict[str, Any]) -> tu
     if options["guide"]:
         name, preset, tower, weights = options["guide"]
         guide = choose(name, preset, tower, weights, loaded.backend)
-    encoded = loaded.encode_full(
-        picture, options["quality"], options["target_bytes"], strip=options["strip"], guide=guide, strength=options["strength"]
-    )
+    wishes = {name: options[name] for name in ("quality", "target_bytes", "strip", "strength", "slope")}
+    encoded = loaded.encode_full(picture, guide=guide, **wishes)
     height, width = picture.pixels.shape[:2]
     data, bpp = encoded.data, len(encoded.data) * 8 / (width * height)
     result = batch.Result("", "", "", 0, 0, width, height, bpp, encoded.seconds, encoded.notes)
@@ -101,6 +100,7 @@ def encode(
     preset: Annotated[str, typer.Option("--guide-preset", metavar="|".join(PRESETS), help="How the guide is read.")] = "default",
     guide_model: Annotated[Optional[str], typer.Option(metavar="NAME", help="Tower of the guide clip (ViT-L-14-336).")] = None,
     guide_weights: Annotated[Optional[str], typer.Option(metavar="TAG|FILE", help="Its weights (openai).")] = None,
+    slope: Annotated[Optional[float], typer.Option(metavar="0..14", help="How much coarser busy pictures are (7).")] = None,
     strip: Annotated[bool, typer.Option("--strip", help="Leave out colour profile and EXIF.")] = False,
     limit_pixels: Limit = DEFAULT_LIMIT_PIXELS,
     limit_memory: Memory = DEFAULT_MEMORY,
@@ -115,6 +115,7 @@ def encode(
         target_bytes = None if target_size is None else rate.parse_size(target_size)
         memory = rate.parse_size(limit_memory)
         check_strength(strength)
+        check_slope(slope or 0)
         asked = guide or preset != "default" or guide_model or guide_weights
         chosen = (guide or DEFAULT_GUIDE, preset, guide_model, guide_weights) if asked else None  # None: the weights' own
         if chosen and strength > 0:
@@ -124,7 +125,7 @@ def encode(
     except CodecError as error:
         fail(batch.sentence(error))
     options: dict[str, Any] = {"quality": quality, "target_bytes": target_bytes, "strip": strip, "limit": limit_pixels}
-    options |= {"guide": chosen, "strength": strength, "memory": memory}
+    options |= {"guide": chosen, "strength": strength, "slope": slope, "memory": memory}
     options |= {
         "model": own_weights(model, "encoder"),
         "device": device,

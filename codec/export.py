@@ -231,6 +231,7 @@ def _write_manifest(checkpoint: Checkpoint, half: str, place: Path, transforms: 
         "skip_below": checkpoint.skip_below,
         "rate_weight": checkpoint.rate_weight,
         "guide": checkpoint.guide,
+        "slope": checkpoint.slope,
         "config": {"m": config["m"], "low": config.get("low", 0), "z": config["z"], "margins": checkpoint.margins},
         "torch": torch.__version__,
         "opset": OPSET,

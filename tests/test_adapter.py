@@ -49,17 +49,25 @@ def test_a_tower_goes_on_from_its_own_embedding(name: str, x: Tensor) -> None:
             tower.classify_tokens(wanted[0], after=12)
 
 
-def test_an_adapter_starts_at_zero_and_takes_any_grid() -> None:
-    adapter = TokenAdapter(AdapterConfig(channels=8, width=48, rows=14, columns=14, prefix=1, inner=24, heads=3))
+@pytest.mark.parametrize(("blocks", "sees"), [(1, False), (2, True)])
+def test_an_adapter_starts_at_zero_and_takes_any_grid(blocks: int, sees: bool) -> None:
+    config = AdapterConfig(channels=8, width=48, rows=14, columns=14, prefix=1, inner=24, heads=3, blocks=blocks, sees=sees)
+    adapter = TokenAdapter(config)
     latents, qp = torch.randn(2, 8, 10, 17), torch.full((2, 1, 1), 30)
     for grid in (None, (14, 14), (24, 24), (7, 31)):
-        out = adapter(latents, qp, grid)
         rows, columns = grid or (14, 14)
-        assert out.shape == (2, 1 + rows * columns, 48)
+        embedded = torch.randn(2, 1 + rows * columns, 48)
+        out = adapter(latents, qp, embedded, grid)
+        assert out.shape == embedded.shape
         assert not out.any()
     torch.nn.init.normal_(adapter.head.weight)
-    assert not torch.allclose(adapter(latents, qp), adapter(latents, torch.full((2, 1, 1), 50)))
-    assert not torch.allclose(adapter(latents, qp), adapter(latents.flip(3), qp))
+    embedded = torch.randn(2, 197, 48)
+    before = adapter(latents, qp, embedded)
+    assert not torch.allclose(before, adapter(latents, torch.full((2, 1, 1), 50), embedded))
+    assert not torch.allclose(before, adapter(latents.flip(3), qp, embedded))
+    assert torch.allclose(before, adapter(latents, qp, embedded.flip(2))) is not sees
+    with pytest.raises(ValueError, match="block"):
+        AdapterConfig(8, 48, 14, 14, 1, blocks=0)
 
 
 def test_the_stage_repairs_tokens_and_touches_nothing_else(x: Tensor) -> None:

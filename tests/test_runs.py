@@ -67,13 +67,15 @@ def test_a_toy_run_learns_resumes_and_exports(pictures: Path, tmp_path: Path, ph
     train(pictures, run, "steps=80", f"resume={last}")
     assert torch.load(last, weights_only=True)["global_step"] == 80
     target = tmp_path / "toy.safetensors"
-    options = ("--pictures", "2", "--blend", str(run), "0.5", "--rate-weight", "0.03", "--balance", "0.5")
+    options = ("--pictures", "2", "--blend", str(run), "0.5", "--rate-weight", "0.03", "--balance", "0.5", "--slope", "5")
     export(run, target, "--limits", "A toy.", *options)
     assert "A toy." in target.with_suffix(".md").read_text()
     toy = codec.load(target)
     assert "mixed with 50%" in target.with_suffix(".md").read_text()
     assert "50% of the way to equilibrium" in target.with_suffix(".md").read_text()
     assert toy.pipeline.rate_weight == 0.03
+    assert toy.backend.checkpoint.slope == 5
+    assert "5 lower for each nat" in target.with_suffix(".md").read_text()
     assert toy.backend.checkpoint.metadata["training"]["steps"] == 80
     encoded = toy.encode_full(photo, quality=60)
     decoded = toy.decode_full(encoded.data)

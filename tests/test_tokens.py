@@ -22,7 +22,7 @@ NAMES = ["timm:deit_tiny_patch16_224", "ViT-B-32", "ViT-B-16-SigLIP"]
 def made_for(cotam: codec.Codec, tower: Tower, path: Path) -> Adapter:
     """An adapter with random weights that does something, through its file."""
     torch.manual_seed(0)
-    config = AdapterConfig(cotam.pipeline.layers[-1].stop, tower.width, *tower.grid, tower.prefix, inner=48)
+    config = AdapterConfig(cotam.pipeline.layers[-1].stop, tower.width, *tower.grid, tower.prefix, inner=48, blocks=2, sees=True)
     network = TokenAdapter(config)
     torch.nn.init.normal_(network.head.weight, std=0.02)
     facts = {"config": vars(config), "codec": cotam.fingerprint, "tower": tower.name, "signature": tower.signature}

@@ -241,3 +241,17 @@ def test_a_mean_of_two_runs() -> None:
     torch.testing.assert_close(blended(one, other, 1.0).state_dict()[name], theirs)
     with pytest.raises(ValueError, match="share"):
         blended(one, other, 1.5)
+
+
+def test_a_mean_with_a_start_of_fewer_blocks() -> None:
+    """A block that the start has not got is the identity in it; its share of the mean is the run's own block, weaker."""
+    from training.export import blended
+
+    small = {"name": "toy", "n": 48, "c": 64, "m": 32, "h": 16, "z": 8, "p": 16}
+    grown, start = Networks(ModelConfig(**small, blocks_s16=3)), Networks(ModelConfig(**small, blocks_s16=3))
+    block = grown.g_s.blocks16[2]
+    torch.nn.init.normal_(block.project.weight)
+    kept, before = block.depthwise.weight.clone(), block.project.weight.clone()
+    mixed = blended(grown, start, 0.25).g_s.blocks16[2]
+    torch.testing.assert_close(mixed.depthwise.weight, kept)
+    torch.testing.assert_close(mixed.project.weight, 0.75 * before)

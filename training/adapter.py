@@ -26,7 +26,7 @@ class AdapterStage(ScheduledStage):
     ::
 
         crops x -> codec (frozen) -> x_hat -> tower's embedding --+--> tower's layers -> MultiLevel distance to the tokens of x
-                                 \\-> latents -> TokenAdapter ----+
+                                 \\-> latents -> TokenAdapter ----+        (which sees the embedding, too)
     """
 
     def __init__(
@@ -42,13 +42,16 @@ class AdapterStage(ScheduledStage):
         steps: int,
         minutes: float | None = None,
         seed: int = 0,
-        inner: int = 192,
-        heads: int = 3,
+        inner: int = 256,
+        heads: int = 4,
+        blocks: int = 2,
+        sees: bool = True,
     ) -> None:
         super().__init__(optimizer, learning_rate, warmup, steps, minutes, seed)
         self.features = MultiLevel(tower, tower_weights, levels)
         seen = self.features.tower
-        self.adapter = TokenAdapter(AdapterConfig(model.m, seen.width, *seen.grid, seen.prefix, inner, heads))
+        config = AdapterConfig(model.m, seen.width, *seen.grid, seen.prefix, inner, heads, blocks=blocks, sees=sees)
+        self.adapter = TokenAdapter(config)
         self.frozen = (Networks(model).eval().requires_grad_(False), RateModel(model.z).requires_grad_(False))
         self.fingerprint = ""
         self.maps = maps
@@ -84,7 +87,7 @@ class AdapterStage(ScheduledStage):
             latents = networks.g_s.dequantised(coded.y_hat, qp).float()
             embedded = tower.tokens(tower.prepare(coded.x_hat.float()), [0])[0]
             wanted = tower.tokens(tower.prepare(x), layers)
-        seen = tower.continued(embedded + self.adapter(latents, qp), layers)
+        seen = tower.continued(embedded + self.adapter(latents, qp, embedded), layers)
         return [(wanted[k].float(), seen[k].float()) for k in layers]
 
     def parameter_groups(self) -> list[dict[str, Any]]:

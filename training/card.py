@@ -32,6 +32,7 @@ Start: {start}.{balanced} Nothing below `eval/` was seen.
 
 Entropy tables fitted to {fitted} training pictures at random rates. Symbols of scale index below {skip} are not
 coded; in rounding, a bit counts as {rate_weight} squared steps. Guide of encoding where none is asked for: {guide}.
+{slope}
 
 ## Exactness
 Largest possible partial sum of an integer layer: {bound} of {limit} (2^24).
@@ -49,6 +50,12 @@ def _maps(settings: dict[str, Any]) -> str:
     maps = settings["guidance"]
     told = f"QP drawn uniformly from 0..63, {maps['map_share']:.0%} of the pictures with a random QP map (patchwise or gradient)"
     return told + (f",\n{maps['guide_share']:.0%} with a map of the guide `{maps['guide']}`" if maps["guide_share"] else "")
+
+
+def _slope(slope: float) -> str:
+    if not slope:
+        return "A quality is the same QP for all pictures."
+    return f"At a quality, a picture's QP is {slope:g} lower for each nat that it costs more than the usual one (docs/guidance.md)."
 
 
 def _loss(loss: dict[str, Any]) -> str:
@@ -120,6 +127,7 @@ def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
         blend=f", mixed with {training['blend']:.0%} of those it started from" if "blend" in training else "",
         rate_weight=facts.get("rate_weight", RATE_WEIGHT),
         guide=facts.get("guide") or DEFAULT_GUIDE,
+        slope=_slope(facts.get("slope", 0.0)),
         bound=facts["bounds"]["largest"],
         limit=facts["bounds"]["limit"],
     )

@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 
 from codec.checkpoint import Checkpoint, load, save
 from codec.guidance import GUIDES
+from codec.networks.blocks import ResidualBlock
 from codec.networks.config import RATE_WEIGHT, ModelConfig
 from codec.networks.integer import EXACT_LIMIT
 from codec.networks.model import Networks
@@ -32,11 +33,14 @@ from training.run import read_run
 from training.validation import DEFAULT_SKIP, make_checkpoint
 
 
-def load_run(run: Path) -> tuple[Networks, dict[str, Any]]:
-    """The averaged weights of a run's last checkpoint, or exported weights, and what is known of the run."""
+def load_run(run: Path, config: ModelConfig | None = None) -> tuple[Networks, dict[str, Any]]:
+    """The averaged weights of a run's last checkpoint, or exported weights, and what is known of the run.
+
+    config: for exported weights, sizes that they may grow to (networks.weights.trainable_from_checkpoint).
+    """
     if run.suffix == ".safetensors":
         stored = load(run)
-        return trainable_from_checkpoint(stored).eval(), stored.metadata["training"]
+        return trainable_from_checkpoint(stored, config).eval(), stored.metadata["training"]
     settings, state, facts = read_run(run)
     fields = {k: v for k, v in settings.model.items() if k != "_target_"}
     networks = Networks(ModelConfig(**fields))
@@ -48,13 +52,18 @@ def load_run(run: Path) -> tuple[Networks, dict[str, Any]]:
 def blended(networks: Networks, other: Networks, share: float) -> Networks:
     """Weights on the way between two runs of which one started from the other: `share` of the other's, the rest of the first's.
 
-    The other's step sizes are brought to the first's before, so that numbers mean the same. Such a mean is often better than both
+    The other's step sizes are brought to the first's before, so that numbers mean the same; blocks that it has not got yet
+    are the identity in it, with the first's inner layers. Such a mean is often better than both
     ("Averaging Weights Leads to Wider Optima", arXiv 1803.05407; arXiv 2203.05482). Raises ValueError for a share outside of 0..1.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"a share must be between 0 and 1, not {share:g}")
     moved = networks.g_a.gain.log_gain.detach() - other.g_a.gain.log_gain.detach()
     rescale(other, moved.mean(0))
+    for name, block in other.named_modules():
+        if isinstance(block, ResidualBlock) and not block.project.weight.any():
+            ours = networks.get_submodule(name).state_dict()
+            block.load_state_dict({k: v for k, v in ours.items() if "project" not in k}, strict=False)
     theirs = other.state_dict()
     mixed = {k: torch.lerp(v, theirs[k], share) if v.is_floating_point() else v for k, v in networks.state_dict().items()}
     networks.load_state_dict(mixed)
@@ -94,16 +103,18 @@ def export(
     blend: tuple[Path, float] | None = None,
     balanced: float = 0.0,
     guide: str | None = None,
+    slope: float = 0.0,
 ) -> Checkpoint:
     """Fit the frozen tables, prove the bounds, write the checkpoint.
 
     before: the runs, or exported weights, that this one started from, latest first; blend: another run and its share, see
     `blended`; balanced: how far step sizes are moved to where the run's loss wants them, see `training.balance`;
-    guide: what guides encoding where nothing is asked for, if not the usual one. Raises ValueError if a bound does not hold.
+    guide: what guides encoding where nothing is asked for, if not the usual one; slope: how a quality's QP follows what a picture
+    costs (guidance.Guidance.base_qp). Raises ValueError if a bound does not hold.
     """
     networks, facts = load_run(run)
     if blend:
-        networks = blended(networks, load_run(blend[0])[0], blend[1])
+        networks = blended(networks, load_run(blend[0], networks.config)[0], blend[1])
         facts["blend"] = blend[1]
     if balanced:
         loss, data = (hydra.utils.instantiate(OmegaConf.create(facts["settings"][part])) for part in ("loss", "data"))
@@ -119,6 +130,7 @@ def export(
     metadata = made.metadata | {
         "rate_weight": rate_weight,
         "guide": guide,
+        "slope": slope,
         "bounds": {"largest": max(proved.values()), "limit": EXACT_LIMIT, "layers": proved},
         "training": known,
         "date": date.today().isoformat(),
@@ -142,6 +154,7 @@ def main() -> None:
     parser.add_argument("--blend", nargs=2, metavar=("RUN", "SHARE"), help="what it started from, and its share in a mean")
     parser.add_argument("--balance", type=float, default=0.0, help="how far step sizes are balanced for the run's loss, 0..1")
     parser.add_argument("--guide", choices=GUIDES, help="the guide of encoding with these weights where none is asked for")
+    parser.add_argument("--slope", type=float, default=0.0, help="QPs less at a quality for each nat that a picture costs more")
     parser.add_argument("--what", default="Weights of the base stage: rate + MSE.", help="the card's first sentence")
     parser.add_argument("--limits", default="Trained for a short time on few pictures.", help="the card's last section")
     options = parser.parse_args()
@@ -165,6 +178,7 @@ def main() -> None:
         blend=blend,
         balanced=options.balance,
         guide=options.guide,
+        slope=options.slope,
     )
     options.target.with_suffix(".md").write_text(render(checkpoint, options.what, options.limits))
     print(f"{options.target}: fingerprint {checkpoint.fingerprint.hex()}, {options.target.stat().st_size} bytes")

@@ -29,8 +29,8 @@ CARD = """# {name}
 ## How it was trained
 {steps} steps in {minutes} minutes on {device}; the codec and the tower are frozen;
 batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weighted {weights}.
-Loss: the squared error of the tower's tokens over their variance, levels {levels}. Adam, {rate}, cosine to 1 %; what is shipped
-is the average of the weights over about {average:.0f} steps. Nothing below `eval/` was seen.
+Loss: the squared error of the tower's tokens over their variance, levels {levels}. {optimizer}, {rate}, cosine to 1 %; what is
+shipped is the average of the weights over about {average:.0f} steps. Nothing below `eval/` was seen.
 
 ## Limits
 {limits}
@@ -45,13 +45,15 @@ def export_adapter(run: Path, target: Path, what: str, limits: str) -> dict[str,
         raise ValueError(f"the adapter was trained for the weights {state['codec']}, which are not shipped any more")
     stage = settings.stage
     tower = load_tower(stage.tower, stage.tower_weights)
-    config = AdapterConfig(settings.model.m, tower.width, *tower.grid, tower.prefix, stage.inner, stage.heads)
+    shape = {name: stage[name] for name in ("inner", "heads", "blocks", "sees") if name in stage}
+    config = AdapterConfig(settings.model.m, tower.width, *tower.grid, tower.prefix, **shape)
     network = TokenAdapter(config)
     network.load_state_dict(weights_below(state["state_dict"], "adapter."))
     training = facts | {
         "levels": ", ".join(f"{k} {v}" for k, v in stage.levels.items()),
         "rate": stage.learning_rate,
         "average": 1 / (1 - settings.ema),
+        "optimizer": str(settings.optimizer._target_).rsplit(".", 1)[-1],
     }
     metadata = {"name": target.stem, "config": asdict(config), "codec": state["codec"], "codec_name": codec_name}
     metadata |= {"tower": stage.tower, "signature": tower.signature, "date": date.today().isoformat(), "training": training}

@@ -41,7 +41,8 @@ Nothing below `eval/` was seen.
 Documents: a logistic regression on the mean features, text/ of the training pictures against the rest; on every fifth picture,
 which it was not fitted to, it is right on {right:.1%} of {asked}.
 
-Rate estimate: fitted to the bits of {fitted} training pictures, each coded with random QP maps by `{codec}`.
+Rate estimate: fitted to the bits of {fitted} training pictures, each coded with random QP maps by `{codec}`; their median says
+what a usual picture costs.
 
 ## Limits
 {limits}

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from codec.api import Codec
 from codec.bitstream.stepfield import expand
-from codec.guidance.rate_estimate import FEATURES, energies, regression_inputs
+from codec.guidance.rate_estimate import FEATURES, RateEstimate, energies, regression_inputs
+from codec.networks.config import QP_COUNT
 
 log = logging.getLogger(__name__)
 HIDDEN = 24
@@ -54,4 +55,11 @@ def fit(codec: Codec, pictures: list[np.ndarray], fields: int = 4, steps: int = 
     assert isinstance(first, nn.Linear)
     assert isinstance(second, nn.Linear)
     arrays = {"first": first.weight.T, "bias": first.bias, "second": second.weight[0], "offset": second.bias[0]}
-    return {f"rate.{name}": v.detach().numpy().copy() for name, v in arrays.items()}
+    found = {f"rate.{name}": v.detach().numpy().copy() for name, v in arrays.items()}
+    return found | {"rate.usual": usual_costs(RateEstimate.from_arrays(found), pictures)}
+
+
+def usual_costs(estimate: RateEstimate, pictures: list[np.ndarray]) -> np.ndarray:
+    """`RateEstimate.usual`: the median over pictures [H, W, 3] at each QP [64]."""
+    blocks = [energies(pixels) for pixels in pictures]
+    return np.array([np.median([estimate.log_bits(b, qp) for b in blocks]) for qp in range(QP_COUNT)], np.float32)

@@ -56,6 +56,11 @@ class Exported:
         return self.facts.get("guide")
 
     @property
+    def slope(self) -> float:
+        """As of Checkpoint."""
+        return float(self.facts.get("slope", 0.0))
+
+    @property
     def fingerprint(self) -> bytes:
         return bytes.fromhex(self.facts["fingerprint"])
 

@@ -4,6 +4,7 @@
 
     guide(pixels) -> Importance -> stepfield.levels -> offsets --+--> stepfield.compact, rate_neutral -> QP map (in the file)
     pixels -> RateEstimate.bits(QP field) -----------------------+                      \\-> what is left -> thrift (rounding)
+           \\-> what the picture costs, against the usual one -> the QP of a quality (base_qp)
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.bitstream import stepfield
+from codec.bitstream.stepfield import QP_MAX
 from codec.errors import BadArgument, GuideUnavailable
 from codec.guidance import importance
 from codec.guidance.importance import ArrayGuide, Guide, Importance, Pixels, RegionGuide
@@ -28,6 +30,9 @@ DEFAULT_GUIDE = "student"
 STRENGTH = stepfield.STRENGTH
 # A QP finer means an error weighs exp(0.11) times more; twice that in rounding was better (docs/guidance.md).
 THRIFT_PER_QP = 0.22
+# How far beyond the usual cost (a factor of 3.3) a picture's QP follows it, and from which QP on less and less.
+UNUSUAL_LIMIT, FULL_SLOPE_BELOW = 1.2, 47
+LARGEST_SLOPE = 14
 
 __all__ = ["DEFAULT_GUIDE", "GUIDES", "PRESETS", "STRENGTH", "Guidance", "Guide", "Importance", "choose", "importance"]
 
@@ -75,6 +80,12 @@ def check_strength(strength: float) -> None:
         raise BadArgument(f"strength must be between 0 and 1, not {strength:g}")
 
 
+def check_slope(slope: float) -> None:
+    """Raises BadArgument outside 0..14: beyond, a larger quality could be coarser."""
+    if not 0 <= slope <= LARGEST_SLOPE:
+        raise BadArgument(f"slope must be between 0 and {LARGEST_SLOPE}, not {slope:g}")
+
+
 def resolve(guide: str | Guide | None, given: Any, regions: Any, own: Any = None, usual: str | None = None) -> Guide:
     """The one guide meant by `Codec.encode`'s arguments; own: as of `choose`; usual: the guide where none is given.
 
@@ -102,12 +113,17 @@ class Plan:
 class Guidance:
     """One picture's guidance, ready for any QP: the look at the picture is taken once, also where many qualities are tried."""
 
-    def __init__(self, guide: Guide, strength: float, pixels: Pixels) -> None:
+    def __init__(self, guide: Guide, strength: float, pixels: Pixels, slope: float = 0.0) -> None:
+        """slope: see `base_qp`. Raises BadArgument for a strength outside of 0..1 or a slope outside of 0..14."""
         check_strength(strength)
+        check_slope(slope)
         found = guide(pixels) if strength > 0 else None
         if found is not None and found.trust <= 0:
             found = None
-        self.found = found
+        self.found, self.slope = found, slope
+        if found is None and not slope:
+            return
+        self.rate, self.blocks = shipped(), energies(pixels)
         if found is None:
             return
         self.strength = strength * found.trust
@@ -115,7 +131,18 @@ class Guidance:
         cells = tuple(min(stepfield.PAPER_CELLS, side) for side in self.grid) if found.rule == "paper" else self.grid
         values = importance.checked(found.values)
         self.values = values if values.shape == cells else importance.resized(values, *cells)
-        self.rate, self.blocks = shipped(), energies(pixels)
+
+    def base_qp(self, qp: int) -> int:
+        """This picture's QP where a usual one has `qp`: `slope` QPs lower for each nat that it costs more.
+
+        A byte does most where few were spent, so one QP for all spends too much on pictures that are all texture. The largest
+        QPs are left to all pictures, and a larger `qp` never gives a smaller one.
+        """
+        if not self.slope:
+            return qp
+        share = min(1.0, (QP_MAX - qp) / (QP_MAX - FULL_SLOPE_BELOW))
+        unusual = min(max(self.rate.unusual(self.blocks, qp), -UNUSUAL_LIMIT), UNUSUAL_LIMIT)
+        return min(max(round(qp - share * self.slope * unusual), 0), QP_MAX)
 
     def plan(self, qp: int) -> Plan:
         """Steps and rounding around this QP, neutral in rate, the map's own bits counted."""

@@ -1,7 +1,8 @@
 """How many bits a place will cost at a QP, guessed from its pixels alone: guidance is rate-neutral before anything is coded.
 
 A block of 16x16 pixels is described by the energies of bands of its 8x8 DCTs relative to the quantization step; a small
-regression, fitted to real files (training.rate_fit), turns them into bits. Only ratios are used, its level does not matter.
+regression, fitted to real files (training.rate_fit), turns them into bits. Only ratios are used, its level does not matter:
+places of a picture are compared with each other, and pictures with the usual one.
 """
 
 from __future__ import annotations
@@ -99,22 +100,35 @@ def regression_inputs(blocks: Floats, qp: NDArray[np.generic] | float) -> Floats
 
 @dataclass(frozen=True)
 class RateEstimate:
-    """Weights of the regression: one hidden layer. first [FEATURES + 1, K], bias [K], second [K], offset []."""
+    """Weights of the regression: one hidden layer. first [FEATURES + 1, K], bias [K], second [K], offset [].
+
+    usual: [64], what a usual picture costs by QP, as `log_bits`; None where nobody knows.
+    """
 
     first: Floats
     bias: Floats
     second: Floats
     offset: Floats
+    usual: Floats | None = None
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[np.float32]]) -> RateEstimate:
         """Raises KeyError where one is missing."""
-        return cls(*(arrays[f"rate.{name}"] for name in ("first", "bias", "second", "offset")))
+        first, bias, second, offset = (arrays[f"rate.{name}"] for name in ("first", "bias", "second", "offset"))
+        return cls(first, bias, second, offset, arrays.get("rate.usual"))
 
     def bits(self, blocks: Floats, qp: NDArray[np.generic] | float) -> Floats:
         """Bits [h, w] of blocks with these `energies` at QPs [h, w] or one QP (fractions allowed)."""
         cut = store.bands(len(blocks), 4 * self.first.size * blocks[0, ..., 0].size)
         return np.concatenate([self._bits(blocks[band], qp[band] if np.ndim(qp) else qp) for band in cut])  # type: ignore[index]
+
+    def log_bits(self, blocks: Floats, qp: int) -> float:
+        """The log of the mean bits of a picture's blocks."""
+        return float(np.log(self.bits(blocks, qp).mean()))
+
+    def unusual(self, blocks: Floats, qp: int) -> float:
+        """By which factor a picture with these `energies` costs more at a QP than the usual one, as a log."""
+        return 0.0 if self.usual is None else self.log_bits(blocks, qp) - float(self.usual[qp])
 
     def _bits(self, blocks: Floats, qp: NDArray[np.generic] | float) -> Floats:
         hidden = regression_inputs(blocks, qp) @ self.first + self.bias

@@ -206,8 +206,10 @@ class _Attachment:
         network = self.adapter.network
         latents = self.call.latents.to(network.positions.device)
         known = ~latents.isnan().flatten(1).any(1)  # pictures that were no .ctm have none
-        added = network.from_samples(latents.nan_to_num()) * known[:, None, None]
-        added = added.repeat_interleave(len(tokens) // len(added), 0).to(tokens.dtype)
+        copies = len(tokens) // len(latents)
+        latents, known = latents.repeat_interleave(copies, 0), known.repeat_interleave(copies, 0)
+        added = network.from_samples(latents.nan_to_num(), tokens.to(latents.dtype)) * known[:, None, None]
+        added = added.to(tokens.dtype)
         if arguments:
             return (tokens + added, *arguments[1:]), given
         return arguments, given | {"hidden_states": tokens + added}

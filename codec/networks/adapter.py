@@ -14,7 +14,10 @@ from codec.networks.gains import T_LIMIT, qp_to_t
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """channels: of the codec's latents; width, rows, columns, prefix: the tower's; inner, heads, expansion: of the block."""
+    """channels: of the codec's latents; width, rows, columns, prefix: the tower's; inner, heads, expansion: of each block.
+
+    blocks: how many; sees: whether the adapter looks at the tokens that it repairs beside the latents.
+    """
 
     channels: int
     width: int
@@ -24,21 +27,27 @@ class AdapterConfig:
     inner: int = 192
     heads: int = 3
     expansion: int = 4
+    blocks: int = 1
+    sees: bool = False
 
     def __post_init__(self) -> None:
         if self.inner % self.heads:
             raise ValueError("an adapter's inner width must be a multiple of its heads")
+        if self.blocks < 1:
+            raise ValueError("an adapter has at least one block")
 
 
 class TokenAdapter(nn.Module):
     """tokens = tower_embedding(decoded picture) + adapter(latents), as in arXiv 2509.24258; starts at zero.
 
-    The block is as wide as `inner`, not as the tower, so that it costs little beside decoding.
+    If it `sees`, it is adapter(latents, embedding): what is to be repaired depends on what is there. The blocks are as wide as
+    `inner`, not as the tower, so that they cost little beside decoding.
 
     ::
 
-        latents + QP -> boxes, on the grid -> linear -> + positions --+--> LayerNorm -> transformer block -> linear (zero)
-                                                       class token ---+
+        latents + QP -> boxes, on the grid -> linear -> + positions --+--> + --> LayerNorm -> transformer blocks -> linear (zero)
+                                                       class token ---+    |
+        embedding [N, prefix + patches, width] -> LayerNorm -> linear -----+
     """
 
     def __init__(self, config: AdapterConfig) -> None:
@@ -49,30 +58,47 @@ class TokenAdapter(nn.Module):
         self.prefix = nn.Parameter(torch.randn(1, config.prefix, inner) * 0.02)
         self.positions = nn.Parameter(torch.randn(1, inner, config.rows, config.columns) * 0.02)
         self.norm = nn.LayerNorm(inner)
-        expanded = config.expansion * inner
-        self.block = nn.TransformerEncoderLayer(
-            inner, config.heads, expanded, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-        )
+        if config.sees:
+            self.seen = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, inner))
+        blocks = [_block(config) for _ in range(config.blocks)]
+        self.block = blocks[0] if config.blocks == 1 else nn.Sequential(*blocks)
         self.head = nn.Linear(inner, config.width)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, latents: Tensor, qp: Tensor, grid: tuple[int, int] | None = None, boxes: Tensor | None = None) -> Tensor:
-        """latents: [B, channels, h, w], dequantised (Synthesis.dequantised); qp: [B, h, w] or [B, 1, 1]; grid: (rows, columns)
-        wanted, the tower's own if not given; boxes: [N, 5], number of the picture and left, top, right, bottom of what the tower
+    def forward(
+        self,
+        latents: Tensor,
+        qp: Tensor,
+        embedded: Tensor,
+        grid: tuple[int, int] | None = None,
+        boxes: Tensor | None = None,
+    ) -> Tensor:
+        """latents: [B, channels, h, w], dequantised (Synthesis.dequantised); qp: [B, h, w] or [B, 1, 1]; embedded: the
+        tower's own tokens of the decoded picture [N, prefix + rows * columns, width]; grid: (rows, columns), the tower's own if not
+        given; boxes: [N, 5], number of the picture and left, top, right, bottom of what the tower
         sees of it, in latent positions, also beyond the picture; all of each picture if not given.
         Returns [N, prefix + rows * columns, width].
         """
-        return self.from_samples(sample(latents, qp, grid or (self.config.rows, self.config.columns), boxes))
+        return self.from_samples(sample(latents, qp, grid or (self.config.rows, self.config.columns), boxes), embedded)
 
-    def from_samples(self, x: Tensor) -> Tensor:
-        """What `sample` gives [N, channels + 1, rows, columns] -> [N, prefix + rows * columns, width]."""
+    def from_samples(self, x: Tensor, embedded: Tensor) -> Tensor:
+        """What `sample` gives [N, channels + 1, rows, columns], and the tokens there are -> [N, prefix + rows * columns, width]."""
         positions: Tensor = self.positions
         if positions.shape[-2:] != x.shape[-2:]:
             positions = F.interpolate(positions, x.shape[-2:], mode="bicubic", align_corners=False)
         x = self.stem(x.flatten(2).transpose(1, 2)) + positions.flatten(2).transpose(1, 2)
         x = torch.cat([self.prefix.expand(len(x), -1, -1), x], 1)
+        if self.config.sees:
+            x = x + self.seen(embedded)
         return self.head(self.block(self.norm(x)))
+
+
+def _block(config: AdapterConfig) -> nn.TransformerEncoderLayer:
+    expanded = config.expansion * config.inner
+    return nn.TransformerEncoderLayer(
+        config.inner, config.heads, expanded, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+    )
 
 
 def sample(latents: Tensor, qp: Tensor, grid: tuple[int, int], boxes: Tensor | None = None) -> Tensor:

@@ -27,7 +27,7 @@ def latent_tensors(codec: Codec, decoded: Decoded) -> tuple[Tensor, Tensor]:
 def tokens(
     codec: Codec, files: Sequence[Decoded], tower: Tower, adapter: Adapter | None, tiles: tuple[int, int] | None = None
 ) -> Tensor:
-    """Tokens of each file for the tower's first block [B, prefix + rows * columns, width]: embedding + adapter(latents).
+    """Tokens of each file for the tower's first block [B, prefix + rows * columns, width]: embedding + adapter(latents, embedding).
 
     adapter: None leaves the embedding as it is. tiles: (rows, columns) of tower-sized pieces that the picture is cut into, for
     towers that tile: [B, 1 + rows * columns, prefix + ..., width], the whole picture first.
@@ -56,7 +56,7 @@ def embedded(codec: Codec, decoded: Decoded, tower: Tower, adapter: Adapter | No
         return seen
     latents, qp = latent_tensors(codec, decoded)
     placed = torch.cat([torch.zeros(len(boxes), 1), boxes / STRIDE], 1)
-    return seen + adapter.network(latents, qp, tower.grid, placed)
+    return seen + adapter.network(latents, qp, seen, tower.grid, placed)
 
 
 def _views(picture: Tensor, size: tuple[int, int], tiles: tuple[int, int] | None) -> list[Tensor]:
