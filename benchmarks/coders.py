@@ -23,14 +23,14 @@ from codec.guidance.files import SHIPPED
 from codec.rate import quality_to_qp
 from codec.receivers.adapters import FOLDER
 
-VARIANTS = ("uniform", "same-qp", "paper", "paper-teacher", "attention", "attention-teacher", "default", "oracle")
+SAME_QP = "same-qp"  # one QP for all pictures of a quality, whatever slope the weights have
+VARIANTS = ("uniform", SAME_QP, "paper", "paper-teacher", "attention", "attention-teacher", "default", "oracle")
 TOKENS = "tokens-"
 TOKEN_VARIANTS = tuple(TOKENS + variant for variant in ("uniform", "default"))
 # About 0.08..0.8 bits per pixel, where a machine still sees something and not yet everything.
 QUALITIES = (3.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0)
 RIVAL_QUALITIES = {"JPEG": (2, 4, 7, 12, 18, 26, 36), "WebP": (0, 3, 8, 16, 28, 45), "AVIF": (4, 10, 18, 26, 34, 42, 52)}
 
-SAME_QP = "same-qp"  # one QP for all pictures of a quality, whatever slope the weights have
 BASE = "base-"
 
 Code = Callable[[Pixels, float], tuple[bytes, Pixels]]

@@ -43,10 +43,6 @@ def with_slope(cotam: codec.Codec, folder: Path, slope: float) -> codec.Codec:
     return codec.load(place, "cpu")
 
 
-def base(pixels: NDArray[np.uint8], qp: int, slope: float = SLOPE) -> int:
-    return Guidance(importance.uniform, 0.5, pixels, slope).base_qp(qp)
-
-
 def test_busy_pictures_get_coarser_steps_than_plain_ones(sloped: codec.Codec, photo: NDArray[np.uint8]) -> None:
     noise = np.random.default_rng(1).normal(0, 30, photo.shape)
     plain = np.asarray(Image.fromarray(photo).filter(ImageFilter.GaussianBlur(4)))
