@@ -86,7 +86,7 @@ def identity(name: str, setup: Setup) -> tuple[str, str, float]:
     weights = checkpoint.load(model)
     fingerprint = weights.fingerprint.hex()
     slope = weights.slope if setup.slope is None else setup.slope
-    if slope and variant != SAME_QP:
+    if slope and variant not in (SAME_QP, "oracle"):
         fingerprint += f"/{slope:g}"
     adapters = adapters_hash() if name.startswith(TOKENS) else ""
     if variant in ("uniform", SAME_QP, "oracle"):

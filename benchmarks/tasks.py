@@ -149,8 +149,19 @@ def against_pixels(table: Table) -> dict[str, Rates]:
 
 
 def against_base(table: Table, plan: Plan) -> dict[str, Rates]:
-    """variant -> BD-rates against the other weights with the same guide."""
-    return {name.removeprefix(BASE): table.compare(name, name.removeprefix(BASE)) for name in of_base(plan)}
+    """variant -> BD-rates against the other weights with the same guide, each with the slope that it has.
+
+    same-qp: against their uniform steps, where these are one QP for all pictures, too.
+    """
+    found = {name.removeprefix(BASE): table.compare(name, name.removeprefix(BASE)) for name in of_base(plan)}
+    if {SAME_QP, BASE + ANCHOR} <= set(table.rates) and not slope_of(plan.setup.base or "", plan):
+        found[SAME_QP] = table.compare(BASE + ANCHOR, SAME_QP)
+    return found
+
+
+def slope_of(weights: str, plan: Plan) -> float:
+    """The slope that these weights code with."""
+    return checkpoint.load(weights).slope if plan.setup.slope is None else plan.setup.slope
 
 
 def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
@@ -176,7 +187,7 @@ def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
         "fingerprint": loaded.fingerprint.hex(),
         "student": student_hash() if guided else None,
         "strength": plan.setup.strength,
-        "slope": loaded.slope if plan.setup.slope is None else plan.setup.slope,
+        "slope": slope_of(plan.setup.model, plan),
         "machine": describe(),
         "judge_note": {name: table.judge.note for name, table in tables.items()},
         "skipped": skipped,

@@ -9,16 +9,20 @@
 
 from codec.api import DEVICES, Codec, Decoded, Encoded, decode, load, load_for
 from codec.errors import (
+    AdapterUnavailable,
     BadArgument,
     BadPicture,
     CodecError,
     Corrupt,
+    GuideUnavailable,
     NotACotamFile,
     TargetTooSmall,
     TooLarge,
     Truncated,
     UnknownModel,
+    UnsupportedTower,
     UnsupportedVersion,
+    WrongAdapter,
     WrongModel,
 )
 from codec.info import FileInfo, inspect, models, weights_of
@@ -27,6 +31,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DEVICES",
+    "AdapterUnavailable",
     "BadArgument",
     "BadPicture",
     "Codec",
@@ -35,12 +40,15 @@ __all__ = [
     "Decoded",
     "Encoded",
     "FileInfo",
+    "GuideUnavailable",
     "NotACotamFile",
     "TargetTooSmall",
     "TooLarge",
     "Truncated",
     "UnknownModel",
+    "UnsupportedTower",
     "UnsupportedVersion",
+    "WrongAdapter",
     "WrongModel",
     "decode",
     "inspect",

@@ -18,7 +18,7 @@ from codec.backends.interface import Backend, QpField, Weights
 from codec.backends.manifest import MANIFEST
 from codec.bitstream import container, stepfield
 from codec.errors import BadArgument, CodecError, Corrupt, TooLarge, WrongModel
-from codec.guidance import STRENGTH, Guidance, Guide, Plan, resolve
+from codec.guidance import STRENGTH, Guidance, Guide, Plan, check_slope, resolve
 from codec.guidance.importance import Box
 from codec.info import qp_field, weights_of
 from codec.latents import Floats, latent_grid
@@ -174,7 +174,8 @@ class Codec:
         and EXIF. guide: where finer steps go at the same file size: `student` (the default, if the weights have no other), `clip`,
         `uniform`, a map's file or a Guide (guidance.choose). strength: 0 (uniform) .. 1. importance: a map [rows, cols] >= 0 over
         the whole picture, any size. roi: boxes (left, top, right, bottom) in pixels that matter most. slope: 0..14, QPs less at a
-        quality for each nat that a picture costs more than usual (guidance.Guidance.base_qp), the weights' own if not given.
+        quality for each nat that a picture costs more than usual (guidance.Guidance.base_qp), the weights' own if not given; it
+        says nothing about target sizes and QP maps.
         Raises BadArgument, BadPicture, TooLarge, TargetTooSmall, GuideUnavailable or UnknownModel.
         """
         if sum(v is not None for v in (quality, target_bytes, qp_map)) > 1:
@@ -190,7 +191,8 @@ class Codec:
             return self._encode(picture, extras, 0, Plan(field), watch, want_bits)
         with watch.stage("guide"):
             chosen = resolve(guide, importance, roi, self.backend, self.backend.checkpoint.guide)
-            guidance = Guidance(chosen, strength, picture.pixels, self.backend.checkpoint.slope if slope is None else slope)
+            own = self.backend.checkpoint.slope if slope is None else check_slope(slope)
+            guidance = Guidance(chosen, strength, picture.pixels, 0.0 if target_bytes else own)  # a target size finds its own QP
 
         def at(qp: int) -> Encoded:
             with watch.stage("guide"):

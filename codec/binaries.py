@@ -20,7 +20,7 @@ from typing import NoReturn
 import typer
 
 from codec import checkpoint
-from codec.backends.manifest import read_manifest
+from codec.backends.manifest import Exported, read_manifest
 from codec.errors import UnknownModel
 from codec.guidance.files import SHIPPED
 
@@ -67,6 +67,19 @@ def build_both(graphs: Path, out: Path) -> list[Path]:
         return list(pool.map(lambda command: build(command, graphs, out), HALVES))
 
 
+def ready(graphs: Path, weights: checkpoint.Checkpoint) -> bool:
+    """Whether both halves of these weights lie there, as they code now."""
+    try:
+        found = [read_manifest(graphs / half) for half in HALVES.values()]
+    except UnknownModel:
+        return False
+    return all(_wishes(half) == _wishes(weights) for half in found)
+
+
+def _wishes(weights: checkpoint.Checkpoint | Exported) -> tuple[bytes, float, float, str | None]:
+    return weights.fingerprint, weights.slope, weights.rate_weight, weights.guide
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -75,11 +88,7 @@ def main() -> None:
     parser.add_argument("--graphs", type=Path, default=Path("build/graphs"), help="exported halves, written if they are not there")
     options = parser.parse_args()
     weights = checkpoint.load(options.model)
-    try:
-        ready = all(read_manifest(options.graphs / half).fingerprint == weights.fingerprint for half in HALVES.values())
-    except UnknownModel:
-        ready = False
-    if not ready:
+    if not ready(options.graphs, weights):
         from codec.export import export
 
         export(weights, options.graphs)

@@ -100,7 +100,7 @@ def encode(
     preset: Annotated[str, typer.Option("--guide-preset", metavar="|".join(PRESETS), help="How the guide is read.")] = "default",
     guide_model: Annotated[Optional[str], typer.Option(metavar="NAME", help="Tower of the guide clip (ViT-L-14-336).")] = None,
     guide_weights: Annotated[Optional[str], typer.Option(metavar="TAG|FILE", help="Its weights (openai).")] = None,
-    slope: Annotated[Optional[float], typer.Option(metavar="0..14", help="How much coarser busy pictures are (7).")] = None,
+    slope: Annotated[Optional[float], typer.Option(metavar="0..14", help="QPs per nat that a picture costs more.")] = None,
     strip: Annotated[bool, typer.Option("--strip", help="Leave out colour profile and EXIF.")] = False,
     limit_pixels: Limit = DEFAULT_LIMIT_PIXELS,
     limit_memory: Memory = DEFAULT_MEMORY,

@@ -2,7 +2,7 @@
 
 ::
 
-    checkpoint -> frozen networks -> one graph for each call of pipeline.Backend -> HALF/*.onnx, tables.npz, manifest.json
+    checkpoint -> frozen networks -> one graph for each call of interface.Backend -> HALF/*.onnx, tables.npz, manifest.json
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ HALVES = ("encoder", "decoder")
 
 
 class _Graph(nn.Module):
-    """A network as a graph over arrays [rows, columns, channels], as pipeline.Backend has them."""
+    """A network as a graph over arrays [rows, columns, channels], as interface.Backend has them."""
 
     inputs: dict[str, tuple[Tensor, int]]  # name: (an example, rows and columns for each of the smallest grid's)
     outputs: tuple[str, ...]

@@ -18,7 +18,9 @@ from codec.latents import latent_grid
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What a header says. base_qp: 0..63; map_grid: rows and columns of the QP map; sections: bytes by name."""
+    """What a header says. base_qp: 0..63; quality: the one that base_qp is usually of, another than was asked for where weights
+    have a slope; map_grid: rows and columns of the QP map; sections: bytes by name.
+    """
 
     width: int
     height: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from codec.binaries import build_both
+from codec import checkpoint
+from codec.binaries import build_both, ready
 
 pytest.importorskip("PyInstaller", reason="cotam[dev] is not installed")
 
@@ -26,6 +28,14 @@ def executables(halves: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def alone(program: Path, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[bytes]:
     """No environment, no PATH, in a folder elsewhere."""
     return subprocess.run([program, *map(str, arguments)], cwd=cwd, env={}, capture_output=True, timeout=120, check=False)
+
+
+@pytest.mark.slow
+def test_graphs_are_made_anew_for_weights_that_code_otherwise(halves: Path, tmp_path: Path) -> None:
+    weights = checkpoint.load()
+    assert ready(halves, weights)
+    assert not ready(halves, replace(weights, metadata=weights.metadata | {"slope": weights.slope + 1}))
+    assert not ready(tmp_path, weights)
 
 
 @pytest.mark.slow

@@ -19,8 +19,6 @@ from benchmarks.report.metrics import METRICS, Settings
 from codec.errors import BadArgument
 from tests.conftest import ROOT, run_cotam
 
-TWO = "cotam,jpeg"
-
 
 def test_codecs_by_name() -> None:
     assert contenders.names("cotam, jpeg,cotam") == ("cotam", "jpeg")

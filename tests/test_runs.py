@@ -81,6 +81,10 @@ def test_a_toy_run_learns_resumes_and_exports(pictures: Path, tmp_path: Path, ph
     decoded = toy.decode_full(encoded.data)
     np.testing.assert_array_equal(decoded.y_hat, encoded.y_hat)
     assert psnr(decoded.picture.pixels, photo) > 24
+    export(target, tmp_path / "flat.safetensors", "--slope", "0")
+    flat = checkpoint.load(tmp_path / "flat.safetensors")
+    assert (flat.slope, flat.rate_weight, flat.fingerprint) == (0, 0.03, checkpoint.load(target).fingerprint)
+    assert "the same QP for all" in (tmp_path / "flat.md").read_text()
     assert isinstance(checkpoint.load(target).metadata["config"], dict)
     assert ModelConfig(**checkpoint.load(target).metadata["config"]).name == "toy"
     train(pictures, tmp_path / "further", "steps=2", f"start={target}", "stage.balance=0.5", "stage.gain_factor=4")
@@ -138,9 +142,12 @@ def test_shards_in_place_of_folders(pictures: Path, tmp_path: Path) -> None:
         for path in sorted((pictures / "train" / "photos").iterdir()):
             tar.add(path, path.name)
     source = f"data.sources=[{{shards: '{shard}', weight: 1}}]"
-    output = train(pictures, tmp_path / "run", "steps=3", "data=webdataset", source, "data.workers=0", "data.shuffle=2")
+    folders = "+data.weights={photos: 1}"  # as the experiments have them
+    output = train(pictures, tmp_path / "run", "steps=3", "data=webdataset", source, folders, "data.workers=0", "data.shuffle=2")
     assert state_of(tmp_path / "run")["global_step"] == 3
     assert "skipped broken" in output
+    export(tmp_path / "run", tmp_path / "shards.safetensors", "--pictures", "2")
+    assert f"{shard} 1" in (tmp_path / "shards.md").read_text()
 
 
 def test_an_adapter_run_exports(pictures: Path, tmp_path: Path, data_folder: Path, photo: NDArray[np.uint8]) -> None:

@@ -15,6 +15,7 @@ from PIL import Image, ImageFilter
 
 import codec
 from benchmarks.coders import SAME_QP, Setup, coder, identity
+from benchmarks.report import contenders
 from codec.checkpoint import Checkpoint, save
 from codec.guidance import Guidance, importance
 from codec.guidance.rate_estimate import shipped
@@ -102,6 +103,8 @@ def test_the_benchmark_tells_slopes_apart(sloped: codec.Codec, cotam: codec.Code
     setups = [Setup(str(folder / f"slope{slope:g}.safetensors"), folder, 0.5) for slope in (0, SLOPE)]
     assert identity("uniform", setups[0]) != identity("uniform", setups[1])
     assert identity(SAME_QP, setups[0]) == identity(SAME_QP, setups[1])
+    files = [f"cotam:{setup.model}" for setup in setups]
+    assert contenders.contender(files[0]).identity != contenders.contender(files[1]).identity
     assert coder(SAME_QP, setups[1])(photo, 40)[0] == flat.encode(photo, 40, guide="uniform")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from codec.checkpoint import Checkpoint
 from codec.guidance import DEFAULT_GUIDE
 from codec.networks.config import RATE_WEIGHT
+from training.run import data_weights
 
 CARD = """# {name}
 
@@ -108,7 +109,7 @@ def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
         device=training["device"],
         batch=data["batch"],
         size=data["size"],
-        weights=", ".join(f"{k} {v}" for k, v in data["weights"].items()),
+        weights=data_weights(data),
         recoloured=f", {data['recolour']:.0%} in other colours" if data.get("recolour") else "",
         maps=_maps(settings),
         loss=_loss(settings["loss"]),

@@ -1,6 +1,7 @@
 """A training run's weights as a file: `python -m training.export RUN_DIR checkpoints/NAME.safetensors`.
 
-In place of a student's run, a student's file: what is fitted beside its weights is then fitted anew.
+In place of a student's run, a student's file: what is fitted beside its weights is then fitted anew. In place of a codec's run,
+its exported weights: --rate-weight, --guide and --slope are then set anew, where given, and nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import torch
 from omegaconf import OmegaConf
 
 from codec.checkpoint import Checkpoint, load, save
-from codec.guidance import GUIDES
+from codec.errors import UnknownModel
+from codec.guidance import GUIDES, check_slope
 from codec.networks.blocks import ResidualBlock
 from codec.networks.config import RATE_WEIGHT, ModelConfig
 from codec.networks.integer import EXACT_LIMIT
@@ -110,8 +112,9 @@ def export(
     before: the runs, or exported weights, that this one started from, latest first; blend: another run and its share, see
     `blended`; balanced: how far step sizes are moved to where the run's loss wants them, see `training.balance`;
     guide: what guides encoding where nothing is asked for, if not the usual one; slope: how a quality's QP follows what a picture
-    costs (guidance.Guidance.base_qp). Raises ValueError if a bound does not hold.
+    costs (guidance.Guidance.base_qp). Raises ValueError if a bound does not hold, BadArgument for a slope that is none.
     """
+    check_slope(slope)
     networks, facts = load_run(run)
     if blend:
         networks = blended(networks, load_run(blend[0], networks.config)[0], blend[1])
@@ -140,46 +143,77 @@ def export(
     return checkpoint
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def reset(weights: Path, target: Path, wishes: dict[str, Any]) -> Checkpoint:
+    """Exported weights with other rate_weight, guide or slope: how an encoder uses them, and nothing that a decoder needs.
+
+    Raises UnknownModel, and BadArgument for a slope that is none.
+    """
+    check_slope(wishes.get("slope", 0.0))
+    stored = load(weights)
+    checkpoint = Checkpoint(stored.arrays, stored.metadata | wishes)
+    save(checkpoint, target)
+    return checkpoint
+
+
+def options_of() -> argparse.Namespace:
+    """What was asked for; rate_weight, guide and slope are None where they were not."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("target", type=Path)
     root = Path(os.environ.get("COTAM_DATA", "../shared/data")) / "train"
     parser.add_argument("--root", type=Path, default=root, help="the training pictures a student is fitted to")
     parser.add_argument("--skip-below", type=int, default=DEFAULT_SKIP, help="scale indexes below this are not coded")
-    parser.add_argument("--rate-weight", type=float, default=RATE_WEIGHT, help="what a bit is worth in the encoder's rounding")
+    parser.add_argument("--rate-weight", type=float, help=f"what a bit is worth in the encoder's rounding ({RATE_WEIGHT:g})")
     parser.add_argument("--pictures", type=int, default=60, help="training pictures the tables are fitted on")
     parser.add_argument("--before", type=Path, nargs="*", default=[], help="runs or weights it started from, latest first")
     parser.add_argument("--blend", nargs=2, metavar=("RUN", "SHARE"), help="what it started from, and its share in a mean")
     parser.add_argument("--balance", type=float, default=0.0, help="how far step sizes are balanced for the run's loss, 0..1")
     parser.add_argument("--guide", choices=GUIDES, help="the guide of encoding with these weights where none is asked for")
-    parser.add_argument("--slope", type=float, default=0.0, help="QPs less at a quality for each nat that a picture costs more")
+    parser.add_argument("--slope", type=float, help="QPs less at a quality for each nat that a picture costs more (0)")
     parser.add_argument("--what", default="Weights of the base stage: rate + MSE.", help="the card's first sentence")
     parser.add_argument("--limits", default="Trained for a short time on few pictures.", help="the card's last section")
-    options = parser.parse_args()
-    stage = "student" if options.run.is_file() else OmegaConf.load(options.run / "config.yaml").stage._target_
-    if "AdapterStage" in stage:
+    return parser.parse_args()
+
+
+def kind_of(run: Path) -> str:
+    """What lies there: the class of a run's stage, or `weights` or `student` for a file."""
+    if not run.is_file():
+        return str(OmegaConf.load(run / "config.yaml").stage._target_)
+    try:
+        load(run)
+    except UnknownModel:
+        return "student"
+    return "weights"
+
+
+def main() -> None:
+    """Command line."""
+    options = options_of()
+    kind = kind_of(options.run)
+    if "AdapterStage" in kind:
         export_adapter(options.run, options.target, options.what, options.limits)
         print(f"{options.target}: {options.target.stat().st_size} bytes")
         return
-    if "student" in stage:
+    if "student" in kind:
         export_student(options.run, options.root, options.target, options.pictures, options.what, options.limits)
         print(f"{options.target}: {options.target.stat().st_size} bytes")
         return
-    blend = (Path(options.blend[0]), float(options.blend[1])) if options.blend else None
-    checkpoint = export(
-        options.run,
-        options.target,
-        options.skip_below,
-        options.pictures,
-        before=options.before,
-        rate_weight=options.rate_weight,
-        blend=blend,
-        balanced=options.balance,
-        guide=options.guide,
-        slope=options.slope,
-    )
+    wishes = {name: getattr(options, name) for name in ("rate_weight", "guide", "slope")}
+    wishes = {name: value for name, value in wishes.items() if value is not None}
+    if kind == "weights":
+        checkpoint = reset(options.run, options.target, wishes)
+    else:
+        blend = (Path(options.blend[0]), float(options.blend[1])) if options.blend else None
+        checkpoint = export(
+            options.run,
+            options.target,
+            options.skip_below,
+            options.pictures,
+            before=options.before,
+            blend=blend,
+            balanced=options.balance,
+            **wishes,
+        )
     options.target.with_suffix(".md").write_text(render(checkpoint, options.what, options.limits))
     print(f"{options.target}: fingerprint {checkpoint.fingerprint.hex()}, {options.target.stat().st_size} bytes")
 

@@ -11,6 +11,13 @@ from omegaconf import OmegaConf
 from training.device import device_name
 
 
+def data_weights(data: Any) -> str:
+    """The shares of a run's folders, or of its shards, in words; data: its settings."""
+    sources = data.get("sources")
+    shares = [(s["shards"], s["weight"]) for s in sources] if sources else data["weights"].items()
+    return ", ".join(f"{name} {share}" for name, share in shares)
+
+
 def read_run(run: Path) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     """(settings, the last checkpoint with averaged weights, facts for a card: steps, minutes, device, batch, size, weights)."""
     settings: Any = OmegaConf.load(run / "config.yaml")
@@ -22,6 +29,6 @@ def read_run(run: Path) -> tuple[Any, dict[str, Any], dict[str, Any]]:
         "device": device_name(),
         "batch": data.batch,
         "size": data.size,
-        "weights": ", ".join(f"{k} {v}" for k, v in data.weights.items()),
+        "weights": data_weights(data),
     }
     return settings, state, facts

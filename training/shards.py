@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -74,7 +74,8 @@ class ShardCrops(IterableDataset[Tensor]):
 class ShardData(pl.LightningDataModule):
     """Training crops from WebDataset shards, e.g. sources=[{shards: "folder/{000..999}.tar", weight: 1}].
 
-    root: a folder with some pictures, to which the entropy tables are fitted.
+    root: a folder with some pictures, to which the entropy tables are fitted. weights: those of folders, which experiments set;
+    shards go by their sources' own.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class ShardData(pl.LightningDataModule):
         workers: int,
         shuffle: int = 500,
         recolour: float = 0.0,
+        weights: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.root, self.sources = Path(root), sources

@@ -90,7 +90,9 @@ def _jpegxl() -> Contender:
 def _cotam(weights: str) -> Contender:
     cotam = loaded(weights)
     title = "CoTAM" if weights == "default" else f"CoTAM {Path(weights).stem}"
-    identity = f"cotam {codec.__version__} {cotam.fingerprint} {student_hash()}"
+    weights_file = cotam.backend.checkpoint
+    wishes = f"{weights_file.slope:g} {weights_file.rate_weight:g} {weights_file.guide}"
+    identity = f"cotam {codec.__version__} {cotam.fingerprint} {wishes} {student_hash()}"
 
     def decode(data: bytes) -> Pixels:
         return cotam.decode(data, "array")

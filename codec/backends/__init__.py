@@ -1,1 +1,1 @@
-"""Where the networks run; each backend offers pipeline.Backend's five calls."""
+"""Where the networks run; each backend offers the calls of interface.Backend."""

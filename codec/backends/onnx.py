@@ -21,7 +21,7 @@ THREADS = "COTAM_THREADS"
 
 
 class OnnxBackend:
-    """See pipeline.Backend. One folder holds one half: an encoder's cannot decode pictures, a decoder's cannot encode them.
+    """See interface.Backend. One folder holds one half: an encoder's cannot decode pictures, a decoder's cannot encode them.
 
     Graphs take whole QP fields; a single QP is spread over the grid first. What the entropy coder depends on is integer
     arithmetic carried in float32 (networks.integer), so that this runtime finds the very numbers that PyTorch finds.

@@ -77,7 +77,7 @@ class PriorState:
 
 
 class TorchBackend:
-    """See pipeline.Backend. Arrays [rows, cols, channels] become channels-last tensors without a copy.
+    """See interface.Backend. Arrays [rows, cols, channels] become channels-last tensors without a copy.
 
     Analysis and synthesis run in bfloat16 where the device has it, as they were trained; what the entropy coder depends on
     never does.

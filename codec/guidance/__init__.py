@@ -80,10 +80,11 @@ def check_strength(strength: float) -> None:
         raise BadArgument(f"strength must be between 0 and 1, not {strength:g}")
 
 
-def check_slope(slope: float) -> None:
-    """Raises BadArgument outside 0..14: beyond, a larger quality could be coarser."""
+def check_slope(slope: float) -> float:
+    """Returns it. Raises BadArgument outside 0..14: beyond, a larger quality could be coarser."""
     if not 0 <= slope <= LARGEST_SLOPE:
         raise BadArgument(f"slope must be between 0 and {LARGEST_SLOPE}, not {slope:g}")
+    return slope
 
 
 def resolve(guide: str | Guide | None, given: Any, regions: Any, own: Any = None, usual: str | None = None) -> Guide:

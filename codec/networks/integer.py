@@ -66,7 +66,7 @@ def weight_exponents(weight: Tensor, bias: Tensor) -> Tensor:
 class IntegerConv(nn.Module):
     """A 1x1 or depthwise convolution in integer arithmetic. Input and output: multiples of 2^-FRACTION_BITS.
 
-    In training the int8 weights are derived from float ones at each call (fake quantisation); after `freeze()` they are
+    In training the int8 weights are derived from float ones at each call (fake quantisation); after `load_integers` they are
     buffers, and the float ones are gone. The output is not yet rounded: callers add, round and clip once.
     """
 
@@ -90,13 +90,6 @@ class IntegerConv(nn.Module):
         """The largest absolute partial sum any input can cause, in units of the accumulator; exact while below 2^24."""
         w_int, b_int, _ = (v.detach().double() for v in self.quantized())
         return int((ACTIVATION_MAX * w_int.abs().flatten(1).sum(1) + b_int.abs()).max())
-
-    def freeze(self) -> None:
-        """Replace the float weights by their quantised values for good (inference)."""
-        if self.frozen:
-            return
-        w_int, b_int, k = (v.detach() for v in self.quantized())
-        self.load_integers(w_int, b_int, k)
 
     def load_integers(self, w_int: Tensor, b_int: Tensor, k: Tensor) -> None:
         """Set integer weights; see `quantized` for shapes. Marks the layer frozen."""
