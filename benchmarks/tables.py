@@ -241,9 +241,10 @@ def slope_table() -> str:
     found = result["bd_rate_slope"]["deit"]
     scores = ("token_mse_shallow", "token_mse_middle", "token_mse_last", "cross_entropy", "top1")
     head = [f"rate of `{result['model']}` at equal", "tokens, block 3", "tokens, block 8", "last tokens"]
-    head += ["cross-entropy of the label", "top-1"]
+    head += ["cross-entropy of the label", "top-1", "words read by Tesseract"]
     about = f"slope {result['slope']:g} against one QP, {result['sets']['deit']['pictures']} pictures"
-    return rows_to_markdown(head, [[about, *(interval(found[score]) for score in scores)]])
+    read = load("tasks_ocr")["bd_rate_slope"]["ocr"]["recall"]
+    return rows_to_markdown(head, [[about, *(interval(found[score]) for score in scores), interval(read)]])
 
 
 def levels_table() -> str:
