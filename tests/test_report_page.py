@@ -107,16 +107,22 @@ def test_all_of_it_can_be_reached_by_tab(page: Any) -> None:
     assert reached == ["picture", "size", "left", "right", "overlay", "split"]
 
 
+def apart(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a - b).mean())
+
+
 def test_a_screenshot_shows_both_sides(page: Any, tmp_path: Path) -> None:
+    def halves(left: str, right: str) -> tuple[np.ndarray, np.ndarray]:
+        page.select_option("#left", left)
+        page.select_option("#right", right)
+        page.evaluate("Promise.all([...document.images].filter(i => i.src).map(i => i.decode()))")
+        page.locator("#stage").screenshot(path=str(tmp_path / "stage.png"))
+        seen = np.asarray(Image.open(tmp_path / "stage.png").convert("RGB")).astype(int)
+        half = seen.shape[1] // 2
+        return seen[:, : half - 20], seen[:, half + 20 :]  # without the bar
+
     page.select_option("#picture", "cat.png")
-    page.select_option("#left", "original")
-    page.select_option("#right", "jpeg")
-    page.locator("#stage").screenshot(path=str(tmp_path / "stage.png"))
-    seen = np.asarray(Image.open(tmp_path / "stage.png").convert("RGB")).astype(int)
-    half = seen.shape[1] // 2
-
-    def colours(part: np.ndarray) -> int:
-        return len(np.unique((part // 8).reshape(-1, 3), axis=0))
-
-    # JPEG at 8 KB keeps few colours; the original is to the left of the bar only.
-    assert colours(seen[:, : half - 20]) > 1.2 * colours(seen[:, half + 20 :])
+    left, right = halves("original", "jpeg")
+    original, jpeg = halves("original", "original"), halves("jpeg", "jpeg")
+    assert 2 * apart(left, original[0]) < apart(left, jpeg[0])
+    assert 2 * apart(right, jpeg[1]) < apart(right, original[1])
