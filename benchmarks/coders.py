@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
-import numpy as np
 import PIL
 
 import codec
@@ -25,6 +24,7 @@ from codec.receivers.adapters import FOLDER
 
 SAME_QP = "same-qp"  # one QP for all pictures of a quality, whatever slope the weights have
 VARIANTS = ("uniform", SAME_QP, "paper", "paper-teacher", "attention", "attention-teacher", "default", "oracle")
+NO_MAPS = ("uniform", SAME_QP, "oracle")  # variants that the student has no part in
 TOKENS = "tokens-"
 TOKEN_VARIANTS = tuple(TOKENS + variant for variant in ("uniform", "default"))
 # About 0.08..0.8 bits per pixel, where a machine still sees something and not yet everything.
@@ -47,6 +47,10 @@ class Setup:
     strength: float
     base: str | None = None
     slope: float | None = None
+
+    def slope_of(self, weights: checkpoint.Checkpoint) -> float:
+        """The slope that these weights code with."""
+        return weights.slope if self.slope is None else self.slope
 
     def of(self, name: str) -> tuple[str, str]:
         """(weights, variant) of a system's name."""
@@ -85,11 +89,11 @@ def identity(name: str, setup: Setup) -> tuple[str, str, float]:
     model, variant = setup.of(name)
     weights = checkpoint.load(model)
     fingerprint = weights.fingerprint.hex()
-    slope = weights.slope if setup.slope is None else setup.slope
+    slope = setup.slope_of(weights)
     if slope and variant not in (SAME_QP, "oracle"):
         fingerprint += f"/{slope:g}"
     adapters = adapters_hash() if name.startswith(TOKENS) else ""
-    if variant in ("uniform", SAME_QP, "oracle"):
+    if variant in NO_MAPS:
         return fingerprint, adapters, 0.0
     return fingerprint, student_hash() + adapters, setup.strength
 
@@ -97,7 +101,7 @@ def identity(name: str, setup: Setup) -> tuple[str, str, float]:
 def guide_of(variant: str, data: Path) -> Guide:
     """Raises CodecError where a guide cannot be had."""
     kind, _, teacher = variant.partition("-")
-    if kind == "uniform":
+    if variant in ("uniform", SAME_QP):
         return importance.uniform
     if teacher:
         return ClipGuide(load_deit(data, LAYERS), LAYERS, kind)
@@ -124,15 +128,12 @@ def coder(name: str, setup: Setup) -> Code:
 
         def encode(pixels: Pixels, quality: float) -> bytes:
             return cotam.encode(pixels, qp_map=oracle.qp_map(pixels, quality_to_qp(quality)))
-    elif name == SAME_QP:
-
-        def encode(pixels: Pixels, quality: float) -> bytes:
-            return cotam.encode(pixels, qp_map=np.array([[quality_to_qp(quality)]]))
     else:
         guide = PerPicture(guide_of(name, setup.data))
+        slope = 0.0 if name == SAME_QP else setup.slope
 
         def encode(pixels: Pixels, quality: float) -> bytes:
-            return cotam.encode(pixels, quality, guide=guide, strength=setup.strength, slope=setup.slope)
+            return cotam.encode(pixels, quality, guide=guide, strength=setup.strength, slope=slope)
 
     def code(pixels: Pixels, quality: float) -> tuple[bytes, Pixels]:
         data = encode(pixels, quality)

@@ -17,7 +17,6 @@ from benchmarks.machine import describe
 from benchmarks.output import add_options, hand_over
 from benchmarks.report.metrics import ms_ssim
 from benchmarks.rivals import RIVALS, Pixels, Rival, in_db, psnr
-from codec.rate import quality_to_qp
 
 QUALITIES = (0, 6, 12, 18, 24, 30, 36, 42, 48, 54, 60, 66, 72, 80, 90, 100)
 RANGE = (0.1, 1.0)
@@ -60,7 +59,7 @@ def measure_cotam(loaded: codec.Codec, pictures: list[np.ndarray]) -> list[dict[
     for quality in QUALITIES:
         rows = []
         for pixels in pictures:
-            encoded = loaded.encode_full(pixels, qp_map=np.array([[quality_to_qp(quality)]]), want_bits=True)
+            encoded = loaded.encode_full(pixels, quality, want_bits=True, guide="uniform", slope=0)
             decoded = loaded.decode(encoded.data, "array")
             assert encoded.bits is not None
             excess = (len(encoded.data) - 20) * 8 / float(encoded.bits.sum()) - 1

@@ -27,8 +27,8 @@ PAGES = (
     ROOT / "docs" / "mllm.md",
 )
 MARK = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
-# What a row of the joint table is called, its judge and its score.
-# what is equal, its judge and score, and how the files are looked at: as pixels, or as tokens that the adapter repairs
+# Rows of the joint table: what is equal, its judge and score, and how the files are looked at: as pixels, or as the tokens that the
+# adapter repairs.
 MEASURES = (
     ("last tokens of DeiT-Tiny", "deit", "token_mse_last", "default"),
     ("the same, repaired by its adapter", "deit", "token_mse_last", "tokens-default"),

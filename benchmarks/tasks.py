@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bd import LEAST_OVERLAP, PERCENTILES, RESAMPLES, Measured, compare
-from benchmarks.coders import BASE, QUALITIES, SAME_QP, TOKEN_VARIANTS, TOKENS, VARIANTS, Setup, qualities, student_hash
+from benchmarks.coders import BASE, NO_MAPS, QUALITIES, SAME_QP, TOKEN_VARIANTS, TOKENS, VARIANTS, Setup, qualities, student_hash
 from benchmarks.judges import JUDGES, Judge, JudgeUnavailable, Sample, data_root, load_judge, spread
 from benchmarks.machine import describe
 from benchmarks.output import add_options, hand_over
@@ -31,7 +31,6 @@ ANCHOR = "uniform"
 AGAINST_RIVALS = ("uniform", "default")
 OWN_SETS = tuple(name for name in JUDGES if name != "vqa")  # judges whose pictures lie below COTAM_DATA
 ORACLE, TOWER_JUDGE = "oracle", "deit"
-NO_MAPS = (ANCHOR, SAME_QP, ORACLE)  # variants that the student has no part in
 RESULTS = Path(__file__).resolve().parent / "results"
 Curve = list[dict[str, float]]
 Rates = dict[str, dict[str, float | None]]
@@ -154,14 +153,9 @@ def against_base(table: Table, plan: Plan) -> dict[str, Rates]:
     same-qp: against their uniform steps, where these are one QP for all pictures, too.
     """
     found = {name.removeprefix(BASE): table.compare(name, name.removeprefix(BASE)) for name in of_base(plan)}
-    if {SAME_QP, BASE + ANCHOR} <= set(table.rates) and not slope_of(plan.setup.base or "", plan):
+    if {SAME_QP, BASE + ANCHOR} <= set(table.rates) and not plan.setup.slope_of(checkpoint.load(plan.setup.base or "")):
         found[SAME_QP] = table.compare(BASE + ANCHOR, SAME_QP)
     return found
-
-
-def slope_of(weights: str, plan: Plan) -> float:
-    """The slope that these weights code with."""
-    return checkpoint.load(weights).slope if plan.setup.slope is None else plan.setup.slope
 
 
 def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
@@ -187,7 +181,7 @@ def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
         "fingerprint": loaded.fingerprint.hex(),
         "student": student_hash() if guided else None,
         "strength": plan.setup.strength,
-        "slope": slope_of(plan.setup.model, plan),
+        "slope": plan.setup.slope_of(loaded),
         "machine": describe(),
         "judge_note": {name: table.judge.note for name, table in tables.items()},
         "skipped": skipped,

@@ -18,7 +18,7 @@ from codec.backends.interface import Backend, QpField, Weights
 from codec.backends.manifest import MANIFEST
 from codec.bitstream import container, stepfield
 from codec.errors import BadArgument, CodecError, Corrupt, TooLarge, WrongModel
-from codec.guidance import STRENGTH, Guidance, Guide, Plan, check_slope, resolve
+from codec.guidance import STRENGTH, Guidance, Guide, Plan, resolve
 from codec.guidance.importance import Box
 from codec.info import qp_field, weights_of
 from codec.latents import Floats, latent_grid
@@ -191,8 +191,7 @@ class Codec:
             return self._encode(picture, extras, 0, Plan(field), watch, want_bits)
         with watch.stage("guide"):
             chosen = resolve(guide, importance, roi, self.backend, self.backend.checkpoint.guide)
-            own = self.backend.checkpoint.slope if slope is None else check_slope(slope)
-            guidance = Guidance(chosen, strength, picture.pixels, 0.0 if target_bytes else own)  # a target size finds its own QP
+            guidance = Guidance(chosen, strength, picture.pixels, self.backend.checkpoint.slope if slope is None else slope)
 
         def at(qp: int) -> Encoded:
             with watch.stage("guide"):
@@ -200,7 +199,9 @@ class Codec:
             return self._encode(picture, extras, qp, plan, watch, want_bits)
 
         if target_bytes is None:
-            return at(guidance.base_qp(rate.quality_to_qp(rate.DEFAULT_QUALITY if quality is None else quality)))
+            with watch.stage("guide"):
+                qp = guidance.base_qp(rate.quality_to_qp(rate.DEFAULT_QUALITY if quality is None else quality))
+            return at(qp)
         results: dict[bytes, Encoded] = {}
 
         def attempt(qp: int) -> bytes:

@@ -20,7 +20,8 @@ from typing import NoReturn
 import typer
 
 from codec import checkpoint
-from codec.backends.manifest import Exported, read_manifest
+from codec.backends.interface import coding_of
+from codec.backends.manifest import read_manifest
 from codec.errors import UnknownModel
 from codec.guidance.files import SHIPPED
 
@@ -73,11 +74,7 @@ def ready(graphs: Path, weights: checkpoint.Checkpoint) -> bool:
         found = [read_manifest(graphs / half) for half in HALVES.values()]
     except UnknownModel:
         return False
-    return all(_wishes(half) == _wishes(weights) for half in found)
-
-
-def _wishes(weights: checkpoint.Checkpoint | Exported) -> tuple[bytes, float, float, str | None]:
-    return weights.fingerprint, weights.slope, weights.rate_weight, weights.guide
+    return all(coding_of(half) == coding_of(weights) for half in found)
 
 
 def main() -> None:

@@ -43,7 +43,8 @@ Largest possible partial sum of an integer layer: {bound} of {limit} (2^24).
 """
 
 
-def _optimizer(settings: dict[str, Any]) -> str:
+def optimizer_name(settings: Any) -> str:
+    """The class of a run's optimizer; settings: all of the run's."""
     return str(settings.get("optimizer", {}).get("_target_", "Adam")).rsplit(".", 1)[-1]
 
 
@@ -84,7 +85,7 @@ def _start(before: dict[str, Any] | None) -> str:
     settings = before["settings"]
     stage, loss = settings["stage"], settings["loss"]
     return (
-        f"the averaged weights after {before['steps']} steps in {before['minutes']} minutes of {_optimizer(settings)}\n"
+        f"the averaged weights after {before['steps']} steps in {before['minutes']} minutes of {optimizer_name(settings)}\n"
         f"(learning rate {stage['learning_rate']}, weighting by exp(-{loss['balance']} t), rounding from "
         f"{stage.get('rounded_from', 1):.0%} of the way on), which started from {_start(before.get('before'))}"
     )
@@ -113,7 +114,7 @@ def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
         recoloured=f", {data['recolour']:.0%} in other colours" if data.get("recolour") else "",
         maps=_maps(settings),
         loss=_loss(settings["loss"]),
-        optimizer=_optimizer(settings),
+        optimizer=optimizer_name(settings),
         rate=stage["learning_rate"],
         factor=stage["prior_factor"],
         gains=_gains(stage),

@@ -11,6 +11,7 @@ from codec import checkpoint
 from codec.networks.adapter import AdapterConfig, TokenAdapter
 from codec.receivers.adapters import save_adapter
 from codec.towers import load_tower
+from training.card import optimizer_name
 from training.device import weights_below
 from training.run import read_run
 
@@ -53,7 +54,7 @@ def export_adapter(run: Path, target: Path, what: str, limits: str) -> dict[str,
         "levels": ", ".join(f"{k} {v}" for k, v in stage.levels.items()),
         "rate": stage.learning_rate,
         "average": 1 / (1 - settings.ema),
-        "optimizer": str(settings.optimizer._target_).rsplit(".", 1)[-1],
+        "optimizer": optimizer_name(settings),
     }
     metadata = {"name": target.stem, "config": asdict(config), "codec": state["codec"], "codec_name": codec_name}
     metadata |= {"tower": stage.tower, "signature": tower.signature, "date": date.today().isoformat(), "training": training}

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 import codec
 from benchmarks.coders import loaded, student_hash
 from benchmarks.rivals import AVIF, JPEG, WEBP, Pixels, Rival
+from codec.backends.interface import coding_of
 from codec.errors import BadArgument, CodecError
 
 COTAM_QUALITIES = (5.0, 12.0, 20.0, 30.0, 40.0, 50.0, 60.0, 72.0, 85.0)
@@ -90,9 +91,7 @@ def _jpegxl() -> Contender:
 def _cotam(weights: str) -> Contender:
     cotam = loaded(weights)
     title = "CoTAM" if weights == "default" else f"CoTAM {Path(weights).stem}"
-    weights_file = cotam.backend.checkpoint
-    wishes = f"{weights_file.slope:g} {weights_file.rate_weight:g} {weights_file.guide}"
-    identity = f"cotam {codec.__version__} {cotam.fingerprint} {wishes} {student_hash()}"
+    identity = f"cotam {codec.__version__} {coding_of(cotam.backend.checkpoint)} {student_hash()}"
 
     def decode(data: bytes) -> Pixels:
         return cotam.decode(data, "array")

@@ -37,6 +37,11 @@ class Weights(Protocol):
     def fingerprint(self) -> bytes: ...
 
 
+def coding_of(weights: Weights) -> tuple[str, float, float, str | None]:
+    """(fingerprint, slope, rate_weight, guide): weights of which these are equal code alike."""
+    return weights.fingerprint.hex(), weights.slope, weights.rate_weight, weights.guide
+
+
 class Backend(Protocol):
     """The calls that need a network. Features are whatever the backend likes; the rest are arrays on the host.
 

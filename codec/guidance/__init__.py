@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from codec.bitstream import stepfield
 from codec.bitstream.stepfield import QP_MAX
 from codec.errors import BadArgument, GuideUnavailable
 from codec.guidance import importance
-from codec.guidance.importance import ArrayGuide, Guide, Importance, Pixels, RegionGuide
-from codec.guidance.rate_estimate import energies, shipped
+from codec.guidance.importance import ArrayGuide, Floats, Guide, Importance, Pixels, RegionGuide
+from codec.guidance.rate_estimate import RateEstimate, energies, shipped
 from codec.guidance.student import StudentGuide
 
 GUIDES = ("student", "clip", "uniform")
@@ -80,11 +81,10 @@ def check_strength(strength: float) -> None:
         raise BadArgument(f"strength must be between 0 and 1, not {strength:g}")
 
 
-def check_slope(slope: float) -> float:
-    """Returns it. Raises BadArgument outside 0..14: beyond, a larger quality could be coarser."""
+def check_slope(slope: float) -> None:
+    """Raises BadArgument outside 0..14: beyond, a larger quality could be coarser."""
     if not 0 <= slope <= LARGEST_SLOPE:
         raise BadArgument(f"slope must be between 0 and {LARGEST_SLOPE}, not {slope:g}")
-    return slope
 
 
 def resolve(guide: str | Guide | None, given: Any, regions: Any, own: Any = None, usual: str | None = None) -> Guide:
@@ -121,10 +121,7 @@ class Guidance:
         found = guide(pixels) if strength > 0 else None
         if found is not None and found.trust <= 0:
             found = None
-        self.found, self.slope = found, slope
-        if found is None and not slope:
-            return
-        self.rate, self.blocks = shipped(), energies(pixels)
+        self.found, self.slope, self.pixels = found, slope, pixels
         if found is None:
             return
         self.strength = strength * found.trust
@@ -132,6 +129,14 @@ class Guidance:
         cells = tuple(min(stepfield.PAPER_CELLS, side) for side in self.grid) if found.rule == "paper" else self.grid
         values = importance.checked(found.values)
         self.values = values if values.shape == cells else importance.resized(values, *cells)
+
+    @cached_property
+    def rate(self) -> RateEstimate:
+        return shipped()
+
+    @cached_property
+    def blocks(self) -> Floats:
+        return energies(self.pixels)
 
     def base_qp(self, qp: int) -> int:
         """This picture's QP where a usual one has `qp`: `slope` QPs lower for each nat that it costs more.
