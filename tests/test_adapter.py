@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import hydra
 import numpy as np
 import pytest
@@ -11,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from codec import checkpoint
-from codec.errors import BadArgument
+from codec.errors import BadArgument, UnknownModel
 from codec.networks.adapter import AdapterConfig, TokenAdapter
 from codec.towers import LAST, load_tower
 from tests.test_training import CONF
+from training.adapter import AdapterStage
 from training.features import distance
 
 
@@ -81,10 +85,11 @@ def test_the_stage_repairs_tokens_and_touches_nothing_else(x: Tensor) -> None:
     assert {name.split(".")[0] for name in stage.state_dict()} == {"adapter"}
     before = {name: p.clone() for name, p in stage.frozen[0].named_parameters()}
     optimizer = stage.configure_optimizers()
-    qp = torch.full((2, 16, 16), 8)
+    stage.maps = lambda x: torch.full((len(x), 16, 16), 8)
     losses = []
+    coded = stage.coded(x)
     for _ in range(20):
-        loss = distance(stage.features.terms_of(stage.tokens(x, qp)))[0].mean()
+        loss = distance(stage.features.terms_of(stage.tokens(coded)))[0].mean()
         optimizer.zero_grad()
         loss.backward()
         for group in optimizer.param_groups:
@@ -94,3 +99,52 @@ def test_the_stage_repairs_tokens_and_touches_nothing_else(x: Tensor) -> None:
     assert losses[-1] < 0.95 * losses[0], losses
     assert all(torch.equal(p, before[name]) for name, p in stage.frozen[0].named_parameters())
     assert all(p.grad is None for p in stage.features.tower.parameters())
+
+
+@pytest.fixture
+def stage() -> AdapterStage:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", ["experiment=adapter", "tower.weights=random", "model=small", "stage.inner=32", "stage.memory=2"])
+    made = hydra.utils.instantiate(config.stage)
+    made.log = made.log_dict = lambda *_, **__: None
+    made.start_from(checkpoint.find("small"), lambda: torch.zeros(1))
+    return made
+
+
+def test_a_fresh_batch_is_followed_by_remembered_ones(stage: AdapterStage, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh = []
+    coded = stage.coded
+    monkeypatch.setattr(stage, "coded", lambda x: fresh.append(x) or coded(x))
+    monkeypatch.setattr(AdapterStage, "global_step", property(lambda self: self.at), raising=False)
+    losses = []
+    for step in range(13):
+        stage.at = step
+        torch.manual_seed(step)
+        losses.append(float(stage.training_step(x + 0.01 * step, 0).detach()))
+    assert len(fresh) == 4
+    assert len(stage.memory) == 2
+    assert losses[1] == losses[2] == pytest.approx(losses[0], rel=0.01)  # half precision
+    assert losses[4] != losses[0]
+    assert stage.memory[0].samples.dtype == torch.float16
+
+
+def test_a_run_that_goes_on_has_its_codec_and_its_blocks(stage: AdapterStage, x: Tensor, tmp_path: Path) -> None:
+    torch.nn.init.normal_(stage.adapter.head.weight)
+    state: dict[str, Any] = {"state_dict": stage.state_dict()}
+    stage.on_save_checkpoint(state)
+    torch.save(state, tmp_path / "last.ckpt")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", ["experiment=adapter", "tower.weights=random", "model=small", "stage.inner=32", "stage.blocks=3"])
+    grown = hydra.utils.instantiate(config.stage)
+    grown.start_from(tmp_path / "last.ckpt", lambda: x)
+    assert grown.fingerprint == stage.fingerprint
+    torch.testing.assert_close(grown.frozen[0].g_s.state_dict(), stage.frozen[0].g_s.state_dict())
+    coded = stage.coded(x)
+    torch.testing.assert_close(
+        grown.adapter.from_samples(coded.samples, coded.embedded), stage.adapter.from_samples(coded.samples, coded.embedded)
+    )
+    resumed = hydra.utils.instantiate(config.stage)
+    resumed.on_load_checkpoint(state)
+    torch.testing.assert_close(resumed.frozen[0].g_s.state_dict(), stage.frozen[0].g_s.state_dict())
+    with pytest.raises(UnknownModel, match="not shipped any more"):
+        hydra.utils.instantiate(config.stage).on_load_checkpoint(state | {"codec": "0" * 16})

@@ -17,6 +17,7 @@ from codec.networks.model import Networks
 from codec.networks.weights import trainable_from_checkpoint
 from training.balance import balance
 from training.losses import Joint, RateDistortion
+from training.narrow import before_narrowing, narrowed
 from training.qp_maps import QpMaps
 from training.rate import RateModel, fit_bottleneck
 from training.schedule import MakeOptimizer, ScheduledStage
@@ -67,13 +68,18 @@ class CodecStage(ScheduledStage):
 
     def start_from(self, place: Path, crops: Callable[[], Tensor]) -> None:
         """As ScheduledStage; or exported weights (.safetensors), for which the likelihoods of z are fitted anew.
+        Weights with more channels of y or of the prior lose those that matter least (training.narrow).
 
         Steps are then balanced for this stage's loss, `balance` of the way (training.balance).
         """
         if place.suffix != ".safetensors":
             super().start_from(place, crops)
         else:
-            self.networks = trainable_from_checkpoint(load(place), self.networks.config)
+            checkpoint, config = load(place), self.networks.config
+            wide = before_narrowing(config, ModelConfig(**checkpoint.metadata["config"]))
+            self.networks = trainable_from_checkpoint(checkpoint, wide or config)
+            if wide:
+                self.networks = narrowed(self.networks, config, crops)
             bits = fit_bottleneck(self.rate_model, self.networks, crops())
             log.info("started from %s; z costs %.4f bpp", place.name, bits)
         if self.balance:

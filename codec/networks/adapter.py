@@ -93,6 +93,13 @@ class TokenAdapter(nn.Module):
             x = x + self.seen(embedded)
         return self.head(self.block(self.norm(x)))
 
+    def later_blocks(self, stored: set[str]) -> list[nn.TransformerEncoderLayer]:
+        """The blocks of which an adapter with parameters of these names has none."""
+        if isinstance(self.block, nn.TransformerEncoderLayer):
+            return []
+        blocks = (block for k, block in enumerate(self.block) if f"block.{k}.linear1.weight" not in stored)
+        return [block for block in blocks if isinstance(block, nn.TransformerEncoderLayer)]
+
 
 def _block(config: AdapterConfig) -> nn.TransformerEncoderLayer:
     expanded = config.expansion * config.inner
