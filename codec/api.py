@@ -39,17 +39,22 @@ NOTHING: Floats = np.zeros((0, 0, 0), np.float32)
 
 @dataclass
 class Encoded:
-    """data: the file; y_hat: float32 [h, w, M] as any decoder will have it; bits: float32 [h, w] spent at each latent position;
-    qp: the QP, or int64 [h, w]; size: height and width in pixels.
+    """data: the file; latents: what the coder saw; bits: float32 [h, w] spent at each latent position; qp: the QP, or int64 [h, w];
+    size: height and width in pixels.
     """
 
     data: bytes
-    y_hat: Floats
+    latents: Latents
     bits: Floats | None
     qp: QpField
     size: tuple[int, int]
     notes: list[str]
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def y_hat(self) -> Floats:
+        """float32 [h, w, M], as any decoder will have it."""
+        return self.latents.y_hat
 
 
 @dataclass
@@ -250,7 +255,7 @@ class Codec:
             fingerprint = self.backend.checkpoint.fingerprint
             content = container.Container(width, height, base, fingerprint, latents.data, coded_map, extras)
             data = container.write(content)
-        return Encoded(data, latents.y_hat, latents.bits, qp, (height, width), picture.notes, watch.seconds)
+        return Encoded(data, latents, latents.bits, qp, (height, width), picture.notes, watch.seconds)
 
     def decode(self, data: bytes, output: Output = "pil", level: Level = "pixels") -> Any:
         """A file's picture: a PIL image (alpha, profile and EXIF restored), a uint8 array [H, W, 3] or a float tensor [3, H, W].

@@ -14,9 +14,10 @@ y is coded in layers (networks.config.Layer): first the few channels of the prev
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,11 +41,18 @@ CODER_BITS = 128  # what the coder's own state may hold
 
 @dataclass
 class Latents:
-    """What the coder saw. y_hat: float32 [h, w, M]; bits: float32 [h, w] spent at each latent position, z's included, if asked."""
+    """What the coder saw. bits: float32 [h, w] spent at each latent position, z's included, if asked; merge: makes y_hat, once."""
 
     data: bytes
-    y_hat: Floats
     bits: Floats | None
+    merge: Callable[[], Floats] | None
+
+    @cached_property
+    def y_hat(self) -> Floats:
+        """float32 [h, w, M]; an encoder needs it only where somebody asks."""
+        assert self.merge is not None
+        y_hat, self.merge = self.merge(), None  # the sets that it is made of are free
+        return y_hat
 
 
 @dataclass
@@ -142,7 +150,7 @@ class Pipeline:
                 decoded.append(mean)
             with watch.stage("entropy"):
                 parts.append(encoder.finish())
-        return Latents(_join(parts), self._merged(decoded, rows, cols), meter.total())
+        return Latents(_join(parts), meter.total(), partial(self._merged, decoded, rows, cols))
 
     def _push_step(
         self,
@@ -226,7 +234,7 @@ class Pipeline:
                 decoded.append(mean)
             with watch.stage("entropy"):
                 decoder.finish()
-        return Latents(data, self._merged(decoded, rows, cols), meter.total())
+        return Latents(data, meter.total(), partial(self._merged, decoded, rows, cols))
 
     def _pop_step(
         self,

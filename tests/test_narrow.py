@@ -15,7 +15,7 @@ from training.narrow import before_narrowing, narrowed
 from training.rate import RateModel
 
 WIDE = ModelConfig(n=16, c=48, m=40, h=16, z=8, p=24, blocks_a8=1, blocks_a16=1, blocks_s16=1, blocks_s8=1, low=8, p_low=16)
-NARROW = replace(WIDE, m=24, p=16, p_low=8)
+NARROW = replace(WIDE, m=24, p=16, p_low=8, hidden_a16=64)
 GONE_OF_Y = torch.tensor([8, 13, 14, 15, 20, 25, 26, 27, 36, 29, 30, 31, 32, 37, 38, 39])  # four of each residue modulo 4
 QP = torch.full((2, 8, 8), 40)
 
@@ -30,6 +30,9 @@ def silence(networks: Networks) -> None:
     def left(width: int) -> int:
         return {WIDE.p: NARROW.p, WIDE.p_low: NARROW.p_low}[width]
 
+    networks.g_a.blocks16[0].expand.weight[::3] = 0  # type: ignore[union-attr,index,operator]
+    networks.g_a.blocks16[0].project.weight.normal_()  # type: ignore[union-attr,operator]
+    networks.g_a.blocks16[0].project.weight[:, ::3] = 0  # type: ignore[union-attr,index,operator]
     networks.g_a.head.weight[GONE_OF_Y] = 0
     networks.g_a.head.bias[GONE_OF_Y] = 0  # type: ignore[index]
     prior = networks.prior

@@ -191,7 +191,7 @@ def main() -> None:
     options = options_of()
     kind = kind_of(options.run)
     if "AdapterStage" in kind:
-        export_adapter(options.run, options.target, options.what, options.limits)
+        export_adapter(options.run, options.target, options.what, options.limits, options.before)
         print(f"{options.target}: {options.target.stat().st_size} bytes")
         return
     if "student" in kind:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -29,17 +30,36 @@ CARD = """# {name}
 
 ## How it was trained
 {steps} steps in {minutes} minutes on {device}; the codec and the tower are frozen;
-batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weighted {weights}.
-Loss: the squared error of the tower's tokens over their variance, levels {levels}. {optimizer}, {rate}, cosine to 1 %; what is
-shipped is the average of the weights over about {average:.0f} steps. Nothing below `eval/` was seen.
+batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weighted {weights}{replayed}.
+Loss: the squared error of the tower's tokens over their variance, levels {levels}{tilted}. {optimizer}, {rate}, cosine to 1 %;
+what is shipped is the average of the weights over about {average:.0f} steps. {start}Nothing below `eval/` was seen.
 
 ## Limits
 {limits}
 """
 
 
-def export_adapter(run: Path, target: Path, what: str, limits: str) -> dict[str, Any]:
-    """Write `target` and its card; returns the metadata. Raises ValueError where the codec's weights are not shipped ones."""
+def _start(before: Sequence[Path]) -> str:
+    """What the runs before did, latest first."""
+    spent = [read_run(run)[2] for run in before]
+    return "".join(f"It went on from {facts['steps']} steps in {facts['minutes']} minutes. " for facts in spent)
+
+
+def _how(stage: Any, before: Sequence[Path]) -> dict[str, str]:
+    """What a run of the stage does beyond the plain loss of fresh crops, in words."""
+    replays, tilt = stage.get("replays", 0), stage.get("tilt", 0.0)
+    return {
+        "replayed": f"; each batch is followed by {replays} of earlier ones" if replays else "",
+        "tilted": f", a picture's weighted by exp({tilt} t), t = -1.8..1.8 over the QPs" if tilt else "",
+        "start": _start(before),
+    }
+
+
+def export_adapter(run: Path, target: Path, what: str, limits: str, before: Sequence[Path] = ()) -> dict[str, Any]:
+    """Write `target` and its card; returns the metadata. before: the runs that this one went on from, latest first.
+
+    Raises ValueError where the codec's weights are not shipped ones.
+    """
     settings, state, facts = read_run(run)
     codec_name = checkpoint.by_fingerprint(bytes.fromhex(state["codec"]))
     if codec_name is None:
@@ -56,6 +76,7 @@ def export_adapter(run: Path, target: Path, what: str, limits: str) -> dict[str,
         "average": 1 / (1 - settings.ema),
         "optimizer": optimizer_name(settings),
     }
+    training |= _how(stage, before)
     metadata = {"name": target.stem, "config": asdict(config), "codec": state["codec"], "codec_name": codec_name}
     metadata |= {"tower": stage.tower, "signature": tower.signature, "date": date.today().isoformat(), "training": training}
     save_adapter(target, network, metadata)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from codec.networks.blocks import ResidualBlock
 from codec.networks.config import QP_COUNT, ModelConfig
 from codec.networks.gains import Gain
 from codec.networks.integer import IntegerBlock, IntegerConv, round_half_up
@@ -23,18 +24,24 @@ _Features = HyperSynthesis | LowFeatures
 
 
 def before_narrowing(target: ModelConfig, trained: ModelConfig) -> ModelConfig | None:
-    """`target` with the widths of y and of the prior that `trained` has, where `target` has less of them, for `narrowed`.
+    """`target` with those widths of `trained` that `narrowed` can make less of, where it has less of one of them.
 
     None where there is nothing to narrow, or where a width that stays differs: then a prior starts anew, if anything fits.
     """
-    wide = replace(target, m=trained.m, p=trained.p, p_low=trained.p_low, step_block=trained.step_block)
-    fewer = target.m <= wide.m and target.p <= wide.p and target.p_low <= wide.p_low and target.step_block <= wide.step_block
+    names = ("m", "p", "p_low", "step_block", "hidden_a16")
+    wide = replace(target, **{name: getattr(trained, name) for name in names})
+    fewer = all(_width(target, name) <= _width(wide, name) for name in names)
     alike = (target.h, target.z, target.low, target.n, target.c) == (trained.h, trained.z, trained.low, trained.n, trained.c)
     return wide if fewer and alike and wide != target else None
 
 
+def _width(config: ModelConfig, name: str) -> int:
+    return int(getattr(config, name)) or (2 * config.c if name == "hidden_a16" else 0)
+
+
 def narrowed(wide: Networks, config: ModelConfig, crops: Callable[[], Tensor]) -> Networks:
-    """Networks of `config` from `wide` ones with more channels of y (m) and of the prior (p, p_low), or blocks in its steps.
+    """Networks of `config` from `wide` ones with more channels of y (m), inside the analysis's blocks (hidden_a16) and of the
+    prior (p, p_low), or blocks in its steps.
 
     Channels of y are kept by how large they are in steps, as many of each residue modulo 4; features of the prior by what they
     add to its outputs, and the mean of what goes is added to these. crops: a batch of training pictures [B, 3, H, W] in 0..1.
@@ -106,6 +113,12 @@ def _transforms(networks: Networks, wide: Networks, kept: Tensor) -> None:
         state = new.state_dict()
         same = {name: tensor for name, tensor in old.state_dict().items() if name in state and state[name].shape == tensor.shape}
         new.load_state_dict(state | same)
+    for block, trained in zip(networks.g_a.blocks16, wide.g_a.blocks16):
+        assert isinstance(block, ResidualBlock)
+        assert isinstance(trained, ResidualBlock)
+        hidden = _hidden(trained.expand, trained.project, len(block.expand.weight))
+        _cut(block.expand, trained.expand, outs=hidden)
+        _cut(block.project, trained.project, ins=hidden)
     _cut(networks.g_a.head, wide.g_a.head, outs=kept)
     _cut_gain(networks.g_a.gain, wide.g_a.gain, kept)
     _cut_gain(networks.g_s.gain, wide.g_s.gain, kept)
@@ -152,8 +165,13 @@ def _hyper(new: _Features, old: _Features, kept: Tensor) -> None:
     _block(new.block2, old.block2, kept)
 
 
+def _hidden(expand: _Conv, project: _Conv, count: int) -> Tensor:
+    """The channels between two layers of a block whose weights are the largest."""
+    return _largest(project.weight.square().sum((0, 2, 3)) * expand.weight.square().sum((1, 2, 3)), count)
+
+
 def _block(new: IntegerBlock, old: IntegerBlock, kept: Tensor) -> None:
-    hidden = _largest(old.project.weight.square().sum((0, 2, 3)) * old.expand.weight.square().sum((1, 2, 3)), len(kept))
+    hidden = _hidden(old.expand, old.project, len(kept))
     _cut(new.depthwise, old.depthwise, outs=kept)
     _cut(new.expand, old.expand, outs=hidden, ins=kept)
     _cut(new.project, old.project, outs=kept, ins=hidden)

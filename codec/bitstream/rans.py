@@ -88,7 +88,7 @@ class Tables:
         """Bits that a symbol one closer to zero would save; 0 for symbols that are 0."""
         zero, savings = self._savings
         far = self.reach[ids] + 2
-        return savings[zero[ids] + np.clip(symbols, -far, far)]
+        return savings[zero[ids] + np.minimum(np.maximum(symbols, -far), far)]  # np.clip takes four times as long
 
 
 def _parts(count: int) -> Iterator[slice]:

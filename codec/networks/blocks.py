@@ -27,3 +27,13 @@ class ResidualBlock(nn.Module):
 def blocks(channels: int, count: int, hidden: int = 0) -> nn.Sequential:
     """`count` residual blocks in a row; hidden: channels between their pointwise layers, twice as many as outside if 0."""
     return nn.Sequential(*(ResidualBlock(channels, hidden or 2 * channels) for _ in range(count)))
+
+
+class HalvingLayer(nn.Conv2d):
+    """A 1x1 layer on what pixel_unshuffle(x, 2) gives, [B, C, 2 h, 2 w] -> [B, outputs, h, w], without the copy in between."""
+
+    def __init__(self, channels: int, outputs: int) -> None:
+        super().__init__(4 * channels, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight.view(len(self.weight), -1, 2, 2), self.bias, stride=2)

@@ -41,8 +41,9 @@ class ModelConfig:
     n: channels at 1/8 of the picture; c: channels at 1/16; m: channels of the latent y (a multiple of 4);
     h: channels of the hyper-analysis; z: channels of the hyper-latent; p: channels of the prior's features;
     blocks_*: residual blocks at that stage of the analysis (g_a) or synthesis (g_s); hidden8: channels inside those at 1/8
-    (0: 2 n); low: the channels of y, coded first, that the preview is made of (a multiple of 4; 0: none); p_low: channels of the
-    features of their prior; step_block: a residual block in each step of the prior, or, for speed, a depthwise layer alone.
+    (0: 2 n); hidden_a16: inside those of the analysis at 1/16 (0: 2 c); low: the channels of y, coded first, that the preview is
+    made of (a multiple of 4; 0: none); p_low: channels of the features of their prior; step_block: a residual block in each step
+    of the prior, or, for speed, a depthwise layer alone.
     """
 
     name: str = "small"
@@ -60,6 +61,7 @@ class ModelConfig:
     p_low: int = 128
     hidden8: int = 0
     step_block: bool = True
+    hidden_a16: int = 0
 
     def __post_init__(self) -> None:
         if self.m % PRIOR_STEPS or self.m > self.c or self.c > 4 * self.n or self.n > 192:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from codec.networks.blocks import LEAK, blocks
+from codec.networks.blocks import LEAK, HalvingLayer, blocks
 from codec.networks.config import ModelConfig
 from codec.networks.gains import Gain
 from codec.networks.precision import in_float32
@@ -32,8 +32,8 @@ class Analysis(nn.Module):
         self.stem = nn.Conv2d(192, config.n, 1)
         self.gain8 = Gain(config.n)
         self.blocks8 = blocks(config.n, config.blocks_a8, config.hidden8)
-        self.down = nn.Conv2d(4 * config.n, config.c, 1)
-        self.blocks16 = blocks(config.c, config.blocks_a16)
+        self.down = HalvingLayer(config.n, config.c)
+        self.blocks16 = blocks(config.c, config.blocks_a16, config.hidden_a16)
         self.head = nn.Conv2d(config.c, config.m, 1)
         self.gain = Gain(config.m, slope=1.0)
 
@@ -43,7 +43,7 @@ class Analysis(nn.Module):
     def after_stem(self, x: Tensor, qp: Tensor) -> Tensor:
         """What the first layer gives, [B, n, 2 h, 2 w] -> y."""
         x = self.blocks8(self.gain8(x, repeat2(qp)))
-        x = self.blocks16(self.down(F.pixel_unshuffle(x, 2)))
+        x = self.blocks16(self.down(x))
         return self.gain(in_float32(self.head, x), qp)
 
 
@@ -81,16 +81,16 @@ class HyperAnalysis(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.down2 = nn.Conv2d(4 * config.m, config.h, 1)
+        self.down2 = HalvingLayer(config.m, config.h)
         self.blocks2 = blocks(config.h, 1)
-        self.down4 = nn.Conv2d(4 * config.h, config.h, 1)
+        self.down4 = HalvingLayer(config.h, config.h)
         self.blocks4 = blocks(config.h, 1)
         self.head = nn.Conv2d(config.h, config.z, 1)
 
     def forward(self, y: Tensor) -> Tensor:
         tamed = y / (1 + 0.1 * y.abs())
-        x = self.blocks2(F.leaky_relu(self.down2(F.pixel_unshuffle(tamed, 2)), LEAK))
-        x = self.blocks4(F.leaky_relu(self.down4(F.pixel_unshuffle(x, 2)), LEAK))
+        x = self.blocks2(F.leaky_relu(self.down2(tamed), LEAK))
+        x = self.blocks4(F.leaky_relu(self.down4(x), LEAK))
         return self.head(x)
 
 
