@@ -85,7 +85,8 @@ def branches(model: onnx.ModelProto) -> Iterator[_Branch]:
             continue
         if before.op_type == "LeakyRelu":
             yield _Branch(made_by[before.input[0]], node)
-        elif before.op_type == "Conv" and weights[before.input[1]].dims[1] == 1:
+        elif before.op_type == "Conv" and before.input[1] in weights and weights[before.input[1]].dims[1] == 1:
+            # a halving layer's weights are reshaped first, and none of the initializers
             yield _Branch(before, node)
 
 
