@@ -167,10 +167,11 @@ class Pipeline:
         for band in store.bands(len(mean), 2 * y.strides[0]):  # rows of all layers: one layer's values lie on pages of all
             where = self._coded(index[band], valid, step, band)
             means, ids = mean[band].reshape(-1), index[band].reshape(-1)[where]
-            residual = step_of(y[2 * band.start : 2 * band.stop], step).reshape(-1)[where] - means[where]
+            expected = means[where]
+            residual = step_of(y[2 * band.start : 2 * band.stop], step).reshape(-1)[where] - expected
             weight = self.rate_weight if weights is None else weights[band].reshape(-1)[4 * (where // mean.shape[2]) + where % 4]
             symbols = rounded(self.tables, residual, ids, weight)
-            means[where] += symbols
+            means[where] = expected + symbols
             symbols_of.append(symbols)
             ids_of.append(ids)
             meter.add_step(step, band, mean[band].shape, where, symbols, ids)
