@@ -9,18 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from codec.networks.blocks import ResidualBlock
-from codec.networks.config import QP_COUNT, ModelConfig
+from codec.networks.config import PRIOR_STEPS, ModelConfig
 from codec.networks.gains import Gain
-from codec.networks.integer import IntegerBlock, IntegerConv, round_half_up
+from codec.networks.integer import IntegerBlock, IntegerConv
 from codec.networks.model import Networks
 from codec.networks.prior import HyperSynthesis, LowFeatures, PriorStep
 from codec.networks.transforms import pad_to_multiple
 from codec.networks.weights import TRANSFORMS
+from training.balance import QPS
+from training.rate import RateModel
 
-CLASSES = 4  # which of the prior's steps codes a channel where depends on its number modulo 4
-QPS = tuple(round(share * (QP_COUNT - 1)) for share in (0.2, 0.4, 0.6, 0.8))
+CLASSES = PRIOR_STEPS  # which of the prior's steps codes a channel where depends on its number modulo their count
 _Conv = nn.Conv2d | IntegerConv
-_Features = HyperSynthesis | LowFeatures
+_HyperNetwork = HyperSynthesis | LowFeatures
 
 
 def before_narrowing(target: ModelConfig, trained: ModelConfig) -> ModelConfig | None:
@@ -81,8 +82,8 @@ def _inputs_of_heads(wide: Networks, y: Tensor, qp: Tensor) -> dict[PriorStep, T
         return step.head.register_forward_pre_hook(seen)
 
     hooks = [watch(step) for layer in wide.prior.layers for step in wide.prior.steps_of(layer)]
-    z = round_half_up(wide.h_a(pad_to_multiple(y, 4)))
-    wide.prior.code(y, z, qp, lambda values, mean, index: round_half_up(values - mean) + mean)
+    z = wide.h_a(pad_to_multiple(y, 4)).float()
+    RateModel(wide.config.z).code_latent(wide, y, z, qp, rounded=True)
     for hook in hooks:
         hook.remove()
     return found
@@ -158,7 +159,7 @@ def _features(steps: list[PriorStep], inputs: dict[PriorStep, Tensor], count: in
     return _largest(torch.stack([s.head.weight.square().sum((0, 2, 3)) * inputs[s][1] for s in steps]).sum(0), count)
 
 
-def _hyper(new: _Features, old: _Features, kept: Tensor) -> None:
+def _hyper(new: _HyperNetwork, old: _HyperNetwork, kept: Tensor) -> None:
     """What HyperSynthesis and LowFeatures have in common."""
     new.qp_table.load_state_dict(old.qp_table.state_dict())
     _cut(new.qp_in, old.qp_in, outs=kept)
