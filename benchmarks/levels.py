@@ -38,7 +38,7 @@ def times(cotam: codec.Codec, rounds: int) -> dict[str, float]:
     config = AdapterConfig(
         cotam.pipeline.layers[-1].stop, tower.width, *tower.grid, tower.prefix, inner=256, heads=4, blocks=2, sees=True
     )
-    adapter = Adapter(TokenAdapter(config).eval().requires_grad_(False), cotam.fingerprint, tower.name, tower.signature, {})
+    adapter = Adapter({0: TokenAdapter(config).eval().requires_grad_(False)}, cotam.fingerprint, tower.name, tower.signature, {})
     spent = cotam.decode_full(data, want_bits=True)
 
     def embedding() -> Any:

@@ -298,14 +298,16 @@ class Codec:
         weights: str | None = None,
         adapter: str | Path | Adapter | None = None,
         tiles: tuple[int, int] | None = None,
+        layer: int = 0,
     ) -> Tensor:
-        """Files as the tokens that enter a vision tower's first block: embedding(decoded picture) + adapter(latents).
+        """Files as a vision tower's tokens, repaired from the latents by an adapter.
 
         data: a file's bytes, or several of them; tower: a Tower of any input size, or a name and its weights (towers.load_tower);
         adapter: the shipped one of this tower and these weights, unless a file or an Adapter is given. tiles: (rows, columns) of
-        pieces beside the whole picture, for towers that tile. Returns float [B, prefix + rows * columns, width], with tiles
-        [B, 1 + tiles, prefix + ..., width]. Raises as `decode` does, AdapterUnavailable, WrongAdapter, UnknownModel or
-        BadArgument.
+        pieces beside the whole picture, for towers that tile; layer: which tokens (Tower.tokens), 0: those that enter the tower's
+        first block, k: the output of block k, -1: that of its final norm. Returns float [B, prefix + rows * columns, width], with
+        tiles [B, 1 + tiles, prefix + ..., width]. Raises as `decode` does, AdapterUnavailable, WrongAdapter, UnknownModel,
+        UnsupportedTower or BadArgument.
         """
         files = [data] if isinstance(data, bytes) else list(data)
         if not files:
@@ -322,7 +324,7 @@ class Codec:
         else:
             loaded = adapter if isinstance(adapter, Adapter) else load_adapter(Path(adapter))
             chosen = loaded.check(self.fingerprint, seen.signature)
-        return tokens(self, [self.decode_full(file) for file in files], seen, chosen, tiles)
+        return tokens(self, [self.decode_full(file) for file in files], seen, chosen, tiles, layer)
 
     def _decode_latents(self, data: bytes, watch: Stopwatch, want_bits: bool) -> tuple[container.Container, QpField, Latents]:
         with watch.stage("load"):

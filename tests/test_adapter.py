@@ -16,6 +16,7 @@ from torch import Tensor
 from codec import checkpoint
 from codec.errors import BadArgument, UnknownModel
 from codec.networks.adapter import AdapterConfig, TokenAdapter
+from codec.receivers.adapters import load_adapter, save_adapter
 from codec.towers import LAST, load_tower
 from tests.test_training import CONF
 from training.adapter import AdapterStage
@@ -141,10 +142,50 @@ def test_a_run_that_goes_on_has_its_codec_and_its_blocks(stage: AdapterStage, x:
     torch.testing.assert_close(grown.frozen[0].g_s.state_dict(), stage.frozen[0].g_s.state_dict())
     coded = stage.coded(x)
     torch.testing.assert_close(
-        grown.adapter.from_samples(coded.samples, coded.embedded), stage.adapter.from_samples(coded.samples, coded.embedded)
+        grown.adapter.from_samples(coded.samples, coded.seen), stage.adapter.from_samples(coded.samples, coded.seen)
     )
     resumed = hydra.utils.instantiate(config.stage)
     resumed.on_load_checkpoint(state)
     torch.testing.assert_close(resumed.frozen[0].g_s.state_dict(), stage.frozen[0].g_s.state_dict())
     with pytest.raises(UnknownModel, match="not shipped any more"):
         hydra.utils.instantiate(config.stage).on_load_checkpoint(state | {"codec": "0" * 16})
+
+
+def test_a_later_layer_is_repaired_behind_the_frozen_earlier_ones(stage: AdapterStage, x: Tensor, tmp_path: Path) -> None:
+    """Starts from an adapter's file; a resumed run holds the same earlier repairs."""
+    torch.nn.init.normal_(stage.adapter.head.weight, std=0.1)
+    tower = stage.features.tower
+    place = tmp_path / "adapter.safetensors"
+    facts = {"codec": stage.fingerprint, "tower": tower.name, "signature": tower.signature, "training": {"steps": 7}}
+    save_adapter(place, {0: stage.adapter}, facts)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        common = ["experiment=adapter_last", "tower.weights=random", "model=small", "stage.inner=32"]
+        config = compose("train", common)
+        early = compose("train", [*common, "stage.levels.middle=1"])
+    later = hydra.utils.instantiate(config.stage)
+    later.features.frozen = stage.features.frozen
+    later.start_from(place, lambda: x)
+    assert later.fingerprint == stage.fingerprint
+    maps = lambda x: torch.full((len(x), 16, 16), 8)  # noqa: E731
+    stage.maps = later.maps = maps
+    before, coded = stage.coded(x), later.coded(x)
+    entering = before.seen + load_adapter(place).networks[0].from_samples(before.samples, before.seen)
+    torch.testing.assert_close(coded.seen, tower.continued(entering, [LAST])[LAST])
+    optimizer = torch.optim.Adam(later.adapter.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(15):
+        loss = distance(later.features.terms_of(later.tokens(coded)))[0].mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0], losses
+    state: dict[str, Any] = {"state_dict": later.state_dict()}
+    later.on_save_checkpoint(state)
+    resumed = hydra.utils.instantiate(config.stage)
+    resumed.on_load_checkpoint(state)
+    assert resumed.earlier.training == {0: {"steps": 7}}
+    torch.testing.assert_close(resumed.earlier.networks[0].state_dict(), later.earlier.networks[0].state_dict())
+    assert {name.split(".")[0] for name in later.state_dict()} == {"adapter"}
+    with pytest.raises(hydra.errors.InstantiationException, match="later levels only"):
+        hydra.utils.instantiate(early.stage)

@@ -78,9 +78,13 @@ def test_levels_mean_the_same_for_any_scale_of_tokens(pair: tuple[Tensor, Tensor
 
 def test_levels_by_depth() -> None:
     assert [level_layer(level, 12) for level in ("embedding", "shallow", "middle", "last")] == [0, 3, 8, LAST]
-    assert level_layer("shallow", 24), level_layer("middle", 24) == (6, 16)
+    assert (level_layer("shallow", 24), level_layer("middle", 24)) == (6, 16)
+    assert [level_layer(level, 24) for level in (23, "1", "24")] == [23, 1, 24]
     with pytest.raises(BadArgument):
         level_layer("deep", 12)
+    for number in (0, 13, "-1"):
+        with pytest.raises(BadArgument, match=r"1\.\.12"):
+            level_layer(number, 12)
 
 
 def test_a_tower_without_a_class_token(pair: tuple[Tensor, Tensor, Tensor]) -> None:

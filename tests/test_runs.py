@@ -153,6 +153,7 @@ def test_shards_in_place_of_folders(pictures: Path, tmp_path: Path) -> None:
 def test_an_adapter_run_exports(pictures: Path, tmp_path: Path, data_folder: Path, photo: NDArray[np.uint8]) -> None:
     """Trained on shipped weights, exported, and taken for its tower; refused for other weights."""
     from codec.errors import WrongAdapter
+    from codec.receivers.adapters import load_adapter
     from codec.towers import load_tower
 
     weights = data_folder / "weights" / "deit_tiny_patch16_224.safetensors"
@@ -171,3 +172,13 @@ def test_an_adapter_run_exports(pictures: Path, tmp_path: Path, data_folder: Pat
     other = codec.load("small", "cpu")
     with pytest.raises(WrongAdapter):
         other.decode_tokens(other.encode(photo, 40), tower, adapter=target)
+    deeper = ("experiment=adapter_last", "model=small", f"start={target}", f"tower.weights={weights}", "stage.replays=1")
+    train(pictures, tmp_path / "last", *deeper, "steps=3", "data.batch=2", "data.size=128")
+    export(tmp_path / "last", tmp_path / "both.safetensors")
+    both, first = load_adapter(tmp_path / "both.safetensors"), load_adapter(target)
+    assert sorted(both.networks) == [-1, 0]
+    torch.testing.assert_close(both.networks[0].state_dict(), first.networks[0].state_dict())
+    assert both.networks[-1].head.weight.any()
+    card = (tmp_path / "both.md").read_text()
+    assert "The embedding**: 2 steps" in card
+    assert "The tokens after the final norm**: 3 steps" in card

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,23 +11,24 @@ import torch
 from numpy.typing import NDArray
 
 import codec
+from codec import weights_file
 from codec.errors import AdapterUnavailable, BadArgument, UnknownModel, WrongAdapter
-from codec.networks.adapter import AdapterConfig, TokenAdapter
-from codec.receivers.adapters import Adapter, load_adapter, save_adapter
-from codec.receivers.tokens import tokens
-from codec.towers import Tower, load_tower
+from codec.networks.adapter import AdapterConfig, TokenAdapter, sample
+from codec.receivers.adapters import FORMAT, Adapter, is_adapter, load_adapter, repaired, save_adapter
+from codec.receivers.tokens import latent_tensors, tokens
+from codec.towers import LAST, Tower, load_tower
 
 NAMES = ["timm:deit_tiny_patch16_224", "ViT-B-32", "ViT-B-16-SigLIP"]
 
 
-def made_for(cotam: codec.Codec, tower: Tower, path: Path) -> Adapter:
+def made_for(cotam: codec.Codec, tower: Tower, path: Path, later: Sequence[int] = ()) -> Adapter:
     """An adapter with random weights that does something, through its file."""
     torch.manual_seed(0)
     config = AdapterConfig(cotam.pipeline.layers[-1].stop, tower.width, *tower.grid, tower.prefix, inner=48, blocks=2, sees=True)
-    network = TokenAdapter(config)
-    torch.nn.init.normal_(network.head.weight, std=0.02)
-    facts = {"config": vars(config), "codec": cotam.fingerprint, "tower": tower.name, "signature": tower.signature}
-    save_adapter(path, network, facts)
+    networks = {layer: TokenAdapter(config) for layer in (0, *later)}
+    for network in networks.values():
+        torch.nn.init.normal_(network.head.weight, std=0.02)
+    save_adapter(path, networks, {"codec": cotam.fingerprint, "tower": tower.name, "signature": tower.signature})
     return load_adapter(path)
 
 
@@ -45,6 +47,45 @@ def test_tokens_are_embedding_plus_adapter(cotam: codec.Codec, photo: NDArray[np
     torch.testing.assert_close(tokens(cotam, [decoded], tower, None), embedded)
     assert 1e-4 < (found[0] - embedded[0]).abs().mean() < 10
     assert torch.isfinite(tower.continued(found, [tower.depth])[tower.depth]).all()
+
+
+@pytest.mark.parametrize("name", NAMES[:2])
+def test_later_layers_are_repaired_on_the_way(cotam: codec.Codec, photo: NDArray[np.uint8], tmp_path: Path, name: str) -> None:
+    tower = load_tower(name, "random")
+    adapter = made_for(cotam, tower, tmp_path / "a.safetensors", later=(4, LAST))
+    assert sorted(adapter.networks) == [LAST, 0, 4]
+    data = cotam.encode(photo[:256, :320], 40)  # whole latents are the whole picture
+    entering = cotam.decode_tokens(data, tower, adapter=adapter)
+    samples = sample(*latent_tensors(cotam, cotam.decode_full(data)), tower.grid)
+    block, last = (adapter.networks[layer].from_samples for layer in (4, LAST))
+    with torch.inference_mode():
+        fourth = tower.continued(entering, [4])[4]
+        fourth = fourth + block(samples, fourth)
+        wanted = tower.continued(fourth, [LAST], after=4)[LAST]
+        wanted = wanted + last(samples, wanted)
+    assert not torch.allclose(wanted, tower.continued(entering, [LAST])[LAST], atol=1e-3)
+    torch.testing.assert_close(cotam.decode_tokens(data, tower, adapter=adapter, layer=4), fourth)
+    torch.testing.assert_close(cotam.decode_tokens(data, tower, adapter=adapter, layer=LAST), wanted)
+    tiled = cotam.decode_tokens(data, tower, adapter=adapter, tiles=(1, 2), layer=LAST)
+    torch.testing.assert_close(tiled[:, 0], wanted, atol=1e-4, rtol=1e-4)
+    if name.startswith("timm"):
+        logits = tower.classify_tokens(entering, repairs=repaired(adapter.networks, samples, entering)[1])
+        torch.testing.assert_close(logits, tower.trunk.forward_head(wanted))
+    torch.testing.assert_close(tower.continued(entering, [4])[4] + block(samples, tower.continued(entering, [4])[4]), fourth)
+
+
+def test_a_file_of_an_embedding_adapter_alone_is_read_as_before(cotam: codec.Codec, tmp_path: Path) -> None:
+    tower = load_tower(NAMES[0], "random")
+    made = made_for(cotam, tower, tmp_path / "a.safetensors", later=(LAST,))
+    arrays, metadata = weights_file.read(tmp_path / "a.safetensors", FORMAT, "token adapter")
+    del metadata["later"]
+    first = {name: array for name, array in arrays.items() if not name.startswith("later.")}
+    weights_file.write(tmp_path / "b.safetensors", FORMAT, first, metadata)
+    found = load_adapter(tmp_path / "b.safetensors").networks
+    assert list(found) == [0]
+    torch.testing.assert_close(found[0].state_dict(), made.networks[0].state_dict())
+    assert is_adapter(tmp_path / "b.safetensors")
+    assert not is_adapter(codec.checkpoint.find("default"))
 
 
 def test_other_grids_and_tiles(cotam: codec.Codec, photo: NDArray[np.uint8], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from codec.errors import BadArgument, NotACotamFile, WrongAdapter
 from codec.integrations.views import views_of
 from codec.networks.adapter import AdapterConfig, TokenAdapter
 from codec.receivers.adapters import Adapter, load_adapter, save_adapter
+from codec.towers import LAST
 from codec.towers.signature import signature
 
 transformers = pytest.importorskip("transformers", reason="cotam[mllm] is not installed")
@@ -82,13 +84,14 @@ def llava_next() -> tuple[Any, Any]:
     return transformers.LlavaNextForConditionalGeneration(config).eval(), processor
 
 
-def made_for(cotam: codec.Codec, model: Any, path: Path) -> Adapter:
+def made_for(cotam: codec.Codec, model: Any, path: Path, later: Sequence[int] = ()) -> Adapter:
     """An adapter with random weights for a model's tower, through its file."""
     config = AdapterConfig(cotam.pipeline.layers[-1].stop, WIDTH, SIDE // PATCH, SIDE // PATCH, 1, inner=48)
-    network = TokenAdapter(config)
-    torch.nn.init.normal_(network.head.weight, std=0.1)
+    networks = {layer: TokenAdapter(config) for layer in (0, *later)}
+    for network in networks.values():
+        torch.nn.init.normal_(network.head.weight, std=0.1)
     own = signature(model.model.vision_tower)
-    save_adapter(path, network, {"config": vars(config), "codec": cotam.fingerprint, "tower": "tiny", "signature": own})
+    save_adapter(path, networks, {"codec": cotam.fingerprint, "tower": "tiny", "signature": own})
     return load_adapter(path)
 
 
@@ -138,8 +141,31 @@ def test_tokens_are_repaired_where_the_tower_has_an_adapter(make: Any, cotam: co
     assert len(answer(model, inputs)) == 4
     torch.testing.assert_close(logits(model, pixels), by_pixels)  # a picture without latents is left alone
     nothing = load_adapter(tmp_path / "a.safetensors")
-    torch.nn.init.zeros_(nothing.network.head.weight)
+    torch.nn.init.zeros_(nothing.networks[0].head.weight)
     integration.attach(model, cotam, processor, adapter=nothing)
+    torch.testing.assert_close(logits(model, inputs), by_pixels)
+    model.cotam.detach()
+    torch.testing.assert_close(logits(model, pixels), by_pixels)
+
+
+@pytest.mark.parametrize("make", [llava, llava_next])
+def test_later_layers_are_repaired_up_to_the_one_that_the_model_takes(
+    make: Any, cotam: codec.Codec, ctm: bytes, tmp_path: Path
+) -> None:
+    """Also in a model that has run before, whose blocks transformers already records."""
+    model, processor = make()
+    pixels = processor(text="<image> what", images=[cotam.decode(ctm)], return_tensors="pt")
+    by_pixels = logits(model, pixels)
+    depth = model.config.vision_config.num_hidden_layers
+    adapter = made_for(cotam, model, tmp_path / "a.safetensors", later=(depth - 1, depth, LAST))
+    torch.nn.init.zeros_(adapter.networks[0].head.weight)
+    integration.attach(model, cotam, processor, adapter=adapter)
+    inputs = processor(text="<image> what", images=[ctm], return_tensors="pt")
+    taken = logits(model, inputs)
+    assert (taken - by_pixels).abs().max() > 1e-3  # of block -2
+    torch.nn.init.zeros_(adapter.networks[depth].head.weight)
+    torch.testing.assert_close(logits(model, inputs), taken)  # beyond it
+    torch.nn.init.zeros_(adapter.networks[depth - 1].head.weight)
     torch.testing.assert_close(logits(model, inputs), by_pixels)
     model.cotam.detach()
     torch.testing.assert_close(logits(model, pixels), by_pixels)

@@ -8,10 +8,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from codec import checkpoint
 from codec.networks.adapter import AdapterConfig, TokenAdapter
 from codec.receivers.adapters import save_adapter
-from codec.towers import load_tower
+from codec.towers import LAST, load_tower
+from training.adapter import Earlier, codec_of
 from training.card import optimizer_name
 from training.device import weights_below
 from training.run import read_run
@@ -24,19 +24,28 @@ CARD = """# {name}
 |---|---|
 | tower | {tower} (`{signature}`) |
 | codec | {codec_name} `{codec}` |
-| parameters | {parameters:.3f} M (float16) |
-| configuration | {config} |
+{shapes}
 | written | {date} |
 
 ## How it was trained
-{steps} steps in {minutes} minutes on {device}; the codec and the tower are frozen;
-batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weighted {weights}{replayed}.
-Loss: the squared error of the tower's tokens over their variance, levels {levels}{tilted}. {optimizer}, {rate}, cosine to 1 %;
-what is shipped is the average of the weights over about {average:.0f} steps. {start}Nothing below `eval/` was seen.
+The codec and the tower are frozen. Nothing below `eval/` was seen.
+
+{trained}
 
 ## Limits
 {limits}
 """
+SHAPE = "| repairs {where} | {parameters:.3f} M parameters (float16): {config} |"
+TRAINED = """**{where}**: {steps} steps in {minutes} minutes on {device};
+batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weighted {weights}{replayed}.
+Loss: the squared error of the tower's tokens over their variance, levels {levels}{tilted}. {optimizer}, {rate}, cosine to 1 %;
+what is shipped is the average of the weights over about {average:.0f} steps. {start}"""
+
+
+def _where(layer: int) -> str:
+    """A layer's tokens in words."""
+    names = {0: "the embedding", LAST: "the tokens after the final norm"}
+    return names.get(layer, f"the tokens after block {layer}")
 
 
 def _start(before: Sequence[Path]) -> str:
@@ -56,14 +65,10 @@ def _how(stage: Any, before: Sequence[Path]) -> dict[str, str]:
 
 
 def export_adapter(run: Path, target: Path, what: str, limits: str, before: Sequence[Path] = ()) -> dict[str, Any]:
-    """Write `target` and its card; returns the metadata. before: the runs that this one went on from, latest first.
-
-    Raises ValueError where the codec's weights are not shipped ones.
+    """Write `target`, the repairs of earlier layers among it, and its card; returns the metadata. before: the runs that this one
+    went on from, latest first. Raises UnknownModel where the codec's weights are not shipped ones.
     """
     settings, state, facts = read_run(run)
-    codec_name = checkpoint.by_fingerprint(bytes.fromhex(state["codec"]))
-    if codec_name is None:
-        raise ValueError(f"the adapter was trained for the weights {state['codec']}, which are not shipped any more")
     stage = settings.stage
     tower = load_tower(stage.tower, stage.tower_weights)
     shape = {name: stage[name] for name in ("inner", "heads", "blocks", "sees") if name in stage}
@@ -76,11 +81,25 @@ def export_adapter(run: Path, target: Path, what: str, limits: str, before: Sequ
         "average": 1 / (1 - settings.ema),
         "optimizer": optimizer_name(settings),
     }
-    training |= _how(stage, before)
-    metadata = {"name": target.stem, "config": asdict(config), "codec": state["codec"], "codec_name": codec_name}
-    metadata |= {"tower": stage.tower, "signature": tower.signature, "date": date.today().isoformat(), "training": training}
-    save_adapter(target, network, metadata)
-    described = metadata | training | {"config": ", ".join(f"{k} {v}" for k, v in asdict(config).items())}
-    parameters = sum(p.numel() for p in network.parameters()) / 1e6
-    target.with_suffix(".md").write_text(CARD.format(**described, parameters=parameters, what=what, limits=limits))
+    layer, earlier = stage.get("layer", 0), Earlier.of_state(state.get("earlier", {}))
+    networks = earlier.networks | {layer: network}
+    trained = earlier.training | {layer: training | _how(stage, before)}
+    metadata = {"name": target.stem, "codec": state["codec"], "codec_name": codec_of(state["codec"]), "tower": stage.tower}
+    metadata |= {"signature": tower.signature, "date": date.today().isoformat(), "training": trained.get(0)}
+    metadata["later_training"] = {str(k): how for k, how in trained.items() if k}
+    metadata = save_adapter(target, networks, metadata)
+    target.with_suffix(".md").write_text(_card(metadata, networks, trained, what, limits))
     return metadata
+
+
+def _card(
+    metadata: dict[str, Any], networks: dict[int, TokenAdapter], trained: dict[int, dict[str, Any]], what: str, limits: str
+) -> str:
+    """The model card."""
+    shapes = []
+    for layer, network in networks.items():
+        parameters = sum(p.numel() for p in network.parameters()) / 1e6
+        config = ", ".join(f"{k} {v}" for k, v in asdict(network.config).items())
+        shapes.append(SHAPE.format(where=_where(layer), parameters=parameters, config=config))
+    how = [TRAINED.format(where=_where(layer).capitalize(), **facts) for layer, facts in trained.items()]
+    return CARD.format(**metadata, shapes="\n".join(shapes), trained="\n\n".join(how), what=what, limits=limits)

@@ -24,12 +24,14 @@ def distance(terms: Terms) -> Seen:
     return total, {name: square.mean().detach() for name, square in squares.items()}
 
 
-def level_layer(level: str, depth: int) -> int:
-    """The tower's layer (Tower.tokens) of a level: blocks 3 and 8 of 12, 6 and 16 of 24. Raises BadArgument."""
+def level_layer(level: str | int, depth: int) -> int:
+    """The tower's layer (Tower.tokens) of a level: blocks 3 and 8 of 12, 6 and 16 of 24; or of a block. Raises BadArgument."""
+    if str(level).isdigit() and 1 <= int(level) <= depth:
+        return int(level)
     layers = {"embedding": 0, "shallow": max(1, round(depth / 4)), "middle": max(1, round(depth * 2 / 3)), "last": LAST}
     if level not in layers:
-        raise BadArgument(f"a level is one of {', '.join(LEVELS)}, not '{level}'")
-    return layers[level]
+        raise BadArgument(f"a level is one of {', '.join(LEVELS)} or a block's number, 1..{depth}, not '{level}'")
+    return layers[str(level)]
 
 
 class FeatureLoss(nn.Module):
@@ -72,7 +74,7 @@ class MultiLevel(FeatureLoss):
     and every level: D_l = 1 is an error as large as what tokens differ by.
     """
 
-    def __init__(self, tower: str, weights: str | None, levels: Mapping[str, float]) -> None:
+    def __init__(self, tower: str, weights: str | None, levels: Mapping[str | int, float]) -> None:
         super().__init__(tower, weights)
         self.levels = {level: float(w) for level, w in levels.items() if w}
         self.layers = [level_layer(level, self.tower.depth) for level in self.levels]

@@ -99,9 +99,9 @@ class DeitJudge:
         adapter = self.adapter(cotam.fingerprint, self.tower.signature, self.tower.name)
         decoded = cotam.decode_full(data)
         pixels = decoded.picture.pixels
-        tokens = embedded(cotam, decoded, self.tower, adapter, self.look(pixels), self.box(*pixels.shape[:2]))
-        found = self.tower.continued(tokens, list(LAYERS.values()))
-        return self._scores(self.reference(original), found, self.tower.classify_tokens(tokens), truth)
+        tokens, repairs = embedded(cotam, decoded, self.tower, adapter, self.look(pixels), self.box(*pixels.shape[:2]))
+        found = self.tower.continued(tokens, list(LAYERS.values()), repairs=repairs)
+        return self._scores(self.reference(original), found, self.tower.classify_tokens(tokens, repairs=repairs), truth)
 
     def _scores(self, wanted: dict[int, Tensor], found: dict[int, Tensor], logits: Tensor, truth: Any) -> dict[str, float]:
         scores = {

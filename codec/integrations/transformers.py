@@ -2,8 +2,8 @@
 
 ::
 
-    .ctm --CotamImageProcessor--> pixel_values ------------------------> vision tower's embedding --+--> its first block
-             \\-> latents and bits at the tower's patches --attach(model)--> TokenAdapter -----------+
+    .ctm --CotamImageProcessor--> pixel_values ------------------------> vision tower's embedding --+--> its blocks --+--> ...
+             \\-> latents and bits at the tower's patches --attach(model)--> Adapter ----------------+-----------------+
                                                               \\-> which of its tokens the language model gets
 """
 
@@ -30,6 +30,7 @@ from codec.networks.adapter import sample
 from codec.receivers.adapters import Adapter, find_adapter, load_adapter
 from codec.receivers.selection import Selection, quadtree
 from codec.receivers.tokens import latent_tensors
+from codec.towers import LAST
 from codec.towers.signature import signature
 
 ATTACHED = "cotam"
@@ -144,22 +145,33 @@ class _Call(threading.local):
 
 
 class _Attachment:
-    """What `attach` adds to a model: a hook before the tower's first block, and wrappers that hand it what belongs to a call."""
+    """What `attach` adds to a model: hooks at the tower's blocks, and wrappers that hand it what belongs to a call."""
 
     def __init__(self, model: Any, tower: nn.Module | None, adapter: Adapter | None, budget: float | None) -> None:
         if hasattr(model, ATTACHED):
             getattr(model, ATTACHED).detach()
         self.model, self.adapter, self.budget = model, adapter, budget
         self.call = _Call()
-        self.handles = []
+        self.handles: list[Any] = []
         if tower is not None and adapter is not None:
-            adapter.network.to(next(tower.parameters()).device)
-            self.handles.append(_first_block(tower).register_forward_pre_hook(self._repair, with_kwargs=True))
+            self._hook(_blocks(tower), adapter)
         setattr(model, ATTACHED, self)
         model.generate = self._prepared(model.generate)
         model.forward = self._prepared(model.forward)
         if budget is not None:
             model.model.get_image_features = self._selected(model.model.get_image_features)
+
+    def _hook(self, blocks: nn.ModuleList, adapter: Adapter) -> None:
+        """Tokens after the final norm stay as they are: these models take those of a block."""
+        for layer, network in adapter.networks.items():
+            if layer == LAST:
+                continue
+            network.to(next(blocks.parameters()).device)
+            if layer == 0:
+                self.handles.append(blocks[0].register_forward_pre_hook(self._enter, with_kwargs=True))
+            else:  # before the hooks by which transformers records what a block puts out
+                leave = functools.partial(self._leave, layer)
+                self.handles.append(blocks[layer - 1].register_forward_hook(leave, prepend=True))
 
     def detach(self) -> None:
         """The model as it was."""
@@ -198,21 +210,33 @@ class _Attachment:
 
         return selected
 
-    def _repair(self, block: nn.Module, arguments: tuple[Any, ...], given: dict[str, Any]) -> Any:
-        """Adds the adapter's tokens to what enters the tower's first block."""
-        if self.call.latents is None or self.adapter is None:
+    def _enter(self, block: nn.Module, arguments: tuple[Any, ...], given: dict[str, Any]) -> Any:
+        """Before the tower's first block."""
+        if self.call.latents is None:
             return None
-        tokens = arguments[0] if arguments else given["hidden_states"]
-        network = self.adapter.network
+        if arguments:
+            return (self._repaired(0, arguments[0]), *arguments[1:]), given
+        return arguments, given | {"hidden_states": self._repaired(0, given["hidden_states"])}
+
+    def _leave(self, layer: int, block: nn.Module, arguments: Any, output: Any) -> Any:
+        """After a later block."""
+        if self.call.latents is None:
+            return None
+        if isinstance(output, tuple):
+            return (self._repaired(layer, output[0]), *output[1:])
+        return self._repaired(layer, output)
+
+    def _repaired(self, layer: int, tokens: Tensor) -> Tensor:
+        """A layer's tokens with the adapter's added."""
+        assert self.call.latents is not None
+        assert self.adapter is not None
+        network = self.adapter.networks[layer]
         latents = self.call.latents.to(network.positions.device)
         known = ~latents.isnan().flatten(1).any(1)  # pictures that were no .ctm have none
         copies = len(tokens) // len(latents)
         latents, known = latents.repeat_interleave(copies, 0), known.repeat_interleave(copies, 0)
         added = network.from_samples(latents.nan_to_num(), tokens.to(latents.dtype)) * known[:, None, None]
-        added = added.to(tokens.dtype)
-        if arguments:
-            return (tokens + added, *arguments[1:]), given
-        return arguments, given | {"hidden_states": tokens + added}
+        return tokens + added.to(tokens.dtype)
 
 
 def _adapter_for(tower: nn.Module, cotam: Codec, adapter: str | Path | Adapter | None) -> Adapter | None:
@@ -234,10 +258,10 @@ def _grid(tower: Any) -> tuple[int, int]:
     return (config.image_size // config.patch_size,) * 2
 
 
-def _first_block(tower: nn.Module) -> nn.Module:
+def _blocks(tower: nn.Module) -> nn.ModuleList:
     for name, module in tower.named_modules():
         if isinstance(module, nn.ModuleList) and name.split(".")[-1] == "layers":
-            return module[0]
+            return module
     raise UnsupportedTower(f"{type(tower).__name__} has no list of layers that an adapter could feed")
 
 

@@ -1,4 +1,4 @@
-"""Files as the tokens that enter a vision tower: its embedding of the decoded picture, repaired from the latents."""
+"""Files as a vision tower's tokens: its embedding of the decoded picture and what it makes of that, repaired from the latents."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from torch import Tensor
 from codec.api import Codec, Decoded
 from codec.errors import BadArgument
 from codec.latents import STRIDE
+from codec.networks.adapter import sample
 from codec.networks.layout import as_batch
-from codec.receivers.adapters import Adapter
-from codec.towers import Tower
+from codec.receivers.adapters import Adapter, repaired
+from codec.towers import Repairs, Tower
 from codec.towers.tower import squashed
 
 
@@ -25,17 +26,22 @@ def latent_tensors(codec: Codec, decoded: Decoded) -> tuple[Tensor, Tensor]:
 
 @torch.inference_mode()
 def tokens(
-    codec: Codec, files: Sequence[Decoded], tower: Tower, adapter: Adapter | None, tiles: tuple[int, int] | None = None
+    codec: Codec,
+    files: Sequence[Decoded],
+    tower: Tower,
+    adapter: Adapter | None,
+    tiles: tuple[int, int] | None = None,
+    layer: int = 0,
 ) -> Tensor:
-    """Tokens of each file for the tower's first block [B, prefix + rows * columns, width]: embedding + adapter(latents, embedding).
+    """Each file's tokens of a layer of the tower (Tower.tokens) [B, prefix + rows * columns, width]; 0: for its first block.
 
-    adapter: None leaves the embedding as it is. tiles: (rows, columns) of tower-sized pieces that the picture is cut into, for
+    adapter: None leaves them as they are. tiles: (rows, columns) of tower-sized pieces that the picture is cut into, for
     towers that tile: [B, 1 + rows * columns, prefix + ..., width], the whole picture first.
 
     ::
 
-        file -> decoded picture -> squashed to the tower's size (and to tiles) -> tower's embedding --+--> tokens
-             \\-> latents, QPs -> the same boxes ---------------------------------------> adapter ----+
+        file -> decoded picture -> squashed to the tower's size (and to tiles) -> embedding -+-> blocks -+-> ... -> tokens
+             \\-> latents, QPs -> the same boxes ------------------------> adapter -----------+-----------+
     """
     if tiles is not None and min(tiles) < 1:
         raise BadArgument(f"tiles are (rows, columns), each at least 1, not {tiles}")
@@ -44,19 +50,25 @@ def tokens(
         picture = decoded.to("tensor")[None]
         views = tower.normalize(torch.cat(_views(picture, tower.size, tiles)))
         height, width = picture.shape[-2:]
-        seen = embedded(codec, decoded, tower, adapter, views, _boxes(height, width, tiles))
+        entering, repairs = embedded(codec, decoded, tower, adapter, views, _boxes(height, width, tiles))
+        seen = tower.continued(entering, [layer], repairs=repairs)[layer]
         found.append(seen if tiles is None else seen[None])
     return torch.cat(found)
 
 
-def embedded(codec: Codec, decoded: Decoded, tower: Tower, adapter: Adapter | None, views: Tensor, boxes: Tensor) -> Tensor:
-    """Tokens of any views of a picture: views [N, 3, h, w] as the tower takes them, boxes [N, 4] what they show, in pixels."""
+def embedded(
+    codec: Codec, decoded: Decoded, tower: Tower, adapter: Adapter | None, views: Tensor, boxes: Tensor
+) -> tuple[Tensor, Repairs]:
+    """What enters the tower's first block of any views of a picture, and how later layers are repaired (Tower.continued).
+
+    views: [N, 3, h, w] as the tower takes them; boxes: [N, 4], what they show, in pixels.
+    """
     seen = tower.tokens(views, [0])[0]
     if adapter is None:
-        return seen
+        return seen, {}
     latents, qp = latent_tensors(codec, decoded)
     placed = torch.cat([torch.zeros(len(boxes), 1), boxes / STRIDE], 1)
-    return seen + adapter.network(latents, qp, seen, tower.grid, placed)
+    return repaired(adapter.networks, sample(latents, qp, tower.grid, placed), seen)
 
 
 def _views(picture: Tensor, size: tuple[int, int], tiles: tuple[int, int] | None) -> list[Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from threading import Lock
@@ -17,6 +17,7 @@ from codec.towers.anatomy import Anatomy
 from codec.towers.signature import signature
 
 LAST = -1
+Repairs = Mapping[int, Callable[[Tensor], Tensor]]  # layer -> (its tokens -> what is added to them)
 
 
 class _Enough(Exception):
@@ -122,9 +123,8 @@ class Tower(nn.Module):
         """
         wanted = set(layers)
         self._check_tokens(x, wanted)
-        blocks, norm = self._blocks(), self.trunk.get_submodule(self._anatomy.norm)
         with self._lock, self._catching(wanted) as found:
-            self._run_until(norm if LAST in wanted else blocks[max(max(wanted) - 1, 0)], x)
+            self._run_until(self._module_of(LAST if LAST in wanted else max(1, *wanted)), x)
         return self._caught(found, layers)
 
     def tokens_and_classes(self, x: Tensor, layers: Sequence[int]) -> tuple[dict[int, Tensor], Tensor]:
@@ -135,28 +135,48 @@ class Tower(nn.Module):
             logits = self.trunk(x)
         return self._caught(found, layers), logits
 
-    def continued(self, tokens: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
-        """Tokens [B, prefix + patches, width] in the embedding's place -> those of deeper layers, as `tokens` gives them.
+    def continued(self, tokens: Tensor, layers: Sequence[int], after: int = 0, repairs: Repairs | None = None) -> dict[int, Tensor]:
+        """Tokens [B, prefix + patches, width] in the place of layer `after` -> those of it and deeper ones, as `tokens` gives them.
 
-        Layer 0 is the given tokens themselves; patches may be fewer than the grid has. Raises BadArgument for another shape, and
-        as `tokens` does.
+        Layer 0 is the embedding; patches may be fewer than the grid has. repairs: what is added to the tokens of deeper layers on
+        the way. Raises BadArgument for another shape or a layer before `after`, and as `tokens` does.
         """
-        with self._entering(tokens, 0) as blank:
-            return {k: tokens if k == 0 else found for k, found in self.tokens(blank, layers).items()}
+        deeper = [k for k in layers if k != after]
+        if before := [k for k in deeper if after == LAST or 0 <= k < after]:
+            raise BadArgument(f"{self.name} cannot go back from layer {after} to {before[0]}")
+        if after == LAST:
+            return dict.fromkeys(layers, tokens)
+        with self._entering(tokens, after) as blank, self._repairing(repairs):
+            found = self.tokens(blank, deeper) if deeper else {}
+        return {k: tokens if k == after else found[k] for k in layers}
 
-    def classify_tokens(self, tokens: Tensor, after: int = 0) -> Tensor:
-        """Tokens as `continued` takes them, in the place of block `after`'s output -> logits [B, classes].
-
-        Raises BadArgument and as `classify` does.
-        """
-        if not 0 <= after < self.depth:
-            raise BadArgument(f"{self.name} goes on after layers 0..{self.depth - 1}, not {after}")
-        with self._entering(tokens, after) as blank:
+    def classify_tokens(self, tokens: Tensor, after: int = 0, repairs: Repairs | None = None) -> Tensor:
+        """Tokens as `continued` takes them -> logits [B, classes]. Raises BadArgument and as `classify` does."""
+        with self._entering(tokens, after) as blank, self._repairing(repairs):
             return self.classify(blank)
 
     @contextmanager
+    def _repairing(self, repairs: Repairs | None) -> Iterator[None]:
+        """These layers' tokens leave them with something added."""
+        with ExitStack() as stack:
+            for layer, repair in (repairs or {}).items():
+                hook = self._module_of(layer).register_forward_hook(lambda module, args, out, add=repair: out + add(out))
+                stack.callback(hook.remove)
+            yield
+
+    def _module_of(self, layer: int) -> nn.Module:
+        """What puts out a layer's tokens; the embedding has no module of its own. Raises BadArgument."""
+        if layer == LAST:
+            return self.trunk.get_submodule(self._anatomy.norm)
+        if not 1 <= layer <= self.depth:
+            raise BadArgument(f"{self.name} has layers 1..{self.depth} after its embedding, not {layer}")
+        return self._blocks()[layer - 1]
+
+    @contextmanager
     def _entering(self, tokens: Tensor, after: int) -> Iterator[Tensor]:
-        """These tokens enter the block after this one, whatever the picture; gives a picture to run."""
+        """These tokens enter the block after this one, whatever the picture; gives a picture to run. Raises BadArgument."""
+        if not 0 <= after < self.depth:
+            raise BadArgument(f"{self.name} goes on after layers 0..{self.depth - 1}, not {after}")
         if tokens.ndim != 3 or tokens.shape[1] <= self.prefix or tokens.shape[2] != self.width:
             raise BadArgument(f"{self.name} continues from [B, {self.prefix} + patches, {self.width}], not {list(tokens.shape)}")
 
@@ -199,15 +219,13 @@ class Tower(nn.Module):
     @contextmanager
     def _catching(self, wanted: set[int]) -> Iterator[dict[int, Tensor]]:
         """Fills the dictionary with the tokens of these layers as a picture passes them."""
-        blocks, norm = self._blocks(), self.trunk.get_submodule(self._anatomy.norm)
         found: dict[int, Tensor] = {}
         with ExitStack() as stack:
             if 0 in wanted:
-                hook = blocks[0].register_forward_pre_hook(lambda module, args: found.__setitem__(0, args[0]))
+                hook = self._blocks()[0].register_forward_pre_hook(lambda module, args: found.__setitem__(0, args[0]))
                 stack.callback(hook.remove)
             for k in wanted - {0}:
-                module = norm if k == LAST else blocks[k - 1]
-                hook = module.register_forward_hook(lambda module, args, output, k=k: found.__setitem__(k, output))
+                hook = self._module_of(k).register_forward_hook(lambda module, args, output, k=k: found.__setitem__(k, output))
                 stack.callback(hook.remove)
             yield found
 
