@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import pairwise
 from pathlib import Path
 
 import PIL
@@ -59,9 +60,13 @@ class Setup:
         return self.model, name.removeprefix(TOKENS)
 
 
-def qualities(name: str, wanted: tuple[float, ...]) -> tuple[float, ...]:
-    """CoTAM's as wanted, a rival's own."""
-    return RIVAL_QUALITIES.get(name, wanted)
+def qualities(name: str, wanted: tuple[float, ...], finer: bool = False) -> tuple[float, ...]:
+    """CoTAM's as wanted, a rival's own; finer: with those half-way between them."""
+    found: tuple[float, ...] = RIVAL_QUALITIES.get(name, wanted)
+    if not finer:
+        return found
+    between = [(low + high) / 2 for low, high in pairwise(found)]
+    return tuple(sorted({*found, *(float(q // 1) if name in RIVALS else q for q in between)}))
 
 
 def student_hash() -> str:

@@ -31,6 +31,7 @@ ANCHOR = "uniform"
 AGAINST_RIVALS = ("uniform", "default")
 OWN_SETS = tuple(name for name in JUDGES if name != "vqa")  # judges whose pictures lie below COTAM_DATA
 ORACLE, TOWER_JUDGE = "oracle", "deit"
+FINER = ("yolox",)  # judges whose score jumps with every box from one quality to the next: more of them are measured
 RESULTS = Path(__file__).resolve().parent / "results"
 Curve = list[dict[str, float]]
 Rates = dict[str, dict[str, float | None]]
@@ -89,7 +90,8 @@ def systems(plan: Plan, judge: str, samples: list[Sample]) -> dict[str, tuple[li
     for name in plan.variants + of_base(plan) + plan.rivals:
         if judge != TOWER_JUDGE and (name == ORACLE or name.startswith(TOKENS)):
             continue
-        found[name] = spread(samples, plan.oracle_limit if name == ORACLE else None), qualities(name, plan.qualities)
+        wanted = qualities(name, plan.qualities, judge in FINER)
+        found[name] = spread(samples, plan.oracle_limit if name == ORACLE else None), wanted
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from codec import checkpoint
 from codec.errors import BadArgument, UnknownModel
-from codec.networks.adapter import AdapterConfig, TokenAdapter
+from codec.networks.adapter import AdapterConfig, TokenAdapter, sample
 from codec.receivers.adapters import load_adapter, save_adapter
 from codec.towers import LAST, load_tower
 from tests.test_training import CONF
@@ -62,15 +63,21 @@ def test_an_adapter_starts_at_zero_and_takes_any_grid(blocks: int, sees: bool) -
     for grid in (None, (14, 14), (24, 24), (7, 31)):
         rows, columns = grid or (14, 14)
         embedded = torch.randn(2, 1 + rows * columns, 48)
-        out = adapter(latents, qp, embedded, grid)
+        out = adapter(sample(latents, qp, (rows, columns)), embedded)
         assert out.shape == embedded.shape
         assert not out.any()
     torch.nn.init.normal_(adapter.head.weight)
     embedded = torch.randn(2, 197, 48)
-    before = adapter(latents, qp, embedded)
-    assert not torch.allclose(before, adapter(latents, torch.full((2, 1, 1), 50), embedded))
-    assert not torch.allclose(before, adapter(latents.flip(3), qp, embedded))
-    assert torch.allclose(before, adapter(latents, qp, embedded.flip(2))) is not sees
+    seen = sample(latents, qp, (14, 14))
+    before = adapter(seen, embedded)
+    assert not torch.allclose(before, adapter(sample(latents, torch.full((2, 1, 1), 50), (14, 14)), embedded))
+    assert not torch.allclose(before, adapter(sample(latents.flip(3), qp, (14, 14)), embedded))
+    assert torch.allclose(before, adapter(seen, embedded.flip(2))) is not sees
+    assert before[:, 0].any()
+    alone = TokenAdapter(replace(config, patches_only=True))
+    alone.load_state_dict(adapter.state_dict())
+    torch.testing.assert_close(alone(seen, embedded)[:, 1:], before[:, 1:])
+    assert not alone(seen, embedded)[:, 0].any()
     with pytest.raises(ValueError, match="block"):
         AdapterConfig(8, 48, 14, 14, 1, blocks=0)
 
@@ -141,9 +148,7 @@ def test_a_run_that_goes_on_has_its_codec_and_its_blocks(stage: AdapterStage, x:
     assert grown.fingerprint == stage.fingerprint
     torch.testing.assert_close(grown.frozen[0].g_s.state_dict(), stage.frozen[0].g_s.state_dict())
     coded = stage.coded(x)
-    torch.testing.assert_close(
-        grown.adapter.from_samples(coded.samples, coded.seen), stage.adapter.from_samples(coded.samples, coded.seen)
-    )
+    torch.testing.assert_close(grown.adapter(coded.samples, coded.seen), stage.adapter(coded.samples, coded.seen))
     resumed = hydra.utils.instantiate(config.stage)
     resumed.on_load_checkpoint(state)
     torch.testing.assert_close(resumed.frozen[0].g_s.state_dict(), stage.frozen[0].g_s.state_dict())
@@ -169,7 +174,7 @@ def test_a_later_layer_is_repaired_behind_the_frozen_earlier_ones(stage: Adapter
     maps = lambda x: torch.full((len(x), 16, 16), 8)  # noqa: E731
     stage.maps = later.maps = maps
     before, coded = stage.coded(x), later.coded(x)
-    entering = before.seen + load_adapter(place).networks[0].from_samples(before.samples, before.seen)
+    entering = before.seen + load_adapter(place).networks[0](before.samples, before.seen)
     torch.testing.assert_close(coded.seen, tower.continued(entering, [LAST])[LAST])
     optimizer = torch.optim.Adam(later.adapter.parameters(), lr=1e-3)
     losses = []

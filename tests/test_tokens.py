@@ -57,7 +57,7 @@ def test_later_layers_are_repaired_on_the_way(cotam: codec.Codec, photo: NDArray
     data = cotam.encode(photo[:256, :320], 40)  # whole latents are the whole picture
     entering = cotam.decode_tokens(data, tower, adapter=adapter)
     samples = sample(*latent_tensors(cotam, cotam.decode_full(data)), tower.grid)
-    block, last = (adapter.networks[layer].from_samples for layer in (4, LAST))
+    block, last = (adapter.networks[layer] for layer in (4, LAST))
     with torch.inference_mode():
         fourth = tower.continued(entering, [4])[4]
         fourth = fourth + block(samples, fourth)

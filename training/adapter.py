@@ -116,6 +116,7 @@ class AdapterStage(ScheduledStage):
         memory: int = 2000,
         tilt: float = 0.9,
         layer: int = 0,
+        patches_only: bool = False,
     ) -> None:
         """layer: whose tokens are repaired (Tower.tokens). Raises BadArgument where a level of the loss lies before it."""
         super().__init__(optimizer, learning_rate, warmup, steps, minutes, seed)
@@ -123,7 +124,9 @@ class AdapterStage(ScheduledStage):
         seen = self.features.tower
         if any(_order(level) < _order(layer) for level in self.features.layers):
             raise BadArgument(f"an adapter of layer {layer} cannot change earlier ones: set stage.levels to later levels only")
-        config = AdapterConfig(model.m, seen.width, *seen.grid, seen.prefix, inner, heads, blocks=blocks, sees=sees)
+        config = AdapterConfig(
+            model.m, seen.width, *seen.grid, seen.prefix, inner, heads, blocks=blocks, sees=sees, patches_only=patches_only
+        )
         self.adapter = TokenAdapter(config)
         self.frozen = (Networks(model).eval().requires_grad_(False), RateModel(model.z).requires_grad_(False))
         self.fingerprint = ""
@@ -206,7 +209,7 @@ class AdapterStage(ScheduledStage):
     def tokens(self, coded: Coded) -> list[tuple[Tensor, Tensor]]:
         """(wanted, seen) of each of the loss's layers."""
         layers = self.features.layers
-        better = coded.seen + self.adapter.from_samples(coded.samples, coded.seen)
+        better = coded.seen + self.adapter(coded.samples, coded.seen)
         seen = self.features.tower.continued(better, layers, after=self.layer)
         return [(coded.wanted[k].float(), seen[k].float()) for k in layers]
 

@@ -22,7 +22,7 @@ CARD = """# {name}
 
 ## How it was trained
 {steps} steps in {minutes} minutes on {device};
-batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weighted {weights}{recoloured};
+batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weighted {weights};
 {maps}.
 
 Loss: {loss}.
@@ -111,7 +111,6 @@ def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
         batch=data["batch"],
         size=data["size"],
         weights=data_weights(data),
-        recoloured=f", {data['recolour']:.0%} in other colours" if data.get("recolour") else "",
         maps=_maps(settings),
         loss=_loss(settings["loss"]),
         optimizer=optimizer_name(settings),

@@ -71,12 +71,12 @@ def export_adapter(run: Path, target: Path, what: str, limits: str, before: Sequ
     settings, state, facts = read_run(run)
     stage = settings.stage
     tower = load_tower(stage.tower, stage.tower_weights)
-    shape = {name: stage[name] for name in ("inner", "heads", "blocks", "sees") if name in stage}
+    shape = {name: stage[name] for name in ("inner", "heads", "blocks", "sees", "patches_only") if name in stage}
     config = AdapterConfig(settings.model.m, tower.width, *tower.grid, tower.prefix, **shape)
     network = TokenAdapter(config)
     network.load_state_dict(weights_below(state["state_dict"], "adapter."))
     training = facts | {
-        "levels": ", ".join(f"{k} {v}" for k, v in stage.levels.items()),
+        "levels": ", ".join(f"{k} {v}" for k, v in stage.levels.items() if v),
         "rate": stage.learning_rate,
         "average": 1 / (1 - settings.ema),
         "optimizer": optimizer_name(settings),
@@ -101,5 +101,5 @@ def _card(
         parameters = sum(p.numel() for p in network.parameters()) / 1e6
         config = ", ".join(f"{k} {v}" for k, v in asdict(network.config).items())
         shapes.append(SHAPE.format(where=_where(layer), parameters=parameters, config=config))
-    how = [TRAINED.format(where=_where(layer).capitalize(), **facts) for layer, facts in trained.items()]
+    how = [TRAINED.format(where=_where(layer).capitalize(), **facts).rstrip() for layer, facts in trained.items()]
     return CARD.format(**metadata, shapes="\n".join(shapes), trained="\n\n".join(how), what=what, limits=limits)

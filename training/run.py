@@ -12,10 +12,11 @@ from training.device import device_name
 
 
 def data_weights(data: Any) -> str:
-    """The shares of a run's folders, or of its shards, in words; data: its settings."""
+    """The shares of a run's folders, or of its shards, in words, and of crops in other colours; data: its settings."""
     sources = data.get("sources")
     shares = [(s["shards"], s["weight"]) for s in sources] if sources else data["weights"].items()
-    return ", ".join(f"{name} {share}" for name, share in shares)
+    recoloured = f", {data['recolour']:.0%} in other colours" if data.get("recolour") else ""
+    return ", ".join(f"{name} {share}" for name, share in shares) + recoloured
 
 
 def read_run(run: Path) -> tuple[Any, dict[str, Any], dict[str, Any]]:

@@ -235,7 +235,7 @@ class _Attachment:
         known = ~latents.isnan().flatten(1).any(1)  # pictures that were no .ctm have none
         copies = len(tokens) // len(latents)
         latents, known = latents.repeat_interleave(copies, 0), known.repeat_interleave(copies, 0)
-        added = network.from_samples(latents.nan_to_num(), tokens.to(latents.dtype)) * known[:, None, None]
+        added = network(latents.nan_to_num(), tokens.to(latents.dtype)) * known[:, None, None]
         return tokens + added.to(tokens.dtype)
 
 

@@ -16,7 +16,8 @@ from codec.networks.gains import T_LIMIT, qp_to_t
 class AdapterConfig:
     """channels: of the codec's latents; width, rows, columns, prefix: the tower's; inner, heads, expansion: of each block.
 
-    blocks: how many; sees: whether the adapter looks at the tokens that it repairs beside the latents.
+    blocks: how many; sees: whether the adapter looks at the tokens that it repairs beside the latents; patches_only: whether it
+    leaves the prefix, the class token, as it is.
     """
 
     channels: int
@@ -29,6 +30,7 @@ class AdapterConfig:
     expansion: int = 4
     blocks: int = 1
     sees: bool = False
+    patches_only: bool = False
 
     def __post_init__(self) -> None:
         if self.inner % self.heads:
@@ -40,14 +42,14 @@ class AdapterConfig:
 class TokenAdapter(nn.Module):
     """tokens = tower_embedding(decoded picture) + adapter(latents), as in arXiv 2509.24258; starts at zero.
 
-    If it `sees`, it is adapter(latents, embedding): what is to be repaired depends on what is there. The blocks are as wide as
-    `inner`, not as the tower, so that they cost little beside decoding.
+    If it `sees`, it is adapter(latents, tokens): what is to be repaired depends on what is there, and the tokens may be those of a
+    later layer. The blocks are as wide as `inner`, not as the tower, so that they cost little beside decoding.
 
     ::
 
         latents + QP -> boxes, on the grid -> linear -> + positions --+--> + --> LayerNorm -> transformer blocks -> linear (zero)
                                                        class token ---+    |
-        embedding [N, prefix + patches, width] -> LayerNorm -> linear -----+
+        tokens [N, prefix + patches, width] -> LayerNorm -> linear --------+
     """
 
     def __init__(self, config: AdapterConfig) -> None:
@@ -66,32 +68,19 @@ class TokenAdapter(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(
-        self,
-        latents: Tensor,
-        qp: Tensor,
-        embedded: Tensor,
-        grid: tuple[int, int] | None = None,
-        boxes: Tensor | None = None,
-    ) -> Tensor:
-        """latents: [B, channels, h, w], dequantised (Synthesis.dequantised); qp: [B, h, w] or [B, 1, 1]; embedded: the
-        tower's own tokens of the decoded picture [N, prefix + rows * columns, width]; grid: (rows, columns), the tower's own if not
-        given; boxes: [N, 5], number of the picture and left, top, right, bottom of what the tower
-        sees of it, in latent positions, also beyond the picture; all of each picture if not given.
-        Returns [N, prefix + rows * columns, width].
+    def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
+        """x: latents at the tower's patches [N, channels + 1, rows, columns] (`sample`), of any grid; tokens: the tower's own of
+        the decoded picture [N, prefix + rows * columns, width]. Returns what is to be added to them, of the same shape.
         """
-        return self.from_samples(sample(latents, qp, grid or (self.config.rows, self.config.columns), boxes), embedded)
-
-    def from_samples(self, x: Tensor, embedded: Tensor) -> Tensor:
-        """What `sample` gives [N, channels + 1, rows, columns], and the tokens there are -> [N, prefix + rows * columns, width]."""
         positions: Tensor = self.positions
         if positions.shape[-2:] != x.shape[-2:]:
             positions = F.interpolate(positions, x.shape[-2:], mode="bicubic", align_corners=False)
         x = self.stem(x.flatten(2).transpose(1, 2)) + positions.flatten(2).transpose(1, 2)
         x = torch.cat([self.prefix.expand(len(x), -1, -1), x], 1)
         if self.config.sees:
-            x = x + self.seen(embedded)
-        return self.head(self.block(self.norm(x)))
+            x = x + self.seen(tokens)
+        added: Tensor = self.head(self.block(self.norm(x)))
+        return F.pad(added[:, self.config.prefix :], (0, 0, self.config.prefix, 0)) if self.config.patches_only else added
 
     def later_blocks(self, stored: set[str]) -> list[nn.TransformerEncoderLayer]:
         """The blocks of which an adapter with parameters of these names has none."""
@@ -109,7 +98,12 @@ def _block(config: AdapterConfig) -> nn.TransformerEncoderLayer:
 
 
 def sample(latents: Tensor, qp: Tensor, grid: tuple[int, int], boxes: Tensor | None = None) -> Tensor:
-    """Latents and QPs at a tower's patches [N, channels + 1, rows, columns]; arguments as of TokenAdapter."""
+    """Latents and QPs at a tower's patches [N, channels + 1, rows, columns].
+
+    latents: [B, channels, h, w], dequantised (Synthesis.dequantised); qp: [B, h, w] or [B, 1, 1]; grid: (rows, columns); boxes:
+    [N, 5], number of the picture and left, top, right, bottom of what the tower sees of it, in latent positions, also beyond the
+    picture; all of each picture if not given.
+    """
     t = (qp_to_t(qp.float()) / T_LIMIT)[:, None].expand(-1, -1, *latents.shape[-2:])
     x = torch.cat([latents / (1 + 0.1 * latents.abs()), t], 1)
     return roi_align(x, whole(latents) if boxes is None else boxes, grid, aligned=True)

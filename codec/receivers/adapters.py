@@ -50,7 +50,7 @@ def repaired(networks: Mapping[int, TokenAdapter], samples: Tensor, embedded: Te
 
     networks: as Adapter's; samples: latents at the tower's patches (networks.adapter.sample); embedded: the tower's embedding.
     """
-    repairs = {layer: partial(network.from_samples, samples) for layer, network in networks.items()}
+    repairs = {layer: partial(network, samples) for layer, network in networks.items()}
     first = repairs.pop(0, None)
     return embedded if first is None else embedded + first(embedded), repairs
 
