@@ -14,7 +14,7 @@ from PIL import Image
 
 import codec
 from benchmarks import bd, rows, tasks
-from benchmarks.coders import RIVAL_QUALITIES, Setup, coder, identity
+from benchmarks.coders import RIVAL_QUALITIES, Setup, coder, identity, qualities
 from benchmarks.judges import JUDGES, JudgeUnavailable, PerPicture, Sample, load_judge, ocr, read_pixels, spread, yolox
 from benchmarks.judges.deit import WEIGHTS, DeitJudge, centre_view, load_deit
 from benchmarks.oracle import Oracle
@@ -134,6 +134,16 @@ def test_systems_are_told_apart(data_folder: Path) -> None:
     if SHIPPED.is_file():
         assert identity("default", weak) != identity("default", strong)
     assert set(RIVAL_QUALITIES) == set(RIVALS)
+
+
+def test_finer_qualities_lie_half_way_and_are_whole_for_rivals() -> None:
+    assert qualities("default", (3.0, 10.0, 20.0)) == (3.0, 10.0, 20.0)
+    assert qualities("default", (3.0, 10.0, 20.0), finer=True) == (3.0, 6.5, 10.0, 15.0, 20.0)
+    for rival, usual in RIVAL_QUALITIES.items():
+        assert qualities(rival, (3.0,)) == usual
+        finer = qualities(rival, (3.0,), finer=True)
+        assert set(usual) < set(finer)
+        assert all(q == int(q) for q in finer)
 
 
 def test_a_rival_as_a_coder(small: NDArray[np.uint8], tmp_path: Path) -> None:
