@@ -36,7 +36,7 @@ def times(cotam: codec.Codec, rounds: int) -> dict[str, float]:
     data = cotam.encode(picture(*SIDES), 50)
     tower = load_tower(TOWER, "random", layers=1)
     config = AdapterConfig(
-        cotam.pipeline.layers[-1].stop, tower.width, *tower.grid, tower.prefix, inner=256, heads=4, blocks=2, sees=True
+        cotam.pipeline.layers[-1].stop, tower.width, *tower.grid, tower.prefix, inner=256, heads=4, blocks=4, sees=True
     )
     adapter = Adapter({0: TokenAdapter(config).eval().requires_grad_(False)}, cotam.fingerprint, tower.name, tower.signature, {})
     spent = cotam.decode_full(data, want_bits=True)
