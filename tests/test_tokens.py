@@ -69,8 +69,11 @@ def test_later_layers_are_repaired_on_the_way(cotam: codec.Codec, photo: NDArray
     tiled = cotam.decode_tokens(data, tower, adapter=adapter, tiles=(1, 2), layer=LAST)
     torch.testing.assert_close(tiled[:, 0], wanted, atol=1e-4, rtol=1e-4)
     if name.startswith("timm"):
-        logits = tower.classify_tokens(entering, repairs=repaired(adapter.networks, samples, entering)[1])
+        repairs = repaired(adapter.networks, samples, entering)[1]
+        with torch.inference_mode():
+            found, logits = tower.continued_and_classes(entering, [0, 4, LAST], repairs)
         torch.testing.assert_close(logits, tower.trunk.forward_head(wanted))
+        torch.testing.assert_close(found, {0: entering, 4: fourth, LAST: wanted})
     torch.testing.assert_close(tower.continued(entering, [4])[4] + block(samples, tower.continued(entering, [4])[4]), fourth)
 
 

@@ -100,8 +100,8 @@ class DeitJudge:
         decoded = cotam.decode_full(data)
         pixels = decoded.picture.pixels
         tokens, repairs = embedded(cotam, decoded, self.tower, adapter, self.look(pixels), self.box(*pixels.shape[:2]))
-        found = self.tower.continued(tokens, list(LAYERS.values()), repairs=repairs)
-        return self._scores(self.reference(original), found, self.tower.classify_tokens(tokens, repairs=repairs), truth)
+        found, logits = self.tower.continued_and_classes(tokens, list(LAYERS.values()), repairs)
+        return self._scores(self.reference(original), found, logits, truth)
 
     def _scores(self, wanted: dict[int, Tensor], found: dict[int, Tensor], logits: Tensor, truth: Any) -> dict[str, float]:
         scores = {

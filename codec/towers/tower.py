@@ -150,9 +150,16 @@ class Tower(nn.Module):
             found = self.tokens(blank, deeper) if deeper else {}
         return {k: tokens if k == after else found[k] for k in layers}
 
-    def classify_tokens(self, tokens: Tensor, after: int = 0, repairs: Repairs | None = None) -> Tensor:
+    def continued_and_classes(
+        self, tokens: Tensor, layers: Sequence[int], repairs: Repairs | None = None
+    ) -> tuple[dict[int, Tensor], Tensor]:
+        """What `continued` gives from the embedding on, and logits [B, classes], in one pass. Raises as it and `classify` do."""
+        with self._entering(tokens, 0) as blank, self._repairing(repairs):
+            return self.tokens_and_classes(blank, layers)
+
+    def classify_tokens(self, tokens: Tensor, after: int = 0) -> Tensor:
         """Tokens as `continued` takes them -> logits [B, classes]. Raises BadArgument and as `classify` does."""
-        with self._entering(tokens, after) as blank, self._repairing(repairs):
+        with self._entering(tokens, after) as blank:
             return self.classify(blank)
 
     @contextmanager
