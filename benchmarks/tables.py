@@ -299,6 +299,14 @@ def tokens_table() -> str:
     return rows_to_markdown([f"rate of `{result['model']}` at equal", "top-1", "cross-entropy of the label", "last tokens"], rows)
 
 
+def train_step_table() -> str:
+    """Seconds of a training step and its parts."""
+    result = load("train_step")
+    head = [f"`{' '.join(result['settings'])}`, {result['precision']}", f"{result['machine']['cores']} cores"]
+    rows = [["a step, mean", f"{result['mean']:.2f} s"], ["a step, median", f"{result['median']:.2f} s"]]
+    return rows_to_markdown(head, rows + [[f"of it {part}", f"{value:.3f} s"] for part, value in result["parts"].items()])
+
+
 def selection_table() -> str:
     """DeiT-Tiny's top-1 with fewer tokens."""
     result = load("selection")
@@ -334,6 +342,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "scale": scale_table,
     "tokens": tokens_table,
     "selection": selection_table,
+    "train_step": train_step_table,
 }
 
 

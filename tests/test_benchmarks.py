@@ -101,3 +101,12 @@ def test_two_pictures_of_one_name_may_both_set_the_ranges(tmp_path: Path) -> Non
         (tmp_path / name).touch()
     assert pictures_at(tmp_path) == [tmp_path / "a.jpg", tmp_path / "a.png"]
     assert pictures_at(tmp_path / "a.png") == [tmp_path / "a.png"]
+
+
+def test_a_step_of_training_is_timed_in_parts(pictures: Path) -> None:
+    from benchmarks.train_step import PARTS, measure
+
+    found = measure(["experiment=toy", "trainer=cpu", f"data.root={pictures / 'train'}"], 4)
+    assert found["steps"] == 4
+    assert all(found["parts"][part] > 0 for part in PARTS)
+    assert sum(found["parts"].values()) == pytest.approx(found["mean"], rel=0.5)

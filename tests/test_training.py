@@ -60,6 +60,19 @@ def test_crops_skip_and_count_what_cannot_be_decoded(pictures: Path) -> None:
     assert crops.skipped > 0
 
 
+def test_steps_that_remember_draw_no_crops(pictures: Path) -> None:
+    """But the first one after a start does, wherever it begins; the others are the same crops as ever."""
+    folder = [pictures / "train" / "photos"]
+    every, some = (RandomCrops(folder, [1.0], 16, 128) for _ in range(2))
+    every.first = some.first = 2 * 5
+    some.per_step, some.every = 2, 4
+    drawn = [len(some[i]) > 0 for i in range(16)]
+    assert [5 + step for step in range(8) if drawn[2 * step]] == [5, 8, 12]
+    assert drawn[::2] == drawn[1::2]
+    assert all(torch.equal(some[i], every[i]) for i in range(16) if drawn[i])
+    assert torch.stack([some[2], some[3]]).shape == (2, 0)
+
+
 def test_small_pictures_fill_a_crop(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
     Image.fromarray(photo[:40, :300]).save(tmp_path / "strip.png")
     assert RandomCrops([tmp_path], [1.0], 1, 256)[0].shape == (3, 256, 256)

@@ -132,7 +132,7 @@ class AdapterStage(ScheduledStage):
         self.fingerprint = ""
         self.layer, self.earlier = layer, Earlier({}, {})
         self.maps = maps
-        self.replays, self.tilt = replays, tilt
+        self.tilt, self.fresh_every = tilt, replays + 1
         self.memory: deque[Coded] = deque(maxlen=memory)
 
     def start_from(self, place: Path, crops: Callable[[], Tensor]) -> None:
@@ -182,11 +182,11 @@ class AdapterStage(ScheduledStage):
             part.to(self.device)
 
     def training_step(self, x: Tensor, index: int) -> Tensor:
-        if self.memory and self.global_step % (self.replays + 1):
+        if self.memory and self.global_step % self.fresh_every:
             coded = self.memory[int(torch.randint(len(self.memory), ()))].to(torch.float32)
         else:
             coded = self.coded(x.contiguous(memory_format=torch.channels_last))
-            if self.replays:
+            if self.fresh_every > 1:
                 self.memory.append(coded.to(torch.float16))
         distances, parts = distance(self.features.terms_of(self.tokens(coded)))
         loss = (distances * torch.exp(self.tilt * coded.t)).mean()

@@ -78,7 +78,8 @@ class RandomCrops(Dataset[Tensor]):
     place, a flip, colours.
 
     A crop depends on the seed and its index only, counted from `first`. Decoded pictures are kept in memory while they fit into
-    `cache_bytes`. A picture that cannot be decoded is skipped and counted.
+    `cache_bytes`. A picture that cannot be decoded is skipped and counted. Of the steps, `per_step` crops each, all but every
+    `every`th are given empty crops [0]: a stage that remembers does not look at them. The first step after a start never is.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class RandomCrops(Dataset[Tensor]):
         self.probabilities = np.asarray(weights, float) / np.sum(weights)
         self.length, self.size, self.scale, self.seed = length, checked(size), scale, seed
         self.recolour = recolour
-        self.first = 0
+        self.first, self.every, self.per_step = 0, 1, length
         self.cache: dict[Path, np.ndarray] = {}
         self.room = cache_bytes
         self.broken: set[Path] = set()
@@ -132,6 +133,8 @@ class RandomCrops(Dataset[Tensor]):
         raise RuntimeError("a hundred pictures in a row could not be decoded; check data.root")
 
     def __getitem__(self, index: int) -> Tensor:
+        if index >= self.per_step and (self.first + index) // self.per_step % self.every:
+            return torch.empty(0)
         random = np.random.default_rng((self.seed, self.first + index))
         return random_crop(self._draw(random), random, self.size, self.scale, self.recolour)
 
@@ -161,7 +164,9 @@ class FolderData(pl.LightningDataModule):
         length, shares = self.batch * self.steps, list(self.weights.values())
         crops = RandomCrops(folders, shares, length, self.size, self.scale, self.seed, recolour=self.recolour)
         if self.trainer:  # a resumed run goes on with the crops that it had not seen
-            crops.first = self.trainer.global_step * self.batch * self.trainer.world_size
+            crops.per_step = self.batch * self.trainer.world_size
+            crops.first = self.trainer.global_step * crops.per_step
+            crops.every = getattr(self.trainer.lightning_module, "fresh_every", 1)
         return DataLoader(crops, batch_size=self.batch, num_workers=self.workers, persistent_workers=self.workers > 0)
 
 

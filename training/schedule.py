@@ -19,8 +19,10 @@ class ScheduledStage(pl.LightningModule):
     """A stage whose learning rate rises over `warmup` steps and falls as a cosine to a hundredth; ends by itself.
 
     `reached` is how far training is, 0..1: the larger of the shares of `steps` and of `minutes`, which survive a resume.
-    A parameter group's rate is multiplied by its `factor`.
+    A parameter group's rate is multiplied by its `factor`. Only every `fresh_every`th step looks at its crops.
     """
+
+    fresh_every = 1
 
     def __init__(
         self, make_optimizer: MakeOptimizer, learning_rate: float, warmup: int, steps: int, minutes: float | None, seed: int

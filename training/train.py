@@ -53,13 +53,16 @@ def make_callbacks(config: DictConfig) -> list[pl.Callback]:
     return [saver, hydra.utils.instantiate(config.validation), ending, average, TQDMProgressBar(refresh_rate=20)]
 
 
-def make_trainer(config: DictConfig) -> pl.Trainer:
+def make_trainer(config: DictConfig, *others: pl.Callback) -> pl.Trainer:
+    """As configured; others: callbacks that come before its own."""
     settings: dict[str, Any] = dict(config.trainer)
     if settings["precision"] == "auto":
         settings["precision"] = pick_precision(settings["accelerator"])
         log.info("precision: %s", settings["precision"])
     loggers = [hydra.utils.instantiate(entry) for entry in config.logger.values()]
-    return hydra.utils.instantiate(settings, callbacks=make_callbacks(config), logger=loggers, default_root_dir=config.run_dir)
+    return hydra.utils.instantiate(
+        settings, callbacks=[*others, *make_callbacks(config)], logger=loggers, default_root_dir=config.run_dir
+    )
 
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="train")

@@ -1,0 +1,87 @@
+"""How long a step of training takes, everything in it: `python -m benchmarks.train_step --json`.
+
+The real trainer and its callbacks on pictures of COTAM_DATA, as an experiment configures them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from statistics import median
+from typing import Any
+
+import hydra
+import pytorch_lightning as pl
+from hydra import compose, initialize_config_dir
+
+from benchmarks.machine import describe
+from benchmarks.output import add_options, hand_over
+from codec.store import keep_freed_memory
+from training.train import CONF, KEPT_BYTES, make_trainer, pick_precision
+
+WARMUP = 12
+# What the trainer has done when each moment comes, in the order of a step; `between`: averaged weights, logs, the next crops.
+PARTS = ("between", "forward", "backward", "optimizer")
+
+
+class Clock(pl.Callback):
+    """Moments of each step."""
+
+    def __init__(self) -> None:
+        self.steps: list[list[float]] = []
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self.steps.append([time.perf_counter()])
+
+    def on_before_backward(self, *_: Any) -> None:
+        self.steps[-1].append(time.perf_counter())
+
+    def on_after_backward(self, *_: Any) -> None:
+        self.steps[-1].append(time.perf_counter())
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.steps[-1].append(time.perf_counter())
+
+    def seconds(self) -> list[dict[str, float]]:
+        """Of each step after the warm-up: its parts, and `step`, from the end of the one before to its own."""
+        found = []
+        for before, now in zip(self.steps[WARMUP - 1 :], self.steps[WARMUP:], strict=False):
+            moments = [before[-1], *now]
+            parts = {part: b - a for part, a, b in zip(PARTS, moments, moments[1:], strict=True)}
+            found.append(parts | {"step": moments[-1] - moments[0]})
+        return found
+
+
+def measure(settings: list[str], steps: int) -> dict[str, Any]:
+    """Seconds of a step with these settings: their mean, since every tenth one refreshes the optimizer's bases, and medians."""
+    with tempfile.TemporaryDirectory() as folder, initialize_config_dir(CONF, version_base="1.3"):
+        own = [f"run_dir={folder}", f"steps={WARMUP + steps}", "validation.every=0"]
+        config = compose("train", [*settings, *own])
+        stage, data = hydra.utils.instantiate(config.stage), hydra.utils.instantiate(config.data)
+        clock = Clock()
+        make_trainer(config, clock).fit(stage, data)
+    seconds = clock.seconds()
+    parts = {part: median(s[part] for s in seconds) for part in PARTS}
+    return {"settings": settings, "precision": pick_precision(config.trainer.accelerator), "steps": len(seconds)} | {
+        "mean": sum(s["step"] for s in seconds) / len(seconds),
+        "median": median(s["step"] for s in seconds),
+        "parts": parts,
+    }
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("settings", nargs="*", default=["experiment=base", "data.batch=8", "data.size=256"], help="Hydra overrides")
+    parser.add_argument("--steps", type=int, default=60)
+    add_options(parser)
+    options = parser.parse_args()
+    keep_freed_memory(KEPT_BYTES)
+    result = {"machine": describe()} | measure(options.settings, options.steps)
+    if not hand_over(result, options):
+        print({key: result[key] for key in ("mean", "median", "parts")})
+
+
+if __name__ == "__main__":
+    main()
