@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -48,7 +49,7 @@ class Clock(pl.Callback):
         found = []
         for before, now in zip(self.steps[WARMUP - 1 :], self.steps[WARMUP:], strict=False):
             moments = [before[-1], *now]
-            parts = {part: b - a for part, a, b in zip(PARTS, moments, moments[1:], strict=True)}
+            parts = {part: b - a for part, (a, b) in zip(PARTS, pairwise(moments), strict=True)}
             found.append(parts | {"step": moments[-1] - moments[0]})
         return found
 
