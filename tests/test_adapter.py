@@ -167,6 +167,7 @@ def test_a_later_layer_is_repaired_behind_the_frozen_earlier_ones(stage: Adapter
         common = ["experiment=adapter_last", "tower.weights=random", "model=small", "stage.inner=32"]
         config = compose("train", common)
         early = compose("train", [*common, "stage.levels.middle=1"])
+        elsewhere = compose("train", [*common, "stage.codec=small-mse"])
     later = hydra.utils.instantiate(config.stage)
     later.features.frozen = stage.features.frozen
     later.start_from(place, lambda: x)
@@ -192,5 +193,9 @@ def test_a_later_layer_is_repaired_behind_the_frozen_earlier_ones(stage: Adapter
     assert resumed.earlier.training == {0: {"steps": 7}}
     torch.testing.assert_close(resumed.earlier.networks[0].state_dict(), later.earlier.networks[0].state_dict())
     assert {name.split(".")[0] for name in later.state_dict()} == {"adapter"}
+    moved = hydra.utils.instantiate(elsewhere.stage)
+    moved.start_from(place, lambda: x)
+    assert moved.fingerprint == checkpoint.load(checkpoint.find("small-mse")).fingerprint.hex() != stage.fingerprint
+    torch.testing.assert_close(moved.earlier.networks[0].state_dict(), later.earlier.networks[0].state_dict())
     with pytest.raises(hydra.errors.InstantiationException, match="later levels only"):
         hydra.utils.instantiate(early.stage)

@@ -117,8 +117,11 @@ class AdapterStage(ScheduledStage):
         tilt: float = 0.9,
         layer: int = 0,
         patches_only: bool = False,
+        codec: str | None = None,
     ) -> None:
-        """layer: whose tokens are repaired (Tower.tokens). Raises BadArgument where a level of the loss lies before it."""
+        """layer: whose tokens are repaired (Tower.tokens). codec: weights, by name or place, that an adapter is to serve from now
+        on; if none, those that it was trained for. Raises BadArgument where a level of the loss lies before the layer.
+        """
         super().__init__(optimizer, learning_rate, warmup, steps, minutes, seed)
         self.features = MultiLevel(tower, tower_weights, levels)
         seen = self.features.tower
@@ -130,6 +133,7 @@ class AdapterStage(ScheduledStage):
         self.adapter = TokenAdapter(config)
         self.frozen = (Networks(model).eval().requires_grad_(False), RateModel(model.z).requires_grad_(False))
         self.fingerprint = ""
+        self.codec = codec
         self.layer, self.earlier = layer, Earlier({}, {})
         self.maps = maps
         self.tilt, self.fresh_every = tilt, replays + 1
@@ -157,7 +161,7 @@ class AdapterStage(ScheduledStage):
 
     def _go_on_with(self, adapter: Adapter) -> None:
         """Its repairs of earlier layers stay as they are, that of this layer is where training starts, later ones are left out."""
-        self._freeze(load(find(codec_of(adapter.codec))))
+        self._freeze(load(find(self.codec or codec_of(adapter.codec))))
         kept = {layer: network for layer, network in adapter.networks.items() if _order(layer) < _order(self.layer)}
         self.earlier = Earlier(kept, {layer: adapter.training(layer) for layer in kept})
         if self.layer in adapter.networks:
