@@ -19,6 +19,7 @@ from hydra import compose, initialize_config_dir
 from benchmarks.machine import describe
 from benchmarks.output import add_options, hand_over
 from codec.store import keep_freed_memory
+from training.device import use_huge_pages
 from training.train import CONF, KEPT_BYTES, make_trainer, pick_precision
 
 WARMUP = 12
@@ -78,6 +79,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     add_options(parser)
     options = parser.parse_args()
+    use_huge_pages()
     keep_freed_memory(KEPT_BYTES)
     result = {"machine": describe()} | measure(options.settings, options.steps)
     if not hand_over(result, options):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,6 +74,29 @@ def test_steps_that_remember_draw_no_crops(pictures: Path) -> None:
     assert drawn[::2] == drawn[1::2]
     assert all(torch.equal(some[i], every[i]) for i in range(16) if drawn[i])
     assert torch.stack([some[2], some[3]]).shape == (2, 0)
+
+
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+LOOK = """
+from pathlib import Path
+import torch
+from training.device import use_huge_pages
+{wish}
+kept = torch.zeros(16 << 20)
+print(next(line.split()[1] for line in Path("/proc/self/smaps_rollup").read_text().splitlines() if "AnonHugePages" in line))
+"""
+
+
+@pytest.mark.skipif(
+    not HUGE_PAGES.exists() or "[madvise]" not in HUGE_PAGES.read_text(), reason="huge pages are given unasked or never here"
+)
+def test_large_tensors_of_training_lie_in_huge_pages() -> None:
+    def kilobytes(wish: str) -> int:
+        clean = {k: v for k, v in os.environ.items() if k != "THP_MEM_ALLOC_ENABLE"}
+        command = [sys.executable, "-c", LOOK.format(wish=wish)]
+        return int(subprocess.run(command, env=clean, cwd=ROOT, check=True, capture_output=True).stdout)
+
+    assert kilobytes("use_huge_pages()") > kilobytes("") + (32 << 10)
 
 
 def test_small_pictures_fill_a_crop(tmp_path: Path, photo: NDArray[np.uint8]) -> None:

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from codec.networks.precision import has_bfloat16
 from codec.store import keep_freed_memory
 from training.data import endless
+from training.device import use_huge_pages
 
 log = logging.getLogger(__name__)
 KEPT_BYTES = 2000 << 20
@@ -68,6 +69,7 @@ def make_trainer(config: DictConfig, *others: pl.Callback) -> pl.Trainer:
 @hydra.main(version_base="1.3", config_path=CONF, config_name="train")
 def main(config: DictConfig) -> None:
     """Train as configured."""
+    use_huge_pages()
     keep_freed_memory(KEPT_BYTES)
     pl.seed_everything(config.seed)
     stage = hydra.utils.instantiate(config.stage)
