@@ -64,7 +64,7 @@ def random_crop(pixels: np.ndarray, random: np.random.Generator, size: int, leas
     crop = pixels[top : top + side, left : left + side]
     if side > size:
         target = (max(1, round(crop.shape[1] * size / side)), max(1, round(crop.shape[0] * size / side)))
-        crop = np.asarray(Image.fromarray(crop).resize(target, Image.Resampling.LANCZOS))
+        crop = np.asarray(Image.fromarray(np.ascontiguousarray(crop)).resize(target, Image.Resampling.LANCZOS))
     missing = [(0, max(0, size - crop.shape[0])), (0, max(0, size - crop.shape[1])), (0, 0)]
     crop = np.pad(crop, missing, mode="symmetric")[:size, :size]
     if random.random() < 0.5:

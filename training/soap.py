@@ -72,7 +72,7 @@ class _Batch:
         return x.float()
 
     def outer(self, g: Tensor, side: str) -> Tensor:
-        return g @ g.mT if side == "left" else g.mT @ g
+        return (g @ g.mT if side == "left" else g.mT @ g).float()
 
     def first_bases(self) -> dict[str, Tensor]:
         """The eigenvectors of what the first gradients say, the largest first."""
@@ -91,8 +91,9 @@ class _Batch:
         direction = state["exp_avg"] / state["exp_avg_sq"].sqrt().add_(eps)
         moves = self.rotated(direction, self.bases, back=True)
         torch._foreach_add_(self.parameters, [m.view(p.shape) for m, p in zip(moves, self.parameters, strict=True)], alpha=-size)
+        low = g.to(self.products) if self.sides else g
         for side in self.sides:
-            state[f"{side}_gg"].lerp_(self.outer(g, side), 1 - betas[1])
+            state[f"{side}_gg"].lerp_(self.outer(low, side), 1 - betas[1])
         if refresh and self.sides:
             self.refresh()
 
