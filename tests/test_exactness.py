@@ -12,13 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 import codec
 from codec import checkpoint
 from codec.networks.integer import (
     ACTIVATION_MAX,
+    CLIP,
     EXACT_LIMIT,
     FRACTION_BITS,
+    UNIT,
     IntegerConv,
     integer_layers,
     quantize_activation,
@@ -139,6 +142,31 @@ def test_rounding_is_half_up() -> None:
     round_half_up(grown).sum().backward()
     assert grown.grad is not None
     assert grown.grad.tolist() == [1.0] * 5
+
+
+def test_activations_and_weights_have_straight_through_gradients() -> None:
+    """One node each, with the values and the gradients of the formulas in single steps."""
+    torch.manual_seed(0)
+    values = torch.cat([torch.randn(4000) * 6, torch.tensor([0.0, CLIP, -CLIP, UNIT / 2, -UNIT / 2])])
+    for low in (0.0, -CLIP):
+        one, steps = (values.clone().requires_grad_() for _ in range(2))
+        rounded = round_half_up(steps * 2.0**FRACTION_BITS) * UNIT
+        wanted = torch.where((rounded > low) & (rounded < CLIP), rounded, rounded.detach().clamp(low, CLIP))
+        found = quantize_activation(one, low)
+        assert torch.equal(found, wanted)
+        for made in (found, wanted):
+            (made * torch.arange(len(values))).sum().backward()
+        assert one.grad is not None
+        assert torch.equal(one.grad, steps.grad)
+        assert 10 < (one.grad == 0).sum() < len(values) - 10
+    layer = IntegerConv(40, 24)
+    w_int, b_int, k = layer.quantized()
+    x = torch.randn(1, 40, 6, 7)
+    scale = torch.exp2(-k)
+    wanted = F.conv2d(x, w_int * scale[:, None, None, None], b_int * scale * UNIT)
+    gradients = [torch.autograd.grad(made.square().sum(), [layer.weight, layer.bias]) for made in (layer(x), wanted)]
+    assert torch.equal(layer(x), wanted)
+    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.ctm")), ids=lambda p: p.stem)

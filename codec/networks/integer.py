@@ -12,6 +12,7 @@ gradients (Balle, Johnston, Minnen: Integer networks for data compression with l
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -42,11 +43,40 @@ def round_half_up(v: Tensor) -> Tensor:
     return _RoundHalfUp.apply(v) if v.requires_grad else torch.floor(v + 0.5)
 
 
+class _Activation(torch.autograd.Function):
+    """One node instead of the five that the formula has: there are a hundred of them in a training step."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, low: float) -> Tensor:
+        made = torch.add(_HALF, v, alpha=2.0**FRACTION_BITS).floor_().mul_(UNIT)
+        ctx.save_for_backward((made <= low).logical_or_(made >= CLIP))
+        return made.clamp_(low, CLIP)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient.masked_fill(ctx.saved_tensors[0], 0), None
+
+
 def quantize_activation(v: Tensor, low: float = -CLIP) -> Tensor:
-    """Round to multiples of 2^-FRACTION_BITS and clip to [low, CLIP]."""
+    """Round to multiples of 2^-FRACTION_BITS and clip to [low, CLIP]; the gradient passes rounding, and ends at either limit."""
     if v.requires_grad:
-        return (round_half_up(v * 2.0**FRACTION_BITS) * UNIT).clamp(low, CLIP)
+        return _Activation.apply(v, low)
     return torch.add(_HALF, v, alpha=2.0**FRACTION_BITS).floor_().mul_(UNIT).clamp_(low, CLIP)
+
+
+class _NearestMultiple(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, scale: Tensor, limit: float) -> Tensor:
+        return (v * scale).add_(0.5).floor_().clamp_(-limit, limit).div_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient, None, None
+
+
+def nearest_multiple(v: Tensor, scale: Tensor, limit: float = math.inf) -> Tensor:
+    """The multiple of 1 / scale, powers of two, that is nearest to v, at most `limit` of them, with a straight-through gradient."""
+    return _NearestMultiple.apply(v, scale, limit)
 
 
 def weight_exponents(weight: Tensor, bias: Tensor) -> Tensor:
@@ -101,9 +131,9 @@ class IntegerConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.frozen:
             return F.conv2d(x, self.weight, self.bias, padding=self.padding, groups=self.groups)
-        w_int, b_int, k = self.quantized()
-        scale = torch.exp2(-k)
-        weight, bias = w_int * scale[:, None, None, None], b_int * (scale * UNIT)
+        scale = torch.exp2(weight_exponents(self.weight, self.bias))
+        weight = nearest_multiple(self.weight, scale[:, None, None, None], WEIGHT_MAX)
+        bias = nearest_multiple(self.bias, scale * 2.0**FRACTION_BITS)
         return F.conv2d(x, weight, bias, padding=self.padding, groups=self.groups)
 
 
