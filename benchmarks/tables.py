@@ -26,6 +26,7 @@ PAGES = (
     ROOT / "checkpoints" / "TRAINING.md",
     ROOT / "docs" / "guidance.md",
     ROOT / "docs" / "mllm.md",
+    ROOT / "docs" / "training.md",
 )
 MARK = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 # Rows of the joint table: what is equal, its judge and score, and how the files are looked at: as pixels, or as the tokens that the
