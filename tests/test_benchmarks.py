@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from benchmarks import demo, rd, tables
@@ -112,3 +113,4 @@ def test_a_step_of_training_is_timed_in_parts(pictures: Path) -> None:
     found = measure(["experiment=toy", "trainer=cpu", f"data.root={pictures / 'train'}"], 4)
     assert found["steps"] == 4
     assert all(0 < found["parts"][part] < found["mean"] * 4 for part in PARTS)
+    assert torch.tensor(1e-40) * 1 > 0, "training left denormal numbers flushed to zero"

@@ -60,6 +60,9 @@ class ScheduledStage(pl.LightningModule):
         torch.set_flush_denormal(True)
         self.clock = None
 
+    def on_train_end(self) -> None:
+        torch.set_flush_denormal(False)  # it is the processor's state, which whoever computes next would find changed
+
     def on_train_batch_start(self, batch: Any, batch_index: int) -> int | None:
         self.reached = progress = self.progress()
         if progress >= 1:
