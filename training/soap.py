@@ -24,8 +24,11 @@ def as_matrix(shape: torch.Size) -> tuple[int, ...]:
 
 def eigenvectors(gg: Tensor) -> Tensor:
     """Those of symmetric matrices [n, a, a], the largest first. In float64 and scaled to one: a gradient may be all but nothing."""
-    scaled = gg.double() / gg.double().diagonal(dim1=1, dim2=2).sum(-1)[:, None, None].clamp_min(torch.finfo(torch.float64).tiny)
-    return torch.linalg.eigh(scaled).eigenvectors.flip(-1).to(gg.dtype).contiguous()
+    exact = gg.double()
+    trace = exact.diagonal(dim1=1, dim2=2).sum(-1)[:, None, None]
+    return (
+        torch.linalg.eigh(exact / trace.clamp_min(torch.finfo(torch.float64).tiny)).eigenvectors.flip(-1).to(gg.dtype).contiguous()
+    )
 
 
 class _Batch:
@@ -51,14 +54,14 @@ class _Batch:
             self.state = {name: self.gradients().zero_() for name in ("exp_avg", "exp_avg_sq")} | self.first_bases()
         for i, parameter in enumerate(parameters):
             states[parameter] = {name: stacked[i] for name, stacked in self.state.items()}
-        self.bases = self.lowered()
+        self.bases = self.bases_in(products)
 
     def gradients(self) -> Tensor:
         return torch.stack([p.grad.reshape(self.shape).float() for p in self.parameters if p.grad is not None])
 
-    def lowered(self) -> dict[str, Tensor]:
-        """The bases in the numbers in which products with them are made."""
-        return {side: self.state[side].to(self.products) for side in self.sides}
+    def bases_in(self, numbers: torch.dtype) -> dict[str, Tensor]:
+        """The bases by side; in float32 they are those of the state themselves."""
+        return {side: self.state[side].to(numbers) for side in self.sides}
 
     def rotated(self, x: Tensor, bases: dict[str, Tensor], back: bool = False) -> Tensor:
         """x [n, rows, columns] in the eigenbasis, or back from it."""
@@ -100,15 +103,16 @@ class _Batch:
     def refresh(self) -> None:
         """One round of power iteration and QR for each basis; the moments move into it."""
         state = self.state
-        momentum = self.rotated(state["exp_avg"], {side: state[side] for side in self.sides}, back=True)
+        exact = self.bases_in(torch.float32)
+        momentum = self.rotated(state["exp_avg"], exact, back=True)
         for side in self.sides:
             product = state[f"{side}_gg"] @ state[side]
             order = (state[side] * product).sum(1).argsort(descending=True)
             state[side].copy_(torch.linalg.qr(product.take_along_dim(order[:, None, :], 2)).Q)
             places = order[:, :, None] if side == "left" else order[:, None, :]
             state["exp_avg_sq"].copy_(state["exp_avg_sq"].take_along_dim(places, 1 if side == "left" else 2))
-        state["exp_avg"].copy_(self.rotated(momentum, {side: state[side] for side in self.sides}))
-        self.bases = self.lowered()
+        state["exp_avg"].copy_(self.rotated(momentum, exact))
+        self.bases = self.bases_in(self.products)
 
 
 class Soap(torch.optim.Optimizer):
@@ -130,16 +134,17 @@ class Soap(torch.optim.Optimizer):
     ) -> None:
         settings = {"lr": lr, "betas": tuple(betas), "eps": eps, "precondition_frequency": precondition_frequency, "step": 0}
         super().__init__(params, settings | {"max_precondition_dim": max_precondition_dim})
+        self._made: dict[int, tuple[list[Tensor], list[_Batch]]] = {}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._made: dict[int, tuple[list[Tensor], list[_Batch]]] = {}
+        self._made = {}
 
     def batches(self, number: int) -> list[_Batch]:
         """Those of a group's parameters that have gradients; made anew when others have them than the last time."""
         group = self.param_groups[number]
         parameters = [p for p in group["params"] if p.grad is not None]
-        known, made = self.__dict__.setdefault("_made", {}).get(number, ([], []))
+        known, made = self._made.get(number, ([], []))
         if len(known) != len(parameters) or any(a is not b for a, b in zip(known, parameters, strict=True)):
             alike: dict[Any, list[Tensor]] = {}
             for p in parameters:

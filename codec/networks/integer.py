@@ -12,7 +12,6 @@ gradients (Balle, Johnston, Minnen: Integer networks for data compression with l
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -28,19 +27,26 @@ CLIP = ACTIVATION_MAX * UNIT
 _HALF = torch.tensor(0.5)
 
 
-class _RoundHalfUp(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, v: Tensor) -> Tensor:
-        return torch.floor(v + 0.5)
+class _StraightThrough(torch.autograd.Function):
+    """What was made of v, with v's gradient as if it were v itself."""
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return gradient
+    def forward(ctx: Any, v: Tensor, made: Tensor) -> Tensor:
+        return made
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
 
 
 def round_half_up(v: Tensor) -> Tensor:
     """floor(v + 1/2) with a straight-through gradient."""
-    return _RoundHalfUp.apply(v) if v.requires_grad else torch.floor(v + 0.5)
+    return _StraightThrough.apply(v, torch.floor(v.detach() + 0.5)) if v.requires_grad else torch.floor(v + 0.5)
+
+
+def _to_units(v: Tensor) -> Tensor:
+    """v rounded to multiples of 2^-FRACTION_BITS."""
+    return torch.add(_HALF, v, alpha=2.0**FRACTION_BITS).floor_().mul_(UNIT)
 
 
 class _Activation(torch.autograd.Function):
@@ -48,7 +54,7 @@ class _Activation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, v: Tensor, low: float) -> Tensor:
-        made = torch.add(_HALF, v, alpha=2.0**FRACTION_BITS).floor_().mul_(UNIT)
+        made = _to_units(v)
         ctx.save_for_backward((made <= low).logical_or_(made >= CLIP))
         return made.clamp_(low, CLIP)
 
@@ -61,22 +67,7 @@ def quantize_activation(v: Tensor, low: float = -CLIP) -> Tensor:
     """Round to multiples of 2^-FRACTION_BITS and clip to [low, CLIP]; the gradient passes rounding, and ends at either limit."""
     if v.requires_grad:
         return _Activation.apply(v, low)
-    return torch.add(_HALF, v, alpha=2.0**FRACTION_BITS).floor_().mul_(UNIT).clamp_(low, CLIP)
-
-
-class _NearestMultiple(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, v: Tensor, scale: Tensor, limit: float) -> Tensor:
-        return (v * scale).add_(0.5).floor_().clamp_(-limit, limit).div_(scale)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return gradient, None, None
-
-
-def nearest_multiple(v: Tensor, scale: Tensor, limit: float = math.inf) -> Tensor:
-    """The multiple of 1 / scale, powers of two, that is nearest to v, at most `limit` of them, with a straight-through gradient."""
-    return _NearestMultiple.apply(v, scale, limit)
+    return _to_units(v).clamp_(low, CLIP)
 
 
 def weight_exponents(weight: Tensor, bias: Tensor) -> Tensor:
@@ -131,9 +122,11 @@ class IntegerConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.frozen:
             return F.conv2d(x, self.weight, self.bias, padding=self.padding, groups=self.groups)
-        scale = torch.exp2(weight_exponents(self.weight, self.bias))
-        weight = nearest_multiple(self.weight, scale[:, None, None, None], WEIGHT_MAX)
-        bias = nearest_multiple(self.bias, scale * 2.0**FRACTION_BITS)
+        with torch.no_grad():
+            w_int, b_int, k = self.quantized()
+            scale = torch.exp2(-k)
+            made = w_int * scale[:, None, None, None], b_int * (scale * UNIT)
+        weight, bias = (_StraightThrough.apply(v, m) for v, m in zip((self.weight, self.bias), made, strict=True))
         return F.conv2d(x, weight, bias, padding=self.padding, groups=self.groups)
 
 
