@@ -22,9 +22,11 @@ from codec.guidance.clip import LAYERS, ClipGuide
 from codec.guidance.files import SHIPPED
 from codec.rate import quality_to_qp
 from codec.receivers.adapters import FOLDER
+from codec.tuning import STEPS, Tuner
 
 SAME_QP = "same-qp"  # one QP for all pictures of a quality, whatever slope the weights have
-VARIANTS = ("uniform", SAME_QP, "paper", "paper-teacher", "attention", "attention-teacher", "default", "oracle")
+TUNED = "tuned"  # as default, and tuned to DeiT-Tiny
+VARIANTS = ("uniform", SAME_QP, "paper", "paper-teacher", "attention", "attention-teacher", "default", TUNED, "oracle")
 NO_MAPS = ("uniform", SAME_QP, "oracle")  # variants that the student has no part in
 TOKENS = "tokens-"
 TOKEN_VARIANTS = tuple(TOKENS + variant for variant in ("uniform", "default"))
@@ -97,6 +99,8 @@ def identity(name: str, setup: Setup) -> tuple[str, str, float]:
     slope = setup.slope_of(weights)
     if slope and variant not in (SAME_QP, "oracle"):
         fingerprint += f"/{slope:g}"
+    if variant == TUNED:
+        fingerprint += f"/{STEPS} steps"
     adapters = adapters_hash() if name.startswith(TOKENS) else ""
     if variant in NO_MAPS:
         return fingerprint, adapters, 0.0
@@ -105,7 +109,7 @@ def identity(name: str, setup: Setup) -> tuple[str, str, float]:
 
 def guide_of(variant: str, data: Path) -> Guide:
     """Raises CodecError where a guide cannot be had."""
-    kind, _, teacher = variant.partition("-")
+    kind, _, teacher = ("default" if variant == TUNED else variant).partition("-")
     if variant in ("uniform", SAME_QP):
         return importance.uniform
     if teacher:
@@ -136,9 +140,10 @@ def coder(name: str, setup: Setup) -> Code:
     else:
         guide = PerPicture(guide_of(name, setup.data))
         slope = 0.0 if name == SAME_QP else setup.slope
+        tuner = Tuner(load_deit(setup.data)) if name == TUNED else None
 
         def encode(pixels: Pixels, quality: float) -> bytes:
-            return cotam.encode(pixels, quality, guide=guide, strength=setup.strength, slope=slope)
+            return cotam.encode(pixels, quality, guide=guide, strength=setup.strength, slope=slope, tune=tuner)
 
     def code(pixels: Pixels, quality: float) -> tuple[bytes, Pixels]:
         data = encode(pixels, quality)

@@ -18,13 +18,11 @@ from torch.nn import functional as F
 from benchmarks.rivals import Pixels
 from codec.checkpoint import Checkpoint
 from codec.networks.config import QP_COUNT, STRIDE_Y
-from codec.networks.gains import qp_to_t
 from codec.networks.weights import from_checkpoint
 from codec.towers import LAST, Tower
+from codec.tuning import exchange
 from training.rate import RateModel
 
-# a(QP) = 1.24 exp(-0.49 t): percent of rate that one percent of D costs on the curve of uniform steps, read off training photos.
-EXCHANGE, FALL = 1.24, 0.49
 SIDE = 64
 CELL = 2 * STRIDE_Y
 STEPS = 30
@@ -122,8 +120,7 @@ class Oracle:
         y_hat, bits = self.rate_model.code_latent(self.networks, y, self.networks.h_a(y), field, rounded=True)
         x_hat = self.networks.g_s(y_hat, field).clamp(0, 1)[:, :, : look.height, : look.width]
         tokens = self.tower.tokens(self.view(x_hat), [LAST])[LAST]
-        a = EXCHANGE * torch.exp(-FALL * qp_to_t(torch.tensor(float(qp))))
-        return (bits.sum() + map_bits(qp_map)).log() + a * ((tokens - look.wanted).square().mean() + TINY).log()
+        return (bits.sum() + map_bits(qp_map)).log() + exchange(qp) * ((tokens - look.wanted).square().mean() + TINY).log()
 
     @staticmethod
     def on_grid(look: _Look, qp_map: Tensor) -> Tensor:

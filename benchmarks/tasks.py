@@ -17,7 +17,19 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bd import LEAST_OVERLAP, PERCENTILES, RESAMPLES, Measured, compare
-from benchmarks.coders import BASE, NO_MAPS, QUALITIES, SAME_QP, TOKEN_VARIANTS, TOKENS, VARIANTS, Setup, qualities, student_hash
+from benchmarks.coders import (
+    BASE,
+    NO_MAPS,
+    QUALITIES,
+    SAME_QP,
+    TOKEN_VARIANTS,
+    TOKENS,
+    TUNED,
+    VARIANTS,
+    Setup,
+    qualities,
+    student_hash,
+)
 from benchmarks.judges import JUDGES, Judge, JudgeUnavailable, Sample, data_root, load_judge, spread
 from benchmarks.machine import describe
 from benchmarks.output import add_options, hand_over
@@ -31,6 +43,7 @@ ANCHOR = "uniform"
 AGAINST_RIVALS = ("uniform", "default")
 OWN_SETS = tuple(name for name in JUDGES if name != "vqa")  # judges whose pictures lie below COTAM_DATA
 ORACLE, TOWER_JUDGE = "oracle", "deit"
+SLOW = (ORACLE, TUNED)
 FINER = ("yolox",)  # judges whose score jumps with every box from one quality to the next: more of them are measured
 RESULTS = Path(__file__).resolve().parent / "results"
 Curve = list[dict[str, float]]
@@ -39,7 +52,7 @@ Rates = dict[str, dict[str, float | None]]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured. limit, oracle_limit: pictures per judge, None for all."""
+    """What is measured. limit, slow_limit: pictures per judge, None for all."""
 
     setup: Setup
     judges: tuple[str, ...]
@@ -47,7 +60,7 @@ class Plan:
     rivals: tuple[str, ...]
     qualities: tuple[float, ...]
     limit: int | None = None
-    oracle_limit: int | None = None
+    slow_limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,15 +96,13 @@ def of_base(plan: Plan) -> tuple[str, ...]:
 
 
 def systems(plan: Plan, judge: str, samples: list[Sample]) -> dict[str, tuple[list[Sample], tuple[float, ...]]]:
-    """system -> (its pictures, its qualities). Tokens and the oracle know DeiT-Tiny only; the oracle, which is slow, takes part of
-    that judge's set.
-    """
+    """system -> (its pictures, its qualities). Tokens and the oracle know DeiT-Tiny only; what is slow takes part of the set."""
     found: dict[str, tuple[list[Sample], tuple[float, ...]]] = {ORIGINAL: (samples, (0.0,))}
     for name in plan.variants + of_base(plan) + plan.rivals:
         if judge != TOWER_JUDGE and (name == ORACLE or name.startswith(TOKENS)):
             continue
         wanted = qualities(name, plan.qualities, judge in FINER)
-        found[name] = spread(samples, plan.oracle_limit if name == ORACLE else None), wanted
+        found[name] = spread(samples, plan.slow_limit if name in SLOW else None), wanted
     return found
 
 
@@ -134,13 +145,18 @@ def against_anchor(table: Table, variants: Iterable[str], prefix: str = "") -> d
 
 def against_rivals(table: Table, plan: Plan) -> dict[str, dict[str, Rates]]:
     """rival -> variant -> BD-rates."""
-    ours = [v for v in AGAINST_RIVALS + TOKEN_VARIANTS if v in plan.variants and v in table.rates]
+    ours = [v for v in (*AGAINST_RIVALS, TUNED, *TOKEN_VARIANTS) if v in plan.variants and v in table.rates]
     return {rival: {v: table.compare(rival, v) for v in ours} for rival in plan.rivals}
 
 
 def against_same_qp(table: Table) -> Rates:
     """Score -> BD-rate of uniform steps, each picture's from what it costs, against one QP for all pictures."""
     return table.compare(SAME_QP, ANCHOR) if {SAME_QP, ANCHOR} <= set(table.rates) else {}
+
+
+def against_untuned(table: Table) -> Rates:
+    """Score -> BD-rate of tuned files against those of the same guide."""
+    return table.compare("default", TUNED) if {"default", TUNED} <= set(table.rates) else {}
 
 
 def against_pixels(table: Table) -> dict[str, Rates]:
@@ -199,6 +215,7 @@ def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
         "bd_rate": {name: against_anchor(table, plan.variants) for name, table in tables.items()},
         "base": base,
         "bd_rate_slope": {name: against_same_qp(table) for name, table in tables.items()},
+        "bd_rate_tuned": {name: against_untuned(table) for name, table in tables.items()},
         "bd_rate_tokens": {name: against_pixels(table) for name, table in tables.items()},
         "bd_rate_base": {name: against_base(table, plan) for name, table in tables.items()},
         "bd_rate_rivals": {name: against_rivals(table, plan) for name, table in tables.items()},
@@ -227,6 +244,7 @@ def show(result: dict[str, Any]) -> None:
             print(f"  {system:18}" + "  ".join(f"{p['bpp']:.3f}/{p[first]:.3f}" for p in points))
         shown = {f"{variant} against {ANCHOR}": found for variant, found in rates.items()}
         shown |= {f"{ANCHOR} against {SAME_QP}": found for found in [result["bd_rate_slope"][name]] if found}
+        shown |= {f"{TUNED} against default": found for found in [result["bd_rate_tuned"][name]] if found}
         shown |= {f"{v}, tokens against pixels": found for v, found in result["bd_rate_tokens"][name].items()}
         shown |= {f"{v} against {result['base']['model']}": found for v, found in result["bd_rate_base"][name].items()}
         for rival, variants in result["bd_rate_rivals"][name].items():
@@ -260,7 +278,7 @@ def options_of() -> argparse.Namespace:
     parser.add_argument("--rivals", default=",".join(RIVALS), help="'' for none")
     parser.add_argument("--judges", default=",".join(OWN_SETS))
     parser.add_argument("--limit", type=int, default=None, help="only so many pictures of each judge, evenly spaced")
-    parser.add_argument("--oracle-limit", type=int, default=30, help="pictures for the oracle")
+    parser.add_argument("--slow-limit", type=int, default=30, help="pictures for the oracle and for tuned files")
     parser.add_argument("--qualities", default=",".join(f"{q:g}" for q in QUALITIES))
     parser.add_argument("--model", default="default")
     parser.add_argument("--base", default=None, help="other weights, to compare with under the same guides")
@@ -283,7 +301,7 @@ def main() -> None:
         chosen(options.rivals, tuple(RIVALS), "rivals"),
         tuple(float(q) for q in options.qualities.split(",")),
         options.limit,
-        options.oracle_limit,
+        options.slow_limit,
     )
     try:
         rows = options.rows or RESULTS / f".rows-{checkpoint.load(options.model).fingerprint.hex()}.jsonl"

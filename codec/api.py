@@ -18,6 +18,7 @@ from codec.backends.interface import Backend, QpField, Weights
 from codec.backends.manifest import MANIFEST
 from codec.bitstream import container, stepfield
 from codec.errors import BadArgument, CodecError, Corrupt, TooLarge, WrongModel
+from codec.extras import extras_of, picture_of
 from codec.guidance import STRENGTH, Guidance, Guide, Plan, resolve
 from codec.guidance.importance import Box
 from codec.info import qp_field, weights_of
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from codec.receivers.adapters import Adapter
     from codec.towers import Tower
+    from codec.tuning import Tuner
 
 DEVICES = ("auto", "cpu", "cuda")
 Output = Literal["pil", "array", "tensor"]
@@ -153,9 +155,12 @@ class Codec:
         importance: Any = None,
         roi: Sequence[Box] | None = None,
         slope: float | None = None,
+        tune: str | Tower | Tuner | None = None,
     ) -> bytes:
         """A picture as a .ctm file; see `encode_full`."""
-        return self.encode_full(image, quality, target_bytes, qp_map, strip, False, guide, strength, importance, roi, slope).data
+        return self.encode_full(
+            image, quality, target_bytes, qp_map, strip, False, guide, strength, importance, roi, slope, tune
+        ).data
 
     def encode_full(
         self,
@@ -170,6 +175,7 @@ class Codec:
         importance: Any = None,
         roi: Sequence[Box] | None = None,
         slope: float | None = None,
+        tune: str | Tower | Tuner | None = None,
     ) -> Encoded:
         """As `encode`, with y_hat, the bits per latent position (if wanted), notes and seconds by stage.
 
@@ -180,8 +186,9 @@ class Codec:
         `uniform`, a map's file or a Guide (guidance.choose). strength: 0 (uniform) .. 1. importance: a map [rows, cols] >= 0 over
         the whole picture, any size. roi: boxes (left, top, right, bottom) in pixels that matter most. slope: 0..14, QPs less at a
         quality for each nat that a picture costs more than usual (guidance.Guidance.base_qp), the weights' own if not given; it
-        says nothing about target sizes and QP maps.
-        Raises BadArgument, BadPicture, TooLarge, TargetTooSmall, GuideUnavailable or UnknownModel.
+        says nothing about target sizes and QP maps. tune: a vision tower that will look, or its name (tuning.load_tuner): seconds
+        of descent through it and the decoder, for files that serve it better at their bytes (tuning.Tuner).
+        Raises BadArgument, BadPicture, TooLarge, TargetTooSmall, GuideUnavailable, UnknownModel or UnsupportedTower.
         """
         if sum(v is not None for v in (quality, target_bytes, qp_map)) > 1:
             raise BadArgument("give only one of quality, target size and QP map")
@@ -190,10 +197,11 @@ class Codec:
         watch = Stopwatch()
         with watch.stage("load"):
             picture = self._picture(image)
-            extras = _extras(picture, strip)
+            extras = extras_of(picture, strip)
+        tuner = None if tune is None else _tuner(tune, self.backend)
         if qp_map is not None:
             field = stepfield.check_map(qp_map, *latent_grid(*picture.pixels.shape[:2]))
-            return self._encode(picture, extras, 0, Plan(field), watch, want_bits)
+            return self._encode(picture, extras, 0, Plan(field), watch, want_bits, tuner)
         with watch.stage("guide"):
             chosen = resolve(guide, importance, roi, self.backend, self.backend.checkpoint.guide)
             guidance = Guidance(chosen, strength, picture.pixels, self.backend.checkpoint.slope if slope is None else slope)
@@ -201,7 +209,7 @@ class Codec:
         def at(qp: int) -> Encoded:
             with watch.stage("guide"):
                 plan = guidance.plan(qp)
-            return self._encode(picture, extras, qp, plan, watch, want_bits)
+            return self._encode(picture, extras, qp, plan, watch, want_bits, tuner)
 
         if target_bytes is None:
             with watch.stage("guide"):
@@ -240,6 +248,7 @@ class Codec:
         plan: Plan,
         watch: Stopwatch,
         want_bits: bool,
+        tuner: Tuner | None = None,
     ) -> Encoded:
         height, width = picture.pixels.shape[:2]
         container.check_memory(width, height, container.ENCODE_BYTES, self.limit_memory)
@@ -249,7 +258,8 @@ class Codec:
             base, offsets = stepfield.split_map(plan.qp_map)
             offsets = offsets if offsets.any() else None
         qp = stepfield.qp_field(base, offsets, *grid)
-        latents = self.pipeline.encode(picture.pixels, qp, watch, want_bits, plan.thrift)
+        refine = None if tuner is None else tuner.refine(self.backend, picture.pixels, qp, self.limit_memory)
+        latents = self.pipeline.encode(picture.pixels, qp, watch, want_bits, plan.thrift, refine)
         with watch.stage("write"):
             coded_map = None if offsets is None else stepfield.encode_offsets(offsets)
             fingerprint = self.backend.checkpoint.fingerprint
@@ -280,7 +290,7 @@ class Codec:
             content, qp = self._open(data)
         with _corrupt_unless_typed():
             pixels = self.pipeline.preview(content.latents, qp, content.height, content.width, watch)
-        return Decoded(images.reduced(_picture_of(content, pixels), PREVIEW, {"pixels"}), NOTHING, None, qp, watch.seconds)
+        return Decoded(images.reduced(picture_of(content, pixels), PREVIEW, {"pixels"}), NOTHING, None, qp, watch.seconds)
 
     def decode_full(self, data: bytes, want_bits: bool = False) -> Decoded:
         """As `decode`, with y_hat, the bits per latent position (if wanted) and seconds by stage."""
@@ -288,7 +298,7 @@ class Codec:
         content, qp, latents = self._decode_latents(data, watch, want_bits)
         pixels = self.pipeline.reconstruct(latents.y_hat, qp, content.height, content.width, watch)
         with watch.stage("write"):
-            picture = _picture_of(content, pixels)
+            picture = picture_of(content, pixels)
         return Decoded(picture, latents.y_hat, latents.bits, qp, watch.seconds)
 
     def decode_tokens(
@@ -349,6 +359,14 @@ class Codec:
         return [self.decode(data, output) for data in files]
 
 
+def _tuner(tune: str | Tower | Tuner, backend: Backend) -> Tuner:
+    try:
+        from codec.tuning import tuner_of
+    except ImportError as error:
+        raise BadArgument(f"tuning needs PyTorch, which is not here ({error})") from None
+    return tuner_of(tune, getattr(backend, "device", "cpu"))
+
+
 @contextmanager
 def _corrupt_unless_typed() -> Iterator[None]:
     """What goes wrong in the arithmetic of a hostile stream is a Corrupt, too."""
@@ -358,31 +376,6 @@ def _corrupt_unless_typed() -> Iterator[None]:
         raise
     except (ValueError, IndexError, OverflowError) as error:
         raise Corrupt(f"the entropy-coded part cannot be decoded ({type(error).__name__})") from None
-
-
-def _picture_of(content: container.Container, pixels: NDArray[np.uint8]) -> images.Picture:
-    extras = content.extras
-    alpha = extras.get(container.EXTRA_ALPHA)
-    return images.Picture(
-        pixels,
-        None if alpha is None else images.unpack_alpha(alpha, content.width, content.height),
-        container.EXTRA_GREY in extras,
-        extras.get(container.EXTRA_ICC),
-        extras.get(container.EXTRA_EXIF),
-    )
-
-
-def _extras(picture: images.Picture, strip: bool) -> dict[int, bytes]:
-    extras: dict[int, bytes] = {}
-    if picture.alpha is not None:
-        extras[container.EXTRA_ALPHA] = images.pack_alpha(picture.alpha)
-    if picture.grey:
-        extras[container.EXTRA_GREY] = b""
-    if picture.icc and not strip:
-        extras[container.EXTRA_ICC] = picture.icc
-    if picture.exif and not strip:
-        extras[container.EXTRA_EXIF] = picture.exif
-    return extras
 
 
 def _wrong_model(fingerprint: bytes, loaded: Weights) -> str:

@@ -59,12 +59,23 @@ def encode_file(given: bytes | Path, target: str, options: dict[str, Any]) -> tu
     if options["guide"]:
         name, preset, tower, weights = options["guide"]
         guide = choose(name, preset, tower, weights, loaded.backend)
+    tuner = _tuner(options["tune"], loaded.backend) if options["tune"] else None
     wishes = {name: options[name] for name in ("quality", "target_bytes", "strip", "strength", "slope")}
-    encoded = loaded.encode_full(picture, guide=guide, **wishes)
+    encoded = loaded.encode_full(picture, guide=guide, tune=tuner, **wishes)
     height, width = picture.pixels.shape[:2]
     data, bpp = encoded.data, len(encoded.data) * 8 / (width * height)
     result = batch.Result("", "", "", 0, 0, width, height, bpp, encoded.seconds, encoded.notes)
     return lambda stream: stream.write(data), result
+
+
+def _tuner(wanted: tuple[str, str | None, int | None], backend: Any = None) -> Any:
+    """tuning.load_tuner's by (name, weights, steps), on the backend's device."""
+    try:
+        from codec.tuning import STEPS, load_tuner
+    except ImportError as error:
+        raise BadArgument(f"tuning needs PyTorch, which is not here ({error})") from None
+    name, weights, steps = wanted
+    return load_tuner(name, weights, STEPS if steps is None else steps, getattr(backend, "device", "cpu"))
 
 
 def decode_file(given: bytes | Path, target: str, options: dict[str, Any]) -> tuple[batch.Put, batch.Result]:
@@ -101,6 +112,11 @@ def encode(
     guide_model: Annotated[Optional[str], typer.Option(metavar="NAME", help="Tower of the guide clip (ViT-L-14-336).")] = None,
     guide_weights: Annotated[Optional[str], typer.Option(metavar="TAG|FILE", help="Its weights (openai).")] = None,
     slope: Annotated[Optional[float], typer.Option(metavar="0..14", help="QPs per nat that a picture costs more.")] = None,
+    tune: Annotated[
+        Optional[str], typer.Option(metavar="clip|TOWER", help="Tune the file to a tower that will look; takes seconds.")
+    ] = None,
+    tune_weights: Annotated[Optional[str], typer.Option(metavar="TAG|FILE", help="The tower's weights.")] = None,
+    tune_steps: Annotated[Optional[int], typer.Option(metavar="N", help="How long to tune (20).")] = None,
     strip: Annotated[bool, typer.Option("--strip", help="Leave out colour profile and EXIF.")] = False,
     limit_pixels: Limit = DEFAULT_LIMIT_PIXELS,
     limit_memory: Memory = DEFAULT_MEMORY,
@@ -120,12 +136,17 @@ def encode(
         chosen = (guide or DEFAULT_GUIDE, preset, guide_model, guide_weights) if asked else None  # None: the weights' own
         if chosen and strength > 0:
             choose(*chosen, _Looks())
+        if tune is None and (tune_weights or tune_steps):
+            raise BadArgument("weights and steps to tune with go with --tune TOWER")
+        tuned = None if tune is None else (tune, tune_weights, tune_steps)
+        if tuned:
+            _tuner(tuned)
     except BadArgument as error:
         fail(str(error), 2)
     except CodecError as error:
         fail(batch.sentence(error))
     options: dict[str, Any] = {"quality": quality, "target_bytes": target_bytes, "strip": strip, "limit": limit_pixels}
-    options |= {"guide": chosen, "strength": strength, "slope": slope, "memory": memory}
+    options |= {"guide": chosen, "strength": strength, "slope": slope, "tune": tuned, "memory": memory}
     options |= {
         "model": own_weights(model, "encoder"),
         "device": device,

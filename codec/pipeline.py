@@ -37,6 +37,7 @@ PRIOR_TILE = 48  # positions of z a side, where the picture is processed in tile
 SCALES = 64
 Z_LIMIT = 31
 CODER_BITS = 128  # what the coder's own state may hold
+Refine = Callable[[Floats, Floats], Floats]  # y [4 a, 4 b, M], z -> the y that is coded instead
 
 
 @dataclass
@@ -123,15 +124,24 @@ class Pipeline:
         self.least_bits = float(sum(part.min() for part in np.split(self.tables.costs, self.tables.starts[1:])[SCALES:]))
 
     def encode(
-        self, pixels: NDArray[np.uint8], qp: QpField, watch: Stopwatch, want_bits: bool = False, thrift: Floats | None = None
+        self,
+        pixels: NDArray[np.uint8],
+        qp: QpField,
+        watch: Stopwatch,
+        want_bits: bool = False,
+        thrift: Floats | None = None,
+        refine: Refine | None = None,
     ) -> Latents:
         """pixels [H, W, 3]; qp: one QP or [h, w] on the latent grid; thrift: [h, w], how much more than elsewhere a bit counts in
-        rounding there (1: as usual). The decoder need not know it.
+        rounding there (1: as usual). The decoder need know neither it nor what refine does (tuning.Tuner).
         """
         rows, cols = latent_grid(*pixels.shape[:2])
         with watch.stage("analysis"):
             y = self._analysis(pixels, qp, rows, cols)
             z = np.clip(np.rint(self._hyper_analysis(y)), -Z_LIMIT, Z_LIMIT).astype(np.float32)
+        if refine is not None:
+            with watch.stage("tune"):
+                y = refine(y, z)
         meter = Meter(self.tables, want_bits, rows, cols)
         valid = self._valid(rows, cols)
         weights = self._rounding_weights(thrift, y.shape[:2])

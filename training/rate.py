@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from codec.networks.config import QP_COUNT
 from codec.networks.integer import round_half_up
 from codec.networks.model import Networks
-from codec.networks.prior import SCALE_COUNT, SCALE_MAX, SCALE_MIN, Z_LIMIT
+from codec.networks.prior import Z_LIMIT, scale_of
 from codec.networks.transforms import pad_to_multiple
 
 
@@ -55,10 +54,9 @@ class RateModel(nn.Module):
 
         def code_set(values: Tensor, mean: Tensor, index: Tensor) -> Tensor:
             residual = values - mean
-            scale = torch.exp(index * (math.log(SCALE_MAX / SCALE_MIN) / (SCALE_COUNT - 1))) * SCALE_MIN
             symbols = round_half_up(residual)
             noisy = symbols if rounded else residual + torch.rand_like(residual) - 0.5
-            likelihood = self.gaussian.likelihood_lower_bound(self.gaussian._likelihood(noisy, scale))
+            likelihood = self.gaussian.likelihood_lower_bound(self.gaussian._likelihood(noisy, scale_of(index)))
             bits.append(-likelihood.log2().flatten(1).sum(1))
             return symbols + mean
 

@@ -87,7 +87,8 @@ class TorchBackend:
         store.keep_freed_memory()
         self.checkpoint = checkpoint
         self.device = pick_device(device)
-        self.networks = from_checkpoint(checkpoint).to(self.device)
+        with torch.inference_mode(False):  # tuning takes gradients through them, wherever they were loaded
+            self.networks = from_checkpoint(checkpoint).to(self.device).requires_grad_(False)
         self.bfloat16 = has_bfloat16(self.device)
         self.stem = ByteStem(self.networks.g_a.stem)
 

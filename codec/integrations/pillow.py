@@ -15,7 +15,7 @@ from codec.errors import CodecError
 
 FORMAT = "CTM"
 DEFAULT_QUALITY = 50
-OPTIONS = ("quality", "target_bytes", "qp_map", "strip", "guide", "strength", "importance", "roi", "slope")
+OPTIONS = ("quality", "target_bytes", "qp_map", "strip", "guide", "strength", "importance", "roi", "slope", "tune")
 
 
 class CtmImageFile(ImageFile.ImageFile):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -25,7 +26,12 @@ QP_FEATURES = 16
 
 def scale_table() -> Tensor:
     """The 64 standard deviations, log-spaced from 0.11 to 256, in quantization steps."""
-    return torch.exp(torch.linspace(0, 1, SCALE_COUNT) * torch.log(torch.tensor(SCALE_MAX / SCALE_MIN))) * SCALE_MIN
+    return scale_of(torch.arange(SCALE_COUNT))
+
+
+def scale_of(index: Tensor) -> Tensor:
+    """Standard deviations of scale indexes, differentiable between them: `scale_table` at whole ones."""
+    return torch.exp(index * (math.log(SCALE_MAX / SCALE_MIN) / (SCALE_COUNT - 1))) * SCALE_MIN
 
 
 def split_steps(y: Tensor) -> list[Tensor]:

@@ -1,0 +1,151 @@
+"""Files tuned to a tower: what they win, and that everything else stays. Real towers, of random weights where those will do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from compressai.entropy_models import GaussianConditional
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+import codec
+from benchmarks.coders import Setup, coder, identity
+from benchmarks.judges.deit import DeitJudge, load_deit
+from codec.errors import BadArgument, TooLarge
+from codec.info import qp_field_of
+from codec.networks.prior import scale_of, scale_table
+from codec.towers import Tower, load_tower
+from codec.tuning import STEPS, Tuner, gaussian_bits, load_tuner
+from tests.conftest import run_cotam
+
+NAME = "timm:deit_tiny_patch16_224"
+
+
+@pytest.fixture(scope="module")
+def tower() -> Tower:
+    """The real class with random weights, cut to nothing."""
+    torch.manual_seed(0)
+    return load_tower(NAME, "random")
+
+
+def test_a_tuned_file_is_nearer_to_the_original_for_its_tower(
+    cotam: codec.Codec, photo: NDArray[np.uint8], data_folder: Path
+) -> None:
+    judge = DeitJudge(data_folder)  # looks at the centre, which tuning does not know
+    plain, tuned = cotam.encode(photo, 30), cotam.encode(photo, 30, tune=Tuner(load_deit(data_folder)))
+    before, after = (judge.judge(photo, cotam.decode(data, "array"), None)["token_mse_last"] for data in (plain, tuned))
+    assert len(tuned) < 1.02 * len(plain)
+    assert after < 0.9 * before
+
+
+def test_everything_else_in_the_file_stays(cotam: codec.Codec, small: NDArray[np.uint8], tower: Tower) -> None:
+    plain, tuned = cotam.encode(small, 40), cotam.encode(small, 40, tune=Tuner(tower, 2))
+    assert tuned != plain
+    assert np.array_equal(qp_field_of(tuned), qp_field_of(plain))
+    assert codec.inspect(tuned).model == codec.inspect(plain).model
+    assert codec.decode(tuned).size == (small.shape[1], small.shape[0])
+
+
+def test_tuning_repeats_itself_and_knows_where_it_is_called(cotam: codec.Codec, small: NDArray[np.uint8], tower: Tower) -> None:
+    first = cotam.encode(small, 40, tune=Tuner(tower, 2))
+    with torch.inference_mode():
+        assert cotam.encode(small, 40, tune=Tuner(tower, 2)) == first
+        loaded_there = codec.load(device="cpu")
+    with torch.no_grad():
+        assert loaded_there.encode(small, 40, tune=tower).startswith(first[:4])
+    assert all(p.grad is None for p in (*tower.parameters(), *cotam.backend.networks.parameters()))  # type: ignore[attr-defined]
+
+
+@settings(max_examples=8, deadline=None)
+@given(height=st.integers(1, 90), width=st.integers(1, 90), quality=st.integers(0, 100))
+def test_any_size_can_be_tuned(height: int, width: int, quality: int) -> None:
+    torch.manual_seed(0)
+    pixels = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
+    cotam = codec.load(device="cpu")
+    full = cotam.encode_full(pixels, quality, tune=Tuner(load_tower(NAME, "random"), 1))
+    assert cotam.decode(full.data, "array").shape == pixels.shape
+    assert np.array_equal(full.y_hat, cotam.decode(full.data, level="latents"))
+    assert np.isfinite(full.y_hat).all()
+
+
+def test_a_plain_picture_has_nothing_to_tune(cotam: codec.Codec, tower: Tower) -> None:
+    grey = np.full((64, 64, 3), 128, np.uint8)
+    decoded = cotam.decode(cotam.encode(grey, 50, tune=Tuner(tower, 3)), "array")
+    assert np.abs(decoded.astype(int) - 128).max() < 8
+
+
+def test_target_sizes_and_maps_are_met(cotam: codec.Codec, small: NDArray[np.uint8], tower: Tower) -> None:
+    assert len(cotam.encode(small, target_bytes=700, tune=Tuner(tower, 1))) <= 700
+    assert (qp_field_of(cotam.encode(small, qp_map=[[33]], tune=Tuner(tower, 1))) == 33).all()
+
+
+def test_bits_are_those_of_a_normal_distribution() -> None:
+    symbols, index = torch.meshgrid(torch.arange(-30.0, 31), torch.arange(64.0), indexing="ij")
+    wanted = -GaussianConditional(None)._likelihood(symbols, scale_of(index)).clamp(min=1e-9).log2()
+    likely = wanted < 16
+    assert torch.allclose(gaussian_bits(symbols, index)[likely], wanted[likely], rtol=1e-3, atol=1e-3)
+    assert torch.equal(scale_of(index[0]), scale_table())
+
+
+def test_bad_wishes_are_refused(cotam: codec.Codec, small: NDArray[np.uint8], tower: Tower) -> None:
+    for steps in (0, -1, 1001):
+        with pytest.raises(BadArgument, match="steps"):
+            Tuner(tower, steps)
+    frugal = codec.Codec(cotam.backend, limit_memory=10 << 20)
+    with pytest.raises(TooLarge, match="without tuning"):
+        frugal.encode(small, tune=tower)
+    with pytest.raises(codec.UnknownModel):
+        cotam.encode(small, tune="no-such-tower")
+
+
+@pytest.mark.slow
+def test_exported_halves_have_no_gradients(halves: Path, small: NDArray[np.uint8], tower: Tower) -> None:
+    with pytest.raises(BadArgument, match="gradients"):
+        codec.load(halves / "encoder").encode(small, tune=tower)
+
+
+def test_the_command(tmp_path: Path, small: NDArray[np.uint8]) -> None:
+    source, target = tmp_path / "a.png", tmp_path / "a.ctm"
+    Image.fromarray(small).save(source)
+    wish = ("--tune", NAME, "--tune-weights", "random", "--tune-steps", 2)
+    done = run_cotam("encode", source, "-o", target, "--json", *wish)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["seconds"]["tune"] > 0
+    assert codec.decode(target.read_bytes()).size == (130, 96)
+
+
+@pytest.mark.parametrize(
+    ("wish", "status", "says"),
+    [
+        (("--tune-weights", "random"), 2, b"--tune TOWER"),
+        (("--tune-steps", 5), 2, b"--tune TOWER"),
+        (("--tune", NAME, "--tune-weights", "random", "--tune-steps", 0), 2, b"1 to 1000 steps"),
+        (("--tune", "no-such-tower"), 1, b"no model no-such-tower"),
+    ],
+)
+def test_the_command_refuses(wish: tuple[object, ...], status: int, says: bytes, tmp_path: Path, small: NDArray[np.uint8]) -> None:
+    source = tmp_path / "a.png"
+    Image.fromarray(small).save(source)
+    done = run_cotam("encode", source, *wish)
+    assert done.returncode == status
+    assert says in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert not (tmp_path / "a.ctm").exists()
+
+
+def test_the_benchmark_tunes(data_folder: Path, small: NDArray[np.uint8]) -> None:
+    setup = Setup("default", data_folder, 0.5)
+    plain, tuned = (coder(name, setup)(small, 30.0)[0] for name in ("default", "tuned"))
+    assert plain != tuned
+    assert identity("tuned", setup)[0].endswith(f"{STEPS} steps")
+    assert identity("tuned", setup) != identity("default", setup)
+
+
+def test_a_tower_by_name_is_kept() -> None:
+    assert load_tuner(NAME, "random", 3) is load_tuner(NAME, "random", 3)
