@@ -6,7 +6,7 @@ from typing import Any
 
 import matplotlib
 
-from benchmarks.tables import ROOT, load
+from benchmarks.markdown import ROOT, load
 
 TARGET = ROOT / "docs" / "rd.svg"
 COLOURS = {

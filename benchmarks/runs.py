@@ -6,7 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from benchmarks.tables import RUNS, load
+from benchmarks.markdown import load
+from benchmarks.tables import RUNS
 from codec import checkpoint
 
 

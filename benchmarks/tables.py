@@ -9,16 +9,12 @@ import json
 import re
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any
 
-import numpy as np
-
+from benchmarks.markdown import ROOT, at_rate, load, rows_to_markdown
 from benchmarks.rivals import in_db
+from benchmarks.task_tables import TASK_TABLES
 from codec import checkpoint
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 RUNS = ROOT / "checkpoints" / "runs.json"
 PAGES = (
     ROOT / "README.md",
@@ -27,39 +23,10 @@ PAGES = (
     ROOT / "docs" / "guidance.md",
     ROOT / "docs" / "mllm.md",
     ROOT / "docs" / "training.md",
+    ROOT / "docs" / "tuning.md",
 )
 MARK = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
-# Rows of the joint table: what is equal, its judge and score, and how the files are looked at: as pixels, or as the tokens that the
-# adapter repairs.
-MEASURES = (
-    ("last tokens of DeiT-Tiny", "deit", "token_mse_last", "default"),
-    ("the same, repaired by its adapter", "deit", "token_mse_last", "tokens-default"),
-    ("its cross-entropy of the label", "deit", "cross_entropy", "default"),
-    ("the same, repaired by its adapter", "deit", "cross_entropy", "tokens-default"),
-    ("its top-1", "deit", "top1", "default"),
-    ("its last tokens on charts", "tokens", "token_mse_last", "default"),
-    ("boxes of YOLOX-Nano, F1", "yolox", "f1", "default"),
-    ("words read by Tesseract", "ocr", "recall", "default"),
-)
 AT_BPP = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
-
-
-def load(name: str) -> dict[str, Any]:
-    """A committed result."""
-    return json.loads((RESULTS / f"{name}.json").read_text())
-
-
-def rows_to_markdown(head: list[str], rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
-
-
-def at_rate(points: list[dict[str, float]], bpp: float, score: str = "psnr") -> str:
-    """A score at a rate, linear in log rate between measured points; a dash outside of them."""
-    rates = [p["bpp"] for p in points]
-    if not rates[0] <= bpp <= rates[-1]:
-        return "-"
-    return f"{np.interp(np.log(bpp), np.log(rates), [p[score] for p in points]):.2f}"
 
 
 def curves_table(title: str, score: str, shown: Callable[[float], float]) -> str:
@@ -194,63 +161,6 @@ def runs_table() -> str:
     return rows_to_markdown(head, rows)
 
 
-def interval(rate: dict[str, float | None] | None) -> str:
-    """'-5.1 % (-7.0..-3.2)'; a dash where curves do not overlap."""
-    if rate is None or rate["value"] is None:
-        return "-"
-    spread = "" if rate["low"] is None else f" ({rate['low']:+.1f}..{rate['high']:+.1f})"
-    return f"{rate['value']:+.1f} %{spread}"
-
-
-def joint_table() -> str:
-    """The default weights against the base stage's and against the codecs people use."""
-    result, text = load("tasks"), load("tasks_ocr")
-    rivals = list(next(iter(result["bd_rate_rivals"].values())))
-    rows = []
-    for name, judge, score, seen in MEASURES:
-        found = text if judge == "ocr" else result
-        base, against = found["bd_rate_base"].get(judge, {}), found["bd_rate_rivals"].get(judge, {})
-        cells = [base.get(variant, {}).get(score) if seen == "default" else None for variant in ("same-qp", "default")]
-        cells += [against.get(rival, {}).get(seen, {}).get(score) for rival in rivals]
-        rows.append([name, *map(interval, cells)])
-    base_name = result["base"]["model"]
-    head = [f"rate of `{result['model']}` at equal", f"one QP for all, against `{base_name}`"]
-    head += [f"as shipped, against `{base_name}`, guided", *(f"as shipped, against {rival}" for rival in rivals)]
-    return rows_to_markdown(head, rows)
-
-
-def tasks_table() -> str:
-    """Guides against uniform steps."""
-    rows = []
-    latest, read_by = load("tasks"), load("tasks_ocr")
-    measured = [(latest, read_by), (latest["base"], read_by["base"]), (load("tasks_oracle"), None), (load("tasks_guides"), None)]
-    shown: set[str] = set()
-    for result, reader in measured:
-        text = reader["bd_rate"].get("ocr", {}) if reader else {}
-        for variant, found in result["bd_rate"]["deit"].items():
-            if (reader is None and variant in shown) or variant.startswith("tokens-"):
-                continue  # measured again since, above; or of no guide
-            shown.add(variant)
-            scores = ("token_mse_shallow", "token_mse_middle", "token_mse_last", "cross_entropy")
-            cells = [interval(found[score]) for score in scores]
-            read = interval(text.get(variant, {}).get("recall"))
-            rows.append([f"`{variant}`", f"{result['model']} `{result['fingerprint']}`", *cells, read])
-    head = ["guide", "weights", "tokens, block 3", "tokens, block 8", "last tokens", "cross-entropy of the label"]
-    return rows_to_markdown([*head, "word recall on receipts"], rows)
-
-
-def slope_table() -> str:
-    """QPs that follow what a picture costs, against one QP for all pictures."""
-    result = load("tasks")
-    found = result["bd_rate_slope"]["deit"]
-    scores = ("token_mse_shallow", "token_mse_middle", "token_mse_last", "cross_entropy", "top1")
-    head = [f"rate of `{result['model']}` at equal", "tokens, block 3", "tokens, block 8", "last tokens"]
-    head += ["cross-entropy of the label", "top-1", "words read by Tesseract"]
-    about = f"slope {result['slope']:g} against one QP, {result['sets']['deit']['pictures']} pictures"
-    read = load("tasks_ocr")["bd_rate_slope"]["ocr"]["recall"]
-    return rows_to_markdown(head, [[about, *(interval(found[score]) for score in scores), interval(read)]])
-
-
 def levels_table() -> str:
     """What each level of a file costs, and how near the preview is."""
     result = load("levels")
@@ -282,22 +192,6 @@ def scale_table() -> str:
     killed = f"{run['pictures']} pictures of 96x96, the run killed {run['kills']} times"
     rows.append([killed, f"{run['files']} files, {run['decoded']} decode, {run['equal']} as if never killed"])
     return rows_to_markdown([f"{huge['machine']['processor']}, {huge['machine']['cores']} cores", ""], rows)
-
-
-def tokens_table() -> str:
-    """Map and adapter apart and together, against uniform steps seen as pixels."""
-    result = load("tasks")
-    against = result["bd_rate"]["deit"]
-    by_tokens = result["bd_rate_tokens"]["deit"]
-    scores = ("top1", "cross_entropy", "token_mse_last")
-    found = {
-        "map alone": against["default"],
-        "adapter alone": against["tokens-uniform"],
-        "map and adapter": against["tokens-default"],
-        "adapter, same guided files by pixels": by_tokens["default"],
-    }
-    rows = [[name, *(interval(rates[score]) for score in scores)] for name, rates in found.items()]
-    return rows_to_markdown([f"rate of `{result['model']}` at equal", "top-1", "cross-entropy of the label", "last tokens"], rows)
 
 
 def train_step_table() -> str:
@@ -336,14 +230,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "backends": backends_table,
     "weights": weights_table,
     "runs": runs_table,
-    "tasks": tasks_table,
-    "joint": joint_table,
-    "slope": slope_table,
     "levels": levels_table,
     "scale": scale_table,
-    "tokens": tokens_table,
     "selection": selection_table,
     "train_step": train_step_table,
+    **TASK_TABLES,
 }
 
 

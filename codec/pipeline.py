@@ -4,7 +4,7 @@ y is coded in layers (networks.config.Layer): first the few channels of the prev
 
 ::
 
-    pixels -> analysis -> y -> hyper_analysis -> z
+    pixels -> analysis -> y -> hyper_analysis -> z            (y may be refined, z stays: tuning.Tuner)
               features(layer, z, QP) --> for each of four steps: prior_step -> mean, scale index -> symbol = round(y - mean)
                                                          z (with the first), symbols --push--> one rANS stack a layer
     stack of the layer --pop--> z -> features -> four steps: prior_step, pop -> y_hat = symbol + mean

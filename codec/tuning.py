@@ -124,23 +124,30 @@ class Tuner:
         return partial(self._tuned, _Picture(backend, pixels, qp))
 
     def _tuned(self, picture: _Picture, y: Floats, z: Floats) -> Floats:
-        """y [4 a, 4 b, M], z [a, b, Z] whole numbers."""
-        rows, cols = latent_grid(picture.height, picture.width)
-        with torch.inference_mode(False), torch.enable_grad():
+        """y [4 a, 4 b, M], z [a, b, Z] whole numbers. What does not win on views that tuning did not see is not taken."""
+        with torch.inference_mode(False):
             start, z_hat = (as_batch(torch.from_numpy(np.array(v)).to(picture.x.device)) for v in (y, z))
-            inside = start[..., :rows, :cols].clone().requires_grad_()
-            optimizer = torch.optim.Adam([inside], STEP, (0.9, 0.99))
-            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps, LAST_STEP * STEP)
-            random = np.random.default_rng(0)  # the same file each time
-            for step in range(self.steps):
-                whole = F.pad(inside, (0, start.shape[3] - cols, 0, start.shape[2] - rows))
-                (inside.grad,) = torch.autograd.grad(self._objective(picture, whole, z_hat, random), inside)
-                if not step:  # plain Adam moves every value alike, also those whose gradient is nothing but noise
-                    optimizer.param_groups[0]["eps"] = NOISE * float(inside.grad.square().mean().sqrt()) + TINY
-                optimizer.step()
-                schedule.step()
-            start[..., :rows, :cols] = inside.detach()
-            return as_array(start).cpu().numpy()
+            moved = self._descend(picture, start, z_hat)
+            with torch.no_grad():
+                before, after = (float(self._objective(picture, v, z_hat, np.random.default_rng(1))) for v in (start, moved))
+            return as_array(moved).cpu().numpy() if after < before else y
+
+    def _descend(self, picture: _Picture, start: Tensor, z: Tensor) -> Tensor:
+        rows, cols = latent_grid(picture.height, picture.width)
+        around = (0, start.shape[3] - cols, 0, start.shape[2] - rows)
+        inside = start[..., :rows, :cols].clone().requires_grad_()
+        optimizer = torch.optim.Adam([inside], STEP, (0.9, 0.99))
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps, LAST_STEP * STEP)
+        random = np.random.default_rng(0)  # the same file each time
+        for step in range(self.steps):
+            with torch.enable_grad():
+                value = self._objective(picture, F.pad(inside, around), z, random)
+                (inside.grad,) = torch.autograd.grad(value, inside)
+            if not step:  # plain Adam moves every value alike, also those whose gradient is nothing but noise
+                optimizer.param_groups[0]["eps"] = NOISE * float(inside.grad.square().mean().sqrt()) + TINY
+            optimizer.step()
+            schedule.step()
+        return F.pad(inside.detach(), around)
 
     def _objective(self, picture: _Picture, y: Tensor, z: Tensor, random: np.random.Generator) -> Tensor:
         """log R + a (0.9 log D + 0.1 log P), D on views of the moment."""
@@ -150,7 +157,7 @@ class Tuner:
             wanted = self._tokens(self._views(picture.x, zoom, places))
         errors = (self._tokens(self._views(x_hat, zoom, places)) - wanted), x_hat - picture.x
         d, p = (error.square().mean().add(TINY).log() for error in errors)
-        return bits.log() + picture.exchange * ((1 - PIXEL_SHARE) * d.to(bits.device) + PIXEL_SHARE * p)
+        return bits.clamp(min=1).log() + picture.exchange * ((1 - PIXEL_SHARE) * d.to(bits.device) + PIXEL_SHARE * p)
 
     def _tokens(self, views: Tensor) -> Tensor:
         device = self.tower.mean_values.device

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,12 +19,13 @@ from PIL import Image
 import codec
 from benchmarks.coders import Setup, coder, identity
 from benchmarks.judges.deit import DeitJudge, load_deit
+from codec import tuning
 from codec.errors import BadArgument, TooLarge
 from codec.info import qp_field_of
 from codec.networks.prior import scale_of, scale_table
 from codec.towers import Tower, load_tower
 from codec.tuning import STEPS, Tuner, gaussian_bits, load_tuner
-from tests.conftest import run_cotam
+from tests.conftest import ROOT, run_cotam
 
 NAME = "timm:deit_tiny_patch16_224"
 
@@ -74,15 +77,26 @@ def test_any_size_can_be_tuned(height: int, width: int, quality: int) -> None:
     assert np.isfinite(full.y_hat).all()
 
 
-def test_a_plain_picture_has_nothing_to_tune(cotam: codec.Codec, tower: Tower) -> None:
+@pytest.mark.parametrize("quality", [0, 50, 100])
+def test_a_plain_picture_stays_plain(cotam: codec.Codec, tower: Tower, quality: int) -> None:
     grey = np.full((64, 64, 3), 128, np.uint8)
-    decoded = cotam.decode(cotam.encode(grey, 50, tune=Tuner(tower, 3)), "array")
-    assert np.abs(decoded.astype(int) - 128).max() < 8
+    plain, tuned = cotam.encode(grey, quality), cotam.encode(grey, quality, tune=Tuner(tower, 5))
+    assert len(tuned) < len(plain) + 20
+    off = [np.abs(cotam.decode(data, "array").astype(int) - 128).max() for data in (plain, tuned)]
+    assert off[1] <= off[0] + 1
 
 
 def test_target_sizes_and_maps_are_met(cotam: codec.Codec, small: NDArray[np.uint8], tower: Tower) -> None:
     assert len(cotam.encode(small, target_bytes=700, tune=Tuner(tower, 1))) <= 700
-    assert (qp_field_of(cotam.encode(small, qp_map=[[33]], tune=Tuner(tower, 1))) == 33).all()
+    assert (qp_field_of(cotam.encode(small, qp_map=np.array([[33]]), tune=Tuner(tower, 1))) == 33).all()
+
+
+def test_no_bits_are_no_trouble(
+    cotam: codec.Codec, small: NDArray[np.uint8], tower: Tower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "gaussian_bits", lambda symbols, index: 0 * symbols)
+    with np.errstate(invalid="raise"):
+        assert np.isfinite(cotam.encode_full(small, 40, tune=Tuner(tower, 2)).y_hat).all()
 
 
 def test_bits_are_those_of_a_normal_distribution() -> None:
@@ -145,6 +159,14 @@ def test_the_benchmark_tunes(data_folder: Path, small: NDArray[np.uint8]) -> Non
     assert plain != tuned
     assert identity("tuned", setup)[0].endswith(f"{STEPS} steps")
     assert identity("tuned", setup) != identity("default", setup)
+
+
+@pytest.mark.slow
+def test_the_page_runs(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tuning.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {"cotam": cotam, "image": small, "tower_name": NAME, "tower_weights": "random"}
+    exec(compile(code, "tuning.md", "exec"), names)
+    assert codec.decode(names["data"]).size == (130, 96)
 
 
 def test_a_tower_by_name_is_kept() -> None:
