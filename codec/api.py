@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -215,16 +215,7 @@ class Codec:
             with watch.stage("guide"):
                 qp = guidance.base_qp(rate.quality_to_qp(rate.DEFAULT_QUALITY if quality is None else quality))
             return at(qp)
-        results: dict[bytes, Encoded] = {}
-
-        def attempt(qp: int) -> bytes:
-            result = at(qp)
-            if len(result.data) <= target_bytes:
-                results.clear()
-                results[result.data] = result
-            return result.data
-
-        return results[rate.search_qp(attempt, target_bytes)]
+        return _best_within(at, target_bytes)
 
     def _picture(self, image: Any) -> images.Picture:
         from PIL import Image
@@ -357,6 +348,20 @@ class Codec:
     def decode_batch(self, files: Sequence[bytes], output: Output = "pil") -> list[Any]:
         """`decode` for each file."""
         return [self.decode(data, output) for data in files]
+
+
+def _best_within(at: Callable[[int], Encoded], target_bytes: int) -> Encoded:
+    """The file of the best QP that is not larger. Raises TargetTooSmall."""
+    results: dict[bytes, Encoded] = {}
+
+    def attempt(qp: int) -> bytes:
+        result = at(qp)
+        if len(result.data) <= target_bytes:
+            results.clear()
+            results[result.data] = result
+        return result.data
+
+    return results[rate.search_qp(attempt, target_bytes)]
 
 
 def _tuner(tune: str | Tower | Tuner, backend: Backend) -> Tuner:

@@ -68,6 +68,16 @@ def encode_file(given: bytes | Path, target: str, options: dict[str, Any]) -> tu
     return lambda stream: stream.write(data), result
 
 
+def _tuning(tower: str | None, weights: str | None, steps: int | None) -> tuple[str, str | None, int | None] | None:
+    """What to tune with, if at all; loaded once, so that what cannot be had is said once. Raises BadArgument, CodecError."""
+    if tower is None:
+        if weights is not None or steps is not None:
+            raise BadArgument("weights and steps to tune with go with --tune TOWER")
+        return None
+    _tuner((tower, weights, steps))
+    return tower, weights, steps
+
+
 def _tuner(wanted: tuple[str, str | None, int | None], backend: Any = None) -> Any:
     """tuning.load_tuner's by (name, weights, steps), on the backend's device."""
     try:
@@ -136,11 +146,7 @@ def encode(
         chosen = (guide or DEFAULT_GUIDE, preset, guide_model, guide_weights) if asked else None  # None: the weights' own
         if chosen and strength > 0:
             choose(*chosen, _Looks())
-        if tune is None and (tune_weights or tune_steps):
-            raise BadArgument("weights and steps to tune with go with --tune TOWER")
-        tuned = None if tune is None else (tune, tune_weights, tune_steps)
-        if tuned:
-            _tuner(tuned)
+        tuned = _tuning(tune, tune_weights, tune_steps)
     except BadArgument as error:
         fail(str(error), 2)
     except CodecError as error:
