@@ -141,6 +141,7 @@ def test_the_command(tmp_path: Path, small: NDArray[np.uint8]) -> None:
         (("--tune-steps", 5), 2, b"--tune TOWER"),
         (("--tune", NAME, "--tune-weights", "random", "--tune-steps", 0), 2, b"1 to 1000 steps"),
         (("--tune", "no-such-tower"), 1, b"no model no-such-tower"),
+        (("--tune", NAME, "--tune-weights", "openai"), 1, b"no --tune"),
     ],
 )
 def test_the_command_refuses(wish: tuple[object, ...], status: int, says: bytes, tmp_path: Path, small: NDArray[np.uint8]) -> None:

@@ -16,7 +16,7 @@ from codec.errors import GuideUnavailable, UnknownModel
 
 SECONDS_TO_ANSWER = 5.0
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
-OFFLINE = "--guide student works without it"
+OFFLINE = "give them as a file, or go without (--guide student, no --tune)"
 
 
 def need(package: str) -> ModuleType:
@@ -24,7 +24,7 @@ def need(package: str) -> ModuleType:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        message = f"{package} is not installed (pip install 'cotam[clip]'); {OFFLINE}"
+        message = f"{package} is not installed (pip install 'cotam[clip]'), or go without it (--guide student, no --tune)"
         raise GuideUnavailable(message) from error
 
 
