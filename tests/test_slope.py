@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
@@ -60,6 +60,7 @@ def test_no_slope_and_maps_by_hand_mean_what_they_say(cotam: codec.Codec, photo:
 
 
 @settings(max_examples=40, deadline=None)
+@example(638, 21.4375, 14.0)
 @given(st.integers(0, 10**6), st.floats(0, 120), st.floats(0, 30))
 def test_a_larger_quality_is_never_coarser(seed: int, amplitude: float, slope: float) -> None:
     random = np.random.default_rng(seed)

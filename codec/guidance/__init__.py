@@ -33,7 +33,7 @@ STRENGTH = stepfield.STRENGTH
 THRIFT_PER_QP = 0.22
 # How far beyond the usual cost (a factor of 3.3) a picture's QP follows it, and from which QP on less and less.
 UNUSUAL_LIMIT, FULL_SLOPE_BELOW = 1.2, 47
-LARGEST_SLOPE = 14
+LARGEST_SLOPE, LOOK_BACK = 14, 8
 
 __all__ = ["DEFAULT_GUIDE", "GUIDES", "PRESETS", "STRENGTH", "Guidance", "Guide", "Importance", "choose", "importance"]
 
@@ -146,6 +146,10 @@ class Guidance:
         """
         if not self.slope:
             return qp
+        # What a picture costs beside others changes with the QP, too: near the steepest slope by more than a QP a step.
+        return max(self._sloped(lower) for lower in range(max(0, qp - LOOK_BACK), qp + 1))
+
+    def _sloped(self, qp: int) -> int:
         share = min(1.0, (QP_MAX - qp) / (QP_MAX - FULL_SLOPE_BELOW))
         unusual = min(max(self.rate.unusual(self.blocks, qp), -UNUSUAL_LIMIT), UNUSUAL_LIMIT)
         return min(max(round(qp - share * self.slope * unusual), 0), QP_MAX)
