@@ -369,7 +369,7 @@ def _tuner(tune: str | Tower | Tuner, backend: Backend) -> Tuner:
         from codec.tuning import tuner_of
     except ImportError as error:
         raise BadArgument(f"tuning needs PyTorch, which is not here ({error})") from None
-    return tuner_of(tune, getattr(backend, "device", "cpu"))
+    return tuner_of(tune, str(getattr(backend, "device", "cpu")))
 
 
 @contextmanager

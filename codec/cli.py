@@ -85,7 +85,7 @@ def _tuner(wanted: tuple[str, str | None, int | None], backend: Any = None) -> A
     except ImportError as error:
         raise BadArgument(f"tuning needs PyTorch, which is not here ({error})") from None
     name, weights, steps = wanted
-    return load_tuner(name, weights, STEPS if steps is None else steps, getattr(backend, "device", "cpu"))
+    return load_tuner(name, weights, STEPS if steps is None else steps, str(getattr(backend, "device", "cpu")))
 
 
 def decode_file(given: bytes | Path, target: str, options: dict[str, Any]) -> tuple[batch.Put, batch.Result]:

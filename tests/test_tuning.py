@@ -19,7 +19,7 @@ from PIL import Image
 import codec
 from benchmarks.coders import Setup, coder, identity
 from benchmarks.judges.deit import DeitJudge, load_deit
-from codec import tuning
+from codec import cli, tuning
 from codec.errors import BadArgument, TooLarge
 from codec.info import qp_field_of
 from codec.networks.prior import scale_of, scale_table
@@ -32,7 +32,7 @@ NAME = "timm:deit_tiny_patch16_224"
 
 @pytest.fixture(scope="module")
 def tower() -> Tower:
-    """The real class with random weights, cut to nothing."""
+    """The real class with random weights."""
     torch.manual_seed(0)
     return load_tower(NAME, "random")
 
@@ -172,3 +172,7 @@ def test_the_page_runs(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
 
 def test_a_tower_by_name_is_kept() -> None:
     assert load_tuner(NAME, "random", 3) is load_tuner(NAME, "random", 3)
+
+
+def test_the_command_loads_its_tower_once(cotam: codec.Codec) -> None:
+    assert cli._tuner((NAME, "random", None)) is cli._tuner((NAME, "random", None), cotam.backend)
