@@ -36,7 +36,7 @@ fuzz: install
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 binaries: install
-	$(BIN)/python -m codec.binaries dist
+	$(BIN)/python -m codec.export.binaries dist
 
 clean:
 	rm -rf .venv build dist *.egg-info demo

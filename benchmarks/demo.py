@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 import codec
-from benchmarks.rivals import JPEG, WEBP, psnr
-from codec import images
 from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
+from codec.evaluation.rivals import JPEG, WEBP, psnr
+from codec.io import images
 
 SHIPPED = ("astronaut", "chelsea", "coffee", "rocket", "page")
 CAPTION = 24
@@ -30,21 +30,45 @@ def shipped_pictures() -> dict[str, NDArray[np.uint8]]:
 
 def stages(seconds: dict[str, float]) -> str:
     """'analysis 35, prior 9, …' in milliseconds."""
-    return ", ".join(f"{name} {1000 * value:.0f}" for name, value in seconds.items() if value >= 0.0005)
+    return ", ".join(
+        f"{name} {1000 * value:.0f}" for name, value in seconds.items() if value >= 0.0005
+    )
 
 
-def compare(cotam: codec.Codec, name: str, pixels: NDArray[np.uint8], quality: float, table: Table) -> Image.Image:
+def compare(
+    cotam: codec.Codec, name: str, pixels: NDArray[np.uint8], quality: float, table: Table
+) -> Image.Image:
     """Adds three rows to the table; returns the pictures side by side."""
     encoded = cotam.encode_full(pixels, quality)
     decoded = cotam.decode_full(encoded.data)
     size = len(encoded.data)
     panels = [("original", pixels), (f"CoTAM {size} bytes", decoded.picture.pixels)]
 
-    def row(codec_name: str, data: bytes, out: NDArray[np.uint8], encode_ms: str = "", decode_ms: str = "") -> None:
+    def row(
+        codec_name: str,
+        data: bytes,
+        out: NDArray[np.uint8],
+        encode_ms: str = "",
+        decode_ms: str = "",
+    ) -> None:
         bpp = len(data) * 24 / pixels.size
-        table.add_row(name, codec_name, str(len(data)), f"{bpp:.3f}", f"{psnr(pixels, out):.2f}", encode_ms, decode_ms)
+        table.add_row(
+            name,
+            codec_name,
+            str(len(data)),
+            f"{bpp:.3f}",
+            f"{psnr(pixels, out):.2f}",
+            encode_ms,
+            decode_ms,
+        )
 
-    row("CoTAM", encoded.data, decoded.picture.pixels, stages(encoded.seconds), stages(decoded.seconds))
+    row(
+        "CoTAM",
+        encoded.data,
+        decoded.picture.pixels,
+        stages(encoded.seconds),
+        stages(decoded.seconds),
+    )
     for rival in (JPEG, WEBP):
         data = rival.at_size(pixels, size)
         out = rival.decode(data)
@@ -76,7 +100,9 @@ def stack(sheets: list[Image.Image]) -> Image.Image:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("image", nargs="?", help="a picture of yours; those of scikit-image by default")
+    parser.add_argument(
+        "image", nargs="?", help="a picture of yours; those of scikit-image by default"
+    )
     parser.add_argument("-q", "--quality", type=float, default=30)
     parser.add_argument("--out", type=Path, default=Path("demo/side-by-side.png"))
     options = parser.parse_args()
@@ -90,7 +116,9 @@ def main() -> None:
         cotam = codec.load()
         table = Table("picture", "codec", "bytes", "bpp", "PSNR dB", "encode ms", "decode ms")
         cotam.decode(cotam.encode(next(iter(chosen.values()))))
-        sheets = [compare(cotam, name, pixels, options.quality, table) for name, pixels in chosen.items()]
+        sheets = [
+            compare(cotam, name, pixels, options.quality, table) for name, pixels in chosen.items()
+        ]
     except (codec.CodecError, OSError) as error:
         raise SystemExit(f"demo: {error}") from None
     console.print(table)

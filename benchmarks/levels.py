@@ -13,18 +13,18 @@ import numpy as np
 import torch
 
 import codec
-from benchmarks.judges import data_root, read_pixels
-from benchmarks.machine import describe
-from benchmarks.output import add_options, hand_over
-from benchmarks.rivals import psnr
+from benchmarks.lib.output import add_options, hand_over
+from benchmarks.lib.timing import medians
 from benchmarks.speed import SIDES, picture
-from benchmarks.timing import medians
-from codec import images
+from codec.coding.pipeline import PREVIEW
+from codec.evaluation.judges import data_root, read_pixels
+from codec.evaluation.machine import describe
+from codec.evaluation.rivals import psnr
+from codec.io import images
 from codec.networks.adapter import AdapterConfig, TokenAdapter
-from codec.pipeline import PREVIEW
-from codec.receivers import select_tokens
-from codec.receivers.adapters import Adapter
-from codec.receivers.tokens import embedded, tokens
+from codec.tokens import select_tokens
+from codec.tokens.adapters import Adapter
+from codec.tokens.decode import embedded, tokens
 from codec.towers import load_tower
 
 TOWER = "ViT-L-14-336"
@@ -36,22 +36,44 @@ def times(cotam: codec.Codec, rounds: int) -> dict[str, float]:
     data = cotam.encode(picture(*SIDES), 50)
     tower = load_tower(TOWER, "random", layers=1)
     config = AdapterConfig(
-        cotam.pipeline.layers[-1].stop, tower.width, *tower.grid, tower.prefix, inner=256, heads=4, blocks=4, sees=True
+        cotam.pipeline.layers[-1].stop,
+        tower.width,
+        *tower.grid,
+        tower.prefix,
+        inner=256,
+        heads=4,
+        blocks=4,
+        sees=True,
     )
-    adapter = Adapter({0: TokenAdapter(config).eval().requires_grad_(False)}, cotam.fingerprint, tower.name, tower.signature, {})
+    adapter = Adapter(
+        {0: TokenAdapter(config).eval().requires_grad_(False)},
+        cotam.fingerprint,
+        tower.name,
+        tower.signature,
+        {},
+    )
     spent = cotam.decode_full(data, want_bits=True)
 
     def embedding() -> Any:
         decoded = cotam.decode_full(data)
         with torch.inference_mode():
-            return embedded(cotam, decoded, tower, None, tower.prepare(decoded.to("tensor")[None]), torch.zeros(1, 4))
+            return embedded(
+                cotam.backend,
+                decoded,
+                tower,
+                None,
+                tower.prepare(decoded.to("tensor")[None]),
+                torch.zeros(1, 4),
+            )
 
     return medians(
         {
             "decode": lambda: cotam.decode(data, "array"),
             "preview": lambda: cotam.decode(data, "array", "preview"),
             "decode_and_embedding": embedding,
-            "decode_tokens": lambda: tokens(cotam, [cotam.decode_full(data)], tower, adapter),
+            "decode_tokens": lambda: tokens(
+                cotam.backend, [cotam.decode_full(data)], tower, adapter
+            ),
             "select_tokens": lambda: select_tokens(spent, 0.25, (24, 24)),
         },
         rounds,
@@ -73,7 +95,9 @@ def preview_psnr(cotam: codec.Codec) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="default")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
@@ -81,7 +105,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cotam = codec.load(options.model, "cpu")
-    layered = len(cotam.pipeline.layers) > 1  # without a preview layer, the preview is the full decode, reduced
+    layered = (
+        len(cotam.pipeline.layers) > 1
+    )  # without a preview layer, the preview is the full decode, reduced
     spent = times(cotam, options.rounds)
     result = {
         "model": cotam.backend.checkpoint.name,

@@ -23,9 +23,9 @@ from typing import Any
 from PIL import Image
 
 import codec
-from benchmarks.judges import data_root
-from benchmarks.machine import describe
-from benchmarks.output import add_options, hand_over
+from benchmarks.lib.output import add_options, hand_over
+from codec.evaluation.judges import data_root
+from codec.evaluation.machine import describe
 
 Command = list[str]
 
@@ -38,29 +38,54 @@ def crops(folder: Path, count: int, side: int, seed: int = 0) -> None:
     for number, path in zip(range(count), cycle(photos)):
         with Image.open(path) as photo:
             left, top = (draw.randint(0, max(0, length - side)) for length in photo.size)
-            photo.convert("RGB").crop((left, top, left + side, top + side)).save(folder / f"{number:05}.png")
+            photo.convert("RGB").crop((left, top, left + side, top + side)).save(
+                folder / f"{number:05}.png"
+            )
 
 
 def encode(source: Path, out: Path, workers: int) -> Command:
     """`cotam encode` of a folder; what is there is not done again."""
-    return [sys.executable, "-m", "codec.cli", "encode", str(source), "-o", str(out), "--skip-existing", "-j", str(workers)]
+    return [
+        sys.executable,
+        "-m",
+        "codec.cli",
+        "encode",
+        str(source),
+        "-o",
+        str(out),
+        "--skip-existing",
+        "-j",
+        str(workers),
+    ]
 
 
 def seconds(command: Command) -> float:
     """From start to end, one thread a process."""
     start = time.perf_counter()
-    subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, stdout=subprocess.DEVNULL
+    )
     return time.perf_counter() - start
 
 
 def killed_at(
-    command: Command, out: Path, moments: Iterable[int], patience: float = 120, pause: Callable[[], float] = lambda: 0.005
+    command: Command,
+    out: Path,
+    moments: Iterable[int],
+    patience: float = 120,
+    pause: Callable[[], float] = lambda: 0.005,
 ) -> Iterator[int]:
     """Files in `out` after each kill: the command starts anew and is killed once there are so many, or after `patience` seconds."""
     for moment in moments:
-        process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         end = time.monotonic() + patience
-        while process.poll() is None and len(list(out.glob("*.ctm"))) < moment and time.monotonic() < end:
+        while (
+            process.poll() is None
+            and len(list(out.glob("*.ctm"))) < moment
+            and time.monotonic() < end
+        ):
             time.sleep(pause())
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -71,7 +96,8 @@ def killed_at(
 def killed(source: Path, folder: Path, kills: int, seed: int = 0) -> dict[str, Any]:
     """Files of a run killed at random moments, each decoded and compared with those of a run that was never killed."""
     expected = len(list(source.glob("*.png")))
-    out, whole = folder / "killed", folder / "whole"
+    out = folder / "killed"
+    whole = folder / "whole"
     draw = random.Random(seed)
     moments = sorted(draw.sample(range(1, expected), kills))
     for _ in killed_at(encode(source, out, 2), out, moments, 3600, lambda: draw.uniform(0.01, 0.2)):
@@ -82,7 +108,13 @@ def killed(source: Path, folder: Path, kills: int, seed: int = 0) -> dict[str, A
     cotam = codec.load("default", "cpu")
     decoded = sum(cotam.decode((out / name).read_bytes(), "array").size > 0 for name in names)
     equal = sum((out / name).read_bytes() == (whole / name).read_bytes() for name in names)
-    return {"pictures": expected, "kills": kills, "files": len(list(out.glob("*.ctm"))), "decoded": decoded, "equal": equal}
+    return {
+        "pictures": expected,
+        "kills": kills,
+        "files": len(list(out.glob("*.ctm"))),
+        "decoded": decoded,
+        "equal": equal,
+    }
 
 
 def throughput(source: Path, folder: Path) -> dict[str, float]:
@@ -93,19 +125,29 @@ def throughput(source: Path, folder: Path) -> dict[str, float]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=5000, help="pictures of the run that is killed, 96x96")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--count", type=int, default=5000, help="pictures of the run that is killed, 96x96"
+    )
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--pictures", type=int, default=200, help="pictures for one and two workers, 512x512")
+    parser.add_argument(
+        "--pictures", type=int, default=200, help="pictures for one and two workers, 512x512"
+    )
     add_options(parser)
     options = parser.parse_args()
-    kept = json.loads(options.out.read_text()) if options.out and options.out.exists() else {}  # a part that is left out stays
+    kept = (
+        json.loads(options.out.read_text()) if options.out and options.out.exists() else {}
+    )  # a part that is left out stays
     result: dict[str, Any] = kept | {"machine": describe(1)}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if options.pictures:
             crops(folder / "large", options.pictures, 512)
-            result["throughput"] = {"pictures": options.pictures} | throughput(folder / "large", folder)
+            result["throughput"] = {"pictures": options.pictures} | throughput(
+                folder / "large", folder
+            )
         if options.count:
             crops(folder / "small", options.count, 96)
             result["killed"] = killed(folder / "small", folder, options.kills)

@@ -6,9 +6,9 @@ import argparse
 import json
 from typing import Any
 
-from benchmarks.markdown import load
+from benchmarks.lib.markdown import load
 from benchmarks.tables import RUNS
-from codec import checkpoint
+from codec.weights import checkpoint
 
 
 def total(training: dict[str, Any] | None, key: str) -> float:
@@ -18,13 +18,19 @@ def total(training: dict[str, Any] | None, key: str) -> float:
 
 def entry(name: str, what: str) -> dict[str, Any]:
     """Facts from the checkpoint's metadata and its measured points. Raises SystemExit if rd.json is of other weights."""
-    loaded, rd = checkpoint.load(name), load("rd")
-    facts_of, fingerprint = rd["weights"].get(name), loaded.fingerprint.hex()
+    loaded = checkpoint.load(name)
+    rd = load("rd")
+    facts_of = rd["weights"].get(name)
+    fingerprint = loaded.fingerprint.hex()
     if facts_of is None or facts_of["fingerprint"] != fingerprint:
-        raise SystemExit(f"rd.json was not measured with {name} {fingerprint}; run benchmarks.rd first")
+        raise SystemExit(
+            f"rd.json was not measured with {name} {fingerprint}; run benchmarks.rd first"
+        )
     training = loaded.metadata["training"]
     points = [[p["bpp"], p["psnr"]] for p in rd["curves"][f"CoTAM {name}"]]
-    facts = {key: total(training, key) for key in ("steps", "minutes")} | {"device": training["device"]}
+    facts = {key: total(training, key) for key in ("steps", "minutes")} | {
+        "device": training["device"]
+    }
     return (
         {"name": name, "what": what, "date": loaded.metadata["date"], "fingerprint": fingerprint}
         | facts
@@ -39,7 +45,10 @@ def entry(name: str, what: str) -> dict[str, Any]:
 def task_points(name: str, fingerprint: str) -> list[list[float]]:
     """[bpp, squared error of DeiT-Tiny's last tokens, its top-1] with uniform steps; empty where tasks.json is of other weights."""
     tasks = load("tasks_tiny" if name == "tiny" else "tasks")
-    system = {tasks["fingerprint"]: "uniform", (tasks["base"] or {}).get("fingerprint"): "base-uniform"}.get(fingerprint)
+    system = {
+        tasks["fingerprint"]: "uniform",
+        (tasks["base"] or {}).get("fingerprint"): "base-uniform",
+    }.get(fingerprint)
     points = tasks["curves"]["deit"].get(system, []) if system else []
     return [[p["bpp"], p["token_mse_last"], p["top1"]] for p in points]
 
@@ -51,7 +60,9 @@ def main() -> None:
     parser.add_argument("what")
     options = parser.parse_args()
     runs = json.loads(RUNS.read_text()) if RUNS.exists() else []
-    runs = [run for run in runs if run["fingerprint"] != checkpoint.load(options.name).fingerprint.hex()]
+    runs = [
+        run for run in runs if run["fingerprint"] != checkpoint.load(options.name).fingerprint.hex()
+    ]
     RUNS.write_text(json.dumps([*runs, entry(options.name, options.what)], indent=1) + "\n")
 
 

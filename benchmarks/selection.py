@@ -14,18 +14,20 @@ from rich.progress import track
 from torch import Tensor
 
 import codec
-from benchmarks.judges import data_root, read_pixels, spread
-from benchmarks.judges.deit import DeitJudge
-from benchmarks.machine import describe
-from benchmarks.output import add_options, hand_over
-from codec.receivers.selection import quadtree, spent_at
+from benchmarks.lib.output import add_options, hand_over
+from codec.evaluation.judges import data_root, read_pixels, spread
+from codec.evaluation.judges.deit import DeitJudge
+from codec.evaluation.machine import describe
+from codec.tokens.selection import quadtree, spent_at
 
 BUDGETS = (0.25, 0.125, 0.0625)
 BLOCKS = (4, 8)
 SEEDS = 3
 
 
-def kept_by(way: str, information: np.ndarray, attention: np.ndarray, count: int, seed: int) -> np.ndarray:
+def kept_by(
+    way: str, information: np.ndarray, attention: np.ndarray, count: int, seed: int
+) -> np.ndarray:
     """Positions of the kept patches, `count` of them."""
     if way == "random":
         return np.sort(np.random.default_rng(seed).permutation(information.size)[:count])
@@ -35,7 +37,9 @@ def kept_by(way: str, information: np.ndarray, attention: np.ndarray, count: int
 
 
 @torch.inference_mode()
-def top1_of(judge: DeitJudge, x: Tensor, information: np.ndarray, truth: int, seed: int) -> dict[str, float]:
+def top1_of(
+    judge: DeitJudge, x: Tensor, information: np.ndarray, truth: int, seed: int
+) -> dict[str, float]:
     """1 or 0 by 'block/budget/way' for the tower's input x [1, 3, h, w] and its patches' information [rows, columns]."""
     tower = judge.tower
     tokens = tower.tokens(x, BLOCKS)
@@ -43,7 +47,14 @@ def top1_of(judge: DeitJudge, x: Tensor, information: np.ndarray, truth: int, se
     found = {"full": float(int(tower.classify(x).argmax()) == truth)}
 
     def right(kept: Tensor, block: int) -> float:
-        return float(int(tower.classify_tokens(torch.cat([tokens[block][:, : tower.prefix], kept], 1), block).argmax()) == truth)
+        return float(
+            int(
+                tower.classify_tokens(
+                    torch.cat([tokens[block][:, : tower.prefix], kept], 1), block
+                ).argmax()
+            )
+            == truth
+        )
 
     for number, block in enumerate(BLOCKS):
         patches = tokens[block][:, tower.prefix :]
@@ -51,15 +62,23 @@ def top1_of(judge: DeitJudge, x: Tensor, information: np.ndarray, truth: int, se
             count = round(budget * information.size)
             for way in ("bits", "attention", "random"):
                 seeds = SEEDS if way == "random" else 1
-                places = [kept_by(way, information, attention[number], count, seed * SEEDS + s) for s in range(seeds)]
-                found[f"{block}/{budget}/{way}"] = float(np.mean([right(patches[:, torch.from_numpy(p)], block) for p in places]))
-            found[f"{block}/{budget}/bits, merged"] = right(quadtree(information, count).merged(patches), block)
+                places = [
+                    kept_by(way, information, attention[number], count, seed * SEEDS + s)
+                    for s in range(seeds)
+                ]
+                found[f"{block}/{budget}/{way}"] = float(
+                    np.mean([right(patches[:, torch.from_numpy(p)], block) for p in places])
+                )
+            found[f"{block}/{budget}/bits, merged"] = right(
+                quadtree(information, count).merged(patches), block
+            )
     return found
 
 
 def run(model: str, quality: float, limit: int | None) -> dict[str, Any]:
     """Mean top-1 and its standard error, by way."""
-    cotam, judge = codec.load(model, "cpu"), DeitJudge(data_root())
+    cotam = codec.load(model, "cpu")
+    judge = DeitJudge(data_root())
     samples = spread(judge.pictures(), limit)
     rows = []
     for number, sample in enumerate(track(samples, "pictures")):
@@ -82,10 +101,14 @@ def run(model: str, quality: float, limit: int | None) -> dict[str, Any]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="default")
     parser.add_argument("--quality", type=float, default=50)
-    parser.add_argument("--limit", type=int, default=None, help="only so many pictures, evenly spaced")
+    parser.add_argument(
+        "--limit", type=int, default=None, help="only so many pictures, evenly spaced"
+    )
     add_options(parser)
     options = parser.parse_args()
     result = run(options.model, options.quality, options.limit)

@@ -20,12 +20,12 @@ from PIL import Image
 from skimage import data as pictures
 
 import codec
-from benchmarks.backends import BACKENDS, compared
-from benchmarks.learned import LEARNED, Coder, kmac_per_pixel, learned
-from benchmarks.machine import describe
-from benchmarks.output import add_options, hand_over
-from benchmarks.rivals import RIVALS, Rival
-from benchmarks.timing import WARM_UP, command, medians
+from benchmarks.lib.backends import BACKENDS, compared
+from benchmarks.lib.learned import LEARNED, Coder, kmac_per_pixel, learned
+from benchmarks.lib.output import add_options, hand_over
+from benchmarks.lib.timing import WARM_UP, command, medians
+from codec.evaluation.machine import describe
+from codec.evaluation.rivals import RIVALS, Rival
 
 SIDES = (768, 512)
 CODER = "CoTAM"
@@ -34,7 +34,9 @@ OTHER_WEIGHTS = ("tiny",)
 
 def picture(width: int, height: int) -> np.ndarray:
     """A real photograph at a given size."""
-    return np.asarray(Image.fromarray(pictures.coffee()).resize((width, height), Image.Resampling.LANCZOS))
+    return np.asarray(
+        Image.fromarray(pictures.coffee()).resize((width, height), Image.Resampling.LANCZOS)
+    )
 
 
 def nearest(rival: Rival, pixels: np.ndarray, size: int) -> int:
@@ -47,19 +49,28 @@ def own(model: str, pixels: np.ndarray, quality: float) -> tuple[Coder, int]:
     cotam = codec.load(model, "cpu")
     data = cotam.encode(pixels, quality)
     weights = cotam.backend.checkpoint
-    count = sum(array.size for name, array in weights.arrays.items() if not name.startswith("tables."))  # type: ignore[attr-defined]
-    return Coder(lambda: cotam.encode_full(pixels, quality), lambda: cotam.decode_full(data), count), len(data)
+    arrays = weights.arrays  # type: ignore[attr-defined]
+    count = sum(array.size for name, array in arrays.items() if not name.startswith("tables."))
+    return Coder(
+        lambda: cotam.encode_full(pixels, quality), lambda: cotam.decode_full(data), count
+    ), len(data)
 
 
 def coders(pixels: np.ndarray, quality: float, threads: int) -> dict[str, Coder]:
     """Who takes part; the default weights come first, Pillow's codecs are at about their file size."""
     coder, size = own("default", pixels, quality)
-    found = {CODER: coder} | {f"{CODER} {model}": own(model, pixels, quality)[0] for model in OTHER_WEIGHTS}
+    found = {CODER: coder} | {
+        f"{CODER} {model}": own(model, pixels, quality)[0] for model in OTHER_WEIGHTS
+    }
     for name, knobs in (("AVIF", {"max_threads": threads}), ("WebP", {}), ("JPEG", {})):
         rival = RIVALS[name]
         rival = replace(rival, options=rival.options + tuple(knobs.items()))
         near = nearest(rival, pixels, size)
-        found[name] = Coder(partial(rival.encode, pixels, near), partial(rival.decode, rival.encode(pixels, near)), None)
+        found[name] = Coder(
+            partial(rival.encode, pixels, near),
+            partial(rival.decode, rival.encode(pixels, near)),
+            None,
+        )
     x = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float().contiguous() / 255
     return found | {name: learned(name, x) for name in LEARNED}
 
@@ -80,16 +91,25 @@ def in_process(threads: int, rounds: int, quality: float) -> dict[str, Any]:
             calls[f"{name} {what}"] = partial(staged, what, call) if name == CODER else call
     spent = medians(calls, rounds)
     middle = {name: {what: spent[f"{name} {what}"] for what in stages} for name in systems}
-    split = {n: {k: 1000 * median(r[k] for r in rows[WARM_UP:]) for k in rows[0]} for n, rows in stages.items()}
+    split = {
+        n: {k: 1000 * median(r[k] for r in rows[WARM_UP:]) for k in rows[0]}
+        for n, rows in stages.items()
+    }
     ours = middle[CODER]
     return {
         "size": list(SIDES),
         "quality": quality,
         "milliseconds": middle,
         "stages": split,
-        "times_faster": {name: {what: v[what] / ours[what] for what in v} for name, v in middle.items() if name != CODER},
+        "times_faster": {
+            name: {what: v[what] / ours[what] for what in v}
+            for name, v in middle.items()
+            if name != CODER
+        },
         "entropy_share": {n: split[n]["entropy"] / ours[n] for n in ours},
-        "parameters": {name: coder.parameters for name, coder in systems.items() if coder.parameters},
+        "parameters": {
+            name: coder.parameters for name, coder in systems.items() if coder.parameters
+        },
         "kmac_per_pixel": {
             name: {
                 "encode": kmac_per_pixel(coder.encode, SIDES[0] * SIDES[1]),
@@ -129,8 +149,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--quality", type=float, default=50)
-    parser.add_argument("--backends", type=chosen_backends, default=[], help=f"also compare these: {','.join(BACKENDS)}")
-    parser.add_argument("--int8-pictures", type=Path, default=None, help="a folder for onnx-int8 to find its ranges with")
+    parser.add_argument(
+        "--backends",
+        type=chosen_backends,
+        default=[],
+        help=f"also compare these: {','.join(BACKENDS)}",
+    )
+    parser.add_argument(
+        "--int8-pictures",
+        type=Path,
+        default=None,
+        help="a folder for onnx-int8 to find its ranges with",
+    )
     add_options(parser)
     options = parser.parse_args()
     if "onnx-int8" in options.backends and not options.int8_pictures:
@@ -149,7 +179,12 @@ def main() -> None:
         inside = result["in_process"]
         for name, spent in inside["milliseconds"].items():
             times = inside["times_faster"].get(name, {"encode": 1.0, "decode": 1.0})
-            print(f"{name:14}" + "  ".join(f"{what} {spent[what]:7.1f} ms ({times[what]:.1f} times ours)" for what in spent))
+            print(
+                f"{name:14}"
+                + "  ".join(
+                    f"{what} {spent[what]:7.1f} ms ({times[what]:.1f} times ours)" for what in spent
+                )
+            )
         print("whole command:", result["command_768x512"], result["command_3840x2160"])
         for name, facts in result.get("backends", {}).items():
             print(name, facts)

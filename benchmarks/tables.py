@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks.markdown import ROOT, at_rate, load, rows_to_markdown
-from benchmarks.rivals import in_db
-from benchmarks.task_tables import TASK_TABLES
-from codec import checkpoint
+from benchmarks.lib.markdown import ROOT, at_rate, load, rows_to_markdown
+from benchmarks.lib.task_tables import TASK_TABLES
+from codec.evaluation.rivals import in_db
+from codec.weights import checkpoint
 
 RUNS = ROOT / "checkpoints" / "runs.json"
 PAGES = (
@@ -54,20 +54,41 @@ def ms_ssim_table() -> str:
 
 def goals_table() -> str:
     """The goals of the first release beside what was measured."""
-    rd, speed = load("rd")["weights"]["small-mse"], load("speed")
+    rd = load("rd")["weights"]["small-mse"]
+    speed = load("speed")
     slow = load("speed_float32")["in_process"]["times_faster"]["mbt2018-mean"]
-    inside, small, large = speed["in_process"], speed["command_768x512"], speed["command_3840x2160"]
-    saved, faster, share = rd["bd_rate_psnr"], inside["times_faster"], inside["entropy_share"]
+    inside = speed["in_process"]
+    small = speed["command_768x512"]
+    large = speed["command_3840x2160"]
+    saved = rd["bd_rate_psnr"]
+    faster = inside["times_faster"]
+    share = inside["entropy_share"]
     low, high = rd["range_bpp"]
     monotone = "monotone" if rd["monotone"] else "not monotone"
     memory = f"{small['peak_mb']:.0f} MB; {large['peak_mb'] / 1000:.2f} GB"
     rows = [
-        ["PSNR BD-rate of `small-mse` against JPEG (4:2:0, optimize), 0.1..1.0 bpp", "-40 % (-60 %)", f"{saved['JPEG']:+.1f} %"],
+        [
+            "PSNR BD-rate of `small-mse` against JPEG (4:2:0, optimize), 0.1..1.0 bpp",
+            "-40 % (-60 %)",
+            f"{saved['JPEG']:+.1f} %",
+        ],
         ["against WebP (method 6)", "-8 % (-30 %)", f"{saved['WebP']:+.1f} %"],
         ["against AVIF (speed 6)", "", f"{saved['AVIF']:+.1f} %"],
-        ["one set of weights covers", "0.08..1.2 bpp (0.04..2)", f"{low:.3f}..{high:.2f} bpp, {monotone}"],
-        ["file bytes over the model's entropy, header aside", "1.5 % (0.5 %)", f"{100 * rd['largest_excess']:.2f} %"],
-        ["faster than mbt2018-mean, encode / decode", "5 (10) times", both(faster["mbt2018-mean"], 1, 1, "times")],
+        [
+            "one set of weights covers",
+            "0.08..1.2 bpp (0.04..2)",
+            f"{low:.3f}..{high:.2f} bpp, {monotone}",
+        ],
+        [
+            "file bytes over the model's entropy, header aside",
+            "1.5 % (0.5 %)",
+            f"{100 * rd['largest_excess']:.2f} %",
+        ],
+        [
+            "faster than mbt2018-mean, encode / decode",
+            "5 (10) times",
+            both(faster["mbt2018-mean"], 1, 1, "times"),
+        ],
         ["the same on a processor without bfloat16", "", both(slow, 1, 1, "times")],
         ["entropy coding's share of encode / decode", "25 % (10 %)", both(share, 100, 0, "%")],
         ["`cotam encode`, whole process, 768x512", "4 s (1.5 s)", f"{small['seconds']:.1f} s"],
@@ -84,24 +105,35 @@ def both(values: dict[str, float], factor: float, digits: int, unit: str) -> str
 def speed_table(source: str = "speed") -> str:
     """Milliseconds of every codec, how many times CoTAM's they are, and what their networks cost."""
     result = load(source)
-    inside, machine = result["in_process"], result["machine"]
+    inside = result["in_process"]
+    machine = result["machine"]
     head = f"768x512, quality {inside['quality']:g}, {machine['threads']} threads of {machine['processor']}"
     rows = []
     for name, spent in inside["milliseconds"].items():
         times = inside["times_faster"].get(name)
         ratios = [f"{value:.2g}" for value in times.values()] if times else ["1", "1"]
-        cost, count = inside["kmac_per_pixel"].get(name), inside["parameters"].get(name)
+        cost = inside["kmac_per_pixel"].get(name)
+        count = inside["parameters"].get(name)
         network = [both(cost, 1, 1, ""), f"{count / 1e6:.1f} M"] if cost else ["-", "-"]
         cells = zip((spent["encode"], spent["decode"]), ratios)
-        rows.append([name, *(f"{value:.{0 if value >= 20 else 1}f} ms ({ratio})" for value, ratio in cells), *network])
-    return rows_to_markdown([head, "encode", "decode", "kMAC per pixel, encode / decode", "parameters"], rows)
+        rows.append(
+            [
+                name,
+                *(f"{value:.{0 if value >= 20 else 1}f} ms ({ratio})" for value, ratio in cells),
+                *network,
+            ]
+        )
+    return rows_to_markdown(
+        [head, "encode", "decode", "kMAC per pixel, encode / decode", "parameters"], rows
+    )
 
 
 def stages_table() -> str:
     """Where CoTAM's milliseconds go."""
     inside = load("speed")["in_process"]
     rows = [
-        [name, ", ".join(f"{k} {v:.1f}" for k, v in inside["stages"][name].items() if v >= 0.05)] for name in ("encode", "decode")
+        [name, ", ".join(f"{k} {v:.1f}" for k, v in inside["stages"][name].items() if v >= 0.05)]
+        for name in ("encode", "decode")
     ]
     return rows_to_markdown(["", "medians, ms"], rows)
 
@@ -116,7 +148,15 @@ def backends_table() -> str:
         times = facts["times_torch"]
         both_ms = f"{facts['encode']:.0f} / {facts['decode']:.0f} ms"
         ratio = f"{times['encode']:.2f} / {times['decode']:.2f}"
-        rows.append([f"`{name}`", both_ms, ratio, f"{facts['bytes']:.0f} bytes, {facts['psnr']:.2f} dB", *whole])
+        rows.append(
+            [
+                f"`{name}`",
+                both_ms,
+                ratio,
+                f"{facts['bytes']:.0f} bytes, {facts['psnr']:.2f} dB",
+                *whole,
+            ]
+        )
     head = [
         f"encode / decode, {result['machine']['threads']} threads",
         "",
@@ -130,19 +170,28 @@ def backends_table() -> str:
 
 def weights_table() -> str:
     """What each set of weights costs and gives."""
-    speed, rd = load("speed_float32")["in_process"], load("rd")["weights"]
+    speed = load("speed_float32")["in_process"]
+    rd = load("rd")["weights"]
     rows = []
     for name, coder, tasks in (("small", "CoTAM", "tasks"), ("tiny", "CoTAM tiny", "tasks_tiny")):
         variant = checkpoint.load(name).guide or "default"  # as they encode unless told otherwise
-        at_tokens = {k: v[variant]["token_mse_last"] for k, v in load(tasks)["bd_rate_rivals"]["deit"].items()}
-        cells = [f"{speed['parameters'][coder] / 1e6:.1f} M", both(speed["kmac_per_pixel"][coder], 1, 1, "")]
+        at_tokens = {
+            k: v[variant]["token_mse_last"]
+            for k, v in load(tasks)["bd_rate_rivals"]["deit"].items()
+        }
+        cells = [
+            f"{speed['parameters'][coder] / 1e6:.1f} M",
+            both(speed["kmac_per_pixel"][coder], 1, 1, ""),
+        ]
         cells += [both(speed["milliseconds"][coder], 1, 0, "ms")]
         cells += [" / ".join(f"{rate:+.0f} %" for rate in rd[name]["bd_rate_psnr"].values())]
         cells += [" / ".join(f"{rate['value']:+.0f} %" for rate in at_tokens.values())]
         rows.append([f"`{name}`", *cells])
     against = " / ".join(rd["small"]["bd_rate_psnr"])
     costs = ["parameters", "kMAC per pixel, encode / decode", "768x512 in float32, encode / decode"]
-    return rows_to_markdown(["weights", *costs, f"rate at equal PSNR: {against}", "at equal last tokens"], rows)
+    return rows_to_markdown(
+        ["weights", *costs, f"rate at equal PSNR: {against}", "at equal last tokens"], rows
+    )
 
 
 def runs_table() -> str:
@@ -155,8 +204,27 @@ def runs_table() -> str:
         psnr_at = " / ".join(at_rate(points, bpp) for bpp in (0.2, 0.5, 1.0))
         top1 = [{"bpp": bpp, "top1": 100 * share} for bpp, _, share in run.get("tasks", [])]
         seen = " / ".join(f"{at_rate(top1, bpp, 'top1')} %" for bpp in (0.2, 0.4)) if top1 else "-"
-        rows.append([run["name"], run["date"], f"`{run['fingerprint']}`", run["what"], spent, psnr_at, against, seen])
-    head = ["weights", "date", "fingerprint", "what", "spent", "Kodak PSNR at 0.2 / 0.5 / 1.0 bpp", "BD-rate: JPEG / WebP / AVIF"]
+        rows.append(
+            [
+                run["name"],
+                run["date"],
+                f"`{run['fingerprint']}`",
+                run["what"],
+                spent,
+                psnr_at,
+                against,
+                seen,
+            ]
+        )
+    head = [
+        "weights",
+        "date",
+        "fingerprint",
+        "what",
+        "spent",
+        "Kodak PSNR at 0.2 / 0.5 / 1.0 bpp",
+        "BD-rate: JPEG / WebP / AVIF",
+    ]
     head.append("DeiT-Tiny's top-1 at 0.2 / 0.4 bpp")
     return rows_to_markdown(head, rows)
 
@@ -164,48 +232,97 @@ def runs_table() -> str:
 def levels_table() -> str:
     """What each level of a file costs, and how near the preview is."""
     result = load("levels")
-    spent, near = result["milliseconds"], result["preview_psnr"]
+    spent = result["milliseconds"]
+    near = result["preview_psnr"]
     rows = [
         ["pixels", f"{spent['decode']:.1f} ms", ""],
-        ["preview", f"{spent['preview']:.1f} ms", f"{result['preview_share_of_decode']:.1%} of pixels"],
-        ["pixels, then the embedding of a CLIP ViT-L/14-336", f"{spent['decode_and_embedding']:.1f} ms", ""],
-        ["tokens for it", f"{spent['decode_tokens']:.1f} ms", f"{result['tokens_over_decode_and_embedding']:.2f} times as long"],
+        [
+            "preview",
+            f"{spent['preview']:.1f} ms",
+            f"{result['preview_share_of_decode']:.1%} of pixels",
+        ],
+        [
+            "pixels, then the embedding of a CLIP ViT-L/14-336",
+            f"{spent['decode_and_embedding']:.1f} ms",
+            "",
+        ],
+        [
+            "tokens for it",
+            f"{spent['decode_tokens']:.1f} ms",
+            f"{result['tokens_over_decode_and_embedding']:.2f} times as long",
+        ],
         ["choosing 144 of 576 tokens", f"{spent['select_tokens']:.1f} ms", ""],
     ]
     rows += [
-        [f"preview to the reduced full decode, quality {q}", f"{v['mean']:.1f} dB", f"at least {v['least']:.1f} dB"]
+        [
+            f"preview to the reduced full decode, quality {q}",
+            f"{v['mean']:.1f} dB",
+            f"at least {v['least']:.1f} dB",
+        ]
         for q, v in near.items()
     ]
-    threads, processor = result["machine"]["threads"], result["machine"]["processor"]
-    return rows_to_markdown([f"`{result['model']}`, {threads} threads of {processor}", "median or mean", ""], rows)
+    threads = result["machine"]["threads"]
+    processor = result["machine"]["processor"]
+    return rows_to_markdown(
+        [f"`{result['model']}`, {threads} threads of {processor}", "median or mean", ""], rows
+    )
 
 
 def scale_table() -> str:
     """Huge pictures and many pictures."""
-    huge, many = load("huge"), load("many")
+    huge = load("huge")
+    many = load("many")
     rows = []
     for facts in huge["pictures"]:
         peaks = [f"{facts[way]['peak_mb'] / 1000:.2f} GB" for way in ("encode", "decode")]
-        rows.append([f"{facts['size'][0]}x{facts['size'][1]}, peak memory of encode / decode", " / ".join(peaks)])
-    two, run = many["throughput"], many["killed"]
-    rows.append([f"{two['pictures']} pictures of 512x512, two workers", f"{two['times']:.2f} times as fast as one"])
+        rows.append(
+            [
+                f"{facts['size'][0]}x{facts['size'][1]}, peak memory of encode / decode",
+                " / ".join(peaks),
+            ]
+        )
+    two = many["throughput"]
+    run = many["killed"]
+    rows.append(
+        [
+            f"{two['pictures']} pictures of 512x512, two workers",
+            f"{two['times']:.2f} times as fast as one",
+        ]
+    )
     killed = f"{run['pictures']} pictures of 96x96, the run killed {run['kills']} times"
-    rows.append([killed, f"{run['files']} files, {run['decoded']} decode, {run['equal']} as if never killed"])
-    return rows_to_markdown([f"{huge['machine']['processor']}, {huge['machine']['cores']} cores", ""], rows)
+    rows.append(
+        [
+            killed,
+            f"{run['files']} files, {run['decoded']} decode, {run['equal']} as if never killed",
+        ]
+    )
+    return rows_to_markdown(
+        [f"{huge['machine']['processor']}, {huge['machine']['cores']} cores", ""], rows
+    )
 
 
 def train_step_table() -> str:
     """Seconds of a training step and its parts."""
     result = load("train_step")
-    head = [f"`{' '.join(result['settings'])}`, {result['precision']}", f"{result['machine']['cores']} cores"]
-    rows = [["a step, mean", f"{result['mean']:.2f} s"], ["a step, median", f"{result['median']:.2f} s"]]
-    return rows_to_markdown(head, rows + [[f"of it {part}", f"{value:.3f} s"] for part, value in result["parts"].items()])
+    head = [
+        f"`{' '.join(result['settings'])}`, {result['precision']}",
+        f"{result['machine']['cores']} cores",
+    ]
+    rows = [
+        ["a step, mean", f"{result['mean']:.2f} s"],
+        ["a step, median", f"{result['median']:.2f} s"],
+    ]
+    return rows_to_markdown(
+        head,
+        rows + [[f"of it {part}", f"{value:.3f} s"] for part, value in result["parts"].items()],
+    )
 
 
 def selection_table() -> str:
     """DeiT-Tiny's top-1 with fewer tokens."""
     result = load("selection")
-    top1, error = result["top1"], result["standard_error"]
+    top1 = result["top1"]
+    error = result["standard_error"]
 
     def cell(name: str) -> str:
         return f"{100 * top1[name]:.1f} +- {100 * error[name]:.1f} %"
@@ -215,7 +332,13 @@ def selection_table() -> str:
     rows = [["all", "100 %", cell("full"), *[""] * (len(ways) - 1)]]
     for group in groups:
         block, budget = group.split("/")
-        rows.append([f"after block {block}", f"{100 * float(budget):g} %", *(cell(f"{group}/{way}") for way in ways)])
+        rows.append(
+            [
+                f"after block {block}",
+                f"{100 * float(budget):g} %",
+                *(cell(f"{group}/{way}") for way in ways),
+            ]
+        )
     about = f"{result['pictures']} pictures of ImageNet, `{result['model']}` at quality {result['quality']:g}"
     return rows_to_markdown([about, "tokens kept", *ways], rows)
 

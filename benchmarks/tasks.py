@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.bd import LEAST_OVERLAP, PERCENTILES, RESAMPLES, Measured, compare
-from benchmarks.coders import (
+from benchmarks.lib.output import add_options, hand_over
+from codec.errors import CodecError
+from codec.evaluation.bd import LEAST_OVERLAP, PERCENTILES, RESAMPLES, Measured, compare
+from codec.evaluation.coders import (
     BASE,
     NO_MAPS,
     QUALITIES,
@@ -30,21 +32,32 @@ from benchmarks.coders import (
     qualities,
     student_hash,
 )
-from benchmarks.judges import JUDGES, Judge, JudgeUnavailable, Sample, data_root, load_judge, spread
-from benchmarks.machine import describe
-from benchmarks.output import add_options, hand_over
-from benchmarks.rivals import RIVALS
-from benchmarks.rows import ORIGINAL, Job, RowsFile, collect, key_of, measure
-from codec import checkpoint
-from codec.errors import CodecError
+from codec.evaluation.judges import (
+    JUDGES,
+    Judge,
+    JudgeUnavailable,
+    Sample,
+    data_root,
+    load_judge,
+    spread,
+)
+from codec.evaluation.machine import describe
+from codec.evaluation.rivals import RIVALS
+from codec.evaluation.rows import ORIGINAL, Job, RowsFile, collect, key_of, measure
 from codec.guidance import STRENGTH
+from codec.weights import checkpoint
 
 ANCHOR = "uniform"
 AGAINST_RIVALS = ("uniform", "default")
-OWN_SETS = tuple(name for name in JUDGES if name != "vqa")  # judges whose pictures lie below COTAM_DATA
-ORACLE, TOWER_JUDGE = "oracle", "deit"
+OWN_SETS = tuple(
+    name for name in JUDGES if name != "vqa"
+)  # judges whose pictures lie below COTAM_DATA
+ORACLE = "oracle"
+TOWER_JUDGE = "deit"
 SLOW = (ORACLE, TUNED)
-FINER = ("yolox",)  # judges whose score jumps with every box from one quality to the next: more of them are measured
+FINER = (
+    "yolox",
+)  # judges whose score jumps with every box from one quality to the next: more of them are measured
 RESULTS = Path(__file__).resolve().parent / "results"
 Curve = list[dict[str, float]]
 Rates = dict[str, dict[str, float | None]]
@@ -77,7 +90,10 @@ class Table:
         """Means over the system's pictures."""
         columns = {"bpp": self.rates[system]} | self.scores[system]
         means = {name: values.mean(0) for name, values in columns.items()}
-        return [{"quality": q} | {name: float(v[k]) for name, v in means.items()} for k, q in enumerate(self.qualities[system])]
+        return [
+            {"quality": q} | {name: float(v[k]) for name, v in means.items()}
+            for k, q in enumerate(self.qualities[system])
+        ]
 
     def compare(self, anchor: str, test: str) -> Rates:
         """BD-rate of `test` against `anchor` by score, over the pictures that both have."""
@@ -85,7 +101,10 @@ class Table:
         rows = [[self.pictures[system].index(name) for name in common] for system in (anchor, test)]
         found = {}
         for score, direction in self.judge.scores.items():
-            a, b = (Measured(self.rates[s][r], self.scores[s][score][r]) for s, r in zip((anchor, test), rows))
+            a, b = (
+                Measured(self.rates[s][r], self.scores[s][score][r])
+                for s, r in zip((anchor, test), rows)
+            )
             found[score] = compare(a, b, direction)
         return found
 
@@ -95,7 +114,9 @@ def of_base(plan: Plan) -> tuple[str, ...]:
     return tuple(BASE + v for v in AGAINST_RIVALS if v in plan.variants) if plan.setup.base else ()
 
 
-def systems(plan: Plan, judge: str, samples: list[Sample]) -> dict[str, tuple[list[Sample], tuple[float, ...]]]:
+def systems(
+    plan: Plan, judge: str, samples: list[Sample]
+) -> dict[str, tuple[list[Sample], tuple[float, ...]]]:
     """system -> (its pictures, its qualities). Tokens and the oracle know DeiT-Tiny only; what is slow takes part of the set."""
     found: dict[str, tuple[list[Sample], tuple[float, ...]]] = {ORIGINAL: (samples, (0.0,))}
     for name in plan.variants + of_base(plan) + plan.rivals:
@@ -113,7 +134,11 @@ def jobs_of(plan: Plan, judges: dict[str, tuple[Judge, list[Sample]]], file: Row
         wanted = systems(plan, name, samples)
         for sample in samples:
             pairs = [(s, q) for s, (its, qs) in wanted.items() if sample in its for q in qs]
-            todo = tuple((s, q) for s, q in pairs if key_of(name, sample.path.name, s, q, plan.setup) not in file.rows)
+            todo = tuple(
+                (s, q)
+                for s, q in pairs
+                if key_of(name, sample.path.name, s, q, plan.setup) not in file.rows
+            )
             if todo:
                 jobs.append(Job(name, sample, todo))
     return jobs
@@ -124,12 +149,16 @@ def table_of(plan: Plan, judge: Judge, samples: list[Sample], file: RowsFile) ->
     wanted = systems(plan, judge.name, samples)
     table = Table(judge, {}, {}, {}, {})
     for system, (its, qs) in wanted.items():
-        rows = [[file.rows[key_of(judge.name, sample.path.name, system, q, plan.setup)] for q in qs] for sample in its]
+        rows = [
+            [file.rows[key_of(judge.name, sample.path.name, system, q, plan.setup)] for q in qs]
+            for sample in its
+        ]
         table.pictures[system] = [sample.path.name for sample in its]
         table.qualities[system] = qs
         table.rates[system] = np.array([[row["bpp"] for row in picture] for picture in rows])
         table.scores[system] = {
-            score: np.array([[row["scores"][score] for row in picture] for picture in rows]) for score in judge.scores
+            score: np.array([[row["scores"][score] for row in picture] for picture in rows])
+            for score in judge.scores
         }
     return table
 
@@ -139,13 +168,19 @@ def against_anchor(table: Table, variants: Iterable[str], prefix: str = "") -> d
     if prefix + ANCHOR not in table.rates:
         return {}
     return {
-        v: table.compare(prefix + ANCHOR, prefix + v) for v in variants if v not in (ANCHOR, SAME_QP) and prefix + v in table.rates
+        v: table.compare(prefix + ANCHOR, prefix + v)
+        for v in variants
+        if v not in (ANCHOR, SAME_QP) and prefix + v in table.rates
     }
 
 
 def against_rivals(table: Table, plan: Plan) -> dict[str, dict[str, Rates]]:
     """rival -> variant -> BD-rates."""
-    ours = [v for v in (*AGAINST_RIVALS, TUNED, *TOKEN_VARIANTS) if v in plan.variants and v in table.rates]
+    ours = [
+        v
+        for v in (*AGAINST_RIVALS, TUNED, *TOKEN_VARIANTS)
+        if v in plan.variants and v in table.rates
+    ]
     return {rival: {v: table.compare(rival, v) for v in ours} for rival in plan.rivals}
 
 
@@ -162,7 +197,11 @@ def against_untuned(table: Table) -> Rates:
 def against_pixels(table: Table) -> dict[str, Rates]:
     """variant -> BD-rates of its files by tokens against the same files by pixels."""
     pairs = [(name.removeprefix(TOKENS), name) for name in TOKEN_VARIANTS]
-    return {pixels: table.compare(pixels, tokens) for pixels, tokens in pairs if {pixels, tokens} <= set(table.rates)}
+    return {
+        pixels: table.compare(pixels, tokens)
+        for pixels, tokens in pairs
+        if {pixels, tokens} <= set(table.rates)
+    }
 
 
 def against_base(table: Table, plan: Plan) -> dict[str, Rates]:
@@ -170,15 +209,21 @@ def against_base(table: Table, plan: Plan) -> dict[str, Rates]:
 
     same-qp: against their uniform steps, where these are one QP for all pictures, too.
     """
-    found = {name.removeprefix(BASE): table.compare(name, name.removeprefix(BASE)) for name in of_base(plan)}
-    if {SAME_QP, BASE + ANCHOR} <= set(table.rates) and not plan.setup.slope_of(checkpoint.load(plan.setup.base or "")):
+    found = {
+        name.removeprefix(BASE): table.compare(name, name.removeprefix(BASE))
+        for name in of_base(plan)
+    }
+    if {SAME_QP, BASE + ANCHOR} <= set(table.rates) and not plan.setup.slope_of(
+        checkpoint.load(plan.setup.base or "")
+    ):
         found[SAME_QP] = table.compare(BASE + ANCHOR, SAME_QP)
     return found
 
 
 def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
     """Measure what is missing; all curves and BD-rates. Raises CodecError."""
-    judges, skipped = {}, {}
+    judges = {}
+    skipped = {}
     for name in plan.judges:
         try:
             judge = load_judge(name, plan.setup.data)
@@ -186,7 +231,9 @@ def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
         except JudgeUnavailable as error:
             skipped[name] = str(error)
     collect(jobs_of(plan, judges, file), partial(measure, setup=plan.setup), file, processes)
-    tables = {name: table_of(plan, judge, samples, file) for name, (judge, samples) in judges.items()}
+    tables = {
+        name: table_of(plan, judge, samples, file) for name, (judge, samples) in judges.items()
+    }
     guided = any(v not in NO_MAPS for v in plan.variants)
     loaded = checkpoint.load(plan.setup.model)
     base = None
@@ -210,7 +257,8 @@ def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
         ),
         "sets": {name: describe_set(table) for name, table in tables.items()},
         "curves": {
-            name: {system: table.points(system) for system in table.rates if system != ORIGINAL} for name, table in tables.items()
+            name: {system: table.points(system) for system in table.rates if system != ORIGINAL}
+            for name, table in tables.items()
         },
         "bd_rate": {name: against_anchor(table, plan.variants) for name, table in tables.items()},
         "base": base,
@@ -226,9 +274,16 @@ def describe_set(table: Table) -> dict[str, Any]:
     """originals: mean scores before any coding, bpp of the files as they are; pictures: by system."""
     counts = {system: len(names) for system, names in table.pictures.items()}
     everything = counts.pop(ORIGINAL)
-    originals = {name: value for name, value in table.points(ORIGINAL)[0].items() if name != "quality"}
+    originals = {
+        name: value for name, value in table.points(ORIGINAL)[0].items() if name != "quality"
+    }
     fewer = {system: count for system, count in counts.items() if count < everything}
-    return {"folder": table.judge.folder, "pictures": everything, "pictures_of_some": fewer, "originals": originals}
+    return {
+        "folder": table.judge.folder,
+        "pictures": everything,
+        "pictures_of_some": fewer,
+        "originals": originals,
+    }
 
 
 def show(result: dict[str, Any]) -> None:
@@ -236,22 +291,40 @@ def show(result: dict[str, Any]) -> None:
     for name, reason in result["skipped"].items():
         print(f"{name} is left out: {reason}")
     for name, curves in result["curves"].items():
-        about, rates = result["sets"][name], result["bd_rate"][name]
-        print(f"\n{name}: {result['judge_note'][name]}\n{about['pictures']} pictures of {about['folder']}, {result['model']}")
+        about = result["sets"][name]
+        rates = result["bd_rate"][name]
+        print(
+            f"\n{name}: {result['judge_note'][name]}\n{about['pictures']} pictures of {about['folder']}, {result['model']}"
+        )
         first = next(score for score in about["originals"] if score != "bpp")
         print(f"bpp/{first}; originals {about['originals'][first]:.3f}")
         for system, points in curves.items():
             print(f"  {system:18}" + "  ".join(f"{p['bpp']:.3f}/{p[first]:.3f}" for p in points))
         shown = {f"{variant} against {ANCHOR}": found for variant, found in rates.items()}
-        shown |= {f"{ANCHOR} against {SAME_QP}": found for found in [result["bd_rate_slope"][name]] if found}
-        shown |= {f"{TUNED} against default": found for found in [result["bd_rate_tuned"][name]] if found}
-        shown |= {f"{v}, tokens against pixels": found for v, found in result["bd_rate_tokens"][name].items()}
-        shown |= {f"{v} against {result['base']['model']}": found for v, found in result["bd_rate_base"][name].items()}
+        shown |= {
+            f"{ANCHOR} against {SAME_QP}": found
+            for found in [result["bd_rate_slope"][name]]
+            if found
+        }
+        shown |= {
+            f"{TUNED} against default": found for found in [result["bd_rate_tuned"][name]] if found
+        }
+        shown |= {
+            f"{v}, tokens against pixels": found
+            for v, found in result["bd_rate_tokens"][name].items()
+        }
+        shown |= {
+            f"{v} against {result['base']['model']}": found
+            for v, found in result["bd_rate_base"][name].items()
+        }
         for rival, variants in result["bd_rate_rivals"][name].items():
             shown |= {f"{variant} against {rival}": found for variant, found in variants.items()}
         print("BD-rate, %" if shown else "")
         for title, found in shown.items():
-            print(f"  {title:36}" + "  ".join(f"{score} {in_words(values)}" for score, values in found.items()))
+            print(
+                f"  {title:36}"
+                + "  ".join(f"{score} {in_words(values)}" for score, values in found.items())
+            )
 
 
 def in_words(values: dict[str, float | None]) -> str:
@@ -273,17 +346,30 @@ def chosen(text: str, known: tuple[str, ...], what: str) -> tuple[str, ...]:
 
 
 def options_of() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--variants", default=",".join(VARIANTS))
     parser.add_argument("--rivals", default=",".join(RIVALS), help="'' for none")
     parser.add_argument("--judges", default=",".join(OWN_SETS))
-    parser.add_argument("--limit", type=int, default=None, help="only so many pictures of each judge, evenly spaced")
-    parser.add_argument("--slow-limit", type=int, default=30, help="pictures for the oracle and for tuned files")
+    parser.add_argument(
+        "--limit", type=int, default=None, help="only so many pictures of each judge, evenly spaced"
+    )
+    parser.add_argument(
+        "--slow-limit", type=int, default=30, help="pictures for the oracle and for tuned files"
+    )
     parser.add_argument("--qualities", default=",".join(f"{q:g}" for q in QUALITIES))
     parser.add_argument("--model", default="default")
-    parser.add_argument("--base", default=None, help="other weights, to compare with under the same guides")
+    parser.add_argument(
+        "--base", default=None, help="other weights, to compare with under the same guides"
+    )
     parser.add_argument("--strength", type=float, default=STRENGTH)
-    parser.add_argument("--slope", type=float, default=None, help="as of `cotam encode`; the weights' own if not given")
+    parser.add_argument(
+        "--slope",
+        type=float,
+        default=None,
+        help="as of `cotam encode`; the weights' own if not given",
+    )
     parser.add_argument("-j", "--jobs", type=int, default=1, help="processes")
     parser.add_argument("--rows", type=Path, default=None, help="where measured rows are kept")
     add_options(parser)
@@ -304,7 +390,10 @@ def main() -> None:
         options.slow_limit,
     )
     try:
-        rows = options.rows or RESULTS / f".rows-{checkpoint.load(options.model).fingerprint.hex()}.jsonl"
+        rows = (
+            options.rows
+            or RESULTS / f".rows-{checkpoint.load(options.model).fingerprint.hex()}.jsonl"
+        )
         result = run(plan, RowsFile(rows), max(1, options.jobs))
     except CodecError as error:
         raise SystemExit(f"tasks: {error}") from None

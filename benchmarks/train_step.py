@@ -16,9 +16,9 @@ import hydra
 import pytorch_lightning as pl
 from hydra import compose, initialize_config_dir
 
-from benchmarks.machine import describe
-from benchmarks.output import add_options, hand_over
-from codec.store import keep_freed_memory
+from benchmarks.lib.output import add_options, hand_over
+from codec.evaluation.machine import describe
+from codec.memory import keep_freed_memory
 from training.device import use_huge_pages
 from training.train import CONF, KEPT_BYTES, make_trainer, pick_precision
 
@@ -60,12 +60,17 @@ def measure(settings: list[str], steps: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, initialize_config_dir(CONF, version_base="1.3"):
         own = [f"run_dir={folder}", f"steps={WARMUP + steps}", "validation.every=0"]
         config = compose("train", [*settings, *own])
-        stage, data = hydra.utils.instantiate(config.stage), hydra.utils.instantiate(config.data)
+        stage = hydra.utils.instantiate(config.stage)
+        data = hydra.utils.instantiate(config.data)
         clock = Clock()
         make_trainer(config, clock).fit(stage, data)
     seconds = clock.seconds()
     parts = {part: median(s[part] for s in seconds) for part in PARTS}
-    return {"settings": settings, "precision": pick_precision(config.trainer.accelerator), "steps": len(seconds)} | {
+    return {
+        "settings": settings,
+        "precision": pick_precision(config.trainer.accelerator),
+        "steps": len(seconds),
+    } | {
         "mean": sum(s["step"] for s in seconds) / len(seconds),
         "median": median(s["step"] for s in seconds),
         "parts": parts,
@@ -74,8 +79,15 @@ def measure(settings: list[str], steps: int) -> dict[str, Any]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("settings", nargs="*", default=["experiment=base", "data.batch=8", "data.size=256"], help="Hydra overrides")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "settings",
+        nargs="*",
+        default=["experiment=base", "data.batch=8", "data.size=256"],
+        help="Hydra overrides",
+    )
     parser.add_argument("--steps", type=int, default=60)
     add_options(parser)
     options = parser.parse_args()

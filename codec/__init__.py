@@ -7,7 +7,7 @@
 >>> codec.inspect(data).width                  # reads the header only; needs no torch
 """
 
-from codec.api import DEVICES, Codec, Decoded, Encoded, decode, load, load_for
+from codec.api import DEVICES, Codec, decode, load, load_for
 from codec.errors import (
     AdapterUnavailable,
     BadArgument,
@@ -26,6 +26,7 @@ from codec.errors import (
     WrongModel,
 )
 from codec.info import FileInfo, inspect, models, weights_of
+from codec.results import Decoded, Encoded
 
 __version__ = "0.1.0"
 

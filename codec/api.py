@@ -4,87 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codec import checkpoint as checkpoints
-from codec import images, rate
-from codec.backends.interface import Backend, QpField, Weights
+from codec import quality as rate
 from codec.backends.manifest import MANIFEST
-from codec.bitstream import container, stepfield
+from codec.bitstream import container
+from codec.bitstream import qp_map as stepfield
+from codec.coding.backend import Backend, QpField, Weights
+from codec.coding.latent_grid import latent_grid
+from codec.coding.pipeline import PREVIEW, Latents, Pipeline, Stopwatch
 from codec.errors import BadArgument, CodecError, Corrupt, TooLarge, WrongModel
-from codec.extras import extras_of, picture_of
 from codec.guidance import STRENGTH, Guidance, Guide, Plan, resolve
 from codec.guidance.importance import Box
 from codec.info import qp_field, weights_of
-from codec.latents import Floats, latent_grid
-from codec.pipeline import PREVIEW, Latents, Pipeline, Stopwatch
+from codec.io import images
+from codec.io.metadata import extras_of, picture_of
+from codec.results import LEVELS, NOTHING, Decoded, Encoded, Level, Output
+from codec.weights import checkpoint as checkpoints
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from codec.receivers.adapters import Adapter
+    from codec.tokens.adapters import Adapter
     from codec.towers import Tower
     from codec.tuning import Tuner
 
 DEVICES = ("auto", "cpu", "cuda")
-Output = Literal["pil", "array", "tensor"]
-Level = Literal["pixels", "preview", "latents"]
-LEVELS = ("pixels", "preview", "latents")
-NOTHING: Floats = np.zeros((0, 0, 0), np.float32)
-
-
-@dataclass
-class Encoded:
-    """data: the file; latents: what the coder saw; bits: float32 [h, w] spent at each latent position; qp: the QP, or int64 [h, w];
-    size: height and width in pixels.
-    """
-
-    data: bytes
-    latents: Latents
-    bits: Floats | None
-    qp: QpField
-    size: tuple[int, int]
-    notes: list[str]
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def y_hat(self) -> Floats:
-        """float32 [h, w, M], as any decoder will have it."""
-        return self.latents.y_hat
-
-
-@dataclass
-class Decoded:
-    """picture: pixels, alpha, profile; y_hat, bits and qp as in `Encoded`."""
-
-    picture: images.Picture
-    y_hat: Floats
-    bits: Floats | None
-    qp: QpField
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.picture.pixels.shape[0], self.picture.pixels.shape[1]
-
-    def to(self, output: Output) -> Any:
-        """A PIL image, a uint8 array [H, W, 3] or a float tensor [3, H, W] in 0..1."""
-        if output == "pil":
-            return images.to_pil(self.picture)
-        if output == "array":
-            return self.picture.pixels
-        if output == "tensor":
-            import torch
-
-            return torch.from_numpy(self.picture.pixels.transpose(2, 0, 1).astype(np.float32) / 255)
-        raise BadArgument(f"output must be 'pil', 'array' or 'tensor', not '{output}'")
 
 
 def load(name_or_path: str | Path = "default", device: str = "auto") -> Codec:
@@ -99,7 +49,9 @@ def load(name_or_path: str | Path = "default", device: str = "auto") -> Codec:
     try:
         from codec.backends.torch import TorchBackend
     except ImportError as error:
-        raise BadArgument(f"these weights need PyTorch, which is not here ({error}); load an exported half instead") from None
+        raise BadArgument(
+            f"these weights need PyTorch, which is not here ({error}); load an exported half instead"
+        ) from None
     return Codec(TorchBackend(checkpoints.load(name_or_path), device))
 
 
@@ -113,7 +65,9 @@ def load_for(data: bytes, device: str = "auto") -> Codec:
     return _kept(weights_of(data), device)
 
 
-def decode(data: bytes, output: Output = "pil", level: Level = "pixels", device: str = "auto") -> Any:
+def decode(
+    data: bytes, output: Output = "pil", level: Level = "pixels", device: str = "auto"
+) -> Any:
     """A file's picture, by whichever shipped weights it was encoded with; see `Codec.decode`."""
     return load_for(data, device).decode(data, output, level)
 
@@ -159,7 +113,18 @@ class Codec:
     ) -> bytes:
         """A picture as a .ctm file; see `encode_full`."""
         return self.encode_full(
-            image, quality, target_bytes, qp_map, strip, False, guide, strength, importance, roi, slope, tune
+            image,
+            quality,
+            target_bytes,
+            qp_map,
+            strip,
+            False,
+            guide,
+            strength,
+            importance,
+            roi,
+            slope,
+            tune,
         ).data
 
     def encode_full(
@@ -204,7 +169,12 @@ class Codec:
             return self._encode(picture, extras, 0, Plan(field), watch, want_bits, tuner)
         with watch.stage("guide"):
             chosen = resolve(guide, importance, roi, self.backend, self.backend.checkpoint.guide)
-            guidance = Guidance(chosen, strength, picture.pixels, self.backend.checkpoint.slope if slope is None else slope)
+            guidance = Guidance(
+                chosen,
+                strength,
+                picture.pixels,
+                self.backend.checkpoint.slope if slope is None else slope,
+            )
 
         def at(qp: int) -> Encoded:
             with watch.stage("guide"):
@@ -213,7 +183,9 @@ class Codec:
 
         if target_bytes is None:
             with watch.stage("guide"):
-                qp = guidance.base_qp(rate.quality_to_qp(rate.DEFAULT_QUALITY if quality is None else quality))
+                qp = guidance.base_qp(
+                    rate.quality_to_qp(rate.DEFAULT_QUALITY if quality is None else quality)
+                )
             return at(qp)
         return _best_within(at, target_bytes)
 
@@ -249,14 +221,22 @@ class Codec:
             base, offsets = stepfield.split_map(plan.qp_map)
             offsets = offsets if offsets.any() else None
         qp = stepfield.qp_field(base, offsets, *grid)
-        refine = None if tuner is None else tuner.refine(self.backend, picture.pixels, qp, self.limit_memory)
+        refine = (
+            None
+            if tuner is None
+            else tuner.refine(self.backend, picture.pixels, qp, self.limit_memory)
+        )
         latents = self.pipeline.encode(picture.pixels, qp, watch, want_bits, plan.thrift, refine)
         with watch.stage("write"):
             coded_map = None if offsets is None else stepfield.encode_offsets(offsets)
             fingerprint = self.backend.checkpoint.fingerprint
-            content = container.Container(width, height, base, fingerprint, latents.data, coded_map, extras)
+            content = container.Container(
+                width, height, base, fingerprint, latents.data, coded_map, extras
+            )
             data = container.write(content)
-        return Encoded(data, latents, latents.bits, qp, (height, width), picture.notes, watch.seconds)
+        return Encoded(
+            data, latents, latents.bits, qp, (height, width), picture.notes, watch.seconds
+        )
 
     def decode(self, data: bytes, output: Output = "pil", level: Level = "pixels") -> Any:
         """A file's picture: a PIL image (alpha, profile and EXIF restored), a uint8 array [H, W, 3] or a float tensor [3, H, W].
@@ -269,19 +249,31 @@ class Codec:
             raise BadArgument(f"level must be {', '.join(LEVELS)}, not '{level}'")
         if level == "latents":
             return self._decode_latents(data, Stopwatch(), False)[2].y_hat
-        return (self.decode_full(data) if level == "pixels" else self.decode_preview(data)).to(output)
+        return (self.decode_full(data) if level == "pixels" else self.decode_preview(data)).to(
+            output
+        )
 
     def decode_preview(self, data: bytes) -> Decoded:
         """As `decode` for the level `preview`; y_hat is empty, EXIF is left out."""
         if len(self.pipeline.layers) < 2:
             full = self.decode_full(data)
-            return Decoded(images.reduced(full.picture, PREVIEW), NOTHING, None, full.qp, full.seconds)
+            return Decoded(
+                images.reduced(full.picture, PREVIEW), NOTHING, None, full.qp, full.seconds
+            )
         watch = Stopwatch()
         with watch.stage("load"):
             content, qp = self._open(data)
         with _corrupt_unless_typed():
-            pixels = self.pipeline.preview(content.latents, qp, content.height, content.width, watch)
-        return Decoded(images.reduced(picture_of(content, pixels), PREVIEW, {"pixels"}), NOTHING, None, qp, watch.seconds)
+            pixels = self.pipeline.preview(
+                content.latents, qp, content.height, content.width, watch
+            )
+        return Decoded(
+            images.reduced(picture_of(content, pixels), PREVIEW, {"pixels"}),
+            NOTHING,
+            None,
+            qp,
+            watch.seconds,
+        )
 
     def decode_full(self, data: bytes, want_bits: bool = False) -> Decoded:
         """As `decode`, with y_hat, the bits per latent position (if wanted) and seconds by stage."""
@@ -314,20 +306,26 @@ class Codec:
         if not files:
             raise BadArgument("there is no file to decode")
         try:
-            from codec.receivers.adapters import Adapter, find_adapter, load_adapter
-            from codec.receivers.tokens import tokens
+            from codec.tokens.adapters import Adapter, find_adapter, load_adapter
+            from codec.tokens.decode import tokens
             from codec.towers import load_tower
         except ImportError as error:
-            raise BadArgument(f"tokens need more packages: pip install 'cotam[mllm]' ({error})") from None
+            raise BadArgument(
+                f"tokens need more packages: pip install 'cotam[mllm]' ({error})"
+            ) from None
         seen = load_tower(tower, weights) if isinstance(tower, str) else tower
         if adapter is None:
             chosen = find_adapter(self.fingerprint, seen.signature, seen.name)
         else:
             loaded = adapter if isinstance(adapter, Adapter) else load_adapter(Path(adapter))
             chosen = loaded.check(self.fingerprint, seen.signature)
-        return tokens(self, [self.decode_full(file) for file in files], seen, chosen, tiles, layer)
+        return tokens(
+            self.backend, [self.decode_full(file) for file in files], seen, chosen, tiles, layer
+        )
 
-    def _decode_latents(self, data: bytes, watch: Stopwatch, want_bits: bool) -> tuple[container.Container, QpField, Latents]:
+    def _decode_latents(
+        self, data: bytes, watch: Stopwatch, want_bits: bool
+    ) -> tuple[container.Container, QpField, Latents]:
         with watch.stage("load"):
             content, qp = self._open(data)
         grid = latent_grid(content.height, content.width)
@@ -338,7 +336,9 @@ class Codec:
         content = container.read(data, self.limit_pixels)
         if content.fingerprint != self.backend.checkpoint.fingerprint:
             raise WrongModel(_wrong_model(content.fingerprint, self.backend.checkpoint))
-        container.check_memory(content.width, content.height, container.DECODE_BYTES, self.limit_memory)
+        container.check_memory(
+            content.width, content.height, container.DECODE_BYTES, self.limit_memory
+        )
         return content, qp_field(content)
 
     def encode_batch(self, pictures: Iterable[Any], **options: Any) -> list[bytes]:
@@ -380,10 +380,16 @@ def _corrupt_unless_typed() -> Iterator[None]:
     except CodecError:
         raise
     except (ValueError, IndexError, OverflowError) as error:
-        raise Corrupt(f"the entropy-coded part cannot be decoded ({type(error).__name__})") from None
+        raise Corrupt(
+            f"the entropy-coded part cannot be decoded ({type(error).__name__})"
+        ) from None
 
 
 def _wrong_model(fingerprint: bytes, loaded: Weights) -> str:
     known = checkpoints.by_fingerprint(fingerprint)
-    hint = f"load the model '{known}'" if known else "find the weights it was encoded with and give their path as the model"
+    hint = (
+        f"load the model '{known}'"
+        if known
+        else "find the weights it was encoded with and give their path as the model"
+    )
     return f"the file was encoded with weights {fingerprint.hex()}, not '{loaded.name}' ({loaded.fingerprint.hex()}); {hint}"

@@ -66,3 +66,18 @@ class WrongAdapter(CodecError):
 def reason(error: BaseException) -> str:
     """What an error of any kind says, in one line; its type where it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def sentence(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return (
+            f"{error.strerror.lower()}: {error.filename}"
+            if error.filename
+            else error.strerror.lower()
+        )
+    if isinstance(error, MemoryError):
+        return "not enough memory for this picture"
+    if isinstance(error, (CodecError, OSError)):
+        return reason(error)
+    return f"unexpected {type(error).__name__}: {reason(error)} (--debug shows where)"

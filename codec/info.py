@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codec import checkpoint as checkpoints
-from codec import rate
-from codec.backends.interface import QpField
-from codec.bitstream import container, stepfield
+from codec import quality as rate
+from codec.bitstream import container, qp_map
+from codec.coding.backend import QpField
+from codec.coding.latent_grid import latent_grid
 from codec.errors import WrongModel
-from codec.latents import latent_grid
+from codec.weights import checkpoint as checkpoints
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,13 @@ def models() -> list[dict[str, Any]]:
         size = checkpoints.find(name).stat().st_size
         parameters = sum(a.size for n, a in loaded.arrays.items() if not n.startswith("tables."))
         found.append(
-            {"name": name, "fingerprint": loaded.fingerprint.hex(), "parameters": parameters, "bytes": size} | loaded.metadata
+            {
+                "name": name,
+                "fingerprint": loaded.fingerprint.hex(),
+                "parameters": parameters,
+                "bytes": size,
+            }
+            | loaded.metadata
         )
     return found
 
@@ -54,7 +60,9 @@ def inspect(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> 
     grid = None
     if content.qp_map is not None:
         sections["qp map"] = len(content.qp_map)
-        rows, cols = stepfield.decode_offsets(content.qp_map, *latent_grid(content.height, content.width)).shape
+        rows, cols = qp_map.decode_offsets(
+            content.qp_map, *latent_grid(content.height, content.width)
+        ).shape
         grid = (rows, cols)
     for kind, payload in content.extras.items():
         sections[container.EXTRA_NAMES.get(kind, f"unknown {kind:#x}")] = len(payload)
@@ -62,7 +70,16 @@ def inspect(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> 
     quality = round(rate.qp_to_quality(content.qp), 1)
     known = checkpoints.by_fingerprint(content.fingerprint)
     return FileInfo(
-        content.width, content.height, len(data), bpp, content.qp, quality, grid, content.fingerprint.hex(), known, sections
+        content.width,
+        content.height,
+        len(data),
+        bpp,
+        content.qp,
+        quality,
+        grid,
+        content.fingerprint.hex(),
+        known,
+        sections,
     )
 
 
@@ -81,13 +98,17 @@ def weights_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) 
     return known
 
 
-def qp_field_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> NDArray[np.int64]:
+def qp_field_of(
+    data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS
+) -> NDArray[np.int64]:
     """A file's QPs, 0..63, on its latent grid [rows, cols], without decoding the picture and without torch. Raises CodecError."""
     content = container.read(data, limit_pixels)
-    return np.broadcast_to(np.asarray(qp_field(content), np.int64), latent_grid(content.height, content.width)).copy()
+    return np.broadcast_to(
+        np.asarray(qp_field(content), np.int64), latent_grid(content.height, content.width)
+    ).copy()
 
 
 def qp_field(content: container.Container) -> QpField:
     grid = latent_grid(content.height, content.width)
-    offsets = None if content.qp_map is None else stepfield.decode_offsets(content.qp_map, *grid)
-    return stepfield.qp_field(content.qp, offsets, *grid)
+    offsets = None if content.qp_map is None else qp_map.decode_offsets(content.qp_map, *grid)
+    return qp_map.qp_field(content.qp, offsets, *grid)

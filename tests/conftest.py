@@ -14,7 +14,7 @@ from PIL import Image
 from skimage import data
 
 import codec
-from benchmarks.rivals import psnr
+from codec.evaluation.rivals import psnr
 
 __all__ = ["psnr", "run_cotam"]
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,11 +46,18 @@ def data_folder() -> Path:
     return folder
 
 
-def run_cotam(*arguments: object, stdin: bytes | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+def run_cotam(
+    *arguments: object, stdin: bytes | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[bytes]:
     """The command as a user runs it."""
     command = [sys.executable, "-m", "codec.cli", *map(str, arguments)]
     return subprocess.run(
-        command, input=stdin, capture_output=True, cwd=cwd, timeout=300, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        command,
+        input=stdin,
+        capture_output=True,
+        cwd=cwd,
+        timeout=300,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
 
 

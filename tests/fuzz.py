@@ -26,10 +26,10 @@ from PIL import Image
 from skimage import data as pictures
 
 import codec
-from codec import images
 from codec.bitstream import container
 from codec.bitstream.container import Container, put_varint
 from codec.errors import CodecError
+from codec.io import images
 
 ATTACKS = Path(__file__).with_name("attacks")
 MODELS = ("small", "small-mse", "tiny")
@@ -53,7 +53,9 @@ class Tally:
 def seeds() -> list[bytes]:
     """Real files: every shipped set of weights, coarse and fine, with a map, with alpha, grey, tiny."""
     photo, found = pictures.chelsea(), []
-    alpha = Image.fromarray(np.dstack([photo[:90, :130], np.tile(np.arange(130, dtype=np.uint8), (90, 1))]))
+    alpha = Image.fromarray(
+        np.dstack([photo[:90, :130], np.tile(np.arange(130, dtype=np.uint8), (90, 1))])
+    )
     grey = Image.fromarray(photo[:33, :70]).convert("L")
     for name in MODELS:
         cotam = codec.load(name, "cpu")
@@ -94,10 +96,29 @@ def mutated_bytes(data: bytes, random: Random, others: list[bytes]) -> bytes:
 def mutated_png(data: bytes, random: Random) -> bytes:
     """A chunk more, at any place after the first, its checksum right."""
     kind = random.choice(
-        (b"iCCP", b"zTXt", b"iTXt", b"tEXt", b"tRNS", b"PLTE", b"gAMA", b"pHYs", b"cHRM", b"eXIf", b"acTL", b"fdAT", b"IDAT")
+        (
+            b"iCCP",
+            b"zTXt",
+            b"iTXt",
+            b"tEXt",
+            b"tRNS",
+            b"PLTE",
+            b"gAMA",
+            b"pHYs",
+            b"cHRM",
+            b"eXIf",
+            b"acTL",
+            b"fdAT",
+            b"IDAT",
+        )
     )
     payload = random.randbytes(random.choice((0, 0, 1, 2, 4, 30)))
-    chunk = len(payload).to_bytes(4, "big") + kind + payload + zlib.crc32(kind + payload).to_bytes(4, "big")
+    chunk = (
+        len(payload).to_bytes(4, "big")
+        + kind
+        + payload
+        + zlib.crc32(kind + payload).to_bytes(4, "big")
+    )
     at = random.choice((33, max(33, len(data) - 12)))
     return data[:at] + chunk + data[at:]
 
@@ -111,11 +132,16 @@ def mutated_content(content: Container, random: Random, others: list[bytes]) -> 
         side = random.choice(SIDES)
         return replace(content, **{random.choice(("width", "height")): side})
     if kind == 5:
-        return replace(content, qp=random.randrange(64), width=random.choice(SIDES), height=random.choice(SIDES))
-    if kind == 6:
-        start = content.qp_map or put_varint(random.choice((1, 2, 6))) + put_varint(random.choice((1, 2, 9))) + bytes(
-            [0x10, 1, 0, 0, 0, 0]
+        return replace(
+            content,
+            qp=random.randrange(64),
+            width=random.choice(SIDES),
+            height=random.choice(SIDES),
         )
+    if kind == 6:
+        start = content.qp_map or put_varint(random.choice((1, 2, 6))) + put_varint(
+            random.choice((1, 2, 9))
+        ) + bytes([0x10, 1, 0, 0, 0, 0])
         return replace(content, qp_map=mutated_bytes(start, random, others))
     extras = dict(content.extras)
     if random.random() < 0.5:
@@ -147,7 +173,9 @@ def _saved(data: bytes) -> None:
     picture = codec.load_for(data, "cpu").decode_preview(data).picture
     extras = container.read(data).extras
     images.save(
-        replace(picture, exif=extras.get(container.EXTRA_EXIF)), io.BytesIO(), (".tif", ".png", ".webp", ".jpg")[len(data) % 4]
+        replace(picture, exif=extras.get(container.EXTRA_EXIF)),
+        io.BytesIO(),
+        (".tif", ".png", ".webp", ".jpg")[len(data) % 4],
     )
 
 
@@ -208,7 +236,9 @@ def run(seconds: float, count: int | None, seed: int, keep: Path | None) -> Tall
 
 def main() -> None:
     """Command line; status 1 where a file did harm."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--count", type=int, default=None)
     parser.add_argument("--seed", type=int, default=0)

@@ -14,19 +14,24 @@ from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codec import checkpoint
 from codec.errors import BadArgument, UnknownModel
 from codec.networks.adapter import AdapterConfig, TokenAdapter, sample
-from codec.receivers.adapters import load_adapter, save_adapter
+from codec.tokens.adapters import load_adapter, save_adapter
 from codec.towers import LAST, load_tower
+from codec.weights import checkpoint
 from tests.test_training import CONF
-from training.adapter import AdapterStage
-from training.features import distance
+from training.losses.features import distance
+from training.stages.adapter import AdapterStage
 
 
 @pytest.fixture
 def x(photo: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(np.stack([photo[:256, :256], photo[40:296, 190:446]])).permute(0, 3, 1, 2).float() / 255
+    return (
+        torch.from_numpy(np.stack([photo[:256, :256], photo[40:296, 190:446]]))
+        .permute(0, 3, 1, 2)
+        .float()
+        / 255
+    )
 
 
 @pytest.mark.parametrize("name", ["timm:deit_tiny_patch16_224", "ViT-B-32", "ViT-B-16-SigLIP"])
@@ -50,14 +55,26 @@ def test_a_tower_goes_on_from_its_own_embedding(name: str, x: Tensor) -> None:
     if name.startswith("timm"):
         with torch.no_grad():
             torch.testing.assert_close(tower.classify_tokens(wanted[0]), tower.classify(seen))
-            torch.testing.assert_close(tower.classify_tokens(wanted[2], after=2), tower.classify(seen))
+            torch.testing.assert_close(
+                tower.classify_tokens(wanted[2], after=2), tower.classify(seen)
+            )
         with pytest.raises(BadArgument):
             tower.classify_tokens(wanted[0], after=12)
 
 
 @pytest.mark.parametrize(("blocks", "sees"), [(1, False), (2, True)])
 def test_an_adapter_starts_at_zero_and_takes_any_grid(blocks: int, sees: bool) -> None:
-    config = AdapterConfig(channels=8, width=48, rows=14, columns=14, prefix=1, inner=24, heads=3, blocks=blocks, sees=sees)
+    config = AdapterConfig(
+        channels=8,
+        width=48,
+        rows=14,
+        columns=14,
+        prefix=1,
+        inner=24,
+        heads=3,
+        blocks=blocks,
+        sees=sees,
+    )
     adapter = TokenAdapter(config)
     latents, qp = torch.randn(2, 8, 10, 17), torch.full((2, 1, 1), 30)
     for grid in (None, (14, 14), (24, 24), (7, 31)):
@@ -70,7 +87,9 @@ def test_an_adapter_starts_at_zero_and_takes_any_grid(blocks: int, sees: bool) -
     embedded = torch.randn(2, 197, 48)
     seen = sample(latents, qp, (14, 14))
     before = adapter(seen, embedded)
-    assert not torch.allclose(before, adapter(sample(latents, torch.full((2, 1, 1), 50), (14, 14)), embedded))
+    assert not torch.allclose(
+        before, adapter(sample(latents, torch.full((2, 1, 1), 50), (14, 14)), embedded)
+    )
     assert not torch.allclose(before, adapter(sample(latents.flip(3), qp, (14, 14)), embedded))
     assert torch.allclose(before, adapter(seen, embedded.flip(2))) is not sees
     assert before[:, 0].any()
@@ -112,14 +131,25 @@ def test_the_stage_repairs_tokens_and_touches_nothing_else(x: Tensor) -> None:
 @pytest.fixture
 def stage() -> AdapterStage:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", ["experiment=adapter", "tower.weights=random", "model=small", "stage.inner=32", "stage.memory=2"])
+        config = compose(
+            "train",
+            [
+                "experiment=adapter",
+                "tower.weights=random",
+                "model=small",
+                "stage.inner=32",
+                "stage.memory=2",
+            ],
+        )
     made = hydra.utils.instantiate(config.stage)
     made.log = made.log_dict = lambda *_, **__: None
     made.start_from(checkpoint.find("small"), lambda: torch.zeros(1))
     return made
 
 
-def test_a_fresh_batch_is_followed_by_remembered_ones(stage: AdapterStage, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fresh_batch_is_followed_by_remembered_ones(
+    stage: AdapterStage, x: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fresh = []
     coded = stage.coded
     monkeypatch.setattr(stage, "coded", lambda x: fresh.append(x) or coded(x))
@@ -136,19 +166,32 @@ def test_a_fresh_batch_is_followed_by_remembered_ones(stage: AdapterStage, x: Te
     assert stage.memory[0].samples.dtype == torch.float16
 
 
-def test_a_run_that_goes_on_has_its_codec_and_its_blocks(stage: AdapterStage, x: Tensor, tmp_path: Path) -> None:
+def test_a_run_that_goes_on_has_its_codec_and_its_blocks(
+    stage: AdapterStage, x: Tensor, tmp_path: Path
+) -> None:
     torch.nn.init.normal_(stage.adapter.head.weight)
     state: dict[str, Any] = {"state_dict": stage.state_dict()}
     stage.on_save_checkpoint(state)
     torch.save(state, tmp_path / "last.ckpt")
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", ["experiment=adapter", "tower.weights=random", "model=small", "stage.inner=32", "stage.blocks=3"])
+        config = compose(
+            "train",
+            [
+                "experiment=adapter",
+                "tower.weights=random",
+                "model=small",
+                "stage.inner=32",
+                "stage.blocks=3",
+            ],
+        )
     grown = hydra.utils.instantiate(config.stage)
     grown.start_from(tmp_path / "last.ckpt", lambda: x)
     assert grown.fingerprint == stage.fingerprint
     torch.testing.assert_close(grown.frozen[0].g_s.state_dict(), stage.frozen[0].g_s.state_dict())
     coded = stage.coded(x)
-    torch.testing.assert_close(grown.adapter(coded.samples, coded.seen), stage.adapter(coded.samples, coded.seen))
+    torch.testing.assert_close(
+        grown.adapter(coded.samples, coded.seen), stage.adapter(coded.samples, coded.seen)
+    )
     resumed = hydra.utils.instantiate(config.stage)
     resumed.on_load_checkpoint(state)
     torch.testing.assert_close(resumed.frozen[0].g_s.state_dict(), stage.frozen[0].g_s.state_dict())
@@ -156,15 +199,27 @@ def test_a_run_that_goes_on_has_its_codec_and_its_blocks(stage: AdapterStage, x:
         hydra.utils.instantiate(config.stage).on_load_checkpoint(state | {"codec": "0" * 16})
 
 
-def test_a_later_layer_is_repaired_behind_the_frozen_earlier_ones(stage: AdapterStage, x: Tensor, tmp_path: Path) -> None:
+def test_a_later_layer_is_repaired_behind_the_frozen_earlier_ones(
+    stage: AdapterStage, x: Tensor, tmp_path: Path
+) -> None:
     """Starts from an adapter's file; a resumed run holds the same earlier repairs."""
     torch.nn.init.normal_(stage.adapter.head.weight, std=0.1)
     tower = stage.features.tower
     place = tmp_path / "adapter.safetensors"
-    facts = {"codec": stage.fingerprint, "tower": tower.name, "signature": tower.signature, "training": {"steps": 7}}
+    facts = {
+        "codec": stage.fingerprint,
+        "tower": tower.name,
+        "signature": tower.signature,
+        "training": {"steps": 7},
+    }
     save_adapter(place, {0: stage.adapter}, facts)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        common = ["experiment=adapter_last", "tower.weights=random", "model=small", "stage.inner=32"]
+        common = [
+            "experiment=adapter_last",
+            "tower.weights=random",
+            "model=small",
+            "stage.inner=32",
+        ]
         config = compose("train", common)
         early = compose("train", [*common, "stage.levels.middle=1"])
         elsewhere = compose("train", [*common, "stage.codec=small-mse"])
@@ -191,11 +246,19 @@ def test_a_later_layer_is_repaired_behind_the_frozen_earlier_ones(stage: Adapter
     resumed = hydra.utils.instantiate(config.stage)
     resumed.on_load_checkpoint(state)
     assert resumed.earlier.training == {0: {"steps": 7}}
-    torch.testing.assert_close(resumed.earlier.networks[0].state_dict(), later.earlier.networks[0].state_dict())
+    torch.testing.assert_close(
+        resumed.earlier.networks[0].state_dict(), later.earlier.networks[0].state_dict()
+    )
     assert {name.split(".")[0] for name in later.state_dict()} == {"adapter"}
     moved = hydra.utils.instantiate(elsewhere.stage)
     moved.start_from(place, lambda: x)
-    assert moved.fingerprint == checkpoint.load(checkpoint.find("small-mse")).fingerprint.hex() != stage.fingerprint
-    torch.testing.assert_close(moved.earlier.networks[0].state_dict(), later.earlier.networks[0].state_dict())
+    assert (
+        moved.fingerprint
+        == checkpoint.load(checkpoint.find("small-mse")).fingerprint.hex()
+        != stage.fingerprint
+    )
+    torch.testing.assert_close(
+        moved.earlier.networks[0].state_dict(), later.earlier.networks[0].state_dict()
+    )
     with pytest.raises(hydra.errors.InstantiationException, match="later levels only"):
         hydra.utils.instantiate(early.stage)

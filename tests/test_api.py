@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from codec import checkpoint
 from codec.bitstream import container
+from codec.coding.latent_grid import latent_grid
 from codec.errors import BadArgument
-from codec.latents import latent_grid
+from codec.weights import checkpoint
 from tests.conftest import ROOT, psnr, run_cotam
 
 SIZES = [(1, 1), (1, 37), (40, 1), (15, 17), (16, 16), (17, 16), (63, 65), (64, 64), (100, 300)]
@@ -26,7 +26,9 @@ SIZES = [(1, 1), (1, 37), (40, 1), (15, 17), (16, 16), (17, 16), (63, 65), (64, 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
 @pytest.mark.parametrize("quality", [0, 55, 100])
-def test_any_size_comes_back(cotam: codec.Codec, photo: NDArray[np.uint8], height: int, width: int, quality: int) -> None:
+def test_any_size_comes_back(
+    cotam: codec.Codec, photo: NDArray[np.uint8], height: int, width: int, quality: int
+) -> None:
     pixels = photo[50 : 50 + height, 100 : 100 + width]
     encoded = cotam.encode_full(pixels, quality)
     decoded = cotam.decode_full(encoded.data)
@@ -63,7 +65,9 @@ def test_file_size_is_what_the_model_promised(cotam: codec.Codec, photo: NDArray
         np.testing.assert_array_equal(encoded.bits, decoded.bits)
 
 
-def test_rounding_weighs_rate_against_error(cotam: codec.Codec, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rounding_weighs_rate_against_error(
+    cotam: codec.Codec, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
     weighed = cotam.encode_full(photo, 40)
     monkeypatch.setattr(cotam.pipeline, "rate_weight", 0.0)
     plain = cotam.encode_full(photo, 40)
@@ -75,7 +79,10 @@ def test_kinds_of_input_agree(cotam: codec.Codec, small: NDArray[np.uint8], tmp_
     path = tmp_path / "p.png"
     Image.fromarray(small).save(path)
     tensor = torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
-    coded = {cotam.encode(v) for v in (small, path, str(path), path.read_bytes(), Image.fromarray(small), tensor)}
+    coded = {
+        cotam.encode(v)
+        for v in (small, path, str(path), path.read_bytes(), Image.fromarray(small), tensor)
+    }
     assert len(coded) == 1
     data = coded.pop()
     array, tensor_out = cotam.decode(data, "array"), cotam.decode(data, "tensor")
@@ -122,13 +129,19 @@ def test_a_random_full_resolution_map(cotam: codec.Codec, small: NDArray[np.uint
     np.testing.assert_array_equal(cotam.decode_full(encoded.data).y_hat, encoded.y_hat)
 
 
-def test_a_uniform_map_is_the_same_file_as_its_quality(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
+def test_a_uniform_map_is_the_same_file_as_its_quality(
+    cotam: codec.Codec, small: NDArray[np.uint8]
+) -> None:
     same = cotam.encode(small, quality=20 * 100 / 63, guide="uniform", slope=0)
     assert cotam.encode(small, qp_map=np.full((3, 3), 20)) == same
 
 
 def test_contradictory_options(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
-    for options in ({"quality": 5, "target_bytes": 9}, {"quality": 5, "qp_map": np.zeros((1, 1))}, {"quality": 101}):
+    for options in (
+        {"quality": 5, "target_bytes": 9},
+        {"quality": 5, "qp_map": np.zeros((1, 1))},
+        {"quality": 101},
+    ):
         with pytest.raises(codec.BadArgument):
             cotam.encode(small, **options)
 
@@ -141,7 +154,9 @@ def test_limits(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
         strict.decode(cotam.encode(small))
 
 
-def test_another_model_is_refused_by_name(cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_another_model_is_refused_by_name(
+    cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path
+) -> None:
     loaded = checkpoint.load()
     arrays = dict(loaded.arrays)
     arrays["prior.hyper.qp_table"] = arrays["prior.hyper.qp_table"] + 1
@@ -169,7 +184,9 @@ def test_a_file_names_its_weights(small: NDArray[np.uint8], tmp_path: Path) -> N
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     whole = checkpoint.find("default").read_bytes()
     at = int.from_bytes(whole[:8], "little") + 8 + len(whole) * 9 // 10
-    (tmp_path / "flipped.safetensors").write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    (tmp_path / "flipped.safetensors").write_bytes(
+        whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+    )
     (tmp_path / "short.safetensors").write_bytes(whole[:10000])
     (tmp_path / "text.safetensors").write_bytes(b"hello")
     for name in ("short", "text"):
@@ -193,13 +210,17 @@ def test_hostile_latents_with_a_good_checksum(cotam: codec.Codec) -> None:
                 continue
 
 
-def test_mutated_files_with_repaired_checksums(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
+def test_mutated_files_with_repaired_checksums(
+    cotam: codec.Codec, small: NDArray[np.uint8]
+) -> None:
     good = container.read(cotam.encode(small, qp_map=np.array([[20, 30]])))
     random = np.random.default_rng(2)
     for _ in range(40):
         latents = bytearray(good.latents)
         latents[random.integers(len(latents))] ^= 1 << int(random.integers(8))
-        data = container.write(container.Container(130, 96, good.qp, good.fingerprint, bytes(latents), good.qp_map))
+        data = container.write(
+            container.Container(130, 96, good.qp, good.fingerprint, bytes(latents), good.qp_map)
+        )
         try:
             assert cotam.decode(data, "array").shape == (96, 130, 3)
         except codec.CodecError:
@@ -209,16 +230,22 @@ def test_mutated_files_with_repaired_checksums(cotam: codec.Codec, small: NDArra
 def test_many_threads_one_codec(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
     expected = [cotam.encode(small, quality=q) for q in range(0, 100, 10)]
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(lambda q: cotam.encode(small, quality=q), range(0, 100, 10))) == expected
+        assert (
+            list(pool.map(lambda q: cotam.encode(small, quality=q), range(0, 100, 10))) == expected
+        )
 
 
-def test_inspect_and_import_need_no_torch(cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_inspect_and_import_need_no_torch(
+    cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path
+) -> None:
     (tmp_path / "a.ctm").write_bytes(cotam.encode(small, quality=40))
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "import codec; info = codec.inspect(open('a.ctm', 'rb').read()); print(info.width, info.height, info.base_qp, info.model)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == ["130", "96", "25", checkpoint.DEFAULT]
 
 
@@ -242,5 +269,12 @@ try:
 except codec.BadArgument as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert "PyTorch" in done.stdout, done.stderr

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks import demo, rd, tables
-from benchmarks.rivals import JPEG, RIVALS, largest_below, psnr
+from codec.evaluation.rivals import JPEG, RIVALS, largest_below, psnr
 
 
 @pytest.mark.parametrize("page", tables.PAGES, ids=lambda p: p.name)
@@ -43,11 +43,16 @@ def test_a_rival_meets_a_size(photo: NDArray[np.uint8]) -> None:
     assert len(largest_below(lambda q: bytes(10 * q), 1, 95, 333)) == 330
 
 
-def test_the_demo_writes_one_picture(tmp_path: Path, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_writes_one_picture(
+    tmp_path: Path, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from PIL import Image
 
     Image.fromarray(photo).save(tmp_path / "cat.png")
-    monkeypatch.setattr("sys.argv", ["demo", str(tmp_path / "cat.png"), "--out", str(tmp_path / "out" / "sheet.png")])
+    monkeypatch.setattr(
+        "sys.argv",
+        ["demo", str(tmp_path / "cat.png"), "--out", str(tmp_path / "out" / "sheet.png")],
+    )
     demo.main()
     assert Image.open(tmp_path / "out" / "sheet.png").width == 4 * photo.shape[1]
     monkeypatch.setattr("sys.argv", ["demo", str(tmp_path / "none.png")])
@@ -58,10 +63,12 @@ def test_the_demo_writes_one_picture(tmp_path: Path, photo: NDArray[np.uint8], m
 def test_multiplications_are_counted() -> None:
     import torch
 
-    from benchmarks.learned import kmac_per_pixel
+    from benchmarks.lib.learned import kmac_per_pixel
 
     layer = torch.nn.Conv2d(3, 8, 5, padding=2)
-    assert kmac_per_pixel(lambda: layer(torch.zeros(1, 3, 16, 20)), 320) == pytest.approx(3 * 8 * 25 / 1000)
+    assert kmac_per_pixel(lambda: layer(torch.zeros(1, 3, 16, 20)), 320) == pytest.approx(
+        3 * 8 * 25 / 1000
+    )
 
 
 def test_backends_by_name() -> None:
@@ -77,7 +84,7 @@ def test_backends_by_name() -> None:
 def test_one_backend_in_one_process(tmp_path: Path, small: NDArray[np.uint8]) -> None:
     from PIL import Image
 
-    from benchmarks.backends import milliseconds
+    from benchmarks.lib.backends import milliseconds
 
     Image.fromarray(small).save(tmp_path / "cat.png")
     found = milliseconds(("small-mse", "small-mse"), tmp_path / "cat.png", 50, 2)
@@ -87,7 +94,7 @@ def test_one_backend_in_one_process(tmp_path: Path, small: NDArray[np.uint8]) ->
 
 
 def test_medians_take_turns_and_leave_out_the_warm_up() -> None:
-    from benchmarks.timing import WARM_UP, medians
+    from benchmarks.lib.timing import WARM_UP, medians
 
     order: list[str] = []
     found = medians({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3)
@@ -96,7 +103,7 @@ def test_medians_take_turns_and_leave_out_the_warm_up() -> None:
 
 
 def test_two_pictures_of_one_name_may_both_set_the_ranges(tmp_path: Path) -> None:
-    from codec.batch import pictures_at
+    from codec.io.folders import pictures_at
 
     for name in ("a.jpg", "a.png", "notes.txt"):
         (tmp_path / name).touch()
@@ -109,7 +116,10 @@ def test_a_step_of_training_is_timed_in_parts(pictures: Path) -> None:
 
     clock = Clock()
     clock.steps = [[10.0 * i, 10.0 * i + 1, 10.0 * i + 3, 10.0 * i + 6] for i in range(WARMUP + 2)]
-    assert clock.seconds() == [{"between": 4, "forward": 1, "backward": 2, "optimizer": 3, "step": 10}] * 2
+    assert (
+        clock.seconds()
+        == [{"between": 4, "forward": 1, "backward": 2, "optimizer": 3, "step": 10}] * 2
+    )
     found = measure(["experiment=toy", "trainer=cpu", f"data.root={pictures / 'train'}"], 4)
     assert found["steps"] == 4
     assert all(0 < found["parts"][part] < found["mean"] * 4 for part in PARTS)

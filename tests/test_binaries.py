@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from codec import checkpoint
-from codec.binaries import build_both, ready
+from codec.export.binaries import build_both, ready
+from codec.weights import checkpoint
 
 pytest.importorskip("PyInstaller", reason="cotam[dev] is not installed")
 
@@ -27,19 +27,30 @@ def executables(halves: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def alone(program: Path, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[bytes]:
     """No environment, no PATH, in a folder elsewhere."""
-    return subprocess.run([program, *map(str, arguments)], cwd=cwd, env={}, capture_output=True, timeout=120, check=False)
+    return subprocess.run(
+        [program, *map(str, arguments)],
+        cwd=cwd,
+        env={},
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
 
 
 @pytest.mark.slow
 def test_graphs_are_made_anew_for_weights_that_code_otherwise(halves: Path, tmp_path: Path) -> None:
     weights = checkpoint.load()
     assert ready(halves, weights)
-    assert not ready(halves, replace(weights, metadata=weights.metadata | {"slope": weights.slope + 1}))
+    assert not ready(
+        halves, replace(weights, metadata=weights.metadata | {"slope": weights.slope + 1})
+    )
     assert not ready(tmp_path, weights)
 
 
 @pytest.mark.slow
-def test_they_run_where_there_is_nothing(executables: Path, photo: NDArray[np.uint8], tmp_path: Path, cotam: codec.Codec) -> None:
+def test_they_run_where_there_is_nothing(
+    executables: Path, photo: NDArray[np.uint8], tmp_path: Path, cotam: codec.Codec
+) -> None:
     for name in ("a", "b"):
         Image.fromarray(photo).save(tmp_path / f"{name}.png")
     encode, decode = executables / "cotam-encode", executables / "cotam-decode"
@@ -48,12 +59,21 @@ def test_they_run_where_there_is_nothing(executables: Path, photo: NDArray[np.ui
     data = (tmp_path / "coded" / "a.ctm").read_bytes()
     assert data == (tmp_path / "coded" / "b.ctm").read_bytes()
     assert alone(decode, "coded/a.ctm", "-o", "back.png", cwd=tmp_path).returncode == 0
-    assert alone(decode, "coded/a.ctm", "--level", "preview", "-o", "small.png", cwd=tmp_path).returncode == 0
+    assert (
+        alone(
+            decode, "coded/a.ctm", "--level", "preview", "-o", "small.png", cwd=tmp_path
+        ).returncode
+        == 0
+    )
     with Image.open(tmp_path / "back.png") as back, Image.open(tmp_path / "small.png") as small:
         apart = np.abs(np.asarray(back).astype(int) - cotam.decode(data, "array"))
         assert (apart <= 1).mean() >= 0.999
         assert small.size == (57, 38)
-    for program, arguments, status in ((decode, ("a.png",), 1), (encode, ("none.png",), 1), (encode, ("a.png", "-q", 200), 2)):
+    for program, arguments, status in (
+        (decode, ("a.png",), 1),
+        (encode, ("none.png",), 1),
+        (encode, ("a.png", "-q", 200), 2),
+    ):
         failed = alone(program, *arguments, cwd=tmp_path)
         assert failed.returncode == status
         assert failed.stderr.startswith(b"cotam: ")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from codec import batch
+from codec.cli import jobs as batch
 from tests.conftest import ROOT, run_cotam
 
 
@@ -60,10 +60,16 @@ def test_a_folder_with_a_broken_picture(folder: Path, tmp_path: Path, jobs: int)
     done = run_cotam("encode", folder, "-o", tmp_path / "out", "-j", jobs, "--json")
     assert done.returncode == 1
     results = {Path(r["source"]).name: r for r in json.loads(done.stdout)}
-    assert {n: r["ok"] for n, r in results.items()} == {"a.png": True, "b.jpg": True, "broken.png": False}
+    assert {n: r["ok"] for n, r in results.items()} == {
+        "a.png": True,
+        "b.jpg": True,
+        "broken.png": False,
+    }
     assert b"broken.png" in done.stderr
     assert b"Traceback" not in done.stderr
-    assert sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*")) == ["a.ctm", "deep/b.ctm"]
+    assert sorted(
+        p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*")
+    ) == ["a.ctm", "deep/b.ctm"]
     back = run_cotam("decode", tmp_path / "out")
     assert back.returncode == 0
     assert (tmp_path / "out" / "deep" / "b.png").exists()
@@ -124,7 +130,10 @@ def test_damaged_files_write_nothing(folder: Path) -> None:
     run_cotam("encode", "a.png", cwd=folder)
     data = (folder / "a.ctm").read_bytes()
     (folder / "a.png").unlink()
-    for name, bad in (("cut", data[:-3]), ("flipped", data[:30] + bytes([data[30] ^ 4]) + data[31:])):
+    for name, bad in (
+        ("cut", data[:-3]),
+        ("flipped", data[:30] + bytes([data[30] ^ 4]) + data[31:]),
+    ):
         (folder / f"{name}.ctm").write_bytes(bad)
         done = run_cotam("decode", f"{name}.ctm", cwd=folder)
         assert done.returncode == 1
@@ -152,17 +161,23 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_an_interrupt_leaves_no_half_file(folder: Path, small: NDArray[np.uint8], jobs: int) -> None:
+def test_an_interrupt_leaves_no_half_file(
+    folder: Path, small: NDArray[np.uint8], jobs: int
+) -> None:
     (folder / "broken.png").unlink()
     for index in range(40):
-        Image.fromarray(np.roll(small, index, 0)).resize((640, 480)).save(folder / f"p{index:02}.png")
+        Image.fromarray(np.roll(small, index, 0)).resize((640, 480)).save(
+            folder / f"p{index:02}.png"
+        )
     command = [sys.executable, "-m", "codec.cli", "encode", str(folder), "-j", str(jobs)]
     process = subprocess.Popen(
         command,
         start_new_session=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a shell's background jobs ignore it
     )
     while process.poll() is None and not list(folder.glob("*.ctm")):
         time.sleep(0.01)

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from codec.bitstream import container
 from codec.bitstream.container import Container, Reader, put_varint, read, write
-from codec.errors import BadArgument, CodecError, Corrupt, NotACotamFile, TooLarge, Truncated, UnsupportedVersion
+from codec.errors import (
+    BadArgument,
+    CodecError,
+    Corrupt,
+    NotACotamFile,
+    TooLarge,
+    Truncated,
+    UnsupportedVersion,
+)
 
 # A grey section with content is refused (test_hard_to_break), so no writer writes one.
 contents = st.builds(
@@ -22,7 +30,10 @@ contents = st.builds(
     latents=st.binary(max_size=300),
     qp_map=st.none() | st.binary(max_size=40),
     extras=st.dictionaries(st.integers(0, 255), st.binary(max_size=50), max_size=4).map(
-        lambda extras: {kind: b"" if kind == container.EXTRA_GREY else payload for kind, payload in extras.items()}
+        lambda extras: {
+            kind: b"" if kind == container.EXTRA_GREY else payload
+            for kind, payload in extras.items()
+        }
     ),
 )
 PLAIN = Container(768, 512, 31, b"abcd", b"12345678" * 3000)
@@ -81,14 +92,27 @@ def test_error_types() -> None:
 
 
 def test_size_is_refused_before_length_and_checksum() -> None:
-    head = container.MAGIC + bytes([container.VERSION, 0]) + put_varint(1 << 19) + put_varint(1 << 19) + b"abcd"
+    head = (
+        container.MAGIC
+        + bytes([container.VERSION, 0])
+        + put_varint(1 << 19)
+        + put_varint(1 << 19)
+        + b"abcd"
+    )
     with pytest.raises(TooLarge):
         read(head)
 
 
 def test_unknown_optional_sections_are_kept_apart_and_a_repeated_one_is_corrupt() -> None:
-    assert read(write(Container(1, 1, 0, b"abcd", b"", None, {200: b"later"}))).extras == {200: b"later"}
-    head = container.MAGIC + bytes([container.VERSION, container.EXTRAS_FLAG]) + b"\x01\x01abcd" + b"\x00\x04"
+    assert read(write(Container(1, 1, 0, b"abcd", b"", None, {200: b"later"}))).extras == {
+        200: b"later"
+    }
+    head = (
+        container.MAGIC
+        + bytes([container.VERSION, container.EXTRAS_FLAG])
+        + b"\x01\x01abcd"
+        + b"\x00\x04"
+    )
     body = b"\x07\x00\x07\x00"
     with pytest.raises(Corrupt, match="twice"):
         read(head + zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") + body)

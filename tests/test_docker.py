@@ -27,31 +27,57 @@ def test_every_step_is_one_that_is_tested_here() -> None:
     copied = re.findall(r"^COPY (?!--from)(.*) \\S+$", text, re.M)
     assert all((ROOT / name).exists() for names in copied for name in names.split())
     assert text.count("USER cotam") == 1
-    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    allowed = {
+        line[1:]
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
     assert {name for names in copied for name in names.split()} <= allowed
 
 
 @pytest.mark.slow
-def test_the_install_step_gives_a_codec_without_pytorch(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
+def test_the_install_step_gives_a_codec_without_pytorch(
+    tmp_path: Path, photo: NDArray[np.uint8]
+) -> None:
     source, place = tmp_path / "source", tmp_path / "cotam"
     source.mkdir()
     for name in (*TOP, "docker"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "results", ".rows-*"))
+        shutil.copytree(
+            ROOT / name,
+            source / name,
+            ignore=shutil.ignore_patterns("__pycache__", "results", ".rows-*"),
+        )
     for name in ("setup.cfg", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, source)
     environment = os.environ | {"PYTHON": sys.executable, "EXPORT_PYTHON": sys.executable}
     environment.pop("PYTHONPATH", None)
-    subprocess.run(["sh", "docker/install.sh", "cpu", place], cwd=source, env=environment, check=True, timeout=600)
+    subprocess.run(
+        ["sh", "docker/install.sh", "cpu", place],
+        cwd=source,
+        env=environment,
+        check=True,
+        timeout=600,
+    )
     Image.fromarray(photo).save(tmp_path / "cat.png")
     plain = {"PATH": f"{place / 'bin'}:/usr/bin:/bin", "COTAM_GRAPHS": str(place / "graphs")}
     for arguments in (["encode", "cat.png"], ["decode", "cat.ctm", "-o", "back.png"], ["models"]):
         done = subprocess.run(
-            ["cotam", *arguments], cwd=tmp_path, env=plain, capture_output=True, text=True, timeout=120, check=False
+            ["cotam", *arguments],
+            cwd=tmp_path,
+            env=plain,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
     assert not list(place.glob("lib/*/site-packages/torch"))
     wrong = subprocess.run(
-        ["sh", "docker/install.sh", "tpu", tmp_path / "x"], cwd=source, env=environment, capture_output=True, check=False
+        ["sh", "docker/install.sh", "tpu", tmp_path / "x"],
+        cwd=source,
+        env=environment,
+        capture_output=True,
+        check=False,
     )
     assert wrong.returncode == 2
 

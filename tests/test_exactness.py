@@ -15,7 +15,6 @@ import torch
 from torch.nn import functional as F
 
 import codec
-from codec import checkpoint
 from codec.networks.integer import (
     ACTIVATION_MAX,
     CLIP,
@@ -27,7 +26,8 @@ from codec.networks.integer import (
     quantize_activation,
     round_half_up,
 )
-from codec.networks.weights import stored_bounds
+from codec.weights import checkpoint
+from codec.weights.networks import stored_bounds
 from tests.conftest import ROOT
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -69,14 +69,20 @@ SETTINGS = [
 
 
 @pytest.mark.slow
-def test_one_hash_over_threads_and_instruction_sets(cotam: codec.Codec, photo: np.ndarray, tmp_path: Path) -> None:
+def test_one_hash_over_threads_and_instruction_sets(
+    cotam: codec.Codec, photo: np.ndarray, tmp_path: Path
+) -> None:
     path = tmp_path / "a.ctm"
     path.write_bytes(cotam.encode(photo, qp_map=np.array([[20, 40], [60, 1]])))
     hashes = set()
     for threads, variables in SETTINGS:
         command = [sys.executable, "-c", PRIOR_HASH, str(threads), str(path)]
         environment = os.environ | variables | {"PYTHONPATH": str(ROOT)}
-        hashes.add(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
+        hashes.add(
+            subprocess.run(
+                command, capture_output=True, text=True, check=True, env=environment
+            ).stdout
+        )
     assert len(hashes) == 1
 
 
@@ -147,11 +153,15 @@ def test_rounding_is_half_up() -> None:
 def test_activations_and_weights_have_straight_through_gradients() -> None:
     """One node each, with the values and the gradients of the formulas in single steps."""
     torch.manual_seed(0)
-    values = torch.cat([torch.randn(4000) * 6, torch.tensor([0.0, CLIP, -CLIP, UNIT / 2, -UNIT / 2])])
+    values = torch.cat(
+        [torch.randn(4000) * 6, torch.tensor([0.0, CLIP, -CLIP, UNIT / 2, -UNIT / 2])]
+    )
     for low in (0.0, -CLIP):
         one, steps = (values.clone().requires_grad_() for _ in range(2))
         rounded = round_half_up(steps * 2.0**FRACTION_BITS) * UNIT
-        wanted = torch.where((rounded > low) & (rounded < CLIP), rounded, rounded.detach().clamp(low, CLIP))
+        wanted = torch.where(
+            (rounded > low) & (rounded < CLIP), rounded, rounded.detach().clamp(low, CLIP)
+        )
         found = quantize_activation(one, low)
         assert torch.equal(found, wanted)
         for made in (found, wanted):
@@ -164,7 +174,10 @@ def test_activations_and_weights_have_straight_through_gradients() -> None:
     x = torch.randn(1, 40, 6, 7)
     scale = torch.exp2(-k)
     wanted = F.conv2d(x, w_int * scale[:, None, None, None], b_int * scale * UNIT)
-    gradients = [torch.autograd.grad(made.square().sum(), [layer.weight, layer.bias]) for made in (layer(x), wanted)]
+    gradients = [
+        torch.autograd.grad(made.square().sum(), [layer.weight, layer.bias])
+        for made in (layer(x), wanted)
+    ]
     assert torch.equal(layer(x), wanted)
     torch.testing.assert_close(*gradients)
 
@@ -174,7 +187,10 @@ def test_golden_streams_decode_for_ever(path: Path) -> None:
     facts = json.loads(path.with_suffix(".json").read_text())
     loaded = codec.load(GOLDEN / facts["model"], device="cpu")
     decoded = loaded.decode_full(path.read_bytes())
-    assert hashlib.sha256(np.ascontiguousarray(decoded.y_hat).tobytes()).hexdigest() == facts["y_hat_sha256"]
+    assert (
+        hashlib.sha256(np.ascontiguousarray(decoded.y_hat).tobytes()).hexdigest()
+        == facts["y_hat_sha256"]
+    )
     assert list(decoded.picture.pixels.shape) == facts["shape"]
 
 

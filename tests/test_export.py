@@ -15,9 +15,9 @@ from PIL import Image
 
 import codec
 from codec.api import Codec
-from codec.checkpoint import Checkpoint, save
 from codec.errors import BadArgument, CodecError, GuideUnavailable, UnknownModel
-from codec.rate import quality_to_qp
+from codec.quality import quality_to_qp
+from codec.weights.checkpoint import Checkpoint, save
 from tests.conftest import ROOT, psnr, run_cotam
 
 pytest.importorskip("onnxscript", reason="cotam[export] is not installed")
@@ -25,7 +25,13 @@ pytest.importorskip("onnxruntime", reason="cotam[onnx] is not installed")
 pytestmark = pytest.mark.slow
 
 
-def crossing(torch_codec: Codec, encoder: Codec, decoder: Codec, picture: NDArray[np.uint8], **options: object) -> None:
+def crossing(
+    torch_codec: Codec,
+    encoder: Codec,
+    decoder: Codec,
+    picture: NDArray[np.uint8],
+    **options: object,
+) -> None:
     """Either encodes, either decodes: one y_hat; pixels within 1/255 almost everywhere."""
     for one in (torch_codec, encoder):
         encoded = one.encode_full(picture, **options)  # type: ignore[arg-type]
@@ -34,7 +40,10 @@ def crossing(torch_codec: Codec, encoder: Codec, decoder: Codec, picture: NDArra
         np.testing.assert_array_equal(by_onnx.y_hat, by_torch.y_hat)
         apart = np.abs(by_onnx.picture.pixels.astype(int) - by_torch.picture.pixels)
         assert (apart <= 1).mean() >= 0.999
-        previews = [other.decode(encoded.data, "array", "preview").astype(int) for other in (torch_codec, decoder)]
+        previews = [
+            other.decode(encoded.data, "array", "preview").astype(int)
+            for other in (torch_codec, decoder)
+        ]
         assert np.abs(previews[0] - previews[1]).max() <= 1
 
 
@@ -65,7 +74,14 @@ decoder = codec.load({str(halves / "decoder")!r})
 assert decoder.decode(data).size == (451, 300)
 assert decoder.decode(data, level="preview").size == (57, 38)
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -84,7 +100,12 @@ def test_a_half_says_what_it_cannot_do(halves: Path, small: NDArray[np.uint8]) -
 
 
 def test_a_damaged_half_is_refused(halves: Path, tmp_path: Path) -> None:
-    for name, damage in (("analysis.onnx", b"x"), ("tables.npz", b"x"), ("manifest.json", b"{}"), ("step_0_0.onnx", None)):
+    for name, damage in (
+        ("analysis.onnx", b"x"),
+        ("tables.npz", b"x"),
+        ("manifest.json", b"{}"),
+        ("step_0_0.onnx", None),
+    ):
         folder = tmp_path / name
         shutil.copytree(halves / "encoder", folder)
         if damage is None:
@@ -111,7 +132,10 @@ def test_int8_transforms(cotam: Codec, photo: NDArray[np.uint8], tmp_path: Path)
         Image.fromarray(photo[:, 60 * number : 60 * number + 320]).save(tmp_path / f"{number}.png")
     done = run_cotam("export", "--out", tmp_path / "dist", "--int8", tmp_path)
     assert done.returncode == 0, done.stderr
-    encoder, decoder = codec.load(tmp_path / "dist" / "encoder"), codec.load(tmp_path / "dist" / "decoder")
+    encoder, decoder = (
+        codec.load(tmp_path / "dist" / "encoder"),
+        codec.load(tmp_path / "dist" / "decoder"),
+    )
     assert encoder.backend.checkpoint.facts["transforms"] == "int8"  # type: ignore[attr-defined]
     for quality in (30, 70):
         encoded = encoder.encode_full(photo, quality, guide="uniform")
@@ -121,7 +145,9 @@ def test_int8_transforms(cotam: Codec, photo: NDArray[np.uint8], tmp_path: Path)
         assert psnr(photo, by_int8.picture.pixels) > psnr(photo, by_torch.picture.pixels) - 0.5
         plain = cotam.encode(photo, quality, guide="uniform")
         assert abs(len(encoded.data) / len(plain) - 1) < 0.03
-        assert psnr(photo, by_torch.picture.pixels) > psnr(photo, cotam.decode(plain, "array")) - 0.3
+        assert (
+            psnr(photo, by_torch.picture.pixels) > psnr(photo, cotam.decode(plain, "array")) - 0.3
+        )
 
 
 def test_int8_needs_pictures(tmp_path: Path) -> None:
@@ -131,7 +157,9 @@ def test_int8_needs_pictures(tmp_path: Path) -> None:
     assert b"need pictures" in done.stderr
 
 
-def test_an_exported_encoder_rounds_as_its_weights_say(cotam: Codec, halves: Path, tmp_path: Path) -> None:
+def test_an_exported_encoder_rounds_as_its_weights_say(
+    cotam: Codec, halves: Path, tmp_path: Path
+) -> None:
     assert codec.load(halves / "encoder").pipeline.rate_weight == cotam.pipeline.rate_weight > 0
     found = cotam.backend.checkpoint
     other = Checkpoint(found.arrays, found.metadata | {"rate_weight": 0.01})  # type: ignore[attr-defined]

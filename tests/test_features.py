@@ -10,7 +10,7 @@ from torch import Tensor
 
 from codec.errors import BadArgument
 from codec.towers import LAST
-from training.features import Code, MultiLevel, Paper, level_layer
+from training.losses.features import Code, MultiLevel, Paper, level_layer
 
 DEIT, SIGLIP = "timm:deit_tiny_patch16_224", "ViT-B-16-SigLIP"
 
@@ -19,7 +19,12 @@ DEIT, SIGLIP = "timm:deit_tiny_patch16_224", "ViT-B-16-SigLIP"
 def pair(photo: NDArray[np.uint8]) -> tuple[Tensor, Tensor, Tensor]:
     """x, x_hat with some noise, a QP field with a step in it."""
     torch.manual_seed(0)
-    x = torch.from_numpy(np.stack([photo[:256, :256], photo[40:296, 190:446]])).permute(0, 3, 1, 2).float() / 255
+    x = (
+        torch.from_numpy(np.stack([photo[:256, :256], photo[40:296, 190:446]]))
+        .permute(0, 3, 1, 2)
+        .float()
+        / 255
+    )
     qp = torch.full((2, 16, 16), 20)
     qp[:, :, 8:] = 40
     return x, (x + 0.1 * torch.randn_like(x)).clamp(0, 1).requires_grad_(True), qp
@@ -50,7 +55,9 @@ def test_the_papers_loss_by_hand(pair: tuple[Tensor, Tensor, Tensor]) -> None:
     x, x_hat, qp = pair
     loss = Paper(DEIT, "random")
     a, b = (loss.tower.tokens(loss.tower.prepare(v), [0, LAST]) for v in (x, x_hat))
-    by_hand = 0.1 * (a[0] - b[0])[:, 1:].square().mean((1, 2)) + (a[LAST] - b[LAST]).square().mean((1, 2))
+    by_hand = 0.1 * (a[0] - b[0])[:, 1:].square().mean((1, 2)) + (a[LAST] - b[LAST]).square().mean(
+        (1, 2)
+    )
     torch.testing.assert_close(loss(x, x_hat, qp)[0], by_hand)
 
 
@@ -77,7 +84,12 @@ def test_levels_mean_the_same_for_any_scale_of_tokens(pair: tuple[Tensor, Tensor
 
 
 def test_levels_by_depth() -> None:
-    assert [level_layer(level, 12) for level in ("embedding", "shallow", "middle", "last")] == [0, 3, 8, LAST]
+    assert [level_layer(level, 12) for level in ("embedding", "shallow", "middle", "last")] == [
+        0,
+        3,
+        8,
+        LAST,
+    ]
     assert (level_layer("shallow", 24), level_layer("middle", 24)) == (6, 16)
     assert [level_layer(level, 24) for level in (23, "1", "24")] == [23, 1, 24]
     with pytest.raises(BadArgument):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from codec.bitstream import stepfield
+from codec.bitstream import qp_map
 from codec.bitstream.container import Reader
 from codec.bitstream.rans import Encoder, Tables
 from tests.test_rans import TABLES, blocks
@@ -76,7 +76,9 @@ def map_tables() -> Tables:
 
 @settings(max_examples=15, deadline=None)
 @given(blocks())
-def test_the_coder_of_the_page_reads_what_is_written(found: list[tuple[np.ndarray, np.ndarray]]) -> None:
+def test_the_coder_of_the_page_reads_what_is_written(
+    found: list[tuple[np.ndarray, np.ndarray]],
+) -> None:
     encoder = Encoder(TABLES)
     for symbols, ids in found:
         encoder.push(symbols, ids)
@@ -91,12 +93,18 @@ def test_the_coder_of_the_page_reads_what_is_written(found: list[tuple[np.ndarra
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0, 1, 5, 40]), st.sampled_from([1, 2, 4]))
 def test_the_maps_of_the_page_are_those_written(seed: int, spread: int, unit: int) -> None:
     random = np.random.default_rng(seed)
-    offsets = np.clip(random.normal(0, spread, random.integers(1, 12, 2)).round().astype(np.int64) * unit, -63 // unit * unit, 60)
-    data = stepfield.encode_offsets(offsets)
+    offsets = np.clip(
+        random.normal(0, spread, random.integers(1, 12, 2)).round().astype(np.int64) * unit,
+        -63 // unit * unit,
+        60,
+    )
+    data = qp_map.encode_offsets(offsets)
     reader = Reader(data)
     rows, cols, code, step = reader.varint(), reader.varint(), reader.byte(), reader.byte()
     stack = Stack(data[reader.at :])
-    values = np.array(stack.block(np.full(rows * cols, code & 15), all_boundaries(map_tables()))).reshape(rows, cols)
+    values = np.array(
+        stack.block(np.full(rows * cols, code & 15), all_boundaries(map_tables()))
+    ).reshape(rows, cols)
     for axis in ((), (1,), (0,), (0, 1))[code >> 4]:
         values = np.cumsum(values, axis)
     np.testing.assert_array_equal(step * values, offsets)

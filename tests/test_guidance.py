@@ -17,26 +17,36 @@ from PIL import Image, ImageDraw
 from skimage import data
 
 import codec
-from codec.bitstream import container, stepfield
-from codec.checkpoint import Checkpoint, save
+from codec.bitstream import container, qp_map
 from codec.errors import BadArgument, GuideUnavailable
 from codec.guidance import DEFAULT_GUIDE, Importance, choose
 from codec.guidance.clip import ClipGuide
 from codec.guidance.rate_estimate import energies, shipped
 from codec.guidance.student import small_copy
-from codec.guidance.student_network import load_student
+from codec.guidance.student_torch import load_student
 from codec.info import qp_field_of
 from codec.towers import load_tower
+from codec.weights.checkpoint import Checkpoint, save
 from tests.conftest import run_cotam
 
 maps = hnp.arrays(
-    np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=30), elements=st.floats(0, 1e6, width=32, allow_subnormal=False)
+    np.float32,
+    hnp.array_shapes(min_dims=2, max_dims=2, max_side=30),
+    elements=st.floats(0, 1e6, width=32, allow_subnormal=False),
 )
 
 
 @pytest.mark.parametrize(
     "bad",
-    [[[np.nan, 1]], [[-1.0, 2]], np.zeros((0, 3)), np.zeros(4), [[1, np.inf]], [["a"]], [[1, 2], [3]]],
+    [
+        [[np.nan, 1]],
+        [[-1.0, 2]],
+        np.zeros((0, 3)),
+        np.zeros(4),
+        [[1, np.inf]],
+        [["a"]],
+        [[1, 2], [3]],
+    ],
     ids=["nan", "negative", "empty", "one axis", "infinite", "text", "ragged"],
 )
 def test_bad_maps_are_refused(cotam: codec.Codec, small: NDArray[np.uint8], bad: object) -> None:
@@ -44,7 +54,9 @@ def test_bad_maps_are_refused(cotam: codec.Codec, small: NDArray[np.uint8], bad:
         cotam.encode(small, importance=bad)
 
 
-def test_strength_zero_and_flat_maps_are_uniform_byte_for_byte(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
+def test_strength_zero_and_flat_maps_are_uniform_byte_for_byte(
+    cotam: codec.Codec, photo: NDArray[np.uint8]
+) -> None:
     plain = cotam.encode(photo, quality=40, guide="uniform")
     assert cotam.encode(photo, quality=40, guide="student", strength=0) == plain
     assert cotam.encode(photo, quality=40, importance=np.full((5, 7), 0.3)) == plain
@@ -53,23 +65,34 @@ def test_strength_zero_and_flat_maps_are_uniform_byte_for_byte(cotam: codec.Code
     assert cotam.encode(photo, quality=40) == cotam.encode(photo, quality=40, guide=DEFAULT_GUIDE)
 
 
-def test_weights_may_have_a_guide_of_their_own(cotam: codec.Codec, photo: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_weights_may_have_a_guide_of_their_own(
+    cotam: codec.Codec, photo: NDArray[np.uint8], tmp_path: Path
+) -> None:
     stored = cotam.backend.checkpoint
-    place, picture, coded = tmp_path / "quick.safetensors", tmp_path / "photo.png", tmp_path / "photo.ctm"
+    place, picture, coded = (
+        tmp_path / "quick.safetensors",
+        tmp_path / "photo.png",
+        tmp_path / "photo.ctm",
+    )
     save(Checkpoint(stored.arrays, stored.metadata | {"guide": "uniform"}), place)
     quick = codec.load(place)
     assert quick.encode(photo) == cotam.encode(photo, guide="uniform")
     assert quick.encode(photo, guide="student") == cotam.encode(photo, guide="student")
     Image.fromarray(photo).save(picture)
-    for asked, same_as in (([], {"guide": "uniform"}), (["--guide", "student"], {"guide": "student"})):
+    for asked, same_as in (
+        ([], {"guide": "uniform"}),
+        (["--guide", "student"], {"guide": "student"}),
+    ):
         run_cotam("encode", picture, "-o", coded, "--model", place, *asked)
         assert coded.read_bytes() == cotam.encode(photo, **same_as)
 
 
 @settings(deadline=None, max_examples=60)
 @given(maps, st.sampled_from(["zscore", "paper", "value"]), st.floats(0, 1))
-def test_levels_are_finite_bounded_and_follow_importance(values: NDArray[np.float32], rule: str, strength: float) -> None:
-    offsets = stepfield.levels(values, rule, strength, np.full(values.shape, 9.0))
+def test_levels_are_finite_bounded_and_follow_importance(
+    values: NDArray[np.float32], rule: str, strength: float
+) -> None:
+    offsets = qp_map.levels(values, rule, strength, np.full(values.shape, 9.0))
     assert np.isfinite(offsets).all()
     assert np.abs(offsets).max() <= 15
     order = np.argsort(values.ravel(), kind="stable")
@@ -84,31 +107,35 @@ def test_a_neutral_map_costs_what_one_qp_costs(offsets: NDArray[np.float64], qp:
     def bits(field: NDArray[np.float64]) -> float:
         return float((weights * np.exp(0.06 * field)).sum())
 
-    cells, unit = stepfield.compact(offsets, 1e5)
+    cells, unit = qp_map.compact(offsets, 1e5)
     target = bits(np.full((12, 18), float(qp)))
-    found = stepfield.rate_neutral(cells, unit, qp, (12, 18), bits, target)
+    found = qp_map.rate_neutral(cells, unit, qp, (12, 18), bits, target)
     assert found.shape == cells.shape
     assert 0 <= found.min() <= found.max() <= 63
-    assert abs(bits(stepfield.expand(found, 12, 18)) / target - 1) < 0.07
+    assert abs(bits(qp_map.expand(found, 12, 18)) / target - 1) < 0.07
 
 
 def test_a_small_file_gets_a_coarse_map() -> None:
     offsets = 4 * np.random.default_rng(0).normal(size=(32, 48))
-    fine, coarse = (stepfield.compact(offsets, bits) for bits in (1e6, 3000))
+    fine, coarse = (qp_map.compact(offsets, bits) for bits in (1e6, 3000))
     assert coarse[0].size < fine[0].size
-    spent = len(stepfield.encode_offsets(coarse[1] * np.rint(coarse[0] / coarse[1]).astype(np.int64)))
+    spent = len(qp_map.encode_offsets(coarse[1] * np.rint(coarse[0] / coarse[1]).astype(np.int64)))
     assert spent < 30
-    np.testing.assert_allclose(stepfield.compact(offsets, 1e9)[0], offsets)
+    np.testing.assert_allclose(qp_map.compact(offsets, 1e9)[0], offsets)
 
 
-def test_the_paper_preset_has_three_levels_on_eight_cells(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
+def test_the_paper_preset_has_three_levels_on_eight_cells(
+    cotam: codec.Codec, photo: NDArray[np.uint8]
+) -> None:
     coded = cotam.encode(photo, guide=choose("student", "paper"))
     assert codec.inspect(coded).map_grid == (8, 8)
     assert len(np.unique(qp_field_of(coded))) <= 3
 
 
 @pytest.mark.parametrize("quality", [20, 50, 80])
-def test_guidance_keeps_the_size(cotam: codec.Codec, photo: NDArray[np.uint8], quality: int) -> None:
+def test_guidance_keeps_the_size(
+    cotam: codec.Codec, photo: NDArray[np.uint8], quality: int
+) -> None:
     plain = len(cotam.encode(photo, quality=quality, guide="uniform"))
     for guide in (choose("student"), choose("student", "paper")):
         coded = cotam.encode(photo, quality=quality, guide=guide)
@@ -121,7 +148,11 @@ def test_documents_are_left_uniform(cotam: codec.Codec, photo: NDArray[np.uint8]
     sheet = Image.new("RGB", (600, 800), "white")
     pen = ImageDraw.Draw(sheet)
     for y in range(20, 780, 24):
-        pen.text((30, y), f"Line {y}: the quick brown fox jumps over 13 lazy dogs, {37 * y} times", fill="black")
+        pen.text(
+            (30, y),
+            f"Line {y}: the quick brown fox jumps over 13 lazy dogs, {37 * y} times",
+            fill="black",
+        )
     page = np.asarray(sheet)
     student = choose("student")
     seen = student(page)
@@ -140,13 +171,19 @@ def test_trust_is_a_share_of_the_strength(cotam: codec.Codec, photo: NDArray[np.
     assert half == cotam.encode(photo, guide=lambda pixels: Importance(values), strength=0.4)
 
 
-def test_a_map_of_any_shape_lands_where_it_points(cotam: codec.Codec, photo: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_a_map_of_any_shape_lands_where_it_points(
+    cotam: codec.Codec, photo: NDArray[np.uint8], tmp_path: Path
+) -> None:
     right = np.zeros((40, 33))
     right[:, 17:] = 1
     np.save(tmp_path / "map.npy", right)
     Image.fromarray((right * 255).astype(np.uint8)).save(tmp_path / "map.png")
     by_array = cotam.encode(photo, importance=right)
-    assert by_array == cotam.encode(photo, guide=str(tmp_path / "map.npy")) == cotam.encode(photo, guide=str(tmp_path / "map.png"))
+    assert (
+        by_array
+        == cotam.encode(photo, guide=str(tmp_path / "map.npy"))
+        == cotam.encode(photo, guide=str(tmp_path / "map.png"))
+    )
     field = qp_field_of(by_array)
     assert field[:, -8:].mean() > field[:, :8].mean() + 5
     box = qp_field_of(cotam.encode(photo, roi=[(240, 0, 451, 300)]))
@@ -158,7 +195,9 @@ def test_a_map_of_any_shape_lands_where_it_points(cotam: codec.Codec, photo: NDA
     assert errors[1] < errors[0]
 
 
-def test_arguments_that_exclude_each_other(cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_arguments_that_exclude_each_other(
+    cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path
+) -> None:
     one = np.eye(3)
     for options in (
         {"importance": one, "roi": [(0, 0, 9, 9)]},
@@ -192,7 +231,9 @@ def test_the_student_is_small_and_sees_the_whole_picture() -> None:
         assert choose("student")(np.zeros((height, width, 3), np.uint8)) is not None
 
 
-def test_the_rate_estimate_ranks_pictures_and_qps(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
+def test_the_rate_estimate_ranks_pictures_and_qps(
+    cotam: codec.Codec, photo: NDArray[np.uint8]
+) -> None:
     blocks = energies(photo)
     spent = cotam.encode_full(photo, quality=50, guide="uniform", want_bits=True).bits
     assert spent is not None
@@ -208,7 +249,9 @@ def test_the_clip_guide_runs_real_towers(photo: NDArray[np.uint8]) -> None:
     found = guide(photo)
     assert isinstance(found, Importance)
     assert found.values.shape == (14, 14)
-    by_hand = tower.attention(tower.prepare(torch.from_numpy(photo.copy()).permute(2, 0, 1)[None].float() / 255), 3)
+    by_hand = tower.attention(
+        tower.prepare(torch.from_numpy(photo.copy()).permute(2, 0, 1)[None].float() / 255), 3
+    )
     expected = by_hand[0].mean(0)
     np.testing.assert_allclose(found.values, (expected / expected.mean()).numpy(), rtol=1e-4)
     large = np.asarray(Image.fromarray(photo).resize((900, 700)))
@@ -219,8 +262,12 @@ def test_the_clip_guide_runs_real_towers(photo: NDArray[np.uint8]) -> None:
     assert whole is not None
     corner = ClipGuide(tower, tiles=False)(large[:233, :225])
     assert corner is not None
-    stretched = torch.nn.functional.interpolate(torch.from_numpy(whole.values)[None, None], (42, 56), mode="bilinear")[0, 0]
-    np.testing.assert_allclose(tiled.values[:14, :14], stretched.numpy()[:14, :14] + corner.values, rtol=1e-3)
+    stretched = torch.nn.functional.interpolate(
+        torch.from_numpy(whole.values)[None, None], (42, 56), mode="bilinear"
+    )[0, 0]
+    np.testing.assert_allclose(
+        tiled.values[:14, :14], stretched.numpy()[:14, :14] + corner.values, rtol=1e-3
+    )
 
 
 def test_a_guide_by_hand_works_with_any_weights(photo: NDArray[np.uint8]) -> None:
@@ -234,7 +281,9 @@ def test_a_guide_by_hand_works_with_any_weights(photo: NDArray[np.uint8]) -> Non
     assert toy.decode(data, "array").shape == photo.shape
 
 
-def test_clip_without_weights_names_what_works_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_clip_without_weights_names_what_works_offline(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
@@ -243,7 +292,9 @@ def test_clip_without_weights_names_what_works_offline(monkeypatch: pytest.Monke
         choose("clip", model="ViT-B-16", weights="openai")
 
 
-def test_decoding_needs_no_tower(cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_decoding_needs_no_tower(
+    cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path
+) -> None:
     (tmp_path / "x.ctm").write_bytes(cotam.encode(small))
     program = (
         "import sys, codec\n"
@@ -268,8 +319,17 @@ def test_the_command_takes_guides(photo: NDArray[np.uint8], tmp_path: Path) -> N
         target = tmp_path / f"{number}.ctm"
         done = run_cotam("encode", source, "-o", target, *options)
         assert done.returncode == 0, done.stderr
-    assert (tmp_path / "0.ctm").read_bytes() != (tmp_path / "1.ctm").read_bytes() != (tmp_path / "2.ctm").read_bytes()
-    for options in (["--guide", "nonsense"], ["--strength", "2"], ["--guide-preset", "none"], ["--guide-model", "ViT-B-16"]):
+    assert (
+        (tmp_path / "0.ctm").read_bytes()
+        != (tmp_path / "1.ctm").read_bytes()
+        != (tmp_path / "2.ctm").read_bytes()
+    )
+    for options in (
+        ["--guide", "nonsense"],
+        ["--strength", "2"],
+        ["--guide-preset", "none"],
+        ["--guide-model", "ViT-B-16"],
+    ):
         done = run_cotam("encode", source, "-o", tmp_path / "no.ctm", *options)
         assert done.returncode == 2
         assert done.stderr.startswith(b"cotam: ")

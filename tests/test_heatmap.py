@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from codec import heatmap
+from codec.coding.latent_grid import latent_grid
 from codec.errors import BadArgument, CodecError
 from codec.info import qp_field_of
-from codec.latents import latent_grid
+from codec.io import heatmap
 from tests.conftest import ROOT, run_cotam
 
 STAIRS = np.repeat([[14, 24, 34, 44]], 3, axis=0)
@@ -42,12 +42,16 @@ def drawn(cotam: codec.Codec, data: bytes) -> Image.Image:
     return heatmap.panels(decoded.picture.pixels, decoded.bits, qp_field_of(data))
 
 
-def test_the_qp_field_is_the_encoders(cotam: codec.Codec, stairs: bytes, small: NDArray[np.uint8]) -> None:
+def test_the_qp_field_is_the_encoders(
+    cotam: codec.Codec, stairs: bytes, small: NDArray[np.uint8]
+) -> None:
     rows, cols = latent_grid(*small.shape[:2])
     field = qp_field_of(stairs)
     assert field.shape == (rows, cols)
     assert field.dtype == np.int64
-    np.testing.assert_array_equal(field, STAIRS[np.arange(rows) * 3 // rows][:, np.arange(cols) * 4 // cols])
+    np.testing.assert_array_equal(
+        field, STAIRS[np.arange(rows) * 3 // rows][:, np.arange(cols) * 4 // cols]
+    )
     uniform = qp_field_of(cotam.encode(small, quality=40, guide="uniform"))
     assert uniform.shape == (rows, cols)
     assert set(uniform.ravel()) == {25}
@@ -81,9 +85,12 @@ def test_a_scale_and_its_inverse_agree() -> None:
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "wide"), [(1, 1, True), (3, 1500, True), (900, 1, False), (40, 300, False), (300, 200, True)]
+    ("height", "width", "wide"),
+    [(1, 1, True), (3, 1500, True), (900, 1, False), (40, 300, False), (300, 200, True)],
 )
-def test_any_size_can_be_drawn(cotam: codec.Codec, photo: NDArray[np.uint8], height: int, width: int, wide: bool) -> None:
+def test_any_size_can_be_drawn(
+    cotam: codec.Codec, photo: NDArray[np.uint8], height: int, width: int, wide: bool
+) -> None:
     pixels = np.asarray(Image.fromarray(photo).resize((width, height)))
     sheet = drawn(cotam, cotam.encode(pixels, quality=30))
     assert sheet.mode == "RGB"
@@ -147,7 +154,7 @@ def test_the_command_draws_and_counts(folder: Path, cotam: codec.Codec, stairs: 
 
 
 def test_without_a_heatmap_no_torch_is_needed(folder: Path) -> None:
-    script = "import sys; from codec.cli import app; app(sys.argv[1:], standalone_mode=False); assert 'torch' not in sys.modules"
+    script = "import sys; from codec.cli.main import app; app(sys.argv[1:], standalone_mode=False); assert 'torch' not in sys.modules"
     command = [sys.executable, "-c", script, "inspect", str(folder / "a.ctm")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -163,7 +170,16 @@ def test_without_a_heatmap_no_torch_is_needed(folder: Path) -> None:
         (["missing.ctm", "--heatmap", "out.png"], 1),
         (["a.ctm", "--heatmap", "out.nonsense"], 1),
         (["a.ctm", "--heatmap", "out.png", "--model", "nobody"], 1),
-        (["a.ctm", "--heatmap", "out.png", "--model", str(ROOT / "tests" / "golden" / "toy.safetensors")], 1),
+        (
+            [
+                "a.ctm",
+                "--heatmap",
+                "out.png",
+                "--model",
+                str(ROOT / "tests" / "golden" / "toy.safetensors"),
+            ],
+            1,
+        ),
         (["a.ctm", "--heatmap", "out.png", "--limit-pixels", "100"], 1),
         (["a.ctm", "--heatmap", "out.png", "--device", "toaster"], 2),
     ],

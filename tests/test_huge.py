@@ -12,36 +12,46 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 import codec
-from codec import batch, images, pipeline, store, tiles
+from codec import memory
 from codec.bitstream import rans
+from codec.cli import jobs
+from codec.coding import pipeline, tiling
+from codec.coding.latent_grid import step_of
 from codec.guidance.rate_estimate import energies
 from codec.guidance.student import small_copy
-from codec.latents import step_of
+from codec.io import images
 
 
 def gradient(height: int, width: int) -> NDArray[np.uint8]:
     """Smooth, where seams would show."""
     y, x = np.mgrid[:height, :width]
-    return np.stack([255 * x / width, 255 * y / height, 127 + 100 * np.sin((x + y) / 90)], 2).astype(np.uint8)
+    return np.stack(
+        [255 * x / width, 255 * y / height, 127 + 100 * np.sin((x + y) / 90)], 2
+    ).astype(np.uint8)
 
 
 def as_a_huge_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small pictures go the way of huge ones: tiles, bands of rows, arrays on disk, symbols sorted in parts."""
     monkeypatch.setattr(pipeline, "LARGEST", 5)
     monkeypatch.setattr(pipeline, "PRIOR_TILE", 3)
-    monkeypatch.setattr(tiles, "TILE", 9)
-    monkeypatch.setattr(store, "SPILL_BYTES", 1 << 10)
-    monkeypatch.setattr(store, "BAND_BYTES", 1 << 14)
+    monkeypatch.setattr(tiling, "TILE", 9)
+    monkeypatch.setattr(memory, "SPILL_BYTES", 1 << 10)
+    monkeypatch.setattr(memory, "BAND_BYTES", 1 << 14)
     monkeypatch.setattr(rans, "PART", 1000)
 
 
 @pytest.mark.parametrize("kind", ["photo", "gradient"])
 @pytest.mark.parametrize("model", ["small", "small-mse", "tiny"])
-def test_tiles_leave_no_seams(kind: str, model: str, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_leave_no_seams(
+    kind: str, model: str, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
     picture = photo if kind == "photo" else gradient(333, 470)
     cotam = codec.load(model, "cpu")
     qp_map = np.array([[20, 50, 33], [45, 15, 60]])
-    whole = [cotam.encode_full(picture, 60, guide="uniform"), cotam.encode_full(picture, qp_map=qp_map)]
+    whole = [
+        cotam.encode_full(picture, 60, guide="uniform"),
+        cotam.encode_full(picture, qp_map=qp_map),
+    ]
     decoded = [cotam.decode(encoded.data, "array") for encoded in whole]
     bits = cotam.decode_full(whole[1].data, want_bits=True).bits
     as_a_huge_one(monkeypatch)
@@ -51,12 +61,16 @@ def test_tiles_leave_no_seams(kind: str, model: str, photo: NDArray[np.uint8], m
         np.testing.assert_allclose(again.picture.pixels.astype(int), wanted, atol=1)
     np.testing.assert_allclose(again.bits, bits, rtol=1e-4)
     tiled = cotam.encode_full(picture, 60, guide="uniform")
-    assert (np.abs(tiled.y_hat - whole[0].y_hat) > 0.5).mean() < 0.001  # a value at the edge of rounding may fall to the other side
+    assert (
+        np.abs(tiled.y_hat - whole[0].y_hat) > 0.5
+    ).mean() < 0.001  # a value at the edge of rounding may fall to the other side
     again = cotam.decode(cotam.encode(picture, qp_map=qp_map), "array")
     assert (np.abs(again.astype(int) - decoded[1]) <= 1).mean() > 0.999
 
 
-def test_bands_of_symbols_touch_bands_of_latents(photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bands_of_symbols_touch_bands_of_latents(
+    photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The preview's few channels lie on the pages of all: a band of them had been the whole of a huge picture's latents."""
     touched = []
 
@@ -69,7 +83,7 @@ def test_bands_of_symbols_touch_bands_of_latents(photo: NDArray[np.uint8], monke
     cotam = codec.load("small", "cpu")
     cotam.encode(photo, 60, guide="uniform")
     row = max(stride for _, stride in touched)
-    assert row > store.BAND_BYTES
+    assert row > memory.BAND_BYTES
     assert {rows for rows, stride in touched if stride == row} == {2}
 
 
@@ -81,8 +95,17 @@ def test_a_picture_on_disk_is_read_and_written_in_bands(
     exif = Image.Exif()
     exif[0x010E] = "a cat"
     as_a_huge_one(monkeypatch)
-    for name, channels in {"RGB": photo, "RGBA": np.dstack([photo, alpha]), "L": photo[..., 0], "LA": None}.items():
-        image = Image.fromarray(photo[..., 0]).convert("LA") if channels is None else Image.fromarray(channels)
+    for name, channels in {
+        "RGB": photo,
+        "RGBA": np.dstack([photo, alpha]),
+        "L": photo[..., 0],
+        "LA": None,
+    }.items():
+        image = (
+            Image.fromarray(photo[..., 0]).convert("LA")
+            if channels is None
+            else Image.fromarray(channels)
+        )
         image.save(tmp_path / "a.png", icc_profile=profile if name != "L" else None, exif=exif)
         picture = images.load(tmp_path / "a.png", 1 << 30)
         assert isinstance(picture.pixels, np.memmap)
@@ -106,11 +129,13 @@ def test_a_result_goes_to_the_disk_as_it_is_written(tmp_path: Path) -> None:
         stream.seek(0)  # as Pillow does for some formats
         stream.write(b"first")
 
-    assert batch.write(str(tmp_path / "a.png"), put, True) == 3 << 20
+    assert jobs.write(str(tmp_path / "a.png"), put, True) == 3 << 20
     assert (tmp_path / "a.png").read_bytes() == b"first" + bytes((3 << 20) - 5)
 
 
-def test_guidance_in_bands_is_the_same(photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guidance_in_bands_is_the_same(
+    photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
     large = np.asarray(Image.fromarray(photo).resize((1100, 830)))
     seen = small_copy(large), energies(large)
     as_a_huge_one(monkeypatch)
@@ -122,18 +147,18 @@ def test_a_disk_without_room_is_one_sentence(monkeypatch: pytest.MonkeyPatch) ->
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store.os, "posix_fallocate", full)
+    monkeypatch.setattr(memory.os, "posix_fallocate", full)
     with pytest.raises(OSError, match="No space"):
-        store.empty((store.SPILL_BYTES,), np.uint8)
+        memory.empty((memory.SPILL_BYTES,), np.uint8)
 
 
 def test_spans_cover_a_side() -> None:
     for length in (1, 95, 96, 97, 145, 1000):
-        found = tiles.spans(length, 7)
+        found = tiling.spans(length, 7)
         assert found[0].start == found[0].first == 0
         assert found[-1].stop == found[-1].last == length
         assert all(a.stop == b.start for a, b in pairwise(found))
-        assert all(0 < s.stop - s.start <= tiles.TILE for s in found)
+        assert all(0 < s.stop - s.start <= tiling.TILE for s in found)
 
 
 def test_a_margin_is_as_wide_as_a_transform_looks(cotam: codec.Codec) -> None:
@@ -148,14 +173,18 @@ def test_a_margin_is_as_wide_as_a_transform_looks(cotam: codec.Codec) -> None:
     pixels = np.full((16, 16 * 3 * analysis, 3), 100, np.uint8)
     changed = pixels.copy()
     changed[:, 16 * (analysis + 1) :] = 200
-    np.testing.assert_array_equal(cotam.backend.analysis(pixels, 40)[:, 0], cotam.backend.analysis(changed, 40)[:, 0])
+    np.testing.assert_array_equal(
+        cotam.backend.analysis(pixels, 40)[:, 0], cotam.backend.analysis(changed, 40)[:, 0]
+    )
 
 
-def test_of_several_wishes_to_keep_freed_memory_the_largest_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_several_wishes_to_keep_freed_memory_the_largest_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A backend made during a training took the training's memory away."""
     asked: dict[int, int] = {}
-    monkeypatch.setattr(store, "_kept_bytes", 0)
-    monkeypatch.setattr(store, "_of_c_library", lambda name: asked.__setitem__)
-    store.keep_freed_memory(2 * store.KEPT_BYTES)
-    store.keep_freed_memory()
-    assert asked[store.M_TRIM_THRESHOLD] == 2 * store.KEPT_BYTES
+    monkeypatch.setattr(memory, "_kept_bytes", 0)
+    monkeypatch.setattr(memory, "_of_c_library", lambda name: asked.__setitem__)
+    memory.keep_freed_memory(2 * memory.KEPT_BYTES)
+    memory.keep_freed_memory()
+    assert asked[memory.M_TRIM_THRESHOLD] == 2 * memory.KEPT_BYTES

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 import codec
-from codec import images
 from codec.errors import BadArgument, BadPicture, Corrupt, TooLarge
+from codec.io import images
 from tests.conftest import psnr
 
 LIMIT = 1 << 28
@@ -25,19 +25,45 @@ def as_bytes(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr", "HSV", "LAB", "I", "F", "I;16"]
+    "mode",
+    [
+        "1",
+        "L",
+        "LA",
+        "P",
+        "PA",
+        "RGB",
+        "RGBA",
+        "RGBa",
+        "CMYK",
+        "YCbCr",
+        "HSV",
+        "LAB",
+        "I",
+        "F",
+        "I;16",
+    ],
 )
-def test_every_mode_encodes_and_comes_back(cotam: codec.Codec, small: NDArray[np.uint8], mode: str) -> None:
+def test_every_mode_encodes_and_comes_back(
+    cotam: codec.Codec, small: NDArray[np.uint8], mode: str
+) -> None:
     image = Image.fromarray(small)
     if mode in ("I", "I;16"):
-        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257).convert(mode)
+        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257).convert(
+            mode
+        )
     elif mode == "PA":
         image = image.convert("P").convert("PA")
     elif mode in ("RGBa", "LAB"):
         image = (
             image.convert("RGBA").convert("RGBa")
             if mode == "RGBa"
-            else ImageCms.profileToProfile(image, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB")
+            else ImageCms.profileToProfile(
+                image,
+                ImageCms.createProfile("sRGB"),
+                ImageCms.createProfile("LAB"),
+                outputMode="LAB",
+            )
         )
     else:
         image = image.convert(mode)
@@ -60,7 +86,9 @@ def test_orientation_is_applied(small: NDArray[np.uint8]) -> None:
     assert dict(kept) == {0x010F: "maker"}
 
 
-def test_alpha_is_lossless_and_metadata_returns(cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_alpha_is_lossless_and_metadata_returns(
+    cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path
+) -> None:
     alpha = np.random.default_rng(0).integers(0, 256, small.shape[:2]).astype(np.uint8)
     image = Image.fromarray(np.dstack([small, alpha]))
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -107,7 +135,9 @@ def test_16_bits_are_converted_and_said_so(kind: str) -> None:
 
 def test_animation_keeps_the_first_frame_and_says_so(small: NDArray[np.uint8]) -> None:
     frames = [Image.fromarray(small), Image.fromarray(small[::-1])]
-    picture = images.load(as_bytes(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True), LIMIT)
+    picture = images.load(
+        as_bytes(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True), LIMIT
+    )
     np.testing.assert_array_equal(picture.pixels, small)
     assert any("first of 2 frames" in note for note in picture.notes)
 
@@ -151,7 +181,9 @@ def test_bad_arrays(bad: NDArray[np.generic]) -> None:
         images.from_array(bad)
 
 
-def test_our_limit_counts_not_pillows(monkeypatch: pytest.MonkeyPatch, photo: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_our_limit_counts_not_pillows(
+    monkeypatch: pytest.MonkeyPatch, photo: NDArray[np.uint8], tmp_path: Path
+) -> None:
     """Pillow refuses what has more than twice its MAX_IMAGE_PIXELS, `--limit-pixels` may allow more."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     for suffix in (".png", ".jpg", ".tif", ".webp", ".avif", ".gif"):
@@ -166,4 +198,6 @@ def test_our_limit_counts_not_pillows(monkeypatch: pytest.MonkeyPatch, photo: ND
                 images.load(stream.getvalue(), photo[..., 0].size - short)
     assert Image.MAX_IMAGE_PIXELS == 1000
     alpha = photo[..., 0]
-    np.testing.assert_array_equal(images.unpack_alpha(images.pack_alpha(alpha), alpha.shape[1], alpha.shape[0]), alpha)
+    np.testing.assert_array_equal(
+        images.unpack_alpha(images.pack_alpha(alpha), alpha.shape[1], alpha.shape[0]), alpha
+    )

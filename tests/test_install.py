@@ -23,10 +23,22 @@ def test_an_installed_package_is_complete(tmp_path: Path, photo: NDArray[np.uint
     source, target = tmp_path / "source", tmp_path / "site"
     source.mkdir()
     for name in TOP:
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", ".rows-*"))
+        shutil.copytree(
+            ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", ".rows-*")
+        )
     for name in ("setup.cfg", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, source)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(target)]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        str(target),
+    ]
     subprocess.run([*pip, str(source)], check=True, timeout=300, capture_output=True)
     Image.fromarray(photo).save(tmp_path / "cat.png")
     environment = os.environ | {"PYTHONPATH": str(target)}
@@ -39,8 +51,24 @@ main()
 """
     for arguments in (["models"], ["encode", "cat.png"], ["decode", "cat.ctm", "-o", "back.png"]):
         command = [sys.executable, "-c", program, *arguments]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
     train = [sys.executable, "-m", "training.train", "--cfg", "job", "experiment=joint"]
-    done = subprocess.run(train, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        train,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert "DeiT" in done.stdout or "deit" in done.stdout, done.stderr

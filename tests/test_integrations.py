@@ -29,10 +29,14 @@ def file(cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path) -> Path:
     return path
 
 
-def test_pillow_opens_lazily_and_decodes_when_asked(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pillow_opens_lazily_and_decodes_when_asked(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = []
     decode, wanted = codec.decode, codec.decode(file.read_bytes(), "array")
-    monkeypatch.setattr(ctm_in_pillow.codec, "decode", lambda *given: calls.append(1) or decode(*given))
+    monkeypatch.setattr(
+        ctm_in_pillow.codec, "decode", lambda *given: calls.append(1) or decode(*given)
+    )
     with Image.open(file) as image:
         assert (image.size, image.mode, image.format) == ((130, 96), "RGB", "CTM")
         assert not calls
@@ -66,7 +70,10 @@ def test_pillow_saves_what_it_opens(mode: str, small: NDArray[np.uint8], tmp_pat
 def test_pillow_reads_files_larger_than_their_pixels(mode: str, tmp_path: Path) -> None:
     """Pillow maps raw pixels of some modes straight from a file of the right size: not from ours."""
     image = Image.new(mode, (4, 5), "white")
-    image.save(tmp_path / "x.ctm", icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    image.save(
+        tmp_path / "x.ctm",
+        icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+    )
     with Image.open(tmp_path / "x.ctm") as back:
         assert np.asarray(back).min() > 200
         assert "icc_profile" not in image.info
@@ -76,7 +83,15 @@ def test_pillow_takes_other_formats_options(small: NDArray[np.uint8], tmp_path: 
     image = Image.fromarray(small)
     exif = Image.Exif()
     exif[0x010E] = "a cat"
-    image.save(tmp_path / "x.ctm", optimize=True, subsampling=0, dpi=(72, 72), exif=exif, icc_profile=None, quality=30)
+    image.save(
+        tmp_path / "x.ctm",
+        optimize=True,
+        subsampling=0,
+        dpi=(72, 72),
+        exif=exif,
+        icc_profile=None,
+        quality=30,
+    )
     with Image.open(tmp_path / "x.ctm") as back:
         assert back.getexif()[0x010E] == "a cat"
     with pytest.raises(OSError, match="no weights"):
@@ -91,7 +106,10 @@ def test_pillow_refuses_what_is_damaged(file: Path, monkeypatch: pytest.MonkeyPa
         Image.open(io.BytesIO(b"\xc0TM\x09" + data[4:]))
     with Image.open(io.BytesIO(data[:-5])) as image, pytest.raises(OSError, match="too early"):
         image.load()
-    with Image.open(io.BytesIO(data[:-1] + bytes([data[-1] ^ 1]))) as image, pytest.raises(OSError, match="checksum"):
+    with (
+        Image.open(io.BytesIO(data[:-1] + bytes([data[-1] ^ 1]))) as image,
+        pytest.raises(OSError, match="checksum"),
+    ):
         image.load()
     with pytest.raises(OSError, match="quality"):
         Image.new("RGB", (5, 5)).save(io.BytesIO(), "CTM", quality=1000)
@@ -110,7 +128,14 @@ assert image.size == (130, 96) and "torch" not in sys.modules
 image.load()
 assert "torch" in sys.modules
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -133,11 +158,20 @@ def test_torchvision_style(file: Path) -> None:
 def test_webdataset_decodes_shards(file: Path, tmp_path: Path) -> None:
     webdataset = pytest.importorskip("webdataset")
     with tarfile.open(tmp_path / "a.tar", "w") as shard:
-        for name, data in (("0.ctm", file.read_bytes()), ("0.cls", b"7"), ("1.ctm", file.read_bytes()), ("1.cls", b"8")):
+        for name, data in (
+            ("0.ctm", file.read_bytes()),
+            ("0.cls", b"7"),
+            ("1.ctm", file.read_bytes()),
+            ("1.cls", b"8"),
+        ):
             entry = tarfile.TarInfo(name)
             entry.size = len(data)
             shard.addfile(entry, io.BytesIO(data))
-    data = webdataset.WebDataset(str(tmp_path / "a.tar"), shardshuffle=False).decode(ctm("tensor")).to_tuple("ctm", "cls")
+    data = (
+        webdataset.WebDataset(str(tmp_path / "a.tar"), shardshuffle=False)
+        .decode(ctm("tensor"))
+        .to_tuple("ctm", "cls")
+    )
     found = list(data)
     assert [label for _, label in found] == [7, 8]
     torch.testing.assert_close(found[1][0], codec.decode(file.read_bytes(), "tensor"))

@@ -9,9 +9,14 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 import codec
-from codec import latents
+from codec.coding import latent_grid
 from codec.networks import prior
-from codec.networks.block_transform import dct_matrix, first_stage, second_stage, start_as_block_transform
+from codec.networks.block_transform import (
+    dct_matrix,
+    first_stage,
+    second_stage,
+    start_as_block_transform,
+)
 from codec.networks.byte_stem import ByteStem
 from codec.networks.config import ModelConfig
 from codec.networks.gains import Gain
@@ -24,11 +29,11 @@ from tests.conftest import psnr
 def test_the_order_of_steps_is_one_permutation_in_torch_and_numpy(h: int, w: int, m: int) -> None:
     y = torch.randn(1, 4 * m, 2 * h, 2 * w)
     array = y[0].permute(1, 2, 0).numpy()
-    for a, b in zip(prior.split_steps(y), latents.split_steps(array)):
+    for a, b in zip(prior.split_steps(y), latent_grid.split_steps(array)):
         np.testing.assert_array_equal(a[0].permute(1, 2, 0).numpy(), b)
     assert torch.equal(prior.merge_steps(prior.split_steps(y)), y)
     merged = np.empty_like(array)
-    latents.merge_steps(latents.split_steps(array), merged)
+    latent_grid.merge_steps(latent_grid.split_steps(array), merged)
     np.testing.assert_array_equal(merged, array)
 
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from codec import images
 from codec.api import Codec
 from codec.backends.torch import TorchBackend
 from codec.bitstream import container
 from codec.errors import BadArgument, CodecError
+from codec.io import images
 from codec.networks.block_transform import start_as_block_transform
 from codec.networks.config import ModelConfig
 from codec.networks.integer import integer_layers
@@ -69,13 +69,17 @@ def test_both_layers_come_back_and_the_preview_is_the_small_picture(
 
 def test_a_preview_asks_for_the_first_layer_only(layered: Codec, photo: NDArray[np.uint8]) -> None:
     """It neither reads nor runs what comes after: another second layer changes nothing."""
-    first, second = (container.read(layered.encode(p, 60, guide="uniform")) for p in (photo, photo[::-1].copy()))
+    first, second = (
+        container.read(layered.encode(p, 60, guide="uniform")) for p in (photo, photo[::-1].copy())
+    )
     length = container.Reader(first.latents)
     low = length.take(length.varint())
     other = container.Reader(second.latents)
     other.take(other.varint())
     mixed = container.put_varint(len(low)) + low + second.latents[other.at :]
-    data = container.write(container.Container(first.width, first.height, first.qp, first.fingerprint, mixed))
+    data = container.write(
+        container.Container(first.width, first.height, first.qp, first.fingerprint, mixed)
+    )
     seen = layered.decode(data, "array", "preview")
     np.testing.assert_array_equal(seen, layered.decode(container.write(first), "array", "preview"))
     stages = layered.decode_preview(data).seconds
@@ -83,28 +87,45 @@ def test_a_preview_asks_for_the_first_layer_only(layered: Codec, photo: NDArray[
     assert "preview" in stages
 
 
-def test_alpha_and_grey_are_kept_at_the_previews_size(layered: Codec, photo: NDArray[np.uint8]) -> None:
+def test_alpha_and_grey_are_kept_at_the_previews_size(
+    layered: Codec, photo: NDArray[np.uint8]
+) -> None:
     image = Image.fromarray(photo[:100, :150]).convert("LA")
     image.putalpha(Image.linear_gradient("L").resize((150, 100)))
     preview = layered.decode(layered.encode(image, 60, guide="uniform"), level="preview")
     assert preview.mode == "LA"
     assert preview.size == (19, 13)
-    np.testing.assert_array_equal(np.asarray(preview)[..., 1], np.asarray(image.getchannel("A").reduce(8)))
+    np.testing.assert_array_equal(
+        np.asarray(preview)[..., 1], np.asarray(image.getchannel("A").reduce(8))
+    )
 
 
-def test_weights_without_a_preview_layer_reduce_the_full_picture(cotam: Codec, small: NDArray[np.uint8]) -> None:
+def test_weights_without_a_preview_layer_reduce_the_full_picture(
+    cotam: Codec, small: NDArray[np.uint8]
+) -> None:
     if len(cotam.pipeline.layers) > 1:
         networks = cotam.backend.checkpoint
         pytest.skip(f"{networks.name} has a preview layer")
     data = cotam.encode(small, 50)
     full = cotam.decode_full(data).picture
-    np.testing.assert_array_equal(cotam.decode(data, "array", "preview"), images.reduced(full, 8).pixels)
+    np.testing.assert_array_equal(
+        cotam.decode(data, "array", "preview"), images.reduced(full, 8).pixels
+    )
 
 
 def test_damaged_layers_are_refused(layered: Codec, small: NDArray[np.uint8]) -> None:
     whole = container.read(layered.encode(small, 60, guide="uniform"))
-    for latents in (b"", b"\xff\xff\xff", b"\x02\x00", b"\x81\x00\x00", b"\x80\x80\x80\x80\x80\x01", b"\x03abc"):
-        data = container.write(container.Container(whole.width, whole.height, whole.qp, whole.fingerprint, latents))
+    for latents in (
+        b"",
+        b"\xff\xff\xff",
+        b"\x02\x00",
+        b"\x81\x00\x00",
+        b"\x80\x80\x80\x80\x80\x01",
+        b"\x03abc",
+    ):
+        data = container.write(
+            container.Container(whole.width, whole.height, whole.qp, whole.fingerprint, latents)
+        )
         for level in ("pixels", "preview", "latents"):
             with pytest.raises(CodecError):
                 layered.decode(data, level=level)  # type: ignore[arg-type]
@@ -116,7 +137,10 @@ def test_a_layer_must_fit() -> None:
     for low in (-4, 3, 192):
         with pytest.raises(ValueError, match="low must"):
             ModelConfig(low=low)
-    assert [(layer.start, layer.stop) for layer in ModelConfig(low=16).layers] == [(0, 16), (16, 192)]
+    assert [(layer.start, layer.stop) for layer in ModelConfig(low=16).layers] == [
+        (0, 16),
+        (16, 192),
+    ]
     assert codec.load().backend.checkpoint.layers[-1].stop == 192
 
 
@@ -124,7 +148,9 @@ def test_a_layer_must_fit() -> None:
 def test_the_command_writes_a_preview(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
     Image.fromarray(photo).save(tmp_path / "cat.png")
     assert run_cotam("encode", tmp_path / "cat.png").returncode == 0
-    done = run_cotam("decode", "--level", "preview", tmp_path / "cat.ctm", "-o", tmp_path / "small.png")
+    done = run_cotam(
+        "decode", "--level", "preview", tmp_path / "cat.ctm", "-o", tmp_path / "small.png"
+    )
     assert done.returncode == 0, done.stderr
     with Image.open(tmp_path / "small.png") as small:
         assert small.size == (57, 38)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codec import checkpoint
 from codec.bitstream.rans import SYMBOL_LIMIT, Decoder, Encoder, Tables
 from codec.errors import BadArgument, CodecError, Corrupt
+from codec.weights import checkpoint
 
 TABLES = checkpoint.load().tables
 
@@ -23,7 +23,9 @@ def blocks(draw: st.DrawFn) -> list[tuple[np.ndarray, np.ndarray]]:
     for _ in range(count):
         size = draw(st.sampled_from([0, 1, 2, 17, 400]))
         ids = random.integers(0, len(TABLES), size).astype(np.uint8)
-        symbols = random.normal(0, TABLES.reach[ids] * draw(st.sampled_from([0.2, 1.0, 30.0]))).round()
+        symbols = random.normal(
+            0, TABLES.reach[ids] * draw(st.sampled_from([0.2, 1.0, 30.0]))
+        ).round()
         found.append((np.clip(symbols, 1 - SYMBOL_LIMIT, SYMBOL_LIMIT - 1).astype(np.int32), ids))
     return found
 

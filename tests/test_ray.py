@@ -64,7 +64,12 @@ def test_the_page_of_scale(tmp_path: Path, photo: NDArray[np.uint8], cotam: code
     for number in range(6):
         Image.fromarray(photo[number : number + 60, :90]).save(source / f"{number}.png")
     (source / "broken.png").write_bytes(b"no picture")
-    arguments = [str(source), str(tmp_path / "out"), json.dumps(list(blocks.values())), str(tmp_path / "found.json")]
+    arguments = [
+        str(source),
+        str(tmp_path / "out"),
+        json.dumps(list(blocks.values())),
+        str(tmp_path / "found.json"),
+    ]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments],

@@ -13,29 +13,32 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks import bd
-from benchmarks.report import contenders, inputs, measure, metrics, same_size
-from benchmarks.report.metrics import METRICS, Settings
 from codec.errors import BadArgument
+from codec.evaluation import bd, codecs, inputs, measure, metrics
+from codec.evaluation.metrics import METRICS, Settings
+from codec.evaluation.report import same_size
 from tests.conftest import ROOT, run_cotam
 
 
 def test_codecs_by_name() -> None:
-    assert contenders.names("cotam, jpeg,cotam") == ("cotam", "jpeg")
-    assert contenders.names("cotam:small-mse,compressai:mbt2018-mean") == ("cotam:small-mse", "compressai:mbt2018-mean")
+    assert codecs.names("cotam, jpeg,cotam") == ("cotam", "jpeg")
+    assert codecs.names("cotam:small-mse,compressai:mbt2018-mean") == (
+        "cotam:small-mse",
+        "compressai:mbt2018-mean",
+    )
     for wrong in ("", "gif", "cotam:", "jpeg:3", "compressai", "compressai:"):
         with pytest.raises(BadArgument):
-            contenders.names(wrong)
+            codecs.names(wrong)
     with pytest.raises(BadArgument, match="mbt2018-mean"):
-        contenders.contender("compressai:none")
+        codecs.contender("compressai:none")
 
 
 def test_a_missing_codec_is_left_out_with_its_reason() -> None:
-    found, missing = contenders.available(("jpeg", "cotam:no-such-weights"))
+    found, missing = codecs.available(("jpeg", "cotam:no-such-weights"))
     assert list(found) == ["jpeg"]
     assert "no-such-weights" in missing["cotam:no-such-weights"]
     with pytest.raises(BadArgument):
-        contenders.available(("cotam:no-such-weights",))
+        codecs.available(("cotam:no-such-weights",))
 
 
 @pytest.mark.slow
@@ -47,7 +50,7 @@ def test_models_of_compressai_write_real_files(name: str, photo: NDArray[np.uint
     torch.manual_seed(0)
     model = image_models[name](1, pretrained=False).eval()
     model.update(force=True)
-    who = contenders.learned_contender(name, "random", (1,), lambda quality: model)
+    who = codecs.learned_contender(name, "random", (1,), lambda quality: model)
     pixels = photo[:100, :130]
     data = who.encode(pixels, 1)
     decoded = who.decode(data)
@@ -55,14 +58,20 @@ def test_models_of_compressai_write_real_files(name: str, photo: NDArray[np.uint
     padded = np.pad(pixels, ((0, 28), (0, 62), (0, 0)), mode="edge")
     with torch.inference_mode():
         coded = model.compress(torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 255)
-        wanted = model.decompress(coded["strings"], coded["shape"])["x_hat"][0].clamp(0, 1).mul(255).round().byte()
+        wanted = (
+            model.decompress(coded["strings"], coded["shape"])["x_hat"][0]
+            .clamp(0, 1)
+            .mul(255)
+            .round()
+            .byte()
+        )
     np.testing.assert_array_equal(decoded, wanted.permute(1, 2, 0).numpy()[:100, :130])
     assert len(data) == 10 + sum(4 + len(group[0]) for group in coded["strings"])
 
 
 def test_strings_of_an_unknown_kind_are_refused() -> None:
     with pytest.raises(BadArgument):
-        contenders.packed(1, (8, 8), {"strings": [[[b"a"], [b"b"]]], "shape": (1, 1)})
+        codecs.packed(1, (8, 8), {"strings": [[[b"a"], [b"b"]]], "shape": (1, 1)})
 
 
 def test_metrics_by_name_and_of_pixels(photo: NDArray[np.uint8], small: NDArray[np.uint8]) -> None:
@@ -70,7 +79,9 @@ def test_metrics_by_name_and_of_pixels(photo: NDArray[np.uint8], small: NDArray[
     for wrong in ("", "ssim"):
         with pytest.raises(BadArgument):
             metrics.metrics_of(wrong)
-    noisy = np.clip(photo + np.random.default_rng(0).normal(0, 20, photo.shape), 0, 255).astype(np.uint8)
+    noisy = np.clip(photo + np.random.default_rng(0).normal(0, 20, photo.shape), 0, 255).astype(
+        np.uint8
+    )
     assert metrics.ms_ssim(photo, photo) == pytest.approx(1)
     assert 0.5 < (metrics.ms_ssim(photo, noisy) or 0) < 0.98
     assert metrics.ms_ssim(small, small) is None
@@ -78,13 +89,17 @@ def test_metrics_by_name_and_of_pixels(photo: NDArray[np.uint8], small: NDArray[
 
 def test_ms_ssim_agrees_with_another_library(photo: NDArray[np.uint8]) -> None:
     import torch
-    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as other
+    from torchmetrics.functional.image import (
+        multiscale_structural_similarity_index_measure as other,
+    )
 
-    coded = contenders.contender("jpeg")
+    coded = codecs.contender("jpeg")
     decoded = coded.decode(coded.encode(photo, 12))
     x, y = (torch.from_numpy(np.array(v)).permute(2, 0, 1)[None].float() for v in (decoded, photo))
     # That library pads and weighs borders differently.
-    assert metrics.ms_ssim(photo, decoded) == pytest.approx(float(other(x, y, data_range=255.0)), abs=0.01)
+    assert metrics.ms_ssim(photo, decoded) == pytest.approx(
+        float(other(x, y, data_range=255.0)), abs=0.01
+    )
 
 
 # libx265 at two presets: the example in the README of github.com/FAU-LMS/bjontegaard.
@@ -92,7 +107,9 @@ ANCHOR = ([9487.76, 4593.60, 2486.44, 1358.24], [40.037, 38.615, 36.845, 34.851]
 TEST = ([9787.80, 4469.00, 2451.52, 1356.24], [40.121, 38.651, 36.970, 34.987])
 
 
-def vceg_m33(anchor: tuple[list[float], list[float]], test: tuple[list[float], list[float]]) -> float:
+def vceg_m33(
+    anchor: tuple[list[float], list[float]], test: tuple[list[float], list[float]]
+) -> float:
     """The formula of VCEG-M33: third-order polynomials of log rate over PSNR, their mean difference."""
     low, high = max(min(anchor[1]), min(test[1])), min(max(anchor[1]), max(test[1]))
     areas = []
@@ -116,7 +133,9 @@ def test_bd_rate_of_published_examples() -> None:
 def test_scores_near_one_count_by_what_is_missing() -> None:
     rates = np.array([[1.0, 2, 4, 8]])
     near = 1 - 0.1 / rates
-    same = bd.compare(bd.Measured(rates, near), bd.Measured(rates * 0.5, near), "to-one", resamples=20)
+    same = bd.compare(
+        bd.Measured(rates, near), bd.Measured(rates * 0.5, near), "to-one", resamples=20
+    )
     assert same["value"] == pytest.approx(-50, abs=0.01)
 
 
@@ -139,13 +158,19 @@ def test_labels_come_with_a_set(data_folder: Path) -> None:
     assert all(isinstance(dict(one.truths)["deit"], int) for one in labelled)
     unlabelled = inputs.inputs(["kodak"], metrics.metrics_of("top1"), settings, 1)
     assert unlabelled[0].truths == ()
-    assert measure.label(METRICS["top1"], labelled[0], settings) != measure.label(METRICS["top1"], unlabelled[0], settings)
+    assert measure.label(METRICS["top1"], labelled[0], settings) != measure.label(
+        METRICS["top1"], unlabelled[0], settings
+    )
 
 
 def test_files_of_one_size(photo: NDArray[np.uint8], tmp_path: Path) -> None:
     Image.fromarray(photo).save(tmp_path / "cat.png")
-    (picture,) = inputs.inputs([str(tmp_path)], metrics.metrics_of("psnr"), Settings(tmp_path), None)
-    entries = same_size.shown(picture, {name: contenders.contender(name) for name in ("cotam", "webp")}, 10**8)
+    (picture,) = inputs.inputs(
+        [str(tmp_path)], metrics.metrics_of("psnr"), Settings(tmp_path), None
+    )
+    entries = same_size.shown(
+        picture, {name: codecs.contender(name) for name in ("cotam", "webp")}, 10**8
+    )
     assert [entry.size for entry in entries] == list(same_size.SIZES)
     for entry in entries:
         ours, other = entry.versions["cotam"]["bytes"], entry.versions["webp"]["bytes"]
@@ -164,7 +189,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.fromarray(data.chelsea()).save(folder / "in" / "cat.png")
     Image.fromarray(data.coffee()[:240, :330]).save(folder / "in" / "a<b>&'c\".png")
     (folder / "in" / "broken.jpg").write_bytes(b"no picture")
-    done = run_cotam("eval", folder / "in", "--codecs", "cotam,jpeg,webp", "--out", folder / "report", "-j", 2)
+    done = run_cotam(
+        "eval", folder / "in", "--codecs", "cotam,jpeg,webp", "--out", folder / "report", "-j", 2
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.decode().strip() == str(folder / "report" / "index.html")
     return folder / "report"
@@ -200,8 +227,19 @@ def test_compressai_reads_the_results(report: Path, tmp_path: Path) -> None:
     files = sorted((report / "compressai").glob("*.json"))
     assert len(files) == 3
     for metric in ("psnr", "ms-ssim"):
-        arguments = ["-m", "compressai.utils.plot", "-f", *map(str, files), "--metric", metric, "-o", str(tmp_path / "plot.png")]
-        done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        arguments = [
+            "-m",
+            "compressai.utils.plot",
+            "-f",
+            *map(str, files),
+            "--metric",
+            metric,
+            "-o",
+            str(tmp_path / "plot.png"),
+        ]
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         assert (tmp_path / "plot.png").stat().st_size > 1000
 
@@ -209,10 +247,14 @@ def test_compressai_reads_the_results(report: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_rows_are_not_measured_twice(report: Path) -> None:
     before = (report / "rows.jsonl").read_bytes()
-    again = run_cotam("eval", report.parent / "in", "--codecs", "cotam,jpeg,webp", "--out", report, "--show", 0)
+    again = run_cotam(
+        "eval", report.parent / "in", "--codecs", "cotam,jpeg,webp", "--out", report, "--show", 0
+    )
     assert again.returncode == 0, again.stderr
     assert (report / "rows.jsonl").read_bytes() == before
-    fewer = run_cotam("eval", report.parent / "in", "--codecs", "jpeg,avif", "--out", report, "--show", 0)
+    fewer = run_cotam(
+        "eval", report.parent / "in", "--codecs", "jpeg,avif", "--out", report, "--show", 0
+    )
     assert fewer.returncode == 0, fewer.stderr
     added = (report / "rows.jsonl").read_bytes()[len(before) :].decode().splitlines()
     assert added
@@ -221,9 +263,11 @@ def test_rows_are_not_measured_twice(report: Path) -> None:
 
 def test_a_new_metric_is_added_to_kept_rows(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
     Image.fromarray(photo).save(tmp_path / "cat.png")
-    who = (("jpeg", contenders.contender("jpeg").identity, (20.0, 60.0)),)
+    who = (("jpeg", codecs.contender("jpeg").identity, (20.0, 60.0)),)
     settings = Settings(tmp_path)
-    pictures = inputs.inputs([str(tmp_path / "cat.png")], metrics.metrics_of("psnr"), settings, None)
+    pictures = inputs.inputs(
+        [str(tmp_path / "cat.png")], metrics.metrics_of("psnr"), settings, None
+    )
     file = measure.Rows(tmp_path / "rows.jsonl")
     assert measure.run(pictures, measure.Setup(who, ("psnr",), settings, 10**8), file, 1) == {}
     assert measure.jobs_of(pictures, measure.Setup(who, ("psnr",), settings, 10**8), file) == []
@@ -243,7 +287,9 @@ def test_a_new_metric_is_added_to_kept_rows(tmp_path: Path, photo: NDArray[np.ui
         ([str(ROOT / "docs"), "--metrics", "vqa"], 2, "--vqa-model"),
     ],
 )
-def test_wrong_arguments_are_one_sentence(arguments: list[str], status: int, said: str, tmp_path: Path) -> None:
+def test_wrong_arguments_are_one_sentence(
+    arguments: list[str], status: int, said: str, tmp_path: Path
+) -> None:
     done = run_cotam("eval", *arguments, "--out", tmp_path / "report")
     assert done.returncode == status
     message = done.stderr.decode()

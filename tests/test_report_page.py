@@ -29,7 +29,11 @@ FLAGS = [
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    program = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if not program:
         pytest.skip("there is no Chromium: apt-get install chromium")
     with sync_api.sync_playwright() as playwright:
@@ -55,8 +59,15 @@ def test_it_fits_a_phone(page: Any) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     for image in page.query_selector_all("img"):
         image.scroll_into_view_if_needed() if image.is_visible() else None
-    assert page.evaluate("[...document.images].filter(i => i.src && i.complete && !i.naturalWidth).length") == 0
-    assert page.evaluate("[...document.querySelectorAll('select')].every(s => s.getBoundingClientRect().height >= 44)")
+    assert (
+        page.evaluate(
+            "[...document.images].filter(i => i.src && i.complete && !i.naturalWidth).length"
+        )
+        == 0
+    )
+    assert page.evaluate(
+        "[...document.querySelectorAll('select')].every(s => s.getBoundingClientRect().height >= 44)"
+    )
 
 
 def test_the_slider_moves_by_keyboard(page: Any) -> None:
@@ -88,7 +99,9 @@ def test_any_two_codecs_and_overlays(page: Any) -> None:
     page.select_option("#left", "original")
     page.select_option("#right", "webp")
     assert "bytes" in page.locator("#right-note").inner_text()
-    assert page.locator("#left-image").get_attribute("src") != page.locator("#right-image").get_attribute("src")
+    assert page.locator("#left-image").get_attribute("src") != page.locator(
+        "#right-image"
+    ).get_attribute("src")
     for name in ("importance", "bits"):
         page.select_option("#overlay", name)
         assert page.locator("#overlay-image").is_visible()

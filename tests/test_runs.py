@@ -18,19 +18,32 @@ import torch
 from numpy.typing import NDArray
 
 import codec
-from codec import checkpoint
 from codec.networks.config import ModelConfig
+from codec.weights import checkpoint
 from tests.conftest import ROOT, psnr
 
 pytestmark = pytest.mark.slow
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # several now and then add in another order: seen once, in the last bits of a few weights
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1"
+}  # several now and then add in another order: seen once, in the last bits of a few weights
 
 
 def start(pictures: Path, run: Path, *overrides: str, exact: bool = False) -> subprocess.Popen[str]:
     experiment = () if any(o.startswith("experiment=") for o in overrides) else ("experiment=toy",)
     command = [sys.executable, "-m", "training.train", *experiment, f"run_dir={run}", *overrides]
-    environment = os.environ | {"COTAM_DATA": str(pictures), "PYTHONPATH": str(ROOT)} | (ONE_THREAD if exact else {})
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    environment = (
+        os.environ
+        | {"COTAM_DATA": str(pictures), "PYTHONPATH": str(ROOT)}
+        | (ONE_THREAD if exact else {})
+    )
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def train(pictures: Path, run: Path, *overrides: str, exact: bool = False) -> str:
@@ -53,10 +66,17 @@ def export(run: Path, target: Path, *options: str) -> None:
     subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
 
 
-def test_a_toy_run_learns_resumes_and_exports(pictures: Path, tmp_path: Path, photo: NDArray[np.uint8]) -> None:
+def test_a_toy_run_learns_resumes_and_exports(
+    pictures: Path, tmp_path: Path, photo: NDArray[np.uint8]
+) -> None:
     run = tmp_path / "run"
     train(
-        pictures, run, "steps=60", "trainer.log_every_n_steps=1", "validation.every=60", f"validation.folder={pictures}/train/text"
+        pictures,
+        run,
+        "steps=60",
+        "trainer.log_every_n_steps=1",
+        "validation.every=60",
+        f"validation.folder={pictures}/train/text",
     )
     rows = list(csv.DictReader((run / "csv" / "version_0" / "metrics.csv").open()))
     losses = [float(row["loss"]) for row in rows if row["loss"]]
@@ -67,7 +87,19 @@ def test_a_toy_run_learns_resumes_and_exports(pictures: Path, tmp_path: Path, ph
     train(pictures, run, "steps=80", f"resume={last}")
     assert torch.load(last, weights_only=True)["global_step"] == 80
     target = tmp_path / "toy.safetensors"
-    options = ("--pictures", "2", "--blend", str(run), "0.5", "--rate-weight", "0.03", "--balance", "0.5", "--slope", "5")
+    options = (
+        "--pictures",
+        "2",
+        "--blend",
+        str(run),
+        "0.5",
+        "--rate-weight",
+        "0.03",
+        "--balance",
+        "0.5",
+        "--slope",
+        "5",
+    )
     export(run, target, "--limits", "A toy.", *options)
     assert "A toy." in target.with_suffix(".md").read_text()
     toy = codec.load(target)
@@ -83,22 +115,44 @@ def test_a_toy_run_learns_resumes_and_exports(pictures: Path, tmp_path: Path, ph
     assert psnr(decoded.picture.pixels, photo) > 24
     export(target, tmp_path / "flat.safetensors", "--slope", "0")
     flat = checkpoint.load(tmp_path / "flat.safetensors")
-    assert (flat.slope, flat.rate_weight, flat.fingerprint) == (0, 0.03, checkpoint.load(target).fingerprint)
+    assert (flat.slope, flat.rate_weight, flat.fingerprint) == (
+        0,
+        0.03,
+        checkpoint.load(target).fingerprint,
+    )
     assert "the same QP for all" in (tmp_path / "flat.md").read_text()
     assert isinstance(checkpoint.load(target).metadata["config"], dict)
     assert ModelConfig(**checkpoint.load(target).metadata["config"]).name == "toy"
-    train(pictures, tmp_path / "further", "steps=2", f"start={target}", "stage.balance=0.5", "stage.gain_factor=4")
+    train(
+        pictures,
+        tmp_path / "further",
+        "steps=2",
+        f"start={target}",
+        "stage.balance=0.5",
+        "stage.gain_factor=4",
+    )
     export(tmp_path / "further", tmp_path / "further.safetensors", "--blend", str(target), "0.5")
 
 
 def test_a_resumed_run_is_the_run_that_never_stopped(pictures: Path, tmp_path: Path) -> None:
     """Twenty steps at once, and ten and ten: the same losses, the same weights."""
-    settings = ("steps=20", "trainer.log_every_n_steps=1", "guidance=student")
+    settings = ("steps=20", "trainer.log_every_n_steps=1", "qp_maps=student")
     train(pictures, tmp_path / "whole", *settings, exact=True)
     train(pictures, tmp_path / "parts", *settings, "trainer.max_steps=10", exact=True)
-    train(pictures, tmp_path / "parts", *settings, f"resume={tmp_path}/parts/checkpoints/last.ckpt", exact=True)
+    train(
+        pictures,
+        tmp_path / "parts",
+        *settings,
+        f"resume={tmp_path}/parts/checkpoints/last.ckpt",
+        exact=True,
+    )
     whole = [row["loss"] for row in logged(tmp_path / "whole") if row["loss"]]
-    parts = [row["loss"] for version in (0, 1) for row in logged(tmp_path / "parts", version) if row["loss"]]
+    parts = [
+        row["loss"]
+        for version in (0, 1)
+        for row in logged(tmp_path / "parts", version)
+        if row["loss"]
+    ]
     assert len(set(whole)) == 20
     assert parts == whole
     ours, theirs = (state_of(tmp_path / name)["state_dict"] for name in ("parts", "whole"))
@@ -128,7 +182,15 @@ def test_two_processes_share_the_work(pictures: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     settings = ("steps=4", "trainer.log_every_n_steps=1")
     train(pictures, one, *settings)
-    output = train(pictures, two, *settings, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "logger=csv")
+    output = train(
+        pictures,
+        two,
+        *settings,
+        "trainer=ddp",
+        "trainer.accelerator=cpu",
+        "trainer.devices=2",
+        "logger=csv",
+    )
     assert "All distributed processes registered. Starting with 2 processes" in output
     assert state_of(two)["global_step"] == 4
     ours, theirs = (state_of(run)["state_dict"] for run in (one, two))
@@ -143,17 +205,28 @@ def test_shards_in_place_of_folders(pictures: Path, tmp_path: Path) -> None:
             tar.add(path, path.name)
     source = f"data.sources=[{{shards: '{shard}', weight: 1}}]"
     folders = "+data.weights={photos: 1}"  # as the experiments have them
-    output = train(pictures, tmp_path / "run", "steps=3", "data=webdataset", source, folders, "data.workers=0", "data.shuffle=2")
+    output = train(
+        pictures,
+        tmp_path / "run",
+        "steps=3",
+        "data=webdataset",
+        source,
+        folders,
+        "data.workers=0",
+        "data.shuffle=2",
+    )
     assert state_of(tmp_path / "run")["global_step"] == 3
     assert "skipped broken" in output
     export(tmp_path / "run", tmp_path / "shards.safetensors", "--pictures", "2")
     assert f"{shard} 1" in (tmp_path / "shards.md").read_text()
 
 
-def test_an_adapter_run_exports(pictures: Path, tmp_path: Path, data_folder: Path, photo: NDArray[np.uint8]) -> None:
+def test_an_adapter_run_exports(
+    pictures: Path, tmp_path: Path, data_folder: Path, photo: NDArray[np.uint8]
+) -> None:
     """Trained on shipped weights, exported, and taken for its tower; refused for other weights."""
     from codec.errors import WrongAdapter
-    from codec.receivers.adapters import load_adapter
+    from codec.tokens.adapters import load_adapter
     from codec.towers import load_tower
 
     weights = data_folder / "weights" / "deit_tiny_patch16_224.safetensors"
@@ -172,7 +245,13 @@ def test_an_adapter_run_exports(pictures: Path, tmp_path: Path, data_folder: Pat
     other = codec.load("small", "cpu")
     with pytest.raises(WrongAdapter):
         other.decode_tokens(other.encode(photo, 40), tower, adapter=target)
-    deeper = ("experiment=adapter_last", "model=small", f"start={target}", f"tower.weights={weights}", "stage.replays=1")
+    deeper = (
+        "experiment=adapter_last",
+        "model=small",
+        f"start={target}",
+        f"tower.weights={weights}",
+        "stage.replays=1",
+    )
     train(pictures, tmp_path / "last", *deeper, "steps=3", "data.batch=2", "data.size=128")
     export(tmp_path / "last", tmp_path / "both.safetensors")
     both, first = load_adapter(tmp_path / "both.safetensors"), load_adapter(target)

@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 import codec
 from codec.errors import BadArgument
-from codec.receivers import select_tokens
-from codec.receivers.selection import density, quadtree
+from codec.tokens import select_tokens
+from codec.tokens.selection import density, quadtree
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.floats(0.001, 1), st.integers(0, 2**32 - 1))
-def test_any_grid_and_budget_gives_a_partition(rows: int, columns: int, budget: float, seed: int) -> None:
+def test_any_grid_and_budget_gives_a_partition(
+    rows: int, columns: int, budget: float, seed: int
+) -> None:
     random = np.random.default_rng(seed)
     information = np.exp(random.normal(0, 3, (rows, columns))).astype(np.float32)
     count = max(1, round(budget * rows * columns))
@@ -84,7 +86,9 @@ def test_it_takes_next_to_no_time() -> None:
     """Below 2 ms for 576 tokens; the limit here is what even a busy machine keeps."""
     random = np.random.default_rng(0)
     spent = SimpleNamespace(
-        bits=random.gamma(1, 30, (32, 48)).astype(np.float32), qp=random.integers(20, 40, (32, 48)), size=(512, 768)
+        bits=random.gamma(1, 30, (32, 48)).astype(np.float32),
+        qp=random.integers(20, 40, (32, 48)),
+        size=(512, 768),
     )
     seconds = []
     for _ in range(20):

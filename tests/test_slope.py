@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 import codec
-from benchmarks.coders import SAME_QP, Setup, coder, identity
-from benchmarks.report import contenders
-from codec.checkpoint import Checkpoint, save
+from codec.evaluation import codecs
+from codec.evaluation.coders import SAME_QP, Setup, coder, identity
 from codec.guidance import Guidance, importance
 from codec.guidance.rate_estimate import shipped
 from codec.info import qp_field_of
-from codec.rate import quality_to_qp
+from codec.quality import quality_to_qp
+from codec.weights.checkpoint import Checkpoint, save
 from tests.conftest import run_cotam
 
 SLOPE = 7.0
@@ -44,16 +44,23 @@ def with_slope(cotam: codec.Codec, folder: Path, slope: float) -> codec.Codec:
     return codec.load(place, "cpu")
 
 
-def test_busy_pictures_get_coarser_steps_than_plain_ones(sloped: codec.Codec, photo: NDArray[np.uint8]) -> None:
+def test_busy_pictures_get_coarser_steps_than_plain_ones(
+    sloped: codec.Codec, photo: NDArray[np.uint8]
+) -> None:
     noise = np.random.default_rng(1).normal(0, 30, photo.shape)
     plain = np.asarray(Image.fromarray(photo).filter(ImageFilter.GaussianBlur(4)))
     busy = np.clip(photo + noise, 0, 255).astype(np.uint8)
-    qps = [int(qp_field_of(sloped.encode(p, quality=40, guide="uniform"))[0, 0]) for p in (plain, photo, busy)]
+    qps = [
+        int(qp_field_of(sloped.encode(p, quality=40, guide="uniform"))[0, 0])
+        for p in (plain, photo, busy)
+    ]
     assert qps[0] > qps[1] > qps[2]
     assert qps[0] > quality_to_qp(40) > qps[2]
 
 
-def test_no_slope_and_maps_by_hand_mean_what_they_say(cotam: codec.Codec, photo: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_no_slope_and_maps_by_hand_mean_what_they_say(
+    cotam: codec.Codec, photo: NDArray[np.uint8], tmp_path: Path
+) -> None:
     flat = with_slope(cotam, tmp_path, 0.0)
     assert qp_field_of(flat.encode(photo, quality=40, guide="uniform"))[0, 0] == quality_to_qp(40)
     assert (qp_field_of(cotam.encode(photo, qp_map=[[33]])) == 33).all()
@@ -64,7 +71,9 @@ def test_no_slope_and_maps_by_hand_mean_what_they_say(cotam: codec.Codec, photo:
 @given(st.integers(0, 10**6), st.floats(0, 120), st.floats(0, 30))
 def test_a_larger_quality_is_never_coarser(seed: int, amplitude: float, slope: float) -> None:
     random = np.random.default_rng(seed)
-    smooth = np.asarray(Image.fromarray(random.integers(0, 255, (3, 4, 3), np.uint8)).resize((80, 48)))
+    smooth = np.asarray(
+        Image.fromarray(random.integers(0, 255, (3, 4, 3), np.uint8)).resize((80, 48))
+    )
     pixels = np.clip(smooth + random.normal(0, amplitude, smooth.shape), 0, 255).astype(np.uint8)
     guidance = Guidance(importance.uniform, 0.5, pixels, min(slope, 2 * SLOPE))
     qps = [guidance.base_qp(qp) for qp in range(64)]
@@ -80,7 +89,11 @@ def test_the_slope_is_asked_for_by_every_door(
     sloped: codec.Codec, cotam: codec.Codec, photo: NDArray[np.uint8], tmp_path: Path
 ) -> None:
     wanted = sloped.encode(photo, quality=40)
-    assert cotam.encode(photo, quality=40, slope=SLOPE) == wanted != cotam.encode(photo, quality=40, slope=0)
+    assert (
+        cotam.encode(photo, quality=40, slope=SLOPE)
+        == wanted
+        != cotam.encode(photo, quality=40, slope=0)
+    )
     assert sloped.encode(photo, quality=40, slope=0) == cotam.encode(photo, quality=40, slope=0)
     picture, coded = tmp_path / "photo.png", tmp_path / "photo.ctm"
     Image.fromarray(photo).save(picture)
@@ -99,13 +112,17 @@ def test_a_guide_keeps_the_size(sloped: codec.Codec, photo: NDArray[np.uint8]) -
     assert sizes[1] == pytest.approx(sizes[0], rel=0.03)
 
 
-def test_the_benchmark_tells_slopes_apart(sloped: codec.Codec, cotam: codec.Codec, photo: NDArray[np.uint8], folder: Path) -> None:
+def test_the_benchmark_tells_slopes_apart(
+    sloped: codec.Codec, cotam: codec.Codec, photo: NDArray[np.uint8], folder: Path
+) -> None:
     flat = with_slope(cotam, folder, 0.0)
-    setups = [Setup(str(folder / f"slope{slope:g}.safetensors"), folder, 0.5) for slope in (0, SLOPE)]
+    setups = [
+        Setup(str(folder / f"slope{slope:g}.safetensors"), folder, 0.5) for slope in (0, SLOPE)
+    ]
     assert identity("uniform", setups[0]) != identity("uniform", setups[1])
     assert identity(SAME_QP, setups[0]) == identity(SAME_QP, setups[1])
     files = [f"cotam:{setup.model}" for setup in setups]
-    assert contenders.contender(files[0]).identity != contenders.contender(files[1]).identity
+    assert codecs.contender(files[0]).identity != codecs.contender(files[1]).identity
     assert coder(SAME_QP, setups[1])(photo, 40)[0] == flat.encode(photo, 40, guide="uniform")
 
 

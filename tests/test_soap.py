@@ -10,10 +10,15 @@ import torch
 from pytorch_optimizer import SOAP
 from torch import Tensor, nn
 
-from training import soap
-from training.soap import Soap
+from training.optim import soap
+from training.optim.soap import Soap
 
-SETTINGS = {"lr": 3e-3, "betas": (0.95, 0.98), "precondition_frequency": 10, "max_precondition_dim": 256}
+SETTINGS = {
+    "lr": 3e-3,
+    "betas": (0.95, 0.98),
+    "precondition_frequency": 10,
+    "max_precondition_dim": 256,
+}
 MakeOptimizer = Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
 
 
@@ -22,8 +27,16 @@ class Problem:
 
     def __init__(self, make: MakeOptimizer) -> None:
         torch.manual_seed(0)
-        layers = [nn.Conv2d(24, 40, 1), nn.Conv2d(40, 40, 1), nn.Conv2d(40, 40, 1), nn.Conv2d(40, 260, 1), nn.Conv2d(260, 40, 1)]
-        self.network = nn.Sequential(*(part for layer in layers for part in (layer, nn.LeakyReLU(0.1))))
+        layers = [
+            nn.Conv2d(24, 40, 1),
+            nn.Conv2d(40, 40, 1),
+            nn.Conv2d(40, 40, 1),
+            nn.Conv2d(40, 260, 1),
+            nn.Conv2d(260, 40, 1),
+        ]
+        self.network = nn.Sequential(
+            *(part for layer in layers for part in (layer, nn.LeakyReLU(0.1)))
+        )
         self.x = torch.randn(16, 24, 6, 6)
         self.wanted = torch.einsum("oi,bihw->bohw", torch.randn(40, 24), self.x).tanh()
         self.optimizer = make(self.network.parameters())
@@ -56,7 +69,9 @@ def make_ours(parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
 def test_learns_as_the_published_one(products: torch.dtype) -> None:
     published, ours = Problem(make_published).learn(60), Problem(make_ours).learn(60)
     exact = products == torch.float32
-    assert ours[:10] == pytest.approx(published[:10], rel=1e-3 if exact else 5e-3)  # before bases are refreshed
+    assert ours[:10] == pytest.approx(
+        published[:10], rel=1e-3 if exact else 5e-3
+    )  # before bases are refreshed
     assert ours == pytest.approx(published, rel=0.025)  # 0.036 away if they were not
 
 
@@ -97,4 +112,6 @@ def test_a_wide_kernel_has_no_basis_on_its_long_side() -> None:
     optimizer = Soap([weight], **SETTINGS)
     optimizer.step()
     shapes: dict[str, Tensor] = optimizer.state[weight]
-    assert {name: tuple(value.shape) for name, value in shapes.items() if name in ("left", "right")} == {"right": (9, 9)}
+    assert {
+        name: tuple(value.shape) for name, value in shapes.items() if name in ("left", "right")
+    } == {"right": (9, 9)}

@@ -13,12 +13,23 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from benchmarks import bd, rows, tasks
-from benchmarks.coders import RIVAL_QUALITIES, Setup, coder, identity, qualities
-from benchmarks.judges import JUDGES, JudgeUnavailable, PerPicture, Sample, load_judge, ocr, read_pixels, spread, yolox
-from benchmarks.judges.deit import WEIGHTS, DeitJudge, centre_view, load_deit
-from benchmarks.oracle import Oracle
-from benchmarks.rivals import RIVALS
+from benchmarks import tasks
+from benchmarks.lib.oracle import Oracle
+from codec.evaluation import bd, rows
+from codec.evaluation.coders import RIVAL_QUALITIES, Setup, coder, identity, qualities
+from codec.evaluation.judges import (
+    JUDGES,
+    JudgeUnavailable,
+    PerPicture,
+    Sample,
+    load_judge,
+    ocr,
+    read_pixels,
+    spread,
+    yolox,
+)
+from codec.evaluation.judges.deit import WEIGHTS, DeitJudge, centre_view, load_deit
+from codec.evaluation.rivals import RIVALS
 from codec.guidance.files import SHIPPED
 
 
@@ -32,11 +43,19 @@ def measured(shift: float = 1.0, pictures: int = 40) -> bd.Measured:
 
 
 def test_a_tenth_less_rate_is_minus_ten_percent() -> None:
-    for direction, turn in (("higher", lambda s: s), ("lower", lambda s: -s), ("log", lambda s: np.exp(-s))):
+    for direction, turn in (
+        ("higher", lambda s: s),
+        ("lower", lambda s: -s),
+        ("log", lambda s: np.exp(-s)),
+    ):
         a, b = measured(), measured(0.9)
         a, b = bd.Measured(a.rates, turn(a.scores)), bd.Measured(b.rates, turn(b.scores))
         found = bd.compare(a, b, direction, resamples=50)  # type: ignore[arg-type]
-        assert found == {"value": pytest.approx(-10), "low": pytest.approx(-10), "high": pytest.approx(-10)}
+        assert found == {
+            "value": pytest.approx(-10),
+            "low": pytest.approx(-10),
+            "high": pytest.approx(-10),
+        }
 
 
 def test_the_interval_holds_the_value_and_narrows_with_more_pictures() -> None:
@@ -54,7 +73,10 @@ def test_curves_that_do_not_meet_have_no_bd_rate() -> None:
     a = measured()
     nothing = {"value": None, "low": None, "high": None}
     assert bd.compare(a, bd.Measured(a.rates, a.scores + 100), "higher", resamples=20) == nothing
-    assert bd.compare(a, bd.Measured(a.rates, np.zeros_like(a.scores)), "higher", resamples=20) == nothing
+    assert (
+        bd.compare(a, bd.Measured(a.rates, np.zeros_like(a.scores)), "higher", resamples=20)
+        == nothing
+    )
 
 
 def test_violators_are_pooled() -> None:
@@ -73,7 +95,9 @@ def test_word_recall() -> None:
     assert ocr.recall(ocr.words("- a"), truth) == 1
 
 
-def test_a_missing_program_or_folder_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_program_or_folder_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ocr, "PROGRAM", "no-such-program")
     for judge in JUDGES:
         with pytest.raises(JudgeUnavailable) as error:
@@ -97,7 +121,9 @@ def test_a_judge_knows_its_pictures(name: str, data_folder: Path) -> None:
         flat = judge.judge(original, np.full_like(original, 128), sample.truth)
         assert set(same) == set(flat) == set(judge.scores)
         for score, direction in judge.scores.items():
-            assert same[score] >= flat[score] if direction == "higher" else same[score] <= flat[score], score
+            assert (
+                same[score] >= flat[score] if direction == "higher" else same[score] <= flat[score]
+            ), score
         if name == "deit":
             assert same["token_mse_last"] == 0
             assert same["cosine_last"] == pytest.approx(1, abs=1e-5)
@@ -159,11 +185,21 @@ def test_unknown_names_are_one_sentence() -> None:
 
 @pytest.mark.slow
 def test_rows_are_resumed(
-    tmp_path: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    data_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     if not SHIPPED.is_file() or not (data_folder / WEIGHTS).is_file():
         pytest.skip("needs the shipped student and DeiT-Tiny's weights")
-    plan = tasks.Plan(Setup("default", data_folder, 0.5), ("deit",), ("uniform", "default"), (), (20.0, 40.0), limit=2)
+    plan = tasks.Plan(
+        Setup("default", data_folder, 0.5),
+        ("deit",),
+        ("uniform", "default"),
+        (),
+        (20.0, 40.0),
+        limit=2,
+    )
     path = tmp_path / "rows.jsonl"
     first = tasks.run(plan, rows.RowsFile(path))
     assert len(path.read_text().splitlines()) == 2 * (2 * 2 + 1)
@@ -187,7 +223,9 @@ def test_rows_are_resumed(
 
 
 @pytest.mark.slow
-def test_the_oracle_lowers_its_objective(photo: NDArray[np.uint8], data_folder: Path, cotam: codec.Codec) -> None:
+def test_the_oracle_lowers_its_objective(
+    photo: NDArray[np.uint8], data_folder: Path, cotam: codec.Codec
+) -> None:
     if not (data_folder / WEIGHTS).is_file():
         pytest.skip("needs DeiT-Tiny's weights")
     oracle = Oracle(cotam.backend.checkpoint, load_deit(data_folder))
@@ -195,14 +233,18 @@ def test_the_oracle_lowers_its_objective(photo: NDArray[np.uint8], data_folder: 
     qp_map = oracle.qp_map(pixels, 30)
     assert qp_map.shape == (8, 10)
     offsets = torch.from_numpy(qp_map).float() - 30
-    flat, found = (oracle.smoothed(oracle.look(pixels), v, 30) for v in (torch.zeros_like(offsets), offsets))
+    flat, found = (
+        oracle.smoothed(oracle.look(pixels), v, 30) for v in (torch.zeros_like(offsets), offsets)
+    )
     assert found < flat - 0.01
     decoded = cotam.decode(cotam.encode(pixels, qp_map=qp_map), "array")
     assert decoded.shape == pixels.shape
 
 
 def test_f1_by_hand() -> None:
-    wanted = np.array([[0, 0, 10, 10, 0.9, 1], [20, 20, 30, 30, 0.8, 2], [40, 0, 50, 10, 0.7, 1]], float)
+    wanted = np.array(
+        [[0, 0, 10, 10, 0.9, 1], [20, 20, 30, 30, 0.8, 2], [40, 0, 50, 10, 0.7, 1]], float
+    )
     assert yolox.f1(wanted, wanted) == 1
     assert yolox.f1(wanted, wanted[:0]) == 0
     assert yolox.f1(wanted[:0], wanted[:0]) == 1
@@ -239,12 +281,16 @@ def test_other_weights_are_other_systems(cotam: codec.Codec, tmp_path: Path) -> 
     assert setup.of("base-uniform") == ("small-mse", "uniform")
     assert setup.of("uniform") == ("small-mse", "uniform")
     assert identity("base-default", setup) == identity("default", setup)
-    assert tasks.of_base(tasks.Plan(setup, ("ocr",), ("default", "paper"), (), (20.0,))) == ("base-default",)
+    assert tasks.of_base(tasks.Plan(setup, ("ocr",), ("default", "paper"), (), (20.0,))) == (
+        "base-default",
+    )
 
 
 def test_the_oracle_sees_what_the_judge_sees(data_folder: Path, photo: NDArray[np.uint8]) -> None:
     judge = DeitJudge(data_folder)
-    ours = centre_view(judge.tower, torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float() / 255)
+    ours = centre_view(
+        judge.tower, torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float() / 255
+    )
     off = (ours - judge.look(photo)).abs()
     assert float(off.mean()) < 0.01
     assert float(off.max()) < 0.1

@@ -32,14 +32,23 @@ TINY = {"image_size": 64, "patch_size": 16, "width": 48, "layers": 4, "heads": 3
 def clip_tower(**changes: object) -> Tower:
     torch.manual_seed(3)
     visual = VisionTransformer(**(TINY | {"output_dim": 32} | changes))
-    for block in visual.transformer.resblocks:  # sharper than at initialisation, so that maps differ from place to place
+    for block in (
+        visual.transformer.resblocks
+    ):  # sharper than at initialisation, so that maps differ from place to place
         nn.init.normal_(block.attn.in_proj_weight, std=0.3)
     return Tower("tiny clip", visual, open_clip_anatomy(visual), MEAN, STD)
 
 
 def timm_tower(**changes: object) -> Tower:
     torch.manual_seed(4)
-    shape = {"img_size": 64, "patch_size": 16, "embed_dim": 48, "depth": 4, "num_heads": 3, "num_classes": 10}
+    shape = {
+        "img_size": 64,
+        "patch_size": 16,
+        "embed_dim": 48,
+        "depth": 4,
+        "num_heads": 3,
+        "num_classes": 10,
+    }
     trunk = TimmTransformer(**(shape | changes))
     for block in trunk.blocks:
         nn.init.normal_(block.attn.qkv.weight, std=0.3)
@@ -67,9 +76,18 @@ def astronaut() -> Tensor:
 @pytest.fixture
 def small_clip(tmp_path: Path) -> Iterator[str]:
     """The name of an open_clip model with a small vision part."""
-    vision = {"image_size": 64, "patch_size": 16, "width": 48, "layers": 4, "head_width": 16, "mlp_ratio": 2.0}
+    vision = {
+        "image_size": 64,
+        "patch_size": 16,
+        "width": 48,
+        "layers": 4,
+        "head_width": 16,
+        "mlp_ratio": 2.0,
+    }
     text = {"context_length": 8, "vocab_size": 16, "width": 16, "heads": 1, "layers": 1}
-    (tmp_path / "ViT-Small-Test.json").write_text(json.dumps({"embed_dim": 32, "vision_cfg": vision, "text_cfg": text}))
+    (tmp_path / "ViT-Small-Test.json").write_text(
+        json.dumps({"embed_dim": 32, "vision_cfg": vision, "text_cfg": text})
+    )
     open_clip.add_model_config(tmp_path)
     yield "ViT-Small-Test"
     open_clip.factory._MODEL_CONFIG_PATHS.remove(tmp_path)
@@ -78,7 +96,9 @@ def small_clip(tmp_path: Path) -> Iterator[str]:
 
 def blocks_of(tower: Tower) -> list[nn.Module]:
     trunk = tower.trunk
-    return list(trunk.transformer.resblocks if isinstance(trunk, VisionTransformer) else trunk.blocks)
+    return list(
+        trunk.transformer.resblocks if isinstance(trunk, VisionTransformer) else trunk.blocks
+    )
 
 
 def attention_by_hand(tower: Tower, entering: Tensor, k: int) -> Tensor:
@@ -86,7 +106,9 @@ def attention_by_hand(tower: Tower, entering: Tensor, k: int) -> Tensor:
     block = blocks_of(tower)[k - 1]
     if isinstance(tower.trunk, VisionTransformer):
         heads = block.attn.num_heads
-        projected = F.linear(block.ln_1(entering), block.attn.in_proj_weight, block.attn.in_proj_bias)
+        projected = F.linear(
+            block.ln_1(entering), block.attn.in_proj_weight, block.attn.in_proj_bias
+        )
     else:
         heads = block.attn.num_heads
         projected = block.attn.qkv(block.norm1(entering))
@@ -106,13 +128,17 @@ def check_attention(tower: Tower, x: Tensor, layers: int) -> Tensor:
     for k in range(1, layers + 1):
         full = attention_by_hand(tower, entering[k - 1], k)
         received = full[:, 0] if tower.class_token else full.mean(1)
-        torch.testing.assert_close(maps[:, k - 1].flatten(1), received[:, tower.prefix :], atol=2e-6, rtol=1e-4)
+        torch.testing.assert_close(
+            maps[:, k - 1].flatten(1), received[:, tower.prefix :], atol=2e-6, rtol=1e-4
+        )
         rest = received[:, : tower.prefix].sum(1)
         torch.testing.assert_close(maps[:, k - 1].sum((1, 2)) + rest, torch.ones(len(x)))
     return maps
 
 
-def test_attention_is_the_softmax_of_the_blocks_own_queries_and_keys(tower: Tower, astronaut: Tensor) -> None:
+def test_attention_is_the_softmax_of_the_blocks_own_queries_and_keys(
+    tower: Tower, astronaut: Tensor
+) -> None:
     x = tower.prepare(torch.cat([astronaut, astronaut.flip(-1)]))
     maps = check_attention(tower, x, 3)
     assert (maps.amax((2, 3)) > 1.2 * maps.amin((2, 3))).all()
@@ -127,7 +153,9 @@ def test_tokens_are_the_trunks_own(tower: Tower, astronaut: Tensor) -> None:
     assert list(tokens) == [0, 2, 4, LAST]
     assert all(t.shape == (1, n, tower.width) for t in tokens.values())
     for k in (1, 2):
-        torch.testing.assert_close(blocks_of(tower)[k - 1](tower.tokens(x, [k - 1])[k - 1]), tower.tokens(x, [k])[k])
+        torch.testing.assert_close(
+            blocks_of(tower)[k - 1](tower.tokens(x, [k - 1])[k - 1]), tower.tokens(x, [k])[k]
+        )
     if isinstance(tower.trunk, VisionTransformer):
         torch.testing.assert_close(tokens[LAST][:, 0] @ tower.trunk.proj, tower.trunk(x))
     else:
@@ -150,20 +178,31 @@ def test_gradients_reach_the_picture_and_never_the_tower(tower: Tower, astronaut
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_cut_tower_sees_what_the_full_one_sees_in_its_blocks(kind: str, astronaut: Tensor) -> None:
+def test_a_cut_tower_sees_what_the_full_one_sees_in_its_blocks(
+    kind: str, astronaut: Tensor
+) -> None:
     full, cut = KINDS[kind](), KINDS[kind]().keep(2)
     x = full.prepare(astronaut)
     assert torch.equal(cut.attention(x, 2), full.attention(x, 2))
     assert torch.equal(cut.tokens(x, [2])[2], full.tokens(x, [2])[2])
     assert cut.depth == 2
-    size, cut_size, dropped = (sum(p.numel() for p in m.parameters()) for m in (full, cut, nn.ModuleList(blocks_of(full)[2:])))
+    size, cut_size, dropped = (
+        sum(p.numel() for p in m.parameters())
+        for m in (full, cut, nn.ModuleList(blocks_of(full)[2:]))
+    )
     assert cut_size < size - dropped
-    for refused in (lambda: cut.attention(x, 3), lambda: cut.tokens(x, [LAST]), lambda: cut.classify(x)):
+    for refused in (
+        lambda: cut.attention(x, 3),
+        lambda: cut.tokens(x, [LAST]),
+        lambda: cut.classify(x),
+    ):
         with pytest.raises(UnsupportedTower, match="first 2 blocks"):
             refused()
 
 
-def test_hooks_and_kernels_are_as_before_also_after_an_error(tower: Tower, astronaut: Tensor) -> None:
+def test_hooks_and_kernels_are_as_before_also_after_an_error(
+    tower: Tower, astronaut: Tensor
+) -> None:
     x = tower.prepare(astronaut)
     fused = [getattr(b.attn, "fused_attn", None) for b in blocks_of(tower)]
     tower.attention(x)
@@ -181,7 +220,9 @@ def test_two_threads_at_once_get_the_right_answers(tower: Tower, astronaut: Tens
     pictures = [tower.prepare(torch.rot90(astronaut, turn, (2, 3))) for turn in range(4)]
     alone = [(tower.attention(x, 2), tower.tokens(x, [LAST])[LAST]) for x in pictures]
     with ThreadPoolExecutor(2) as pool:
-        together = list(pool.map(lambda x: (tower.attention(x, 2), tower.tokens(x, [LAST])[LAST]), pictures * 5))
+        together = list(
+            pool.map(lambda x: (tower.attention(x, 2), tower.tokens(x, [LAST])[LAST]), pictures * 5)
+        )
     for i, (attention, tokens) in enumerate(together):
         assert torch.equal(attention, alone[i % 4][0])
         assert torch.equal(tokens, alone[i % 4][1])
@@ -191,7 +232,9 @@ def test_prepare_squashes_and_normalizes(tower: Tower, astronaut: Tensor) -> Non
     x = tower.prepare(astronaut[..., :256])
     assert x.shape == (1, 3, *tower.size)
     pixels = x * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
-    torch.testing.assert_close(pixels.mean((0, 2, 3)), astronaut[..., :256].mean((0, 2, 3)), atol=0.01, rtol=0)
+    torch.testing.assert_close(
+        pixels.mean((0, 2, 3)), astronaut[..., :256].mean((0, 2, 3)), atol=0.01, rtol=0
+    )
     exact = astronaut[..., :64, :64]
     torch.testing.assert_close(tower.prepare(exact), tower.normalize(exact))
 
@@ -249,9 +292,15 @@ def test_published_weights_bring_their_activation_and_colours_and_need_no_networ
     tag = {"hf_hub": "some/tower/", "mean": MEAN, "std": STD, "quick_gelu": True}
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, small_clip, {"published": tag})
     path = tmp_path / "open_clip_model.safetensors"
-    save_file({f"visual.{k}": v for k, v in load_tower(small_clip, "random").trunk.state_dict().items()}, path)
+    save_file(
+        {f"visual.{k}": v for k, v in load_tower(small_clip, "random").trunk.state_dict().items()},
+        path,
+    )
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda repo, file: str(path) if file == path.name else None)
+    monkeypatch.setattr(
+        "huggingface_hub.try_to_load_from_cache",
+        lambda repo, file: str(path) if file == path.name else None,
+    )
     published, plain = load_tower(small_clip), load_tower(small_clip, str(path))
     assert (published.mean, published.std) == (MEAN, STD)
     assert isinstance(blocks_of(published)[0].mlp.gelu, QuickGELU)
@@ -261,12 +310,18 @@ def test_published_weights_bring_their_activation_and_colours_and_need_no_networ
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
-def test_an_open_clip_tower_from_a_file(small_clip: str, suffix: str, tmp_path: Path, astronaut: Tensor) -> None:
+def test_an_open_clip_tower_from_a_file(
+    small_clip: str, suffix: str, tmp_path: Path, astronaut: Tensor
+) -> None:
     full = load_tower(small_clip, "random")
-    state = {f"visual.{k}": v.half() for k, v in full.trunk.state_dict().items()} | {"logit_scale": torch.ones(())}
+    state = {f"visual.{k}": v.half() for k, v in full.trunk.state_dict().items()} | {
+        "logit_scale": torch.ones(())
+    }
     path = tmp_path / f"weights{suffix}"
     save_file(state, path) if suffix == ".safetensors" else torch.save({"state_dict": state}, path)
-    full.trunk.load_state_dict({k.removeprefix("visual."): v.float() for k, v in state.items() if k.startswith("visual.")})
+    full.trunk.load_state_dict(
+        {k.removeprefix("visual."): v.float() for k, v in state.items() if k.startswith("visual.")}
+    )
     loaded, cut = load_tower(small_clip, str(path)), load_tower(small_clip, str(path), layers=2)
     x = full.prepare(astronaut)
     torch.testing.assert_close(loaded.tokens(x, [LAST]), full.tokens(x, [LAST]))
@@ -276,7 +331,9 @@ def test_an_open_clip_tower_from_a_file(small_clip: str, suffix: str, tmp_path: 
     wide = load_tower(small_clip, str(path), size=(64, 96))
     assert wide.grid == (4, 6)
     assert wide.attention(wide.prepare(astronaut), 1).shape == (1, 1, 4, 6)
-    torch.testing.assert_close(wide.trunk.positional_embedding[0], full.trunk.positional_embedding[0])
+    torch.testing.assert_close(
+        wide.trunk.positional_embedding[0], full.trunk.positional_embedding[0]
+    )
     with pytest.raises(UnsupportedTower, match="multiples of 16"):
         load_tower(small_clip, "random", size=100)
 
@@ -309,17 +366,30 @@ def test_unknown_names() -> None:
 
 @pytest.mark.parametrize(
     ("name", "weights"),
-    [("ViT-L-14-336", "openai"), ("ViT-B-16-SigLIP", None), ("RN50", "yfcc15m"), ("timm:vit_tiny_patch16_224", None)],
+    [
+        ("ViT-L-14-336", "openai"),
+        ("ViT-B-16-SigLIP", None),
+        ("RN50", "yfcc15m"),
+        ("timm:vit_tiny_patch16_224", None),
+    ],
 )
 def test_without_a_network_the_sentence_names_what_works(
-    name: str, weights: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    name: str,
+    weights: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
     if name == "RN50":
         monkeypatch.setitem(open_clip.pretrained._PRETRAINED["RN50"]["yfcc15m"], "hf_hub", "")
-        monkeypatch.setitem(open_clip.pretrained._PRETRAINED["RN50"]["yfcc15m"], "url", "http://127.0.0.1:9/weights.pt")
+        monkeypatch.setitem(
+            open_clip.pretrained._PRETRAINED["RN50"]["yfcc15m"],
+            "url",
+            "http://127.0.0.1:9/weights.pt",
+        )
     start = time.monotonic()
     with pytest.raises(GuideUnavailable, match="--guide student") as caught:
         load_tower(name, weights)
@@ -328,21 +398,35 @@ def test_without_a_network_the_sentence_names_what_works(
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize(("package", "name"), [("open_clip", "ViT-B-16"), ("timm", "timm:deit_tiny_patch16_224")])
-def test_a_missing_package_is_named(package: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("package", "name"), [("open_clip", "ViT-B-16"), ("timm", "timm:deit_tiny_patch16_224")]
+)
+def test_a_missing_package_is_named(
+    package: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(GuideUnavailable, match=rf"{package} is not installed \(pip install 'cotam\[clip\]'\)"):
+    with pytest.raises(
+        GuideUnavailable, match=rf"{package} is not installed \(pip install 'cotam\[clip\]'\)"
+    ):
         load_tower(name, "random")
 
 
 def test_deit_at_random_and_at_another_size(astronaut: Tensor) -> None:
     tower = load_tower("timm:deit_tiny_patch16_224", "random", layers=3, size=(224, 336))
-    assert (tower.grid, tower.depth, tower.width, tower.patch, tower.prefix) == ((14, 21), 3, 192, 16, 1)
+    assert (tower.grid, tower.depth, tower.width, tower.patch, tower.prefix) == (
+        (14, 21),
+        3,
+        192,
+        16,
+        1,
+    )
     assert tower.mean == pytest.approx((0.485, 0.456, 0.406))
     check_attention(tower, tower.prepare(astronaut), 2)
 
 
-def test_deit_with_its_real_weights(data_folder: Path, photo: np.ndarray, astronaut: Tensor) -> None:
+def test_deit_with_its_real_weights(
+    data_folder: Path, photo: np.ndarray, astronaut: Tensor
+) -> None:
     path = data_folder / "weights" / "deit_tiny_patch16_224.safetensors"
     if not path.is_file():
         pytest.skip(f"{path.name} is not in COTAM_DATA")
@@ -360,7 +444,9 @@ def test_clip_b16_at_random(astronaut: Tensor) -> None:
     assert tower.mean == pytest.approx(open_clip.OPENAI_DATASET_MEAN)
     x = tower.prepare(astronaut)
     check_attention(tower, x, 3)
-    torch.testing.assert_close(tower.tokens(x, [LAST])[LAST][:, 0] @ tower.trunk.proj, tower.trunk(x))
+    torch.testing.assert_close(
+        tower.tokens(x, [LAST])[LAST][:, 0] @ tower.trunk.proj, tower.trunk(x)
+    )
 
 
 @pytest.mark.slow

@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from codec.checkpoint import load
 from codec.errors import UnknownModel
 from codec.networks.config import ModelConfig
 from codec.networks.gains import Gain
 from codec.networks.integer import EXACT_LIMIT, integer_layers
 from codec.networks.model import Networks
-from codec.networks.weights import bounds, from_checkpoint, trainable_from_checkpoint
+from codec.weights.checkpoint import load
+from codec.weights.networks import bounds, from_checkpoint, trainable_from_checkpoint
 from tests.conftest import ROOT
-from training.data import FolderData, RandomCrops
-from training.losses import RateDistortion
-from training.qp_maps import QpMaps
-from training.rate import RateModel, fit_bottleneck
+from training.data.folder import FolderData, RandomCrops
+from training.data.qp_maps import QpMaps
+from training.losses.joint import RateDistortion
+from training.losses.rate import RateModel, fit_bottleneck
 from training.train import make_trainer
 
 CONF = ROOT / "conf"
@@ -41,8 +41,16 @@ def names(group: str) -> list[str]:
 @pytest.mark.parametrize("experiment", names("experiment"))
 @pytest.mark.parametrize("trainer", names("trainer"))
 @pytest.mark.parametrize("model", names("model"))
-def test_every_configuration_instantiates(experiment: str, trainer: str, model: str, tmp_path: Path) -> None:
-    overrides = [f"experiment={experiment}", f"trainer={trainer}", f"model={model}", f"run_dir={tmp_path}", "tower.weights=random"]
+def test_every_configuration_instantiates(
+    experiment: str, trainer: str, model: str, tmp_path: Path
+) -> None:
+    overrides = [
+        f"experiment={experiment}",
+        f"trainer={trainer}",
+        f"model={model}",
+        f"run_dir={tmp_path}",
+        "tower.weights=random",
+    ]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", overrides)
     assert hydra.utils.instantiate(config.model).name == model
@@ -88,13 +96,16 @@ print(next(line.split()[1] for line in Path("/proc/self/smaps_rollup").read_text
 
 
 @pytest.mark.skipif(
-    not HUGE_PAGES.exists() or "[madvise]" not in HUGE_PAGES.read_text(), reason="huge pages are given unasked or never here"
+    not HUGE_PAGES.exists() or "[madvise]" not in HUGE_PAGES.read_text(),
+    reason="huge pages are given unasked or never here",
 )
 def test_large_tensors_of_training_lie_in_huge_pages() -> None:
     def kilobytes(wish: str) -> int:
         clean = {k: v for k, v in os.environ.items() if k != "THP_MEM_ALLOC_ENABLE"}
         command = [sys.executable, "-c", LOOK.format(wish=wish)]
-        return int(subprocess.run(command, env=clean, cwd=ROOT, check=True, capture_output=True).stdout)
+        return int(
+            subprocess.run(command, env=clean, cwd=ROOT, check=True, capture_output=True).stdout
+        )
 
     assert kilobytes("use_huge_pages()") > kilobytes("") + (32 << 10)
 
@@ -167,7 +178,9 @@ def test_gradients_reach_every_weight() -> None:
     qp = QpMaps()(x)
     loss, _ = RateDistortion()(x, qp, rate_model(networks, x, qp))
     loss.backward()
-    without = [n for n, p in networks.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    without = [
+        n for n, p in networks.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
+    ]
     assert not without, without
 
 
@@ -201,10 +214,14 @@ def test_exported_weights_can_be_trained_on(cotam: codec.Codec, photo: NDArray[n
     assert (ours == theirs).float().mean() > 0.999
     assert abs(float(bits / bits_frozen) - 1) < 0.02
     crops = x.repeat(4, 1, 1, 1)
-    assert fit_bottleneck(rate_model, networks, crops, 200) < 0.3 * fit_bottleneck(RateModel(64), networks, crops, 1)
+    assert fit_bottleneck(rate_model, networks, crops, 200) < 0.3 * fit_bottleneck(
+        RateModel(64), networks, crops, 1
+    )
 
 
-def test_a_start_keeps_the_transforms_where_the_prior_is_of_another_size(photo: NDArray[np.uint8]) -> None:
+def test_a_start_keeps_the_transforms_where_the_prior_is_of_another_size(
+    photo: NDArray[np.uint8],
+) -> None:
     stored = load("tiny")
     config = ModelConfig(**stored.metadata["config"])
     other = replace(config, h=32, p=32, p_low=16, blocks_a8=0, blocks_a16=2, step_block=False)
@@ -228,7 +245,12 @@ def test_the_student_learns_a_towers_attention(photo: NDArray[np.uint8]) -> None
         config = compose("train", ["experiment=student", "tower.weights=random"])
     stage = hydra.utils.instantiate(config.stage)
     tower = stage.frozen[0]
-    x = torch.from_numpy(np.stack([photo[:256, :256], photo[40:296, 190:446]])).permute(0, 3, 1, 2).float() / 255
+    x = (
+        torch.from_numpy(np.stack([photo[:256, :256], photo[40:296, 190:446]]))
+        .permute(0, 3, 1, 2)
+        .float()
+        / 255
+    )
     target = stage.teacher_attention(x)
     torch.testing.assert_close(target, tower.attention(tower.prepare(x), 3).mean(1))
     felt = stage.teacher_sensitivity(x)
@@ -239,7 +261,9 @@ def test_the_student_learns_a_towers_attention(photo: NDArray[np.uint8]) -> None
     losses = []
     for _ in range(30):
         attention, sensitivity, _ = stage.student(x)
-        loss = stage.attention_loss(attention, pattern) + stage.sensitivity_loss(sensitivity, pattern)
+        loss = stage.attention_loss(attention, pattern) + stage.sensitivity_loss(
+            sensitivity, pattern
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -248,16 +272,22 @@ def test_the_student_learns_a_towers_attention(photo: NDArray[np.uint8]) -> None
     assert all(p.grad is None for p in tower.parameters())
 
 
-@pytest.mark.parametrize("loss", ["default", "paper", "code"])
-@pytest.mark.parametrize("guidance", names("guidance"))
-def test_the_joint_stage_takes_every_loss_and_guide(loss: str, guidance: str) -> None:
-    if guidance == "clip":
+@pytest.mark.parametrize("loss", ["joint", "paper", "code"])
+@pytest.mark.parametrize("qp_maps", names("qp_maps"))
+def test_the_joint_stage_takes_every_loss_and_guide(loss: str, qp_maps: str) -> None:
+    if qp_maps == "clip":
         pytest.skip("CLIP's published weights are fetched when this guide is made")
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        overrides = ["experiment=joint", f"loss={loss}", f"guidance={guidance}", "model=toy", "tower.weights=random"]
+        overrides = [
+            "experiment=joint",
+            f"loss={loss}",
+            f"qp_maps={qp_maps}",
+            "model=toy",
+            "tower.weights=random",
+        ]
         config = compose("train", overrides)
     stage = hydra.utils.instantiate(config.stage)
-    assert type(stage.loss.features).__name__.lower() == {"default": "multilevel"}.get(loss, loss)
+    assert type(stage.loss.features).__name__.lower() == {"joint": "multilevel"}.get(loss, loss)
     assert not [name for name, _ in stage.named_parameters() if "tower" in name or "trunk" in name]
     assert stage.maps(torch.rand(2, 3, 64, 64)).shape == (2, 4, 4)
 
@@ -269,14 +299,18 @@ def test_a_crop_of_a_wrong_size_is_one_sentence(pictures: Path) -> None:
 
 
 def test_a_mean_of_two_runs() -> None:
-    from training.export import blended
+    from training.export.codec import blended
 
     torch.manual_seed(0)
-    one, other = (Networks(ModelConfig(name="toy", n=48, c=64, m=32, h=16, z=8, p=16)) for _ in range(2))
+    one, other = (
+        Networks(ModelConfig(name="toy", n=48, c=64, m=32, h=16, z=8, p=16)) for _ in range(2)
+    )
     name = "g_a.stem.weight"
     before, theirs = one.state_dict()[name].clone(), other.state_dict()[name]
     torch.testing.assert_close(blended(one, other, 0.0).state_dict()[name], before)
-    torch.testing.assert_close(blended(one, other, 0.25).state_dict()[name], 0.75 * before + 0.25 * theirs)
+    torch.testing.assert_close(
+        blended(one, other, 0.25).state_dict()[name], 0.75 * before + 0.25 * theirs
+    )
     torch.testing.assert_close(blended(one, other, 1.0).state_dict()[name], theirs)
     with pytest.raises(ValueError, match="share"):
         blended(one, other, 1.5)
@@ -284,10 +318,13 @@ def test_a_mean_of_two_runs() -> None:
 
 def test_a_mean_with_a_start_of_fewer_blocks() -> None:
     """A block that the start has not got is the identity in it; its share of the mean is the run's own block, weaker."""
-    from training.export import blended
+    from training.export.codec import blended
 
     small = {"name": "toy", "n": 48, "c": 64, "m": 32, "h": 16, "z": 8, "p": 16}
-    grown, start = Networks(ModelConfig(**small, blocks_s16=3)), Networks(ModelConfig(**small, blocks_s16=3))
+    grown, start = (
+        Networks(ModelConfig(**small, blocks_s16=3)),
+        Networks(ModelConfig(**small, blocks_s16=3)),
+    )
     block = grown.g_s.blocks16[2]
     torch.nn.init.normal_(block.project.weight)
     kept, before = block.depthwise.weight.clone(), block.project.weight.clone()

@@ -16,15 +16,15 @@ from PIL import Image
 
 import codec
 from codec.errors import BadArgument, NotACotamFile, WrongAdapter
-from codec.integrations.views import views_of
+from codec.integrations.transformers.crop_boxes import views_of
 from codec.networks.adapter import AdapterConfig, TokenAdapter
-from codec.receivers.adapters import Adapter, load_adapter, save_adapter
+from codec.tokens.adapters import Adapter, load_adapter, save_adapter
 from codec.towers import LAST
 from codec.towers.signature import signature
 
 transformers = pytest.importorskip("transformers", reason="cotam[mllm] is not installed")
-from codec.integrations.budget import shorten  # noqa: E402
-from codec.receivers.selection import quadtree  # noqa: E402
+from codec.integrations.transformers.budget import shorten  # noqa: E402
+from codec.tokens.selection import quadtree  # noqa: E402
 
 integration = pytest.importorskip("codec.integrations.transformers")
 
@@ -34,13 +34,23 @@ WORDS = {"<pad>": 0, "<image>": 1, "what": 2, "is": 3, "this": 4, "<unk>": 5}
 
 def text_config() -> Any:
     return transformers.LlamaConfig(
-        vocab_size=40, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, pad_token_id=0
+        vocab_size=40,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        pad_token_id=0,
     )
 
 
 def vision_config() -> Any:
     return transformers.CLIPVisionConfig(
-        hidden_size=WIDTH, intermediate_size=48, num_hidden_layers=3, num_attention_heads=2, image_size=SIDE, patch_size=PATCH
+        hidden_size=WIDTH,
+        intermediate_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        image_size=SIDE,
+        patch_size=PATCH,
     )
 
 
@@ -50,18 +60,30 @@ def tokenizer() -> Any:
     made = Tokenizer(models.WordLevel(WORDS, unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=made, pad_token="<pad>", unk_token="<unk>", additional_special_tokens=["<image>"]
+        tokenizer_object=made,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        additional_special_tokens=["<image>"],
     )
 
 
 def llava() -> tuple[Any, Any]:
     torch.manual_seed(0)
     config = transformers.LlavaConfig(
-        vision_config=vision_config(), text_config=text_config(), image_token_id=1, vision_feature_layer=-2
+        vision_config=vision_config(),
+        text_config=text_config(),
+        image_token_id=1,
+        vision_feature_layer=-2,
     )
-    images = transformers.CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
+    images = transformers.CLIPImageProcessor(
+        size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}
+    )
     processor = transformers.LlavaProcessor(
-        images, tokenizer(), patch_size=PATCH, vision_feature_select_strategy="default", num_additional_image_tokens=1
+        images,
+        tokenizer(),
+        patch_size=PATCH,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
     )
     return transformers.LlavaForConditionalGeneration(config).eval(), processor
 
@@ -79,14 +101,20 @@ def llava_next() -> tuple[Any, Any]:
     sizes = {"size": {"shortest_edge": SIDE}, "crop_size": {"height": SIDE, "width": SIDE}}
     images = transformers.LlavaNextImageProcessor(image_grid_pinpoints=pinpoints, **sizes)
     processor = transformers.LlavaNextProcessor(
-        images, tokenizer(), patch_size=PATCH, vision_feature_select_strategy="default", num_additional_image_tokens=1
+        images,
+        tokenizer(),
+        patch_size=PATCH,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
     )
     return transformers.LlavaNextForConditionalGeneration(config).eval(), processor
 
 
 def made_for(cotam: codec.Codec, model: Any, path: Path, later: Sequence[int] = ()) -> Adapter:
     """An adapter with random weights for a model's tower, through its file."""
-    config = AdapterConfig(cotam.pipeline.layers[-1].stop, WIDTH, SIDE // PATCH, SIDE // PATCH, 1, inner=48)
+    config = AdapterConfig(
+        cotam.pipeline.layers[-1].stop, WIDTH, SIDE // PATCH, SIDE // PATCH, 1, inner=48
+    )
     networks = {layer: TokenAdapter(config) for layer in (0, *later)}
     for network in networks.values():
         torch.nn.init.normal_(network.head.weight, std=0.1)
@@ -110,7 +138,9 @@ def logits(model: Any, inputs: Any) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("make", [llava, llava_next])
-def test_ctm_goes_wherever_a_picture_goes(make: Any, cotam: codec.Codec, ctm: bytes, tmp_path: Path) -> None:
+def test_ctm_goes_wherever_a_picture_goes(
+    make: Any, cotam: codec.Codec, ctm: bytes, tmp_path: Path
+) -> None:
     """By pixels: bytes, path and the decoded picture give the same answer, also beside other pictures."""
     model, processor = make()
     decoded = cotam.decode(ctm)
@@ -128,7 +158,9 @@ def test_ctm_goes_wherever_a_picture_goes(make: Any, cotam: codec.Codec, ctm: by
 
 
 @pytest.mark.parametrize("make", [llava, llava_next])
-def test_tokens_are_repaired_where_the_tower_has_an_adapter(make: Any, cotam: codec.Codec, ctm: bytes, tmp_path: Path) -> None:
+def test_tokens_are_repaired_where_the_tower_has_an_adapter(
+    make: Any, cotam: codec.Codec, ctm: bytes, tmp_path: Path
+) -> None:
     model, processor = make()
     adapter = made_for(cotam, model, tmp_path / "a.safetensors")
     pixels = processor(text="<image> what", images=[cotam.decode(ctm)], return_tensors="pt")
@@ -139,7 +171,9 @@ def test_tokens_are_repaired_where_the_tower_has_an_adapter(make: Any, cotam: co
     repaired = logits(model, inputs)
     assert (repaired - by_pixels).abs().max() > 1e-3
     assert len(answer(model, inputs)) == 4
-    torch.testing.assert_close(logits(model, pixels), by_pixels)  # a picture without latents is left alone
+    torch.testing.assert_close(
+        logits(model, pixels), by_pixels
+    )  # a picture without latents is left alone
     nothing = load_adapter(tmp_path / "a.safetensors")
     torch.nn.init.zeros_(nothing.networks[0].head.weight)
     integration.attach(model, cotam, processor, adapter=nothing)
@@ -171,11 +205,15 @@ def test_later_layers_are_repaired_up_to_the_one_that_the_model_takes(
     torch.testing.assert_close(logits(model, pixels), by_pixels)
 
 
-def test_both_kinds_of_picture_in_one_prompt(cotam: codec.Codec, ctm: bytes, photo: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_both_kinds_of_picture_in_one_prompt(
+    cotam: codec.Codec, ctm: bytes, photo: NDArray[np.uint8], tmp_path: Path
+) -> None:
     """Each image gets its own latents, whatever its place, and several answers a prompt get the same."""
     model, processor = llava()
     other = Image.fromarray(photo[::-1].copy())
-    integration.attach(model, cotam, processor, adapter=made_for(cotam, model, tmp_path / "a.safetensors"))
+    integration.attach(
+        model, cotam, processor, adapter=made_for(cotam, model, tmp_path / "a.safetensors")
+    )
     texts = ["<image> what", "<image> what"]
     first = logits(model, processor(text=texts, images=[ctm, other], return_tensors="pt"))
     second = logits(model, processor(text=texts, images=[other, ctm], return_tensors="pt"))
@@ -193,7 +231,9 @@ def test_an_adapter_of_another_tower_is_refused(cotam: codec.Codec, tmp_path: Pa
         integration.attach(model, cotam, processor, adapter=adapter)
 
 
-def test_a_budget_leaves_the_language_model_fewer_tokens(cotam: codec.Codec, ctm: bytes, photo: NDArray[np.uint8]) -> None:
+def test_a_budget_leaves_the_language_model_fewer_tokens(
+    cotam: codec.Codec, ctm: bytes, photo: NDArray[np.uint8]
+) -> None:
     model, processor = llava()
     integration.attach(model, cotam, processor, token_budget=0.25)
     other = cotam.encode(photo[::-1].copy(), 50)
@@ -217,7 +257,9 @@ def test_a_budget_leaves_the_language_model_fewer_tokens(cotam: codec.Codec, ctm
         integration.attach(llava_next()[0], cotam, token_budget=0.5)
 
 
-def test_a_failed_call_leaves_nothing_behind(cotam: codec.Codec, ctm: bytes, tmp_path: Path) -> None:
+def test_a_failed_call_leaves_nothing_behind(
+    cotam: codec.Codec, ctm: bytes, tmp_path: Path
+) -> None:
     model, processor = llava()
     adapter = made_for(cotam, model, tmp_path / "a.safetensors")
     integration.attach(model, cotam, processor, adapter=adapter, token_budget=0.5)
@@ -225,14 +267,26 @@ def test_a_failed_call_leaves_nothing_behind(cotam: codec.Codec, ctm: bytes, tmp
     plain = {k: v for k, v in inputs.items() if not k.startswith("cotam")}
     before = logits(model, plain)
     with pytest.raises(BadArgument, match="placeholders"):
-        logits(model, inputs | {"input_ids": inputs["input_ids"][:, :20], "attention_mask": inputs["attention_mask"][:, :20]})
+        logits(
+            model,
+            inputs
+            | {
+                "input_ids": inputs["input_ids"][:, :20],
+                "attention_mask": inputs["attention_mask"][:, :20],
+            },
+        )
     torch.testing.assert_close(logits(model, plain), before)
 
 
 def test_labels_are_cut_and_padded_as_labels(cotam: codec.Codec, ctm: bytes) -> None:
     model, processor = llava()
     integration.attach(model, cotam, processor, token_budget=0.25)
-    inputs = processor(text=["<image> what is this", "<image> what"], images=[ctm, ctm], return_tensors="pt", padding=True)
+    inputs = processor(
+        text=["<image> what is this", "<image> what"],
+        images=[ctm, ctm],
+        return_tensors="pt",
+        padding=True,
+    )
     selection = quadtree(np.ones((6, 6), np.float32), 9)
     cut = shorten(dict(inputs) | {"labels": inputs["input_ids"].clone()}, [selection] * 2, 1)
     assert cut["labels"][1].tolist() == [-100, -100, *[1] * 9, 2]
@@ -251,7 +305,12 @@ def test_any_weights_go_by_pixels(ctm: bytes) -> None:
     model, processor = llava()
     integration.attach(model, processor=processor)
     other = codec.load("small-mse", "cpu").encode(codec.decode(ctm), 40)
-    assert processor(text="<image>", images=[other], return_tensors="pt")["pixel_values"].shape == (1, 3, SIDE, SIDE)
+    assert processor(text="<image>", images=[other], return_tensors="pt")["pixel_values"].shape == (
+        1,
+        3,
+        SIDE,
+        SIDE,
+    )
 
 
 @pytest.mark.parametrize("size", [(300, 451), (451, 300), (90, 90), (60, 333)])
@@ -264,7 +323,10 @@ def test_views_say_where_the_tower_looks(size: tuple[int, int]) -> None:
     wanted = torch.tensor([0.5 - half_x, 0.5 - half_y, 0.5 + half_x, 0.5 + half_y])
     torch.testing.assert_close(box, wanted, atol=1.5 / SIDE, rtol=0)
     padded = transformers.LlavaImageProcessor(
-        size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}, do_pad=True, image_mean=[0.0, 0.0, 0.0]
+        size={"shortest_edge": SIDE},
+        crop_size={"height": SIDE, "width": SIDE},
+        do_pad=True,
+        image_mean=[0.0, 0.0, 0.0],
     )
     (box,) = views_of(padded, height, width)
     half_x, half_y = max(size) / width / 2, max(size) / height / 2
@@ -282,12 +344,41 @@ def test_views_say_where_the_tower_looks(size: tuple[int, int]) -> None:
 def test_qwen_goes_by_pixels(kind: str, cotam: codec.Codec, ctm: bytes) -> None:
     torch.manual_seed(0)
     config_class = getattr(transformers, f"{kind}Config")
-    text = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-    text |= {"num_key_value_heads": 2, "rope_parameters": {"rope_type": "default", "mrope_section": [2, 1, 1], "rope_theta": 1e4}}
-    vision: dict[str, Any] = {"depth": 2, "num_heads": 2, "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2}
-    vision |= {"embed_dim": 32, "hidden_size": 32} if kind == "Qwen2VL" else {"hidden_size": 32, "out_hidden_size": 32}
-    vision |= {} if kind == "Qwen2VL" else {"intermediate_size": 48, "fullatt_block_indexes": [1], "window_size": 112}
-    config = config_class(text_config=text, vision_config=vision, image_token_id=1, vision_start_token_id=2, vision_end_token_id=3)
+    text = {
+        "vocab_size": 60,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
+    text |= {
+        "num_key_value_heads": 2,
+        "rope_parameters": {"rope_type": "default", "mrope_section": [2, 1, 1], "rope_theta": 1e4},
+    }
+    vision: dict[str, Any] = {
+        "depth": 2,
+        "num_heads": 2,
+        "patch_size": 14,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+    }
+    vision |= (
+        {"embed_dim": 32, "hidden_size": 32}
+        if kind == "Qwen2VL"
+        else {"hidden_size": 32, "out_hidden_size": 32}
+    )
+    vision |= (
+        {}
+        if kind == "Qwen2VL"
+        else {"intermediate_size": 48, "fullatt_block_indexes": [1], "window_size": 112}
+    )
+    config = config_class(
+        text_config=text,
+        vision_config=vision,
+        image_token_id=1,
+        vision_start_token_id=2,
+        vision_end_token_id=3,
+    )
     model = getattr(transformers, f"{kind}ForConditionalGeneration")(config).eval()
     images = transformers.Qwen2VLImageProcessor(min_pixels=56 * 56, max_pixels=112 * 112)
     decoded = images([cotam.decode(ctm)], return_tensors="pt")
@@ -298,6 +389,11 @@ def test_qwen_goes_by_pixels(kind: str, cotam: codec.Codec, ctm: bytes) -> None:
     count = int(inputs["image_grid_thw"].prod()) // 4
     ids = torch.tensor([[2] + [1] * count + [3, 7]])
     types = (ids == 1).long()
-    given = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "mm_token_type_ids": types, **inputs}
+    given = {
+        "input_ids": ids,
+        "attention_mask": torch.ones_like(ids),
+        "mm_token_type_ids": types,
+        **inputs,
+    }
     out = model.generate(**given, max_new_tokens=3, do_sample=False)
     assert out.shape[1] == ids.shape[1] + 3

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from benchmarks.coders import Setup, coder, identity
-from benchmarks.judges.deit import DeitJudge, load_deit
-from codec import cli, tuning
+from codec import tuning
+from codec.cli import main
 from codec.errors import BadArgument, TooLarge
+from codec.evaluation.coders import Setup, coder, identity
+from codec.evaluation.judges.deit import DeitJudge, load_deit
 from codec.info import qp_field_of
 from codec.networks.prior import scale_of, scale_table
 from codec.towers import Tower, load_tower
@@ -41,13 +42,21 @@ def test_a_tuned_file_is_nearer_to_the_original_for_its_tower(
     cotam: codec.Codec, photo: NDArray[np.uint8], data_folder: Path
 ) -> None:
     judge = DeitJudge(data_folder)  # looks at the centre, which tuning does not know
-    plain, tuned = cotam.encode(photo, 30), cotam.encode(photo, 30, tune=Tuner(load_deit(data_folder)))
-    before, after = (judge.judge(photo, cotam.decode(data, "array"), None)["token_mse_last"] for data in (plain, tuned))
+    plain, tuned = (
+        cotam.encode(photo, 30),
+        cotam.encode(photo, 30, tune=Tuner(load_deit(data_folder))),
+    )
+    before, after = (
+        judge.judge(photo, cotam.decode(data, "array"), None)["token_mse_last"]
+        for data in (plain, tuned)
+    )
     assert len(tuned) < 1.02 * len(plain)
     assert after < 0.9 * before
 
 
-def test_everything_else_in_the_file_stays(cotam: codec.Codec, small: NDArray[np.uint8], tower: Tower) -> None:
+def test_everything_else_in_the_file_stays(
+    cotam: codec.Codec, small: NDArray[np.uint8], tower: Tower
+) -> None:
     plain, tuned = cotam.encode(small, 40), cotam.encode(small, 40, tune=Tuner(tower, 2))
     assert tuned != plain
     assert np.array_equal(qp_field_of(tuned), qp_field_of(plain))
@@ -55,7 +64,9 @@ def test_everything_else_in_the_file_stays(cotam: codec.Codec, small: NDArray[np
     assert codec.decode(tuned).size == (small.shape[1], small.shape[0])
 
 
-def test_tuning_repeats_itself_and_knows_where_it_is_called(cotam: codec.Codec, small: NDArray[np.uint8], tower: Tower) -> None:
+def test_tuning_repeats_itself_and_knows_where_it_is_called(
+    cotam: codec.Codec, small: NDArray[np.uint8], tower: Tower
+) -> None:
     first = cotam.encode(small, 40, tune=Tuner(tower, 2))
     with torch.inference_mode():
         assert cotam.encode(small, 40, tune=Tuner(tower, 2)) == first
@@ -86,9 +97,13 @@ def test_a_plain_picture_stays_plain(cotam: codec.Codec, tower: Tower, quality: 
     assert off[1] <= off[0] + 1
 
 
-def test_target_sizes_and_maps_are_met(cotam: codec.Codec, small: NDArray[np.uint8], tower: Tower) -> None:
+def test_target_sizes_and_maps_are_met(
+    cotam: codec.Codec, small: NDArray[np.uint8], tower: Tower
+) -> None:
     assert len(cotam.encode(small, target_bytes=700, tune=Tuner(tower, 1))) <= 700
-    assert (qp_field_of(cotam.encode(small, qp_map=np.array([[33]]), tune=Tuner(tower, 1))) == 33).all()
+    assert (
+        qp_field_of(cotam.encode(small, qp_map=np.array([[33]]), tune=Tuner(tower, 1))) == 33
+    ).all()
 
 
 def test_no_bits_are_no_trouble(
@@ -103,7 +118,9 @@ def test_bits_are_those_of_a_normal_distribution() -> None:
     symbols, index = torch.meshgrid(torch.arange(-30.0, 31), torch.arange(64.0), indexing="ij")
     wanted = -GaussianConditional(None)._likelihood(symbols, scale_of(index)).clamp(min=1e-9).log2()
     likely = wanted < 16
-    assert torch.allclose(gaussian_bits(symbols, index)[likely], wanted[likely], rtol=1e-3, atol=1e-3)
+    assert torch.allclose(
+        gaussian_bits(symbols, index)[likely], wanted[likely], rtol=1e-3, atol=1e-3
+    )
     assert torch.equal(scale_of(index[0]), scale_table())
 
 
@@ -119,7 +136,9 @@ def test_bad_wishes_are_refused(cotam: codec.Codec, small: NDArray[np.uint8], to
 
 
 @pytest.mark.slow
-def test_exported_halves_have_no_gradients(halves: Path, small: NDArray[np.uint8], tower: Tower) -> None:
+def test_exported_halves_have_no_gradients(
+    halves: Path, small: NDArray[np.uint8], tower: Tower
+) -> None:
     with pytest.raises(BadArgument, match="gradients"):
         codec.load(halves / "encoder").encode(small, tune=tower)
 
@@ -144,7 +163,9 @@ def test_the_command(tmp_path: Path, small: NDArray[np.uint8]) -> None:
         (("--tune", NAME, "--tune-weights", "openai"), 1, b"no --tune"),
     ],
 )
-def test_the_command_refuses(wish: tuple[object, ...], status: int, says: bytes, tmp_path: Path, small: NDArray[np.uint8]) -> None:
+def test_the_command_refuses(
+    wish: tuple[object, ...], status: int, says: bytes, tmp_path: Path, small: NDArray[np.uint8]
+) -> None:
     source = tmp_path / "a.png"
     Image.fromarray(small).save(source)
     done = run_cotam("encode", source, *wish)
@@ -164,8 +185,15 @@ def test_the_benchmark_tunes(data_folder: Path, small: NDArray[np.uint8]) -> Non
 
 @pytest.mark.slow
 def test_the_page_runs(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tuning.md").read_text(), re.DOTALL)
-    names: dict[str, Any] = {"cotam": cotam, "image": small, "tower_name": NAME, "tower_weights": "random"}
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "tuning.md").read_text(), re.DOTALL
+    )
+    names: dict[str, Any] = {
+        "cotam": cotam,
+        "image": small,
+        "tower_name": NAME,
+        "tower_weights": "random",
+    }
     exec(compile(code, "tuning.md", "exec"), names)
     assert codec.decode(names["data"]).size == (130, 96)
 
@@ -175,4 +203,4 @@ def test_a_tower_by_name_is_kept() -> None:
 
 
 def test_the_command_loads_its_tower_once(cotam: codec.Codec) -> None:
-    assert cli._tuner((NAME, "random", None)) is cli._tuner((NAME, "random", None), cotam.backend)
+    assert main._tuner((NAME, "random", None)) is main._tuner((NAME, "random", None), cotam.backend)

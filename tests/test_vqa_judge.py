@@ -12,15 +12,23 @@ from PIL import Image
 
 pytest.importorskip("transformers", reason="cotam[mllm] is not installed")
 
-from benchmarks.judges import JudgeUnavailable
-from benchmarks.judges.vqa import Question, VqaJudge, normal, questions_of, rightness
+from codec.evaluation.judges import JudgeUnavailable
+from codec.evaluation.judges.vqa import Question, VqaJudge, normal, questions_of, rightness
 from tests.test_transformers import llava
 
 POPE = [
     {"question_id": 1, "image": "cat.png", "text": "what is this", "label": "yes"},
     {"question_id": 2, "image": "cat.png", "text": "is this", "label": "no"},
 ]
-TEXTVQA = {"data": [{"image_id": "cat", "question": "what is this", "answers": ["a cat"] * 6 + ["cat!"] * 2 + ["dog"] * 2}]}
+TEXTVQA = {
+    "data": [
+        {
+            "image_id": "cat",
+            "question": "what is this",
+            "answers": ["a cat"] * 6 + ["cat!"] * 2 + ["dog"] * 2,
+        }
+    ]
+}
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +69,15 @@ def test_a_model_answers(model: Path, tmp_path: Path, photo: NDArray[np.uint8]) 
     (sample,) = judge.pictures()
     assert 0 <= judge.judge(photo, photo, sample.truth)["accuracy"] <= 1
     said = judge.answer(Image.fromarray(photo), "what is this")
-    assert judge.judge(photo, photo, [Question("what is this", (said,))])["accuracy"] == float(bool(normal(said)))
+    assert judge.judge(photo, photo, [Question("what is this", (said,))])["accuracy"] == float(
+        bool(normal(said))
+    )
 
 
 @pytest.mark.slow
 def test_it_takes_part_in_a_report(model: Path, tmp_path: Path, photo: NDArray[np.uint8]) -> None:
-    from benchmarks.report.command import run
-    from benchmarks.report.metrics import Settings
+    from codec.cli.evaluate import run
+    from codec.evaluation.metrics import Settings
 
     Image.fromarray(photo).save(tmp_path / "cat.png")
     (tmp_path / "pope.jsonl").write_text("".join(json.dumps(line) + "\n" for line in POPE))

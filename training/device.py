@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import torch
 
-CPUINFO = Path("/proc/cpuinfo")
+from codec.evaluation.machine import processor
 
 
 def use_huge_pages() -> None:
@@ -16,16 +15,6 @@ def use_huge_pages() -> None:
     What users set themselves stays. Linux only; elsewhere torch does not look at it.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-
-
-def cpu_info() -> str:
-    """The system's own description of its processors; empty where there is none."""
-    return CPUINFO.read_text() if CPUINFO.exists() else ""
-
-
-def processor() -> str:
-    """The processor's name; empty where the system does not say."""
-    return next((line.split(":")[1].strip() for line in cpu_info().splitlines() if line.startswith("model name")), "")
 
 
 def device_name() -> str:

@@ -16,9 +16,9 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from codec.networks.precision import has_bfloat16
-from codec.store import keep_freed_memory
-from training.data import endless
+from codec.memory import keep_freed_memory
+from codec.networks.tensors import has_bfloat16
+from training.data.folder import endless
 from training.device import use_huge_pages
 
 log = logging.getLogger(__name__)
@@ -48,10 +48,18 @@ def make_callbacks(config: DictConfig) -> list[pl.Callback]:
 
     folder = Path(config.run_dir) / "checkpoints"
     every = timedelta(minutes=config.checkpoint_minutes)
-    saver = ModelCheckpoint(folder, save_last=True, save_top_k=0, train_time_interval=every, save_on_exception=True)
+    saver = ModelCheckpoint(
+        folder, save_last=True, save_top_k=0, train_time_interval=every, save_on_exception=True
+    )
     average = EMAWeightAveraging(decay=config.ema, use_buffers=False)
     ending = SaveAtEnd(folder / "last.ckpt")
-    return [saver, hydra.utils.instantiate(config.validation), ending, average, TQDMProgressBar(refresh_rate=20)]
+    return [
+        saver,
+        hydra.utils.instantiate(config.validation),
+        ending,
+        average,
+        TQDMProgressBar(refresh_rate=20),
+    ]
 
 
 def make_trainer(config: DictConfig, *others: pl.Callback) -> pl.Trainer:
@@ -62,7 +70,10 @@ def make_trainer(config: DictConfig, *others: pl.Callback) -> pl.Trainer:
         log.info("precision: %s", settings["precision"])
     loggers = [hydra.utils.instantiate(entry) for entry in config.logger.values()]
     return hydra.utils.instantiate(
-        settings, callbacks=[*others, *make_callbacks(config)], logger=loggers, default_root_dir=config.run_dir
+        settings,
+        callbacks=[*others, *make_callbacks(config)],
+        logger=loggers,
+        default_root_dir=config.run_dir,
     )
 
 

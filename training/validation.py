@@ -14,27 +14,34 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from codec.api import Codec
 from codec.backends.torch import TorchBackend
-from codec.checkpoint import Checkpoint
 from codec.guidance import choose
-from codec.heatmap import panels
 from codec.info import qp_field_of
+from codec.io.heatmap import panels
 from codec.networks.model import Networks
-from codec.networks.weights import to_arrays
-from training.data import list_pictures
-from training.preview_fit import fit_preview
-from training.tables import fit_tables
+from codec.weights.checkpoint import Checkpoint
+from codec.weights.networks import to_arrays
+from training.data.folder import list_pictures
+from training.fit.preview import fit_preview
+from training.fit.tables import fit_tables
 
 log = logging.getLogger(__name__)
 DEFAULT_SKIP = 7
 
 
-def make_checkpoint(networks: Networks, name: str, fit_on: Path, count: int, skip_below: int = DEFAULT_SKIP) -> Checkpoint:
+def make_checkpoint(
+    networks: Networks, name: str, fit_on: Path, count: int, skip_below: int = DEFAULT_SKIP
+) -> Checkpoint:
     """Networks as a checkpoint, with tables fitted on `count` pictures below `fit_on`; metadata holds what decoding needs."""
     frequencies, lengths = fit_tables(networks, fit_on, count)
     if networks.config.low:
         fit_preview(networks, fit_on, count)
-    arrays = to_arrays(networks) | {"tables.frequencies": frequencies, "tables.lengths": lengths.astype(np.int32)}
-    return Checkpoint(arrays, {"name": name, "config": networks.config.to_dict(), "skip_below": skip_below})
+    arrays = to_arrays(networks) | {
+        "tables.frequencies": frequencies,
+        "tables.lengths": lengths.astype(np.int32),
+    }
+    return Checkpoint(
+        arrays, {"name": name, "config": networks.config.to_dict(), "skip_below": skip_below}
+    )
 
 
 class RealBytes(pl.Callback):
@@ -47,20 +54,37 @@ class RealBytes(pl.Callback):
     """
 
     def __init__(
-        self, folder: str, fit_on: str, every: int, pictures: int = 6, qualities: tuple[int, int, int] = (15, 45, 75)
+        self,
+        folder: str,
+        fit_on: str,
+        every: int,
+        pictures: int = 6,
+        qualities: tuple[int, int, int] = (15, 45, 75),
     ) -> None:
-        self.folder, self.fit_on = Path(folder), Path(fit_on)
-        self.every, self.pictures, self.qualities = every, pictures, qualities
+        self.folder = Path(folder)
+        self.fit_on = Path(fit_on)
+        self.every = every
+        self.pictures = pictures
+        self.qualities = qualities
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: object) -> None:
-        if self.every and trainer.global_step and trainer.global_step % self.every == 0 and trainer.is_global_zero:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, *_: object
+    ) -> None:
+        if (
+            self.every
+            and trainer.global_step
+            and trainer.global_step % self.every == 0
+            and trainer.is_global_zero
+        ):
             values, views = self.measure(module.networks)  # type: ignore[arg-type]
             for name, value in values.items():
                 module.log(name, value, rank_zero_only=True)
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     for name, view in views.items():
-                        logger.experiment.add_image(name, view, trainer.global_step, dataformats="HWC")
+                        logger.experiment.add_image(
+                            name, view, trainer.global_step, dataformats="HWC"
+                        )
 
     def measure(self, networks: Networks) -> tuple[dict[str, float], dict[str, NDArray[np.uint8]]]:
         """(means over pictures, by quality; pictures to look at, [H, W, 3]); empty (and said so) where there are no pictures."""
@@ -79,8 +103,12 @@ class RealBytes(pl.Callback):
                 data = cotam.encode(pixels, quality=quality, guide="uniform")
                 squared = np.square(cotam.decode(data, "array").astype(np.float32) - pixels).mean()
                 found.setdefault(f"val_bpp_q{quality}", []).append(len(data) * 24 / pixels.size)
-                found.setdefault(f"val_psnr_q{quality}", []).append(10 * float(np.log10(255**2 / max(float(squared), 1e-9))))
-        return {name: float(np.mean(values)) for name, values in found.items()}, views_of(cotam, paths[0], self.qualities[1])
+                found.setdefault(f"val_psnr_q{quality}", []).append(
+                    10 * float(np.log10(255**2 / max(float(squared), 1e-9)))
+                )
+        return {name: float(np.mean(values)) for name, values in found.items()}, views_of(
+            cotam, paths[0], self.qualities[1]
+        )
 
 
 def views_of(cotam: Codec, path: Path, quality: float) -> dict[str, NDArray[np.uint8]]:
@@ -91,4 +119,9 @@ def views_of(cotam: Codec, path: Path, quality: float) -> dict[str, NDArray[np.u
     decoded = cotam.decode_full(data, want_bits=True)
     assert decoded.bits is not None
     importance = None if found is None else np.log(found.values + 1e-9)
-    return {"x": pixels, "x_hat": np.asarray(panels(decoded.picture.pixels, decoded.bits, qp_field_of(data), importance))}
+    return {
+        "x": pixels,
+        "x_hat": np.asarray(
+            panels(decoded.picture.pixels, decoded.bits, qp_field_of(data), importance)
+        ),
+    }

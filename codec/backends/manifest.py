@@ -17,7 +17,8 @@ from codec.errors import UnknownModel
 from codec.networks.config import RATE_WEIGHT, Layer, split_layers
 
 FORMAT = "cotam-export-1"
-MANIFEST, TABLES = "manifest.json", "tables.npz"
+MANIFEST = "manifest.json"
+TABLES = "tables.npz"
 
 
 def graph_file(kind: str, layer: Layer, step: int | None = None) -> str:
@@ -90,7 +91,15 @@ def read_manifest(folder: Path) -> Exported:
             if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
                 raise ValueError(f"{name} is damaged")
         found = Exported(folder, facts)
-        _ = (found.tables, found.layers, found.margins, found.fingerprint, found.skip_below, found.name, found.half)
+        _ = (
+            found.tables,
+            found.layers,
+            found.margins,
+            found.fingerprint,
+            found.skip_below,
+            found.name,
+            found.half,
+        )
     except (OSError, KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
         raise UnknownModel(f"{folder} holds no exported codec that can be used: {error}") from None
     return found

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codec import store
-from codec.backends.interface import QpField
+from codec import memory
 from codec.backends.manifest import graph_file, read_manifest
+from codec.coding.backend import QpField
+from codec.coding.latent_grid import STRIDE, Floats
 from codec.errors import BadArgument, GuideUnavailable
-from codec.latents import STRIDE, Floats
 from codec.networks.config import Layer
 
 THREADS = "COTAM_THREADS"
@@ -29,8 +29,10 @@ class OnnxBackend:
 
     def __init__(self, folder: Path, device: str = "auto") -> None:
         if device not in ("auto", "cpu"):
-            raise BadArgument("the exact part of exported graphs runs on the CPU; choose --device cpu, or load a checkpoint")
-        store.keep_freed_memory()
+            raise BadArgument(
+                "the exact part of exported graphs runs on the CPU; choose --device cpu, or load a checkpoint"
+            )
+        memory.keep_freed_memory()
         self.checkpoint = read_manifest(folder)
         self.session = lru_cache(maxsize=None)(self._session)
 
@@ -38,10 +40,14 @@ class OnnxBackend:
         try:
             import onnxruntime
         except ImportError:
-            raise BadArgument("exported codecs need ONNX Runtime: pip install 'cotam[onnx]'") from None
+            raise BadArgument(
+                "exported codecs need ONNX Runtime: pip install 'cotam[onnx]'"
+            ) from None
         path = self.checkpoint.folder / name
         if not path.is_file():
-            raise BadArgument(f"{self.checkpoint.folder} is the {self.checkpoint.half} half of a codec; this needs the other one")
+            raise BadArgument(
+                f"{self.checkpoint.folder} is the {self.checkpoint.half} half of a codec; this needs the other one"
+            )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = int(os.environ.get(THREADS, "0"))  # 0: all cores
@@ -51,7 +57,10 @@ class OnnxBackend:
 
     def _run(self, name: str, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
         session = self.session(name)
-        feeds = {given.name: np.ascontiguousarray(array) for given, array in zip(session.get_inputs(), arrays, strict=True)}
+        feeds = {
+            given.name: np.ascontiguousarray(array)
+            for given, array in zip(session.get_inputs(), arrays, strict=True)
+        }
         return session.run(None, feeds)
 
     @staticmethod
@@ -76,7 +85,9 @@ class OnnxBackend:
         return mean, index
 
     def dequantised(self, y_hat: Floats, qp: QpField) -> Floats:
-        raise BadArgument("tokens need PyTorch: load the codec's checkpoint instead of an exported half")
+        raise BadArgument(
+            "tokens need PyTorch: load the codec's checkpoint instead of an exported half"
+        )
 
     def synthesis(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
         return self._run("synthesis.onnx", y_hat, self._field(qp, *y_hat.shape[:2]))[0]

@@ -13,16 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codec import store
-from codec.backends.interface import QpField
-from codec.checkpoint import Checkpoint
+from codec import memory
+from codec.coding.backend import QpField
+from codec.coding.latent_grid import Floats
 from codec.errors import BadArgument
-from codec.latents import Floats
 from codec.networks.byte_stem import ByteStem
 from codec.networks.config import PRIOR_STEPS, Layer
-from codec.networks.layout import as_array, as_batch
-from codec.networks.precision import has_bfloat16
-from codec.networks.weights import from_checkpoint
+from codec.networks.tensors import as_array, as_batch, has_bfloat16
+from codec.weights.checkpoint import Checkpoint
+from codec.weights.networks import from_checkpoint
 
 
 class _ExactArithmetic:
@@ -84,10 +83,12 @@ class TorchBackend:
     """
 
     def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
-        store.keep_freed_memory()
+        memory.keep_freed_memory()
         self.checkpoint = checkpoint
         self.device = pick_device(device)
-        with torch.inference_mode(False):  # tuning takes gradients through them, wherever they were loaded
+        with torch.inference_mode(
+            False
+        ):  # tuning takes gradients through them, wherever they were loaded
             self.networks = from_checkpoint(checkpoint).to(self.device).requires_grad_(False)
         self.bfloat16 = has_bfloat16(self.device)
         self.stem = ByteStem(self.networks.g_a.stem)
@@ -126,11 +127,15 @@ class TorchBackend:
             return PriorState(self.networks.prior.features(layer, self._in(z), self._qp(qp)), [])
 
     @torch.inference_mode()
-    def prior_step(self, layer: Layer, step: int, features: PriorState, decoded: list[Floats]) -> tuple[Floats, NDArray[np.uint8]]:
+    def prior_step(
+        self, layer: Layer, step: int, features: PriorState, decoded: list[Floats]
+    ) -> tuple[Floats, NDArray[np.uint8]]:
         prior = self.networks.prior
         with exact_arithmetic():
             for number in range(len(features.context), len(decoded)):
-                features.context.append(prior.as_context(prior.layers[number // PRIOR_STEPS], self._in(decoded[number])))
+                features.context.append(
+                    prior.as_context(prior.layers[number // PRIOR_STEPS], self._in(decoded[number]))
+                )
             mean, index = prior.step(layer, step, features.tensor, features.context)
         return self._out(mean), self._out(index.to(torch.uint8))  # type: ignore[return-value]
 
@@ -147,4 +152,6 @@ class TorchBackend:
     @torch.inference_mode()
     def preview(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
         latents = self.networks.g_s.dequantised(self._in(y_hat), self._qp(qp))
-        return self._out(self.networks.preview(latents).mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8))  # type: ignore[return-value]
+        return self._out(
+            self.networks.preview(latents).mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8)
+        )  # type: ignore[return-value]

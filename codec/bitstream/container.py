@@ -15,22 +15,36 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass, field
 
-from codec.errors import BadArgument, Corrupt, NotACotamFile, TooLarge, Truncated, UnsupportedVersion
+from codec.errors import (
+    BadArgument,
+    Corrupt,
+    NotACotamFile,
+    TooLarge,
+    Truncated,
+    UnsupportedVersion,
+)
 
 MAGIC = b"\xc0TM"
 VERSION = 1
 FINGERPRINT_BYTES = 4
 CRC_BYTES = 4
 HEADER_LIMIT = 64
-QP_MASK, MAP_FLAG, EXTRAS_FLAG = 0x3F, 0x40, 0x80
+QP_MASK = 0x3F
+MAP_FLAG = 0x40
+EXTRAS_FLAG = 0x80
 DEFAULT_LIMIT_PIXELS = 1 << 28
 DEFAULT_LIMIT_MEMORY = 8 << 30
 MAX_SIDE = (1 << 20) - 1
 # Measured at 4096x4096, beyond what the program itself takes, and rounded up. Large arrays lie on disk.
-ENCODE_BYTES, DECODE_BYTES = 40, 24
-LARGE_BYTES, LARGE_FROM = 5, 1 << 29
+ENCODE_BYTES = 40
+DECODE_BYTES = 24
+LARGE_BYTES = 5
+LARGE_FROM = 1 << 29
 
-EXTRA_ALPHA, EXTRA_EXIF, EXTRA_GREY, EXTRA_ICC = 0x41, 0x45, 0x47, 0x49
+EXTRA_ALPHA = 0x41
+EXTRA_EXIF = 0x45
+EXTRA_GREY = 0x47
+EXTRA_ICC = 0x49
 EXTRA_NAMES = {EXTRA_ALPHA: "alpha", EXTRA_EXIF: "exif", EXTRA_GREY: "grey", EXTRA_ICC: "icc"}
 
 
@@ -80,11 +94,14 @@ class Reader:
     """Reads forward through bytes; raises Truncated at their end."""
 
     def __init__(self, data: bytes) -> None:
-        self.data, self.at = data, 0
+        self.data = data
+        self.at = 0
 
     def take(self, count: int) -> bytes:
         if count > len(self.data) - self.at:
-            raise Truncated(f"the file ends {count - (len(self.data) - self.at)} bytes too early; fetch or copy it again")
+            raise Truncated(
+                f"the file ends {count - (len(self.data) - self.at)} bytes too early; fetch or copy it again"
+            )
         self.at += count
         return self.data[self.at - count : self.at]
 
@@ -108,9 +125,17 @@ def write(content: Container) -> bytes:
     """A whole file. Raises BadArgument where a field is out of range."""
     _check_fields(content)
     flags = content.qp | MAP_FLAG * content.has_map | EXTRAS_FLAG * bool(content.extras)
-    extras = b"".join(bytes([kind]) + put_varint(len(v)) + v for kind, v in sorted(content.extras.items()))
+    extras = b"".join(
+        bytes([kind]) + put_varint(len(v)) + v for kind, v in sorted(content.extras.items())
+    )
     qp_map = content.qp_map or b""
-    head = MAGIC + bytes([VERSION, flags]) + put_varint(content.width) + put_varint(content.height) + content.fingerprint
+    head = (
+        MAGIC
+        + bytes([VERSION, flags])
+        + put_varint(content.width)
+        + put_varint(content.height)
+        + content.fingerprint
+    )
     head += put_varint(len(content.latents))
     head += put_varint(len(qp_map)) if content.has_map else b""
     head += put_varint(len(extras)) if content.extras else b""
@@ -120,7 +145,9 @@ def write(content: Container) -> bytes:
 
 def _check_fields(content: Container) -> None:
     if not (1 <= content.width <= MAX_SIDE and 1 <= content.height <= MAX_SIDE):
-        raise BadArgument(f"a side must be 1..{MAX_SIDE} pixels, not {content.width}x{content.height}")
+        raise BadArgument(
+            f"a side must be 1..{MAX_SIDE} pixels, not {content.width}x{content.height}"
+        )
     if not 0 <= content.qp <= QP_MASK or len(content.fingerprint) != FINGERPRINT_BYTES:
         raise BadArgument("QP must be 0..63 and the fingerprint 4 bytes")
     if any(not 0 <= kind <= 255 for kind in content.extras):
@@ -133,7 +160,9 @@ def read(data: bytes, limit_pixels: int = DEFAULT_LIMIT_PIXELS) -> Container:
     Raises NotACotamFile, UnsupportedVersion, TooLarge, Truncated, Corrupt, or BadArgument for anything but bytes.
     """
     if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise BadArgument(f"a file's bytes are wanted, not {type(data).__name__}; read the file first")
+        raise BadArgument(
+            f"a file's bytes are wanted, not {type(data).__name__}; read the file first"
+        )
     data = bytes(data)
     header = read_header(data, limit_pixels)
     reader = Reader(data)
@@ -152,7 +181,15 @@ def read(data: bytes, limit_pixels: int = DEFAULT_LIMIT_PIXELS) -> Container:
     qp_map = reader.take(header.qp_map) if header.flags & MAP_FLAG else None
     latents = reader.take(header.latents)
     extras = read_extras(reader.take(header.extras))
-    return Container(header.width, header.height, header.flags & QP_MASK, header.fingerprint, latents, qp_map, extras)
+    return Container(
+        header.width,
+        header.height,
+        header.flags & QP_MASK,
+        header.fingerprint,
+        latents,
+        qp_map,
+        extras,
+    )
 
 
 def read_header(data: bytes, limit_pixels: int = DEFAULT_LIMIT_PIXELS) -> Header:
@@ -165,9 +202,12 @@ def read_header(data: bytes, limit_pixels: int = DEFAULT_LIMIT_PIXELS) -> Header
     reader.take(len(MAGIC))
     version = reader.byte()
     if version != VERSION:
-        raise UnsupportedVersion(f"the file has format version {version}, this program reads {VERSION}; update it")
+        raise UnsupportedVersion(
+            f"the file has format version {version}, this program reads {VERSION}; update it"
+        )
     flags = reader.byte()
-    width, height = reader.varint(), reader.varint()
+    width = reader.varint()
+    height = reader.varint()
     _check_size(width, height, limit_pixels)
     fingerprint = reader.take(FINGERPRINT_BYTES)
     latents = reader.varint()
@@ -181,7 +221,9 @@ def _check_size(width: int, height: int, limit_pixels: int) -> None:
     if not (width and height):
         raise Corrupt("the file claims a picture without pixels")
     if max(width, height) > MAX_SIDE or width * height > limit_pixels:
-        raise TooLarge(f"the picture claims {width}x{height} pixels; the limit is {limit_pixels} (raise it with --limit-pixels)")
+        raise TooLarge(
+            f"the picture claims {width}x{height} pixels; the limit is {limit_pixels} (raise it with --limit-pixels)"
+        )
 
 
 def check_memory(width: int, height: int, bytes_per_pixel: int, limit: int) -> None:
@@ -196,7 +238,8 @@ def check_memory(width: int, height: int, bytes_per_pixel: int, limit: int) -> N
 
 def read_extras(data: bytes) -> dict[int, bytes]:
     """Optional sections by type. Raises Corrupt."""
-    reader, extras = Reader(data), {}
+    reader = Reader(data)
+    extras = {}
     while reader.at < len(data):
         kind = reader.byte()
         try:

@@ -36,7 +36,11 @@ class Tables:
         self.frequencies = np.ascontiguousarray(frequencies, dtype=np.uint16)
         self.lengths = np.asarray(lengths, dtype=np.int64)
         starts = np.concatenate([[0], np.cumsum(self.lengths)])
-        if starts[-1] != len(self.frequencies) or (self.lengths < 4).any() or (self.lengths % 2).any():
+        if (
+            starts[-1] != len(self.frequencies)
+            or (self.lengths < 4).any()
+            or (self.lengths % 2).any()
+        ):
             raise BadArgument("the tables' lengths do not fit their entries")
         sums = np.add.reduceat(self.frequencies.astype(np.int64), starts[:-1])
         if (sums != TOTAL).any() or (self.frequencies == 0).any():
@@ -72,7 +76,8 @@ class Tables:
         """Where each table's zero is, and what one step towards zero saves for values of -(L + 2)..L + 2."""
         parts = []
         for start, reach in zip(self.starts, self.reach):
-            inside, escape = self.costs[start : start + 2 * reach + 1], self.costs[start + 2 * reach + 1]
+            inside = self.costs[start : start + 2 * reach + 1]
+            escape = self.costs[start + 2 * reach + 1]
             up = np.diff(np.r_[inside[reach:], escape])
             down = np.diff(np.r_[inside[reach::-1], escape])
             parts.append(np.r_[np.float32(0), down[::-1], np.float32(0), up, np.float32(0)])
@@ -88,7 +93,9 @@ class Tables:
         """Bits that a symbol one closer to zero would save; 0 for symbols that are 0."""
         zero, savings = self._savings
         far = self.reach[ids] + 2
-        return savings[zero[ids] + np.minimum(np.maximum(symbols, -far), far)]  # np.clip takes four times as long
+        return savings[
+            zero[ids] + np.minimum(np.maximum(symbols, -far), far)
+        ]  # np.clip takes four times as long
 
 
 def _parts(count: int) -> Iterator[slice]:
@@ -105,11 +112,16 @@ class _Sorting:
 
     def __init__(self, ids: Ints) -> None:
         self.unsorted = ids
-        counts = sum((np.bincount(ids[part], minlength=256) for part in _parts(len(ids))), np.zeros(256, np.int64))
+        counts = sum(
+            (np.bincount(ids[part], minlength=256) for part in _parts(len(ids))),
+            np.zeros(256, np.int64),
+        )
         self.stops = np.cumsum(counts)
         self.starts = self.stops - counts
         self.ids = np.repeat(np.arange(256, dtype=np.uint8), counts)
-        self.runs = [(int(t), slice(int(self.starts[t]), int(self.stops[t]))) for t in np.flatnonzero(counts)]
+        self.runs = [
+            (int(t), slice(int(self.starts[t]), int(self.stops[t]))) for t in np.flatnonzero(counts)
+        ]
 
     def __iter__(self) -> Iterator[tuple[slice, Ints, Ints | slice]]:
         """(a part of the symbols, its order by table, where these go)."""
@@ -152,7 +164,8 @@ class Encoder:
             entries[places] = symbols[part][order]
         far = []
         for part in _parts(len(ids)):
-            reach, values = self.tables.reach[sorting.ids[part]], entries[part]
+            reach = self.tables.reach[sorting.ids[part]]
+            values = entries[part]
             values += reach
             escaped = np.flatnonzero(values.view(np.uint32) > 2 * reach)  # those below 0, too
             if len(escaped):
@@ -176,7 +189,9 @@ class Decoder:
         if len(data) % 4:
             raise Corrupt("the entropy-coded part has an impossible length")
         try:
-            self.coder = constriction.stream.stack.AnsCoder(np.frombuffer(data, "<u4").astype(np.uint32))
+            self.coder = constriction.stream.stack.AnsCoder(
+                np.frombuffer(data, "<u4").astype(np.uint32)
+            )
         except ValueError:
             raise Corrupt("the entropy-coded part has an impossible end") from None
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.bitstream import stepfield
-from codec.bitstream.stepfield import QP_MAX
+from codec.bitstream import qp_map as stepfield
+from codec.bitstream.qp_map import QP_MAX
 from codec.errors import BadArgument, GuideUnavailable
 from codec.guidance import importance
 from codec.guidance.importance import ArrayGuide, Floats, Guide, Importance, Pixels, RegionGuide
@@ -32,10 +32,22 @@ STRENGTH = stepfield.STRENGTH
 # A QP finer means an error weighs exp(0.11) times more; twice that in rounding was better (docs/guidance.md).
 THRIFT_PER_QP = 0.22
 # How far beyond the usual cost (a factor of 3.3) a picture's QP follows it, and from which QP on less and less.
-UNUSUAL_LIMIT, FULL_SLOPE_BELOW = 1.2, 47
-LARGEST_SLOPE, LOOK_BACK = 14, 8
+UNUSUAL_LIMIT = 1.2
+FULL_SLOPE_BELOW = 47
+LARGEST_SLOPE = 14
+LOOK_BACK = 8
 
-__all__ = ["DEFAULT_GUIDE", "GUIDES", "PRESETS", "STRENGTH", "Guidance", "Guide", "Importance", "choose", "importance"]
+__all__ = [
+    "DEFAULT_GUIDE",
+    "GUIDES",
+    "PRESETS",
+    "STRENGTH",
+    "Guidance",
+    "Guide",
+    "Importance",
+    "choose",
+    "importance",
+]
 
 
 def choose(
@@ -61,7 +73,7 @@ def choose(
         return StudentGuide(own.look, preset)
     try:
         if name == "student":
-            from codec.guidance.student_network import look
+            from codec.guidance.student_torch import look
 
             return StudentGuide(look(), preset)
         if name == "clip":
@@ -69,7 +81,9 @@ def choose(
 
             return load_clip(model, weights, preset=preset)
     except ImportError as error:
-        raise GuideUnavailable(f"the guide '{name}' needs PyTorch, which is not here ({error})") from None
+        raise GuideUnavailable(
+            f"the guide '{name}' needs PyTorch, which is not here ({error})"
+        ) from None
     if Path(name).is_file():
         return ArrayGuide(importance.from_file(Path(name)))
     raise BadArgument(f"'{name}' is neither a guide ({', '.join(GUIDES)}) nor a map's file")
@@ -87,7 +101,9 @@ def check_slope(slope: float) -> None:
         raise BadArgument(f"slope must be between 0 and {LARGEST_SLOPE}, not {slope:g}")
 
 
-def resolve(guide: str | Guide | None, given: Any, regions: Any, own: Any = None, usual: str | None = None) -> Guide:
+def resolve(
+    guide: str | Guide | None, given: Any, regions: Any, own: Any = None, usual: str | None = None
+) -> Guide:
     """The one guide meant by `Codec.encode`'s arguments; own: as of `choose`; usual: the guide where none is given.
 
     Raises BadArgument for several, or a bad map.
@@ -121,12 +137,18 @@ class Guidance:
         found = guide(pixels) if strength > 0 else None
         if found is not None and found.trust <= 0:
             found = None
-        self.found, self.slope, self.pixels = found, slope, pixels
+        self.found = found
+        self.slope = slope
+        self.pixels = pixels
         if found is None:
             return
         self.strength = strength * found.trust
         self.grid = (-(-pixels.shape[0] // 16), -(-pixels.shape[1] // 16))
-        cells = tuple(min(stepfield.PAPER_CELLS, side) for side in self.grid) if found.rule == "paper" else self.grid
+        cells = (
+            tuple(min(stepfield.PAPER_CELLS, side) for side in self.grid)
+            if found.rule == "paper"
+            else self.grid
+        )
         values = importance.checked(found.values)
         self.values = values if values.shape == cells else importance.resized(values, *cells)
 
@@ -163,7 +185,9 @@ class Guidance:
         offsets = stepfield.levels(self.values, self.found.rule, self.strength, bits)
         if not offsets.any():
             return Plan()
-        cells, unit = (offsets, 1) if self.found.rule == "paper" else stepfield.compact(offsets, spent)
+        cells, unit = (
+            (offsets, 1) if self.found.rule == "paper" else stepfield.compact(offsets, spent)
+        )
         rounded = unit * np.rint(cells / unit).astype(np.int64)
         coded = None
         if rounded.any():

@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codec import weights_file
+from codec.weights import safetensors_file
+from codec.weights.shipped import CHECKPOINTS
 
-SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "guides" / "student.safetensors"
+SHIPPED = CHECKPOINTS / "guides" / "student.safetensors"
 FORMAT = "cotam-student-1"
 
 
 def read(path: Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
     """(arrays, metadata). Raises UnknownModel for another kind of file."""
-    return weights_file.read(path, FORMAT, "guidance student")
+    return safetensors_file.read(path, FORMAT, "guidance student")
 
 
 def write(path: Path, arrays: dict[str, NDArray[np.float32]], metadata: dict[str, Any]) -> None:
     """As `weights_file.write`."""
-    weights_file.write(path, FORMAT, arrays, metadata)
+    safetensors_file.write(path, FORMAT, arrays, metadata)

@@ -45,7 +45,9 @@ def checked(values: Any) -> Floats:
     except (TypeError, ValueError):
         raise BadArgument("an importance map must be a two-dimensional array of numbers") from None
     if array.ndim != 2 or array.size == 0:
-        raise BadArgument(f"an importance map must be two-dimensional and not empty, not of shape {list(array.shape)}")
+        raise BadArgument(
+            f"an importance map must be two-dimensional and not empty, not of shape {list(array.shape)}"
+        )
     if not np.isfinite(array).all():
         raise BadArgument("the importance map holds NaN or infinite values")
     if array.min() < 0:
@@ -57,7 +59,9 @@ def resized(values: Floats, rows: int, cols: int) -> Floats:
     """Another grid over the same picture: area means when shrinking, bilinear when growing."""
     image = Image.fromarray(np.ascontiguousarray(values, np.float32))
     shrinking = image.height > rows or image.width > cols
-    return np.asarray(image.resize((cols, rows), Image.Resampling.BOX if shrinking else Image.Resampling.BILINEAR))
+    return np.asarray(
+        image.resize((cols, rows), Image.Resampling.BOX if shrinking else Image.Resampling.BILINEAR)
+    )
 
 
 def from_file(path: Path) -> Floats:
@@ -70,7 +74,9 @@ def from_file(path: Path) -> Floats:
     except (OSError, ValueError, EOFError) as error:
         if isinstance(error, BadArgument):
             raise
-        raise BadArgument(f"no importance map can be read from {path} ({type(error).__name__})") from None
+        raise BadArgument(
+            f"no importance map can be read from {path} ({type(error).__name__})"
+        ) from None
 
 
 def from_boxes(boxes: Sequence[Box], height: int, width: int, rows: int, cols: int) -> Floats:
@@ -83,9 +89,14 @@ def from_boxes(boxes: Sequence[Box], height: int, width: int, rows: int, cols: i
         if len(box) != 4 or not np.isfinite(np.asarray(box, float)).all():
             raise BadArgument("a region must be (left, top, right, bottom) in pixels")
         left, top, right, bottom = (round(float(v)) for v in box)
-        left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+        left = max(left, 0)
+        top = max(top, 0)
+        right = min(right, width)
+        bottom = min(bottom, height)
         if left >= right or top >= bottom:
-            raise BadArgument(f"the region {tuple(box)} holds no pixel of this {width}x{height} picture")
+            raise BadArgument(
+                f"the region {tuple(box)} holds no pixel of this {width}x{height} picture"
+            )
         inside[top:bottom, left:right] = 1
     return resized(inside, rows, cols)
 

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from codec import store
+from codec import memory
 from codec.guidance.files import SHIPPED, read
 from codec.guidance.importance import Floats, Pixels
 
-BLOCK, DCT = 16, 8
+BLOCK = 16
+DCT = 8
 STEP_AT_MIDDLE = 16.0
 LOG_STEP_PER_QP = 3.6 / 63
 BANDS = 8
@@ -30,7 +31,8 @@ WORK_BYTES = 16  # of memory a pixel takes on the way
 @lru_cache(maxsize=1)
 def _dct() -> Floats:
     """Orthonormal two-dimensional DCT-II of a flattened 8x8 block as a matrix, [64, 64]: coefficients = pixels @ it."""
-    k, i = np.arange(DCT)[:, None], np.arange(DCT)[None]
+    k = np.arange(DCT)[:, None]
+    i = np.arange(DCT)[None]
     basis = np.cos(np.pi * (2 * i + 1) * k / (2 * DCT)) * np.sqrt(2 / DCT)
     basis[0] /= np.sqrt(2)
     return np.ascontiguousarray(np.kron(basis, basis).T.astype(np.float32))
@@ -41,13 +43,16 @@ def _bands() -> Floats:
     """[64, BANDS]: averages the coefficients of similar frequency; the constant one is in no band."""
     frequency = np.add.outer(np.arange(DCT), np.arange(DCT)).ravel()
     edges = (1, 2, 3, 4, 5, 7, 9, 11, 15)
-    member = np.stack([(low <= frequency) & (frequency < high) for low, high in pairwise(edges)], 1).astype(np.float32)
+    member = np.stack(
+        [(low <= frequency) & (frequency < high) for low, high in pairwise(edges)], 1
+    ).astype(np.float32)
     return member / member.sum(0)
 
 
 def _blocks(plane: NDArray[np.generic], side: int) -> Floats:
     """[side rows, side cols] -> [rows, cols, side * side]."""
-    rows, cols = plane.shape[0] // side, plane.shape[1] // side
+    rows = plane.shape[0] // side
+    cols = plane.shape[1] // side
     cut = np.ascontiguousarray(plane.reshape(rows, side, cols, side).transpose(0, 2, 1, 3))
     return cut.reshape(rows, cols, side * side).astype(np.float32)
 
@@ -69,10 +74,11 @@ def energies(pixels: Pixels) -> Floats:
     Luma is rounded to whole levels, chroma seen at every second row and column: a guess of bits needs no more.
     """
     height, width = pixels.shape[:2]
-    cut = store.bands(-(-height // BLOCK), WORK_BYTES * BLOCK * width)
+    cut = memory.bands(-(-height // BLOCK), WORK_BYTES * BLOCK * width)
     blocks = np.concatenate([_energies(pixels, band) for band in cut])
     mean = blocks[..., -1]
-    across, down = np.diff(mean, axis=1, prepend=mean[:, :1]), np.diff(mean, axis=0, prepend=mean[:1])
+    across = np.diff(mean, axis=1, prepend=mean[:, :1])
+    down = np.diff(mean, axis=0, prepend=mean[:1])
     blocks[..., -1] = np.square(down) + np.square(across)
     return blocks
 
@@ -81,13 +87,15 @@ def _energies(pixels: Pixels, band: slice) -> Floats:
     """Some rows of blocks of `energies`, with the mean where its change will be."""
     part = pixels[band.start * BLOCK : band.stop * BLOCK]
     missing = -part.shape[0] % BLOCK, -part.shape[1] % BLOCK
-    padded = np.pad(part, ((0, missing[0]), (0, missing[1]), (0, 0)), "edge") if any(missing) else part
+    padded = (
+        np.pad(part, ((0, missing[0]), (0, missing[1]), (0, 0)), "edge") if any(missing) else part
+    )
     coefficients = _blocks(np.asarray(Image.fromarray(padded).convert("L")), DCT) @ _dct()
     mean = _pool(coefficients[..., 0]) / DCT
     bands = _pool(np.square(coefficients, out=coefficients) @ _bands())
     sampled = padded[::2, ::2].astype(np.int16)
     chroma = [_variance(_blocks(sampled[..., c] - sampled[..., 1], BLOCK // 2)) for c in (0, 2)]
-    store.release(pixels)
+    memory.release(pixels)
     return np.concatenate([bands, np.stack([*chroma, mean], 2)], 2)
 
 
@@ -114,13 +122,18 @@ class RateEstimate:
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[np.float32]]) -> RateEstimate:
         """Raises KeyError where one is missing."""
-        first, bias, second, offset = (arrays[f"rate.{name}"] for name in ("first", "bias", "second", "offset"))
+        first, bias, second, offset = (
+            arrays[f"rate.{name}"] for name in ("first", "bias", "second", "offset")
+        )
         return cls(first, bias, second, offset, arrays.get("rate.usual"))
 
     def bits(self, blocks: Floats, qp: NDArray[np.generic] | float) -> Floats:
         """Bits [h, w] of blocks with these `energies` at QPs [h, w] or one QP (fractions allowed)."""
-        cut = store.bands(len(blocks), 4 * self.first.size * blocks[0, ..., 0].size)
-        return np.concatenate([self._bits(blocks[band], qp[band] if np.ndim(qp) else qp) for band in cut])  # type: ignore[index]
+        cut = memory.bands(len(blocks), 4 * self.first.size * blocks[0, ..., 0].size)
+        if np.ndim(qp) == 0:
+            return np.concatenate([self._bits(blocks[band], qp) for band in cut])
+        field = np.asarray(qp)
+        return np.concatenate([self._bits(blocks[band], field[band]) for band in cut])
 
     def log_bits(self, blocks: Floats, qp: int) -> float:
         """The log of the mean bits of a picture's blocks."""

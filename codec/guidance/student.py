@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from codec import store
+from codec import memory
 from codec.guidance.importance import Floats, Importance, Pixels, Rule
 
 STRIDE = 16
@@ -27,13 +27,20 @@ def small_copy(pixels: Pixels) -> Pixels:
     target = [max(STRIDE, round(side * scale / STRIDE) * STRIDE) for side in (width, height)]
     factor = int(min(width / target[0], height / target[1]))
     if factor > 1:
-        pixels = np.concatenate([_reduced(pixels, band, factor) for band in store.bands(-(-height // factor), 3 * factor * width)])
-    return np.asarray(Image.fromarray(pixels).resize((target[0], target[1]), Image.Resampling.BILINEAR))
+        pixels = np.concatenate(
+            [
+                _reduced(pixels, band, factor)
+                for band in memory.bands(-(-height // factor), 3 * factor * width)
+            ]
+        )
+    return np.asarray(
+        Image.fromarray(pixels).resize((target[0], target[1]), Image.Resampling.BILINEAR)
+    )
 
 
 def _reduced(pixels: Pixels, band: slice, factor: int) -> Pixels:
     part = Image.fromarray(pixels[band.start * factor : band.stop * factor]).reduce(factor)
-    store.release(pixels)
+    memory.release(pixels)
     return np.asarray(part)
 
 

@@ -7,11 +7,13 @@ import io
 from pathlib import Path
 
 import codec
-from codec import images
-from codec.api import Level
+from codec.io import images
+from codec.results import Level
 
 
-def data_url(file: bytes | str | Path, suffix: str = ".png", level: Level = "pixels", device: str = "auto") -> str:
+def data_url(
+    file: bytes | str | Path, suffix: str = ".png", level: Level = "pixels", device: str = "auto"
+) -> str:
     """A file as `data:image/...;base64,...`, by the weights that it names.
 
     file: bytes or a path; suffix: what the server gets, `.png` loses nothing, `.webp` and `.jpg` are smaller; level: `pixels` or

@@ -9,13 +9,24 @@ from typing import IO, Any
 from PIL import Image, ImageFile
 
 import codec
-from codec import images
 from codec.bitstream import container
 from codec.errors import CodecError
+from codec.io import images
 
 FORMAT = "CTM"
 DEFAULT_QUALITY = 50
-OPTIONS = ("quality", "target_bytes", "qp_map", "strip", "guide", "strength", "importance", "roi", "slope", "tune")
+OPTIONS = (
+    "quality",
+    "target_bytes",
+    "qp_map",
+    "strip",
+    "guide",
+    "strength",
+    "importance",
+    "roi",
+    "slope",
+    "tune",
+)
 
 
 class CtmImageFile(ImageFile.ImageFile):
@@ -58,7 +69,8 @@ class CtmImageFile(ImageFile.ImageFile):
             except CodecError as error:
                 raise OSError(str(error)) from error
             self._undecoded = False
-            self.im, self.tile = decoded.im, []
+            self.im = decoded.im
+            self.tile = []
             if self._exclusive_fp:
                 self.fp.close()
             self.fp = None

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import codec
-from codec.api import Codec, Level
+from codec.api import Codec
 from codec.errors import BadArgument, CodecError
+from codec.results import Level
 
 Batch = dict[str, NDArray[Any]]
 
@@ -35,14 +36,18 @@ def _column(batch: Batch, name: str) -> NDArray[Any]:
     return batch[name]
 
 
-def _apply(values: NDArray[Any], work: Callable[[Any], Any], empty: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+def _apply(
+    values: NDArray[Any], work: Callable[[Any], Any], empty: Any
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """(results, errors), both as long as values: where there is a sentence in errors, the result is `empty`."""
-    results, errors = np.empty(len(values), object), np.full(len(values), "", object)
+    results = np.empty(len(values), object)
+    errors = np.full(len(values), "", object)
     for index, value in enumerate(values):
         try:
             results[index] = work(value)
         except (CodecError, OSError) as error:
-            results[index], errors[index] = empty, str(error)
+            results[index] = empty
+            errors[index] = str(error)
     return results, errors
 
 
@@ -64,14 +69,20 @@ class Encode:
     ) -> None:
         _threads(threads)
         self.codec: Codec = codec.load(model, device)
-        self.column, self.output, self.options = column, output, options
+        self.column = column
+        self.output = output
+        self.options = options
 
     def __call__(self, batch: Batch) -> Batch:
         coded, errors = _apply(_column(batch, self.column), self._encode, b"")
         return batch | {self.output: coded, "error": errors}
 
     def _encode(self, value: Any) -> bytes:
-        source = io.BytesIO(value) if isinstance(value, (bytes, bytearray, memoryview)) else np.asarray(value)
+        source = (
+            io.BytesIO(value)
+            if isinstance(value, (bytes, bytearray, memoryview))
+            else np.asarray(value)
+        )
         return self.codec.encode(source, **self.options)
 
 
@@ -93,11 +104,21 @@ class Decode:
         if level not in ("pixels", "preview"):
             raise BadArgument(f"level must be pixels or preview, not '{level}'")
         _threads(threads)
-        self.column, self.output, self.level, self.device, self.keep = column, output, level, device, keep
+        self.column = column
+        self.output = output
+        self.level = level
+        self.device = device
+        self.keep = keep
 
     def __call__(self, batch: Batch) -> Batch:
-        decoded, errors = _apply(_column(batch, self.column), self._decode, np.zeros((0, 0, 3), np.uint8))
-        rest = batch if self.keep else {name: values for name, values in batch.items() if name != self.column}
+        decoded, errors = _apply(
+            _column(batch, self.column), self._decode, np.zeros((0, 0, 3), np.uint8)
+        )
+        rest = (
+            batch
+            if self.keep
+            else {name: values for name, values in batch.items() if name != self.column}
+        )
         return rest | {self.output: decoded, "error": errors}
 
     def _decode(self, value: Any) -> NDArray[np.uint8]:

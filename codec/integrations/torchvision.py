@@ -14,7 +14,9 @@ from codec.errors import BadArgument
 MODES = {"RGB": "RGB", "GRAY": "L", "GRAY_ALPHA": "LA", "RGB_ALPHA": "RGBA", "UNCHANGED": None}
 
 
-def decode_ctm(file: Tensor | bytes | str | Path, mode: str = "RGB", device: str = "auto") -> Tensor:
+def decode_ctm(
+    file: Tensor | bytes | str | Path, mode: str = "RGB", device: str = "auto"
+) -> Tensor:
     """uint8 [C, H, W], as torchvision.io.decode_image gives it.
 
     file: uint8 [bytes] (torchvision.io.read_file), bytes or a path; mode: RGB, GRAY, GRAY_ALPHA, RGB_ALPHA or UNCHANGED (also
@@ -27,8 +29,12 @@ def decode_ctm(file: Tensor | bytes | str | Path, mode: str = "RGB", device: str
         if file.dtype != torch.uint8 or file.ndim != 1:
             raise BadArgument(f"a file is uint8 [bytes], not {file.dtype} {list(file.shape)}")
         file = file.cpu().numpy().tobytes()
-    image = codec.decode(file if isinstance(file, bytes) else Path(file).read_bytes(), device=device)
+    image = codec.decode(
+        file if isinstance(file, bytes) else Path(file).read_bytes(), device=device
+    )
     if MODES[name] is not None:
         image = image.convert(MODES[name])
     pixels = np.asarray(image)
-    return torch.from_numpy(np.array(pixels if pixels.ndim == 3 else pixels[..., None]).transpose(2, 0, 1).copy())
+    return torch.from_numpy(
+        np.array(pixels if pixels.ndim == 3 else pixels[..., None]).transpose(2, 0, 1).copy()
+    )

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import codec
-from codec.api import Output
 from codec.errors import BadArgument
+from codec.results import Output
 
 OUTPUTS = ("pil", "array", "tensor")
 
@@ -21,6 +21,10 @@ def ctm(output: Output = "pil", device: str = "auto") -> Callable[[str, bytes], 
         raise BadArgument(f"output must be {', '.join(OUTPUTS)}, not '{output}'")
 
     def handler(key: str, data: bytes) -> Any:
-        return codec.decode(data, output, device=device) if key.split(".")[-1].lower() == "ctm" else None
+        return (
+            codec.decode(data, output, device=device)
+            if key.split(".")[-1].lower() == "ctm"
+            else None
+        )
 
     return handler

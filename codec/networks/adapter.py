@@ -80,24 +80,38 @@ class TokenAdapter(nn.Module):
         if self.config.sees:
             x = x + self.seen(tokens)
         added: Tensor = self.head(self.block(self.norm(x)))
-        return F.pad(added[:, self.config.prefix :], (0, 0, self.config.prefix, 0)) if self.config.patches_only else added
+        return (
+            F.pad(added[:, self.config.prefix :], (0, 0, self.config.prefix, 0))
+            if self.config.patches_only
+            else added
+        )
 
     def later_blocks(self, stored: set[str]) -> list[nn.TransformerEncoderLayer]:
         """The blocks of which an adapter with parameters of these names has none."""
         if isinstance(self.block, nn.TransformerEncoderLayer):
             return []
-        blocks = (block for k, block in enumerate(self.block) if f"block.{k}.linear1.weight" not in stored)
+        blocks = (
+            block for k, block in enumerate(self.block) if f"block.{k}.linear1.weight" not in stored
+        )
         return [block for block in blocks if isinstance(block, nn.TransformerEncoderLayer)]
 
 
 def _block(config: AdapterConfig) -> nn.TransformerEncoderLayer:
     expanded = config.expansion * config.inner
     return nn.TransformerEncoderLayer(
-        config.inner, config.heads, expanded, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        config.inner,
+        config.heads,
+        expanded,
+        dropout=0.0,
+        activation="gelu",
+        batch_first=True,
+        norm_first=True,
     )
 
 
-def sample(latents: Tensor, qp: Tensor, grid: tuple[int, int], boxes: Tensor | None = None) -> Tensor:
+def sample(
+    latents: Tensor, qp: Tensor, grid: tuple[int, int], boxes: Tensor | None = None
+) -> Tensor:
     """Latents and QPs at a tower's patches [N, channels + 1, rows, columns].
 
     latents: [B, channels, h, w], dequantised (Synthesis.dequantised); qp: [B, h, w] or [B, 1, 1]; grid: (rows, columns); boxes:

@@ -27,7 +27,8 @@ def colour_axes() -> Tensor:
 
 def dct_matrix(size: int = 8) -> Tensor:
     """[size, size] orthonormal DCT-II, rows are frequencies."""
-    k, i = torch.arange(size)[:, None], torch.arange(size)[None, :]
+    k = torch.arange(size)[:, None]
+    i = torch.arange(size)[None, :]
     matrix = torch.cos(math.pi * (i + 0.5) * k / size) * math.sqrt(2 / size)
     matrix[0] /= math.sqrt(2)
     return matrix
@@ -50,7 +51,9 @@ def second_stage(variance: Tensor) -> tuple[Tensor, Tensor]:
     basis = torch.einsum("cd,hp->chdp", torch.eye(n), hadamard).reshape(4 * n, 4 * n)
     fall = torch.tensor([1.0, 0.5, 0.5, 0.25])
     smooth = (variance / variance.max()).clamp(max=1)[:, None]
-    expected = (variance[:, None] * (4 * smooth * fall**2 + (1 - smooth) * (0.7 + 0.3 * fall))).reshape(4 * n)
+    expected = (
+        variance[:, None] * (4 * smooth * fall**2 + (1 - smooth) * (0.7 + 0.3 * fall))
+    ).reshape(4 * n)
     order = expected.argsort(descending=True, stable=True)
     return basis[order], expected[order]
 
@@ -69,13 +72,18 @@ def means_first(first: Tensor, second: Tensor, m: int) -> Tensor:
 @torch.no_grad()
 def start_as_block_transform(networks: Networks, step: float = 20 / 255) -> None:
     """Set stems and heads of g_a and g_s to the block transform; `step` is the quantization step of a coefficient at QP 31.5."""
-    config, g_a, g_s = networks.config, networks.g_a, networks.g_s
-    n, c, m = config.n, config.c, config.m
+    config = networks.config
+    g_a = networks.g_a
+    g_s = networks.g_s
+    n = config.n
+    c = config.c
+    m = config.m
     first, variance = first_stage()
     second, expected = second_stage(variance[:n])
     if config.low:
         order = means_first(first[:n], second, m)
-        second, expected = second[order], expected[order]
+        second = second[order]
+        expected = expected[order]
     total = 1 / step
     identity = torch.eye(c)[:m]
     for conv in (g_a.stem, g_a.down, g_a.head, g_s.stem, g_s.up, g_s.head):
@@ -87,8 +95,12 @@ def start_as_block_transform(networks: Networks, step: float = 20 / 255) -> None
     g_s.up.weight.copy_(second[:c].T[:, :, None, None])
     g_s.head.weight.copy_(first[:n].T[:, :, None, None] / STAGE_SCALE)
     deviation = (expected[:m] / expected.max()).sqrt() * 50
-    networks.prior.mean_scale.copy_(torch.exp2((deviation / 2).log2().ceil().clamp(0, 6)).view(1, m, 1, 1))
+    networks.prior.mean_scale.copy_(
+        torch.exp2((deviation / 2).log2().ceil().clamp(0, 6)).view(1, m, 1, 1)
+    )
     index = (deviation / SCALE_MIN).log() / math.log(SCALE_MAX / SCALE_MIN) * (SCALE_COUNT - 1)
     for layer in config.layers:
         for prior_step in networks.prior.steps_of(layer):
-            prior_step.head.bias[layer.stop - layer.start :] = (index[layer.start : layer.stop] - SCALE_OFFSET) / SCALE_GAIN
+            prior_step.head.bias[layer.stop - layer.start :] = (
+                index[layer.start : layer.stop] - SCALE_OFFSET
+            ) / SCALE_GAIN

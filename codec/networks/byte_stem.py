@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from codec.networks.layout import as_batch
+from codec.networks.tensors import as_batch
 
 BLOCK = 8
 
@@ -22,11 +22,16 @@ class ByteStem:
 
     def __init__(self, stem: nn.Conv2d) -> None:
         assert stem.bias is not None
-        weight = stem.weight.view(-1, 3, BLOCK, BLOCK).permute(0, 2, 3, 1).reshape(len(stem.weight), -1)
+        weight = (
+            stem.weight.view(-1, 3, BLOCK, BLOCK).permute(0, 2, 3, 1).reshape(len(stem.weight), -1)
+        )
         self.weight = weight / 255
         self.bias = stem.bias + (128 / 255 - 0.5) * weight.sum(1)
 
     def __call__(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        h, w = pixels.shape[0] // BLOCK, pixels.shape[1] // BLOCK
+        h = pixels.shape[0] // BLOCK
+        w = pixels.shape[1] // BLOCK
         blocks = pixels.reshape(h, BLOCK, w, 3 * BLOCK).transpose(1, 2).reshape(h, w, -1)
-        return as_batch(F.linear(blocks.to(dtype).sub_(128), self.weight.to(dtype), self.bias.to(dtype)))
+        return as_batch(
+            F.linear(blocks.to(dtype).sub_(128), self.weight.to(dtype), self.bias.to(dtype))
+        )

@@ -10,7 +10,7 @@ QP_COUNT = 64
 STRIDE_Y = 16
 STRIDE_Z = 64
 PRIOR_STEPS = 4
-RATE_WEIGHT = 0.06  # see codec.rounding; weights may have another one
+RATE_WEIGHT = 0.06  # see codec.coding.rdoq; weights may have another one
 # Positions of z that a 3x3 layer at each scale from 1/64 to 1/16 looks beyond: of hyper-analysis, features and steps.
 PRIOR_MARGIN = 2
 
@@ -31,7 +31,9 @@ def split_layers(low: int, m: int) -> tuple[Layer, ...]:
 
 def margins(config: Mapping[str, Any]) -> tuple[int, int]:
     """How far analysis and synthesis look beyond a latent position, in latent positions: 3x3 layers at 1/16, and at 1/8."""
-    return -(-config["blocks_a8"] // 2) + config["blocks_a16"], config["blocks_s16"] + -(-config["blocks_s8"] // 2)
+    return -(-config["blocks_a8"] // 2) + config["blocks_a16"], config["blocks_s16"] + -(
+        -config["blocks_s8"] // 2
+    )
 
 
 @dataclass(frozen=True)

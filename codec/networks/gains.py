@@ -74,7 +74,9 @@ class IntegerQpTable(nn.Module):
 
     def table(self) -> Tensor:
         """[64, C] integers, carried as float."""
-        return round_half_up((interpolation_matrix().to(self.anchors) @ self.anchors).clamp(-CLIP, CLIP) / UNIT)
+        return round_half_up(
+            (interpolation_matrix().to(self.anchors) @ self.anchors).clamp(-CLIP, CLIP) / UNIT
+        )
 
     def load_integers(self, table: Tensor) -> None:
         """Use this integer table [64, C] from now on."""

@@ -41,7 +41,11 @@ class _StraightThrough(torch.autograd.Function):
 
 def round_half_up(v: Tensor) -> Tensor:
     """floor(v + 1/2) with a straight-through gradient."""
-    return _StraightThrough.apply(v, torch.floor(v.detach() + 0.5)) if v.requires_grad else torch.floor(v + 0.5)
+    return (
+        _StraightThrough.apply(v, torch.floor(v.detach() + 0.5))
+        if v.requires_grad
+        else torch.floor(v + 0.5)
+    )
 
 
 def _to_units(v: Tensor) -> Tensor:
@@ -91,10 +95,13 @@ class IntegerConv(nn.Module):
     buffers, and the float ones are gone. The output is not yet rounded: callers add, round and clip once.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 1, groups: int = 1, init: float = 1.0) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 1, groups: int = 1, init: float = 1.0
+    ) -> None:
         super().__init__()
         conv = nn.Conv2d(inputs, outputs, kernel, groups=groups)
-        self.groups, self.padding = groups, kernel // 2
+        self.groups = groups
+        self.padding = kernel // 2
         self.weight = nn.Parameter(conv.weight.data * init)
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.frozen = False
@@ -103,7 +110,9 @@ class IntegerConv(nn.Module):
         """(w_int [out, in/groups, kh, kw], b_int [out], k [out]): weight = w_int 2^-k, bias = b_int 2^-(k + FRACTION_BITS)."""
         k = weight_exponents(self.weight, self.bias)
         scale = torch.exp2(k)
-        w_int = round_half_up(self.weight * scale[:, None, None, None]).clamp(-WEIGHT_MAX, WEIGHT_MAX)
+        w_int = round_half_up(self.weight * scale[:, None, None, None]).clamp(
+            -WEIGHT_MAX, WEIGHT_MAX
+        )
         b_int = round_half_up(self.bias * (scale * 2.0**FRACTION_BITS))
         return w_int, b_int, k
 
@@ -126,7 +135,10 @@ class IntegerConv(nn.Module):
             w_int, b_int, k = self.quantized()
             scale = torch.exp2(-k)
             made = w_int * scale[:, None, None, None], b_int * (scale * UNIT)
-        weight, bias = (_StraightThrough.apply(v, m) for v, m in zip((self.weight, self.bias), made, strict=True))
+        weight, bias = (
+            _StraightThrough.apply(v, m)
+            for v, m in zip((self.weight, self.bias), made, strict=True)
+        )
         return F.conv2d(x, weight, bias, padding=self.padding, groups=self.groups)
 
 

@@ -11,12 +11,20 @@ from torch.nn import functional as F
 
 from codec.networks.config import PRIOR_STEPS, Layer, ModelConfig
 from codec.networks.gains import IntegerQpTable
-from codec.networks.integer import CLIP, IntegerBlock, IntegerConv, IntegerDepthwise, quantize_activation, round_half_up
+from codec.networks.integer import (
+    CLIP,
+    IntegerBlock,
+    IntegerConv,
+    IntegerDepthwise,
+    quantize_activation,
+    round_half_up,
+)
 
 MEAN_UNIT = 1 / 16
 MEAN_LIMIT = 2048.0
 SCALE_COUNT = 64
-SCALE_MIN, SCALE_MAX = 0.11, 256.0
+SCALE_MIN = 0.11
+SCALE_MAX = 256.0
 SCALE_OFFSET = 20.0
 SCALE_GAIN = 8.0
 Z_LIMIT = 31
@@ -114,18 +122,25 @@ class PriorStep(nn.Module):
         self.block = IntegerBlock(width) if with_block else IntegerDepthwise(width)
         self.head = IntegerConv(width, 2 * outputs, init=0.2)
 
-    def forward(self, features: Tensor, context: list[Tensor], mean_scale: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, features: Tensor, context: list[Tensor], mean_scale: Tensor
+    ) -> tuple[Tensor, Tensor]:
         x = features
         if self.context is not None:
             x = quantize_activation(x + self.context(torch.cat(context, 1)), low=0.0)
         mean, scale = self.head(self.block(x)).chunk(2, 1)
-        mean = (round_half_up(mean * (mean_scale / MEAN_UNIT)) * MEAN_UNIT).clamp(-MEAN_LIMIT, MEAN_LIMIT)
+        mean = (round_half_up(mean * (mean_scale / MEAN_UNIT)) * MEAN_UNIT).clamp(
+            -MEAN_LIMIT, MEAN_LIMIT
+        )
         index = round_half_up(scale * SCALE_GAIN + SCALE_OFFSET).clamp(0, SCALE_COUNT - 1)
         return mean, index
 
 
 def _steps(before: int, width: int, channels: int, with_block: bool) -> nn.ModuleList:
-    return nn.ModuleList(PriorStep(before + step * channels, width, channels, with_block) for step in range(PRIOR_STEPS))
+    return nn.ModuleList(
+        PriorStep(before + step * channels, width, channels, with_block)
+        for step in range(PRIOR_STEPS)
+    )
 
 
 class Prior(nn.Module):
@@ -165,14 +180,22 @@ class Prior(nn.Module):
         """Decoded values [B, C, a, b] of a layer as activations: scaled per channel, rounded and clipped."""
         return quantize_activation(y_hat_set / self._scale(layer), low=-CLIP)
 
-    def step(self, layer: Layer, index: int, features: Tensor, context: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def step(
+        self, layer: Layer, index: int, features: Tensor, context: list[Tensor]
+    ) -> tuple[Tensor, Tensor]:
         """Mean (multiples of 1/16) and scale index (0..63, as float) of set `index`.
 
         context: `as_context` of all sets before, those of the layers before it first.
         """
         return self.steps_of(layer)[index](features, context, self._scale(layer))
 
-    def code(self, y: Tensor, z_hat: Tensor, qp: Tensor, code_set: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+    def code(
+        self,
+        y: Tensor,
+        z_hat: Tensor,
+        qp: Tensor,
+        code_set: Callable[[Tensor, Tensor, Tensor], Tensor],
+    ) -> Tensor:
         """y [B, M, 4 a, 4 b] -> y_hat, set by set. code_set: values, mean and scale index of a set -> the set as decoded."""
         context: list[Tensor] = []
         coded = []

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from codec.networks.blocks import LEAK, HalvingLayer, blocks
 from codec.networks.config import ModelConfig
 from codec.networks.gains import Gain
-from codec.networks.precision import in_float32
+from codec.networks.tensors import in_float32
 
 
 def repeat2(qp: Tensor) -> Tensor:

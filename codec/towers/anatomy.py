@@ -43,15 +43,22 @@ def catch_multihead(block: nn.Module, receive: Receive) -> Iterator[None]:
     """The attention of an open_clip block. Raises UnsupportedTower where it is not torch's MultiheadAttention."""
     attn = getattr(block, "attn", block)
     if not isinstance(attn, nn.MultiheadAttention):
-        raise UnsupportedTower(f"the attention of a {type(attn).__name__} cannot be read, choose another tower")
+        raise UnsupportedTower(
+            f"the attention of a {type(attn).__name__} cannot be read, choose another tower"
+        )
 
-    def ask(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def ask(
+        module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return args, kwargs | {"need_weights": True, "average_attn_weights": True}
 
     def take(module: nn.Module, args: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         receive(output[1])
 
-    handles = [attn.register_forward_pre_hook(ask, with_kwargs=True), attn.register_forward_hook(take)]
+    handles = [
+        attn.register_forward_pre_hook(ask, with_kwargs=True),
+        attn.register_forward_hook(take),
+    ]
     try:
         yield
     finally:
@@ -67,9 +74,15 @@ def catch_timm(block: nn.Module, receive: Receive) -> Iterator[None]:
     timm: Any = vision_transformer
     attn: Any = getattr(block, "attn", block)
     if not isinstance(attn, timm.Attention):
-        raise UnsupportedTower(f"the attention of a {type(attn).__name__} cannot be read, choose another tower")
-    handle = attn.attn_drop.register_forward_hook(lambda module, args, output: receive(output.mean(1)))
-    fused, attn.fused_attn = attn.fused_attn, False  # the fused kernel never forms the matrix
+        raise UnsupportedTower(
+            f"the attention of a {type(attn).__name__} cannot be read, choose another tower"
+        )
+    handle = attn.attn_drop.register_forward_hook(
+        lambda module, args, output: receive(output.mean(1))
+    )
+    # the fused kernel never forms the matrix
+    fused = attn.fused_attn
+    attn.fused_attn = False
     try:
         yield
     finally:
@@ -85,7 +98,9 @@ def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
 def _square(patch: int | tuple[int, int]) -> int:
     rows, columns = _pair(patch)
     if rows != columns:
-        raise UnsupportedTower(f"patches of {rows} x {columns} pixels are not square, choose another tower")
+        raise UnsupportedTower(
+            f"patches of {rows} x {columns} pixels are not square, choose another tower"
+        )
     return rows
 
 
@@ -94,7 +109,9 @@ def open_clip_anatomy(visual: nn.Module) -> Anatomy:
     from open_clip.transformer import VisionTransformer
 
     if not isinstance(visual, VisionTransformer):
-        raise UnsupportedTower(f"a {type(visual).__name__} is no vision transformer, choose another tower")
+        raise UnsupportedTower(
+            f"a {type(visual).__name__} is no vision transformer, choose another tower"
+        )
     return Anatomy(
         blocks="transformer.resblocks",
         norm="ln_post",
@@ -119,7 +136,9 @@ def timm_anatomy(trunk: nn.Module) -> Anatomy:
     from timm.models.vision_transformer import VisionTransformer
 
     if not isinstance(trunk, VisionTransformer):
-        raise UnsupportedTower(f"a {type(trunk).__name__} is no plain vision transformer, choose another tower")
+        raise UnsupportedTower(
+            f"a {type(trunk).__name__} is no plain vision transformer, choose another tower"
+        )
     embed: Any = trunk.patch_embed
     return Anatomy(
         blocks="blocks",

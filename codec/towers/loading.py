@@ -11,15 +11,27 @@ from torch import Tensor, nn
 
 from codec.errors import BadArgument, GuideUnavailable, UnknownModel, UnsupportedTower
 from codec.towers.anatomy import Anatomy, open_clip_anatomy, timm_anatomy
+from codec.towers.pretrained import (
+    OFFLINE,
+    fill,
+    from_hub,
+    is_path,
+    need,
+    open_clip_file,
+    read_state,
+)
 from codec.towers.tower import Tower
-from codec.towers.weights import OFFLINE, fill, from_hub, is_path, need, open_clip_file, read_state
 
 TIMM = "timm:"
-RANDOM, PRETRAINED = "random", "pretrained"
+RANDOM = "random"
+PRETRAINED = "pretrained"
 
 
 def load_tower(
-    name: str, weights: str | None = None, layers: int | None = None, size: int | tuple[int, int] | None = None
+    name: str,
+    weights: str | None = None,
+    layers: int | None = None,
+    size: int | tuple[int, int] | None = None,
 ) -> Tower:
     """A frozen vision tower in float32 on the CPU; of an open_clip model only the vision part is built.
 
@@ -47,7 +59,13 @@ def _timm_tower(name: str, weights: str, size: tuple[int, int] | None) -> Tower:
     model = name.removeprefix(TIMM)
     if not timm.is_model(model):
         raise UnknownModel(f"timm has no model {model}, see timm.list_models('*vit*')")
-    path = None if weights == RANDOM else Path(weights) if is_path(weights) else _timm_file(model, weights)
+    path = (
+        None
+        if weights == RANDOM
+        else Path(weights)
+        if is_path(weights)
+        else _timm_file(model, weights)
+    )
     try:
         trunk = timm.create_model(model, pretrained=False)
     except RuntimeError as error:  # a tag that the model does not have
@@ -64,14 +82,20 @@ def _timm_tower(name: str, weights: str, size: tuple[int, int] | None) -> Tower:
 
 def _timm_file(model: str, weights: str) -> Path:
     if weights != PRETRAINED:
-        raise GuideUnavailable(f"timm: towers take the weights pretrained, random or a path, not {weights}; {OFFLINE}")
+        raise GuideUnavailable(
+            f"timm: towers take the weights pretrained, random or a path, not {weights}; {OFFLINE}"
+        )
     try:
         config = need("timm.models").get_pretrained_cfg(model)
     except RuntimeError:
         config = None
     if config is None or not config.hf_hub_id:
         raise GuideUnavailable(f"timm publishes no weights {model}; {OFFLINE}")
-    names = [config.hf_hub_filename] if config.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
+    names = (
+        [config.hf_hub_filename]
+        if config.hf_hub_filename
+        else ["model.safetensors", "pytorch_model.bin"]
+    )
     return from_hub(config.hf_hub_id, names)
 
 
@@ -87,20 +111,28 @@ def _resized_timm(name: str, trunk: nn.Module, size: tuple[int, int] | None) -> 
 
 def _check_size(name: str, size: tuple[int, int], patch: int) -> None:
     if min(size) < patch or size[0] % patch or size[1] % patch:
-        raise UnsupportedTower(f"{name} takes sizes in multiples of {patch} pixels, not {size[0]} x {size[1]}")
+        raise UnsupportedTower(
+            f"{name} takes sizes in multiples of {patch} pixels, not {size[0]} x {size[1]}"
+        )
 
 
-def _open_clip_tower(name: str, weights: str | None, layers: int | None, size: tuple[int, int] | None) -> Tower:
+def _open_clip_tower(
+    name: str, weights: str | None, layers: int | None, size: tuple[int, int] | None
+) -> Tower:
     open_clip = need("open_clip")
     if name not in open_clip.list_models():
-        raise UnknownModel(f"open_clip has no model {name}, see open_clip.list_models(), and timm's are called timm:NAME")
+        raise UnknownModel(
+            f"open_clip has no model {name}, see open_clip.list_models(), and timm's are called timm:NAME"
+        )
     config = open_clip.get_model_config(name)
     tags = open_clip.list_pretrained_tags_by_model(name)
     path, published = _open_clip_weights(name, weights, tags)
     vision = config["vision_cfg"]
     if "timm_model_name" not in vision:
         _fit_config(name, vision, layers, size)
-    quick_gelu = published.get("quick_gelu", False) if published else config.get("quick_gelu", False)
+    quick_gelu = (
+        published.get("quick_gelu", False) if published else config.get("quick_gelu", False)
+    )
     vision["timm_model_pretrained"] = False
     visual = need("open_clip.model")._build_vision_tower(config["embed_dim"], vision, quick_gelu)
     trunk: nn.Module = getattr(visual, "trunk", visual)
@@ -113,11 +145,14 @@ def _open_clip_tower(name: str, weights: str | None, layers: int | None, size: t
     if trunk is not visual:
         anatomy = _resized_timm(name, trunk, size)
     colours = published or (open_clip.get_pretrained_cfg(name, tags[0]) if tags else {})
-    mean, std = colours.get("mean", open_clip.OPENAI_DATASET_MEAN), colours.get("std", open_clip.OPENAI_DATASET_STD)
+    mean = colours.get("mean", open_clip.OPENAI_DATASET_MEAN)
+    std = colours.get("std", open_clip.OPENAI_DATASET_STD)
     return Tower(name, trunk, anatomy, mean, std)
 
 
-def _open_clip_weights(name: str, weights: str | None, tags: list[str]) -> tuple[Path | None, Mapping[str, Any]]:
+def _open_clip_weights(
+    name: str, weights: str | None, tags: list[str]
+) -> tuple[Path | None, Mapping[str, Any]]:
     """The file, None for random ones, and the entry of open_clip's table if it is from there."""
     if weights == RANDOM:
         return None, {}
@@ -127,28 +162,42 @@ def _open_clip_weights(name: str, weights: str | None, tags: list[str]) -> tuple
     published = need("open_clip").get_pretrained_cfg(name, tag)
     if not published:
         known = f"it has {', '.join(tags)}" if tags else "there are none"
-        raise GuideUnavailable(f"open_clip publishes no weights {tag or 'at all'} for {name} ({known}); {OFFLINE}")
+        raise GuideUnavailable(
+            f"open_clip publishes no weights {tag or 'at all'} for {name} ({known}); {OFFLINE}"
+        )
     return open_clip_file(published, f"{name} ({tag})"), published
 
 
-def _fit_config(name: str, vision: dict[str, Any], layers: int | None, size: tuple[int, int] | None) -> None:
+def _fit_config(
+    name: str, vision: dict[str, Any], layers: int | None, size: tuple[int, int] | None
+) -> None:
     """Writes the wanted depth and size into an open_clip configuration, so that nothing more is ever built."""
     if not isinstance(vision.get("layers", 12), int):
-        raise UnsupportedTower(f"the vision part of {name} is no vision transformer, choose another tower")
+        raise UnsupportedTower(
+            f"the vision part of {name} is no vision transformer, choose another tower"
+        )
     if layers is not None:
         if not 1 <= layers <= vision.get("layers", 12):
-            raise BadArgument(f"{name} has blocks 1..{vision.get('layers', 12)}, it cannot keep {layers}")
+            raise BadArgument(
+                f"{name} has blocks 1..{vision.get('layers', 12)}, it cannot keep {layers}"
+            )
         vision["layers"] = layers
     if size is not None:
         _check_size(name, size, vision.get("patch_size", 16))
         vision["image_size"] = size
 
 
-def _fit_state(visual: nn.Module, state: dict[str, Tensor], anatomy: Anatomy, size: tuple[int, int] | None) -> dict[str, Tensor]:
+def _fit_state(
+    visual: nn.Module, state: dict[str, Tensor], anatomy: Anatomy, size: tuple[int, int] | None
+) -> dict[str, Tensor]:
     """The weights without the blocks that were not built; for a `size` with the position embeddings interpolated to it."""
     depth = len(list(visual.get_submodule(anatomy.blocks).children()))
     start = f"{anatomy.blocks}."
-    kept = {k: v for k, v in state.items() if not k.startswith(start) or int(k.removeprefix(start).split(".")[0]) < depth}
+    kept = {
+        k: v
+        for k, v in state.items()
+        if not k.startswith(start) or int(k.removeprefix(start).split(".")[0]) < depth
+    }
     if size is not None and "positional_embedding" in kept:
         boxed = {"visual.positional_embedding": kept["positional_embedding"]}
         need("open_clip.model").resize_pos_embed(boxed, SimpleNamespace(visual=visual))

@@ -20,4 +20,6 @@ def signature(trunk: nn.Module) -> str:
         if isinstance(module, nn.Conv2d):
             halves = module.weight.detach().to("cpu", torch.float16).contiguous().numpy()
             return hashlib.sha256(f"{halves.shape}".encode() + halves.tobytes()).hexdigest()[:16]
-    raise UnsupportedTower("the tower has no patch embedding by convolution, so no adapter can be told to be its own")
+    raise UnsupportedTower(
+        "the tower has no patch embedding by convolution, so no adapter can be told to be its own"
+    )

@@ -32,7 +32,9 @@ def squashed(pictures: Tensor, size: tuple[int, int]) -> Tensor:
     """Pictures [B, 3, H, W] in 0..1 at another size (rows, columns), whatever their proportions: bicubic, antialiased, clipped."""
     if tuple(pictures.shape[-2:]) == size:
         return pictures
-    return F.interpolate(pictures, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+    return F.interpolate(pictures, size, mode="bicubic", antialias=True, align_corners=False).clamp(
+        0, 1
+    )
 
 
 class Tower(nn.Module):
@@ -47,18 +49,34 @@ class Tower(nn.Module):
     mean_values: Tensor
     std_values: Tensor
 
-    def __init__(self, name: str, trunk: nn.Module, anatomy: Anatomy, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self,
+        name: str,
+        trunk: nn.Module,
+        anatomy: Anatomy,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
         super().__init__()
         self.name = name
         self.trunk = trunk
-        self.size, self.grid, self.patch, self.width = anatomy.size, anatomy.grid, anatomy.patch, anatomy.width
-        self.class_token, self.prefix = anatomy.class_token, anatomy.prefix
-        self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
+        self.size = anatomy.size
+        self.grid = anatomy.grid
+        self.patch = anatomy.patch
+        self.width = anatomy.width
+        self.class_token = anatomy.class_token
+        self.prefix = anatomy.prefix
+        self.mean = tuple(map(float, mean))
+        self.std = tuple(map(float, std))
         self.complete = True
         self._anatomy = anatomy
         self._lock = Lock()
-        self.register_buffer("mean_values", torch.tensor(self.mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std_values", torch.tensor(self.std).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer(
+            "mean_values", torch.tensor(self.mean).view(1, -1, 1, 1), persistent=False
+        )
+        self.register_buffer(
+            "std_values", torch.tensor(self.std).view(1, -1, 1, 1), persistent=False
+        )
         self.requires_grad_(False).eval()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -110,7 +128,9 @@ class Tower(nn.Module):
         caught: dict[int, Tensor] = {}
         with self._lock, ExitStack() as stack:
             for k in set(wanted):
-                stack.enter_context(self._anatomy.catch(blocks[k - 1], partial(caught.__setitem__, k)))
+                stack.enter_context(
+                    self._anatomy.catch(blocks[k - 1], partial(caught.__setitem__, k))
+                )
             self._run_until(blocks[max(wanted) - 1], x)
         return torch.stack([self._onto_grid(caught[k]) for k in wanted], 1)
 
@@ -127,7 +147,9 @@ class Tower(nn.Module):
             self._run_until(self._module_of(LAST if LAST in wanted else max(1, *wanted)), x)
         return self._caught(found, layers)
 
-    def tokens_and_classes(self, x: Tensor, layers: Sequence[int]) -> tuple[dict[int, Tensor], Tensor]:
+    def tokens_and_classes(
+        self, x: Tensor, layers: Sequence[int]
+    ) -> tuple[dict[int, Tensor], Tensor]:
         """What `tokens` and `classify` give, in one pass. Raises as both do."""
         self._check_tokens(x, set(layers))
         self._need_classes()
@@ -135,7 +157,9 @@ class Tower(nn.Module):
             logits = self.trunk(x)
         return self._caught(found, layers), logits
 
-    def continued(self, tokens: Tensor, layers: Sequence[int], after: int = 0, repairs: Repairs | None = None) -> dict[int, Tensor]:
+    def continued(
+        self, tokens: Tensor, layers: Sequence[int], after: int = 0, repairs: Repairs | None = None
+    ) -> dict[int, Tensor]:
         """Tokens [B, prefix + patches, width] in the place of layer `after` -> those of it and deeper ones, as `tokens` gives them.
 
         Layer 0 is the embedding; patches may be fewer than the grid has. repairs: what is added to the tokens of deeper layers on
@@ -167,7 +191,9 @@ class Tower(nn.Module):
         """These layers' tokens leave them with something added."""
         with ExitStack() as stack:
             for layer, repair in (repairs or {}).items():
-                hook = self._module_of(layer).register_forward_hook(lambda module, args, out, add=repair: out + add(out))
+                hook = self._module_of(layer).register_forward_hook(
+                    lambda module, args, out, add=repair: out + add(out)
+                )
                 stack.callback(hook.remove)
             yield
 
@@ -176,7 +202,9 @@ class Tower(nn.Module):
         if layer == LAST:
             return self.trunk.get_submodule(self._anatomy.norm)
         if not 1 <= layer <= self.depth:
-            raise BadArgument(f"{self.name} has layers 1..{self.depth} after its embedding, not {layer}")
+            raise BadArgument(
+                f"{self.name} has layers 1..{self.depth} after its embedding, not {layer}"
+            )
         return self._blocks()[layer - 1]
 
     @contextmanager
@@ -185,7 +213,9 @@ class Tower(nn.Module):
         if not 0 <= after < self.depth:
             raise BadArgument(f"{self.name} goes on after layers 0..{self.depth - 1}, not {after}")
         if tokens.ndim != 3 or tokens.shape[1] <= self.prefix or tokens.shape[2] != self.width:
-            raise BadArgument(f"{self.name} continues from [B, {self.prefix} + patches, {self.width}], not {list(tokens.shape)}")
+            raise BadArgument(
+                f"{self.name} continues from [B, {self.prefix} + patches, {self.width}], not {list(tokens.shape)}"
+            )
 
         def instead(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
             return tokens, *args[1:]
@@ -229,16 +259,22 @@ class Tower(nn.Module):
         found: dict[int, Tensor] = {}
         with ExitStack() as stack:
             if 0 in wanted:
-                hook = self._blocks()[0].register_forward_pre_hook(lambda module, args: found.__setitem__(0, args[0]))
+                hook = self._blocks()[0].register_forward_pre_hook(
+                    lambda module, args: found.__setitem__(0, args[0])
+                )
                 stack.callback(hook.remove)
             for k in wanted - {0}:
-                hook = self._module_of(k).register_forward_hook(lambda module, args, output, k=k: found.__setitem__(k, output))
+                hook = self._module_of(k).register_forward_hook(
+                    lambda module, args, output, k=k: found.__setitem__(k, output)
+                )
                 stack.callback(hook.remove)
             yield found
 
     def _caught(self, found: dict[int, Tensor], layers: Sequence[int]) -> dict[int, Tensor]:
         if LAST in found and (found[LAST].ndim != 3 or found[LAST].shape[1] <= self.prefix):
-            raise UnsupportedTower(f"{self.name} normalises after pooling, it has no tokens after the final norm")
+            raise UnsupportedTower(
+                f"{self.name} normalises after pooling, it has no tokens after the final norm"
+            )
         return {k: found[k] for k in layers}
 
     def _run_until(self, module: nn.Module, x: Tensor) -> None:
@@ -256,12 +292,16 @@ class Tower(nn.Module):
 
     def _check(self, x: Tensor, layers: Sequence[int], lowest: int, some: bool = True) -> None:
         if x.ndim != 4 or tuple(x.shape[1:]) != (3, *self.size):
-            raise BadArgument(f"{self.name} takes [B, 3, {self.size[0]}, {self.size[1]}], not {list(x.shape)}: see prepare")
+            raise BadArgument(
+                f"{self.name} takes [B, 3, {self.size[0]}, {self.size[1]}], not {list(x.shape)}: see prepare"
+            )
         if some and not layers:
             raise BadArgument("at least one layer must be asked for")
         for k in layers:
             if k > self.depth and not self.complete:
-                raise UnsupportedTower(f"{self.name} was loaded with its first {self.depth} blocks only, block {k} is not there")
+                raise UnsupportedTower(
+                    f"{self.name} was loaded with its first {self.depth} blocks only, block {k} is not there"
+                )
             if not lowest <= k <= self.depth:
                 raise BadArgument(f"{self.name} has layers {lowest}..{self.depth}, not {k}")
 
@@ -273,8 +313,12 @@ class Tower(nn.Module):
     def _need_classes(self) -> None:
         self._need_all("classes")
         if not self._anatomy.classes:
-            raise UnsupportedTower(f"{self.name} has no classifier, choose a timm: tower that has one")
+            raise UnsupportedTower(
+                f"{self.name} has no classifier, choose a timm: tower that has one"
+            )
 
     def _need_all(self, what: str) -> None:
         if not self.complete:
-            raise UnsupportedTower(f"{self.name} was loaded with its first {self.depth} blocks only and has no {what}")
+            raise UnsupportedTower(
+                f"{self.name} was loaded with its first {self.depth} blocks only and has no {what}"
+            )

@@ -20,7 +20,10 @@ def main(prefix: str, weights: str) -> None:
     cotam = codec.load(HERE / f"{weights}.safetensors", device="cpu")
     coffee = data.coffee()
     qp_map = np.array([[10, 30, 50], [63, 0, 25]])
-    cases = {"uniform": (coffee[:128, :192], {"quality": 50}), "map": (coffee[100:173, 200:315], {"qp_map": qp_map})}
+    cases = {
+        "uniform": (coffee[:128, :192], {"quality": 50}),
+        "map": (coffee[100:173, 200:315], {"qp_map": qp_map}),
+    }
     for name, (pixels, options) in cases.items():
         target = HERE / f"{prefix}-{name}.ctm"
         if target.exists():
@@ -28,7 +31,11 @@ def main(prefix: str, weights: str) -> None:
         encoded = cotam.encode_full(pixels, **options)  # type: ignore[arg-type]
         target.write_bytes(encoded.data)
         digest = hashlib.sha256(np.ascontiguousarray(encoded.y_hat).tobytes()).hexdigest()
-        facts = {"model": f"{weights}.safetensors", "shape": list(pixels.shape), "y_hat_sha256": digest}
+        facts = {
+            "model": f"{weights}.safetensors",
+            "shape": list(pixels.shape),
+            "y_hat_sha256": digest,
+        }
         target.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
 
 

@@ -1,0 +1,156 @@
+"""The commands that look without changing: info, inspect, models."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+import codec
+from codec.bitstream.container import DEFAULT_LIMIT_MEMORY, DEFAULT_LIMIT_PIXELS
+from codec.cli import jobs
+from codec.cli.options import (
+    AUTO,
+    Debug,
+    Device,
+    Inputs,
+    Json,
+    Limit,
+    NoOverwrite,
+    OwnModel,
+    check_device,
+    fail,
+    load_for,
+    own_weights,
+)
+from codec.errors import BadArgument, CodecError, sentence
+from codec.info import qp_field_of
+from codec.io import heatmap, images
+
+
+def _listing(entry: dict[str, Any]) -> str:
+    return "\n".join(
+        f"{key.replace('_', ' '):12} {value}" for key, value in entry.items() if value is not None
+    )
+
+
+def info(
+    inputs: Inputs,
+    json_output: Json = False,
+    limit_pixels: Limit = DEFAULT_LIMIT_PIXELS,
+    debug: Debug = False,
+) -> None:
+    """What the headers of .ctm files say; nothing is decoded."""
+    found = []
+    failed = False
+    for item in inputs:
+        try:
+            found.append({"file": item} | asdict(codec.inspect(jobs.read(item), limit_pixels)))
+        except (CodecError, OSError) as error:
+            if debug:
+                raise
+            failed = True
+            typer.echo(f"cotam: {item}: {sentence(error)}", err=True)
+    if json_output:
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        for entry in found:
+            typer.echo(_listing(entry))
+    if failed:
+        raise typer.Exit(1)
+
+
+def inspect(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A .ctm file or - for stdin.")],
+    target: Annotated[
+        Optional[str],
+        typer.Option(
+            "--heatmap", metavar="OUT.png", help="Decode, and draw the QP field and the bits spent."
+        ),
+    ] = None,
+    model: OwnModel = AUTO,
+    device: Device = "auto",
+    no_overwrite: NoOverwrite = False,
+    limit_pixels: Limit = DEFAULT_LIMIT_PIXELS,
+    json_output: Json = False,
+    debug: Debug = False,
+) -> None:
+    """As info, with the QP field; with --heatmap also where the bits went, in numbers and as a picture."""
+    try:
+        check_device(device)
+    except BadArgument as error:
+        fail(str(error), 2)
+    if target == jobs.STREAM and sys.stdout.isatty():
+        fail("binary data is not written to a terminal; give --heatmap FILE or redirect it", 2)
+    try:
+        entry = _examine(
+            file,
+            target,
+            (own_weights(model, "decoder"), device, limit_pixels, DEFAULT_LIMIT_MEMORY),
+            not no_overwrite,
+        )
+    except (CodecError, OSError, MemoryError) as error:
+        if debug:
+            raise
+        fail(f"{file}: {sentence(error)}")
+    typer.echo(
+        json.dumps(entry, indent=1) if json_output else _listing(entry), err=target == jobs.STREAM
+    )
+
+
+def _examine(
+    file: str, target: str | None, weights: tuple[str, str, int, int], overwrite: bool
+) -> dict[str, Any]:
+    """What `inspect` prints; writes the heatmap, if wanted. map_share: of the file's bytes; bits_*: per latent position."""
+    if target is not None and not overwrite:
+        jobs.refuse_existing(target)
+    data = jobs.read(file)
+    limit = weights[2]
+    entry = {"file": file} | asdict(codec.inspect(data, limit))
+    qp = qp_field_of(data, limit)
+    entry |= {
+        "latent_grid": qp.shape,
+        "qp_min": int(qp.min()),
+        "qp_mean": round(float(qp.mean()), 2),
+        "qp_max": int(qp.max()),
+    }
+    entry["map_share"] = round(entry["sections"].get("qp map", 0) / len(data), 4)
+    if target is None:
+        return entry
+    decoded = load_for(data, *weights).decode_full(data, want_bits=True)
+    bits = decoded.bits
+    assert bits is not None
+    total = float(bits.sum(dtype=float))
+    entry |= {
+        "bits_sum": round(total),
+        "bits_mean": round(total / bits.size, 2),
+        "bits_largest": round(float(bits.max()), 2),
+    }
+    suffix = ".png" if target == jobs.STREAM else Path(target).suffix
+    shown = heatmap.panels(decoded.picture.pixels, bits, qp)
+    jobs.write(target, lambda stream: images.save(shown, stream, suffix), overwrite)
+    return entry | {"heatmap": target}
+
+
+def models(json_output: Json = False) -> None:
+    """The shipped weights."""
+    found = codec.models()
+    if json_output:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    for model in found:
+        training = model["training"]
+        typer.echo(
+            f"{model['name']}  {model['fingerprint']}  {model['parameters'] / 1e6:.2f} M parameters  "
+            f"{model['bytes'] / 1e6:.1f} MB  {training['steps']} steps, {model['date']}"
+        )
+
+
+def register(app: typer.Typer) -> None:
+    """Adds them to the program."""
+    for command in (info, inspect, models):
+        app.command()(command)

@@ -1,0 +1,430 @@
+"""The command `cotam`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, Optional
+
+import typer
+
+from codec import quality as rate
+from codec.backends.manifest import MANIFEST
+from codec.bitstream import container
+from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
+from codec.cli import inspect
+from codec.cli import jobs as batch
+from codec.cli.options import (
+    AUTO,
+    DEFAULT_MEMORY,
+    Debug,
+    Device,
+    Inputs,
+    Json,
+    Limit,
+    Memory,
+    Model,
+    NoOverwrite,
+    Out,
+    OwnModel,
+    SkipExisting,
+    Workers,
+    check_device,
+    fail,
+    load,
+    load_for,
+    own_weights,
+)
+from codec.errors import BadArgument, CodecError, sentence
+from codec.guidance import DEFAULT_GUIDE, PRESETS, STRENGTH, check_slope, check_strength, choose
+from codec.io import folders, images
+from codec.weights import checkpoint
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="CoTAM: the image codec for multimodal LLMs.",
+)
+
+
+class _Looks:
+    """Stands for a student that is there: its name is checked before anything is loaded."""
+
+    look = staticmethod(lambda pixels: pixels)
+
+
+def encode_file(
+    given: bytes | Path, target: str, options: dict[str, Any]
+) -> tuple[batch.Put, batch.Result]:
+    """A picture file, or its bytes -> a .ctm file."""
+    picture = images.load(
+        given, options["limit"]
+    )  # before the weights: a large picture and PyTorch together are too much
+    loaded = load(options["model"], options["device"], options["limit"], options["memory"])
+    guide = None
+    if options["guide"]:
+        name, preset, tower, weights = options["guide"]
+        guide = choose(name, preset, tower, weights, loaded.backend)
+    tuner = _tuner(options["tune"], loaded.backend) if options["tune"] else None
+    wishes = {
+        name: options[name] for name in ("quality", "target_bytes", "strip", "strength", "slope")
+    }
+    encoded = loaded.encode_full(picture, guide=guide, tune=tuner, **wishes)
+    height, width = picture.pixels.shape[:2]
+    data = encoded.data
+    bpp = len(encoded.data) * 8 / (width * height)
+    result = batch.Result("", "", "", 0, 0, width, height, bpp, encoded.seconds, encoded.notes)
+    return lambda stream: stream.write(data), result
+
+
+def _tuning(
+    tower: str | None, weights: str | None, steps: int | None
+) -> tuple[str, str | None, int | None] | None:
+    """What to tune with, if at all; loaded once, so that what cannot be had is said once. Raises BadArgument, CodecError."""
+    if tower is None:
+        if weights is not None or steps is not None:
+            raise BadArgument("weights and steps to tune with go with --tune TOWER")
+        return None
+    _tuner((tower, weights, steps))
+    return tower, weights, steps
+
+
+def _tuner(wanted: tuple[str, str | None, int | None], backend: Any = None) -> Any:
+    """tuning.load_tuner's by (name, weights, steps), on the backend's device."""
+    try:
+        from codec.tuning import STEPS, load_tuner
+    except ImportError as error:
+        raise BadArgument(f"tuning needs PyTorch, which is not here ({error})") from None
+    name, weights, steps = wanted
+    return load_tuner(
+        name, weights, STEPS if steps is None else steps, str(getattr(backend, "device", "cpu"))
+    )
+
+
+def decode_file(
+    given: bytes | Path, target: str, options: dict[str, Any]
+) -> tuple[batch.Put, batch.Result]:
+    """A .ctm file, or its bytes -> a picture file in the format of the target's suffix (PNG on stdout)."""
+    data = given.read_bytes() if isinstance(given, Path) else given
+    content = container.read(
+        data, options["limit"]
+    )  # a bad file is refused before the weights are loaded
+    loaded = load_for(
+        data, options["model"], options["device"], options["limit"], options["memory"]
+    )
+    decoded = (
+        loaded.decode_preview(data) if options["level"] == "preview" else loaded.decode_full(data)
+    )
+    picture = decoded.picture
+    suffix = ".png" if target == batch.STREAM else Path(target).suffix
+    bpp = len(data) * 8 / (content.width * content.height)
+    result = batch.Result("", "", "", 0, 0, *decoded.size[::-1], bpp, decoded.seconds)
+    return lambda stream: images.save(picture, stream, suffix), result
+
+
+@app.command()
+def encode(
+    inputs: Inputs,
+    output: Out = None,
+    quality: Annotated[
+        Optional[float],
+        typer.Option("-q", "--quality", metavar="0..100", help="50 unless a size is given."),
+    ] = None,
+    target_size: Annotated[
+        Optional[str], typer.Option(metavar="20KB", help="The best quality that fits.")
+    ] = None,
+    model: Model = "default",
+    jobs: Workers = 1,
+    device: Device = "auto",
+    no_overwrite: NoOverwrite = False,
+    skip_existing: SkipExisting = False,
+    guide: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="student|clip|uniform|FILE",
+            help="Where finer steps go; FILE is a map (.png, .npy).",
+        ),
+    ] = None,
+    strength: Annotated[
+        float, typer.Option(metavar="0..1", help="How strongly; 0 is uniform.")
+    ] = STRENGTH,
+    preset: Annotated[
+        str,
+        typer.Option("--guide-preset", metavar="|".join(PRESETS), help="How the guide is read."),
+    ] = "default",
+    guide_model: Annotated[
+        Optional[str], typer.Option(metavar="NAME", help="Tower of the guide clip (ViT-L-14-336).")
+    ] = None,
+    guide_weights: Annotated[
+        Optional[str], typer.Option(metavar="TAG|FILE", help="Its weights (openai).")
+    ] = None,
+    slope: Annotated[
+        Optional[float],
+        typer.Option(metavar="0..14", help="QPs per nat that a picture costs more."),
+    ] = None,
+    tune: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="clip|TOWER", help="Tune the file to a tower that will look; takes seconds."
+        ),
+    ] = None,
+    tune_weights: Annotated[
+        Optional[str], typer.Option(metavar="TAG|FILE", help="The tower's weights.")
+    ] = None,
+    tune_steps: Annotated[
+        Optional[int], typer.Option(metavar="N", help="How long to tune (20).")
+    ] = None,
+    strip: Annotated[
+        bool, typer.Option("--strip", help="Leave out colour profile and EXIF.")
+    ] = False,
+    limit_pixels: Limit = DEFAULT_LIMIT_PIXELS,
+    limit_memory: Memory = DEFAULT_MEMORY,
+    json_output: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Encode pictures to .ctm files."""
+    try:
+        if quality is not None and target_size is not None:
+            raise BadArgument("give a quality or a target size, not both")
+        rate.quality_to_qp(quality or 0)
+        target_bytes = None if target_size is None else rate.parse_size(target_size)
+        memory = rate.parse_size(limit_memory)
+        check_strength(strength)
+        check_slope(slope or 0)
+        asked = guide or preset != "default" or guide_model or guide_weights
+        chosen = (
+            (guide or DEFAULT_GUIDE, preset, guide_model, guide_weights) if asked else None
+        )  # None: the weights' own
+        if chosen and strength > 0:
+            choose(*chosen, _Looks())
+        tuned = _tuning(tune, tune_weights, tune_steps)
+    except BadArgument as error:
+        fail(str(error), 2)
+    except CodecError as error:
+        fail(sentence(error))
+    options: dict[str, Any] = {
+        "quality": quality,
+        "target_bytes": target_bytes,
+        "strip": strip,
+        "limit": limit_pixels,
+    }
+    options |= {
+        "guide": chosen,
+        "strength": strength,
+        "slope": slope,
+        "tune": tuned,
+        "memory": memory,
+    }
+    options |= {
+        "model": own_weights(model, "encoder"),
+        "device": device,
+        "overwrite": not no_overwrite,
+        "skip": skip_existing,
+        "debug": debug,
+    }
+    _run(inputs, output, batch.ENCODED, folders.PICTURES, encode_file, options, jobs, json_output)
+
+
+@app.command("export")
+def export_graphs(
+    output: Annotated[
+        str,
+        typer.Option("-o", "--out", metavar="DIR", help="Where encoder/ and decoder/ are written."),
+    ],
+    model: Model = "default",
+    int8: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="PICTURES",
+            help="Transforms in int8: faster, slightly coarser; ranges from these pictures.",
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Write a codec as ONNX graphs, for machines without PyTorch: `codec.load("DIR/encoder")`."""
+    try:
+        from codec.export.onnx import export
+
+        pictures = None if int8 is None else folders.pictures_at(Path(int8))
+        if pictures == []:
+            raise BadArgument("8-bit transforms need pictures to find their ranges with")
+        sizes = export(checkpoint.load(model), Path(output), pictures)
+    except (CodecError, OSError) as error:
+        if debug:
+            raise
+        fail(sentence(error))
+    for half, size in sizes.items():
+        typer.echo(f"{Path(output) / half}: {size / 1e6:.1f} MB")
+
+
+@app.command()
+def decode(
+    inputs: Inputs,
+    output: Out = None,
+    level: Annotated[
+        str, typer.Option(metavar="pixels|preview", help="preview: an eighth of the sides, fast.")
+    ] = "pixels",
+    model: OwnModel = AUTO,
+    jobs: Workers = 1,
+    device: Device = "auto",
+    no_overwrite: NoOverwrite = False,
+    skip_existing: SkipExisting = False,
+    limit_pixels: Limit = DEFAULT_LIMIT_PIXELS,
+    limit_memory: Memory = DEFAULT_MEMORY,
+    json_output: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Decode .ctm files to pictures (PNG, or what the output's suffix says)."""
+    if level not in ("pixels", "preview"):
+        fail(f"level must be pixels or preview, not '{level}'", 2)
+    try:
+        memory = rate.parse_size(limit_memory)
+    except BadArgument as error:
+        fail(str(error), 2)
+    options: dict[str, Any] = {"limit": limit_pixels, "memory": memory, "level": level}
+    options |= {"model": own_weights(model, "decoder"), "device": device}
+    options |= {"overwrite": not no_overwrite, "skip": skip_existing, "debug": debug}
+    _run(inputs, output, ".png", {batch.ENCODED}, decode_file, options, jobs, json_output)
+
+
+def _run(
+    inputs: list[str],
+    output: str | None,
+    suffix: str,
+    wanted: set[str],
+    work: batch.Work,
+    options: dict[str, Any],
+    workers: int,
+    as_json: bool,
+) -> None:
+    try:
+        jobs = batch.plan(inputs, output, suffix, wanted)
+        if not jobs:
+            raise BadArgument(
+                f"there is no file to work on (looked for {', '.join(sorted(wanted))})"
+            )
+        jobs, done = batch.without_done(jobs) if options["skip"] else (jobs, 0)
+        if done:
+            typer.echo(f"cotam: {done} done already", err=True)
+        if any(job.target == batch.STREAM for job in jobs) and sys.stdout.isatty():
+            raise BadArgument(
+                "binary data is not written to a terminal; give -o FILE or redirect it"
+            )
+        check_device(options["device"])
+    except BadArgument as error:
+        fail(str(error), 2)
+    try:
+        if not (Path(options["model"]) / MANIFEST).is_file():
+            checkpoint.find("default" if options["model"] == AUTO else options["model"])
+    except CodecError as error:
+        fail(sentence(error))
+    to_stdout = any(job.target == batch.STREAM for job in jobs)
+    results = _collect(jobs, work, options, workers)
+    _report(results, as_json, to_stdout)
+    if any(r.error for r in results):
+        raise typer.Exit(1)
+
+
+def _collect(
+    jobs: list[batch.Job], work: batch.Work, options: dict[str, Any], workers: int
+) -> list[batch.Result]:
+    results = []
+    with _progress(len(jobs)) as advance:
+        for result in batch.run(jobs, work, options, workers):
+            results.append(result)
+            advance()
+    return results
+
+
+def _progress(count: int) -> Any:
+    """A bar on stderr for several files on a terminal; nothing otherwise."""
+    if count < 2 or not sys.stderr.isatty():
+        return nullcontext(lambda: None)
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    progress = Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    task = progress.add_task("", total=count)
+
+    class Bar:
+        def __enter__(self) -> Any:
+            progress.start()
+            return lambda: progress.advance(task)
+
+        def __exit__(self, *_: object) -> None:
+            progress.stop()
+
+    return Bar()
+
+
+def _report(results: list[batch.Result], as_json: bool, to_stdout: bool) -> None:
+    """One line a file on stdout (stderr when the data goes to stdout); failures last, on stderr."""
+    if as_json:
+        typer.echo(json.dumps([r.to_json() for r in results], indent=1), err=to_stdout)
+    for result in results:
+        for note in result.notes:
+            typer.echo(f"cotam: note: {result.source}: {note}", err=True)
+        if not result.error and not as_json:
+            size = f"{result.width}x{result.height}  {result.bytes_out} bytes  {result.bpp:.3f} bpp"
+            line = f"{result.source} -> {result.target}  {size}"
+            typer.echo(line, err=to_stdout)
+    failed = [r for r in results if r.error]
+    if len(results) > 1 and failed:
+        typer.echo(f"cotam: {len(failed)} of {len(results)} failed:", err=True)
+    for result in failed:
+        typer.echo(f"cotam: {result.source}: {result.error}", err=True)
+
+
+def _plug_in(arguments: list[str]) -> None:
+    """Commands of other packages (entry points `cotam.commands`), looked for where our own do not answer."""
+    known = {
+        (command.callback.__name__ if command.name is None else command.name)
+        for command in app.registered_commands
+        if command.callback
+    }
+    if arguments and arguments[0] in known:
+        return
+    from codec.cli.evaluate import evaluate
+
+    app.command("eval")(evaluate)
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group="cotam.commands"):
+        app.command(entry.name)(entry.load())
+
+
+def main(commands: typer.Typer = app) -> NoReturn:
+    """Entry point. An interrupt ends quietly."""
+    batch.plain_warnings()
+    if commands is app:
+        _plug_in(sys.argv[1:])
+    try:
+        commands()
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    except KeyboardInterrupt:
+        typer.echo("cotam: interrupted", err=True)
+        status = 130
+    except BrokenPipeError:
+        os._exit(1)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Everything is on disk; unloading PyTorch's CUDA libraries would cost 110 MB and a third of a second more.
+    os._exit(status)
+
+
+inspect.register(app)
+
+if __name__ == "__main__":
+    main()

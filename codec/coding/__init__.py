@@ -1,0 +1,1 @@
+"""The learned tool's order of work, over a `Backend`: numpy only."""

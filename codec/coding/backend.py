@@ -1,0 +1,78 @@
+"""What the pipeline asks of networks and of weights. No torch here."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.bitstream.rans import Tables
+from codec.coding.latent_grid import Floats
+from codec.networks.config import Layer
+
+QpField = int | NDArray[np.int64]
+
+
+class Weights(Protocol):
+    """What the pipeline must know of weights; see checkpoint.Checkpoint and backends.manifest.Exported."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def skip_below(self) -> int: ...
+    @property
+    def layers(self) -> tuple[Layer, ...]: ...
+    @property
+    def margins(self) -> tuple[int, int]: ...
+    @property
+    def rate_weight(self) -> float: ...
+    @property
+    def guide(self) -> str | None: ...
+    @property
+    def slope(self) -> float: ...
+    @property
+    def tables(self) -> Tables: ...
+    @property
+    def fingerprint(self) -> bytes: ...
+
+
+def coding_of(weights: Weights) -> tuple[str, float, float, str | None]:
+    """(fingerprint, slope, rate_weight, guide): weights of which these are equal code alike."""
+    return weights.fingerprint.hex(), weights.slope, weights.rate_weight, weights.guide
+
+
+class Backend(Protocol):
+    """The calls that need a network. Features are whatever the backend likes; the rest are arrays on the host.
+
+    qp: one QP, or int64 [rows, cols] at the grid of the array it goes with.
+    """
+
+    @property
+    def checkpoint(self) -> Weights: ...
+
+    def analysis(self, pixels: NDArray[np.uint8], qp: QpField) -> Floats:
+        """[16 h, 16 w, 3] -> y [h, w, M]."""
+
+    def hyper_analysis(self, y: Floats) -> Floats:
+        """[4 a, 4 b, M] -> z [a, b, Z], not rounded."""
+
+    def features(self, layer: Layer, z: Floats, qp: QpField) -> Any:
+        """What the prior of a layer starts from, integer-exact; z: integers [a, b, Z]; qp at [4 a, 4 b]."""
+
+    def prior_step(
+        self, layer: Layer, step: int, features: Any, decoded: list[Floats]
+    ) -> tuple[Floats, NDArray[np.uint8]]:
+        """(mean [2 a, 2 b, C] in multiples of 1/16, scale index 0..63) of the layer's C channels, integer-exact.
+
+        decoded: y_hat of all sets before, the layers before it first.
+        """
+
+    def dequantised(self, y_hat: Floats, qp: QpField) -> Floats:
+        """[h, w, M] -> the same in units that do not depend on the QP."""
+
+    def synthesis(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
+        """[h, w, M] -> [16 h, 16 w, 3]."""
+
+    def preview(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
+        """The first layer's [h, w, C] -> [2 h, 2 w, 3]."""

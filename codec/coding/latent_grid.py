@@ -1,0 +1,109 @@
+"""In which order y is coded: the grid, the four steps, and what each position of it costs. No networks here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.bitstream.rans import Tables
+
+Floats = NDArray[np.float32]
+
+STRIDE = 16
+CELL = 4
+STEPS = 4
+POSITIONS = ((0, 0), (1, 1), (0, 1), (1, 0))
+
+
+def latent_grid(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of y for a picture."""
+    return -(-height // STRIDE), -(-width // STRIDE)
+
+
+def whole_cells(side: int) -> int:
+    """A side of the latent grid, extended to whole positions of z."""
+    return -(-side // CELL) * CELL
+
+
+def step_of(y: NDArray[Any], step: int) -> NDArray[Any]:
+    """[2 h, 2 w, M] -> one of four sets [h, w, M]; step s holds channel c at position POSITIONS[s XOR c mod 4] of each 2x2 cell."""
+    rows, cols, m = y.shape
+    cells = y.reshape(rows // 2, 2, cols // 2, 2, m // 4, 4)
+    out = np.empty((rows // 2, cols // 2, m // 4, 4), y.dtype)
+    for group in range(4):
+        i, j = POSITIONS[step ^ group]
+        out[..., group] = cells[:, i, :, j, :, group]
+    return out.reshape(rows // 2, cols // 2, m)
+
+
+def split_steps(y: NDArray[Any]) -> list[NDArray[Any]]:
+    """All four sets of `step_of`."""
+    return [step_of(y, step) for step in range(STEPS)]
+
+
+def merge_steps(sets: list[NDArray[Any]], y: NDArray[Any]) -> None:
+    """The inverse of `split_steps`: writes into y [2 h, 2 w, M]."""
+    h, w, m = sets[0].shape
+    cells = y.reshape(h, 2, w, 2, m // 4, 4)  # splits axes only: a view
+    for step, values in enumerate(sets):
+        parts = values.reshape(h, w, m // 4, 4)
+        for group in range(4):
+            i, j = POSITIONS[step ^ group]
+            cells[:, i, :, j, :, group] = parts[..., group]
+
+
+def pad(array: NDArray[Any], rows: int, cols: int, mode: Any) -> NDArray[Any]:
+    """More rows below and columns to the right, as numpy.pad makes them."""
+    missing = [(0, rows - array.shape[0]), (0, cols - array.shape[1])] + [(0, 0)] * (array.ndim - 2)
+    return (
+        np.pad(array, missing, mode=mode)
+        if rows > array.shape[0] or cols > array.shape[1]
+        else array
+    )
+
+
+class Meter:
+    """Adds up the bits spent per latent position, where somebody asked for them."""
+
+    def __init__(self, tables: Tables, wanted: bool, rows: int, cols: int) -> None:
+        self.tables = tables
+        self.wanted = wanted
+        self.rows = rows
+        self.cols = cols
+        self.y: Floats = np.zeros(
+            (whole_cells(rows), whole_cells(cols)) if wanted else (0, 0), np.float32
+        )
+
+    def add_z(
+        self, symbols: NDArray[np.integer], ids: NDArray[np.uint8], shape: tuple[int, ...]
+    ) -> None:
+        if self.wanted:
+            self.z = self.tables.bits(symbols, ids).reshape(shape).sum(2)
+
+    def add_step(
+        self,
+        step: int,
+        band: slice,
+        shape: tuple[int, ...],
+        where: NDArray[np.intp],
+        symbols: NDArray[np.integer],
+        ids: NDArray[np.uint8],
+    ) -> None:
+        """Some rows of a step's set, of this shape; where: the places, counted flat, of the symbols."""
+        if not self.wanted:
+            return
+        bits = np.zeros(shape, np.float32)
+        bits.reshape(-1)[where] = self.tables.bits(symbols, ids)
+        groups = bits.reshape(*shape[:2], -1, 4).sum(2)
+        for group in range(4):
+            i, j = POSITIONS[step ^ group]
+            self.y[2 * band.start + i : 2 * band.stop : 2, j::2] += groups[..., group]
+
+    def total(self) -> Floats | None:
+        """[rows, cols]; the bits of a z position are shared by the latent positions below it."""
+        if not self.wanted:
+            return None
+        z = np.repeat(np.repeat(self.z, CELL, 0), CELL, 1)[: self.rows, : self.cols]
+        return self.y[: self.rows, : self.cols] + z * (self.z.sum() / max(float(z.sum()), 1e-9))

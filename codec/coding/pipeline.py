@@ -1,0 +1,426 @@
+"""The order of encoding and decoding, over any backend. No torch here; arrays are [rows, columns, channels].
+
+y is coded in layers (networks.config.Layer): first the few channels of the preview, then the others; each in four steps.
+
+::
+
+    pixels -> analysis -> y -> hyper_analysis -> z            (y may be refined, z stays: tuning.Tuner)
+              features(layer, z, QP) --> for each of four steps: prior_step -> mean, scale index -> symbol = round(y - mean)
+                                                         z (with the first), symbols --push--> one rANS stack a layer
+    stack of the layer --pop--> z -> features -> four steps: prior_step, pop -> y_hat = symbol + mean
+    y_hat, all layers -> synthesis -> pixels;   the first layer alone -> preview -> pixels at 1/8
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec import memory
+from codec.bitstream.container import Reader, put_varint
+from codec.bitstream.rans import Decoder, Encoder
+from codec.coding.backend import Backend, QpField
+from codec.coding.latent_grid import (
+    CELL,
+    STEPS,
+    STRIDE,
+    Floats,
+    Meter,
+    latent_grid,
+    merge_steps,
+    pad,
+    step_of,
+    whole_cells,
+)
+from codec.coding.rdoq import rounded
+from codec.coding.tiling import LARGEST, tiles
+from codec.errors import BadArgument, Corrupt, Truncated
+from codec.networks.config import PRIOR_MARGIN, Layer
+
+PREVIEW = 8
+PRIOR_TILE = 48  # positions of z a side, where the picture is processed in tiles
+SCALES = 64
+Z_LIMIT = 31
+CODER_BITS = 128  # what the coder's own state may hold
+Refine = Callable[[Floats, Floats], Floats]  # y [4 a, 4 b, M], z -> the y that is coded instead
+
+
+@dataclass
+class Latents:
+    """What the coder saw. bits: float32 [h, w] spent at each latent position, z's included, if asked; merge: makes y_hat, once."""
+
+    data: bytes
+    bits: Floats | None
+    merge: Callable[[], Floats] | None
+
+    @cached_property
+    def y_hat(self) -> Floats:
+        """float32 [h, w, M]; an encoder needs it only where somebody asks."""
+        assert self.merge is not None
+        # the sets that it is made of are free
+        y_hat = self.merge()
+        self.merge = None
+        return y_hat
+
+
+@dataclass
+class Stopwatch:
+    """Seconds by stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def _join(parts: list[bytes]) -> bytes:
+    """The stacks of the layers; each but the last has its length before it."""
+    return b"".join(put_varint(len(part)) + part for part in parts[:-1]) + parts[-1]
+
+
+def _split(data: bytes, count: int) -> list[bytes]:
+    reader = Reader(data)
+    try:
+        parts = [reader.take(reader.varint()) for _ in range(count - 1)]
+    except Truncated:
+        raise Corrupt("a layer of the latents is longer than the space it is in") from None
+    return [*parts, data[reader.at :]]
+
+
+class _Prior:
+    """Means and scale indexes of a layer; z and the QP field in whole cells. Large pictures in tiles, which see PRIOR_MARGIN
+    positions of z around them: what comes out is exactly what the whole picture gives.
+    """
+
+    def __init__(self, backend: Backend, layer: Layer, z: Floats, qp: QpField) -> None:
+        self.backend = backend
+        self.layer = layer
+        self.z = z
+        self.qp = qp
+        self.small = CELL * max(z.shape[:2]) <= LARGEST
+        self.features = backend.features(layer, z, qp) if self.small else None
+
+    def step(self, step: int, decoded: list[Floats]) -> tuple[Floats, NDArray[np.uint8]]:
+        """As Backend.prior_step; both may be written to."""
+        if self.small:
+            return self.backend.prior_step(self.layer, step, self.features, decoded)
+        a, b = self.z.shape[:2]
+        shape = 2 * a, 2 * b, self.layer.stop - self.layer.start
+        mean = memory.empty(shape, np.float32)
+        index = memory.empty(shape, np.uint8)
+        for row, col in tiles(a, b, PRIOR_MARGIN, PRIOR_TILE):
+            qp = self.qp if isinstance(self.qp, int) else self.qp[row.seen(CELL), col.seen(CELL)]
+            features = self.backend.features(self.layer, self.z[row.seen(), col.seen()], qp)
+            before = [values[row.seen(2), col.seen(2)] for values in decoded]
+            found = self.backend.prior_step(self.layer, step, features, before)
+            mean[row.kept(2), col.kept(2)] = found[0][row.inside(2), col.inside(2)]
+            index[row.kept(2), col.kept(2)] = found[1][row.inside(2), col.inside(2)]
+            memory.release(mean, index, *decoded)
+        return mean, index
+
+
+class Pipeline:
+    """Pixels <-> entropy-coded latents."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.tables = backend.checkpoint.tables
+        self.layers = backend.checkpoint.layers
+        self.skip_below = backend.checkpoint.skip_below
+        self.margins = backend.checkpoint.margins
+        self.rate_weight = backend.checkpoint.rate_weight
+        self.least_bits = float(
+            sum(part.min() for part in np.split(self.tables.costs, self.tables.starts[1:])[SCALES:])
+        )
+
+    def encode(
+        self,
+        pixels: NDArray[np.uint8],
+        qp: QpField,
+        watch: Stopwatch,
+        want_bits: bool = False,
+        thrift: Floats | None = None,
+        refine: Refine | None = None,
+    ) -> Latents:
+        """pixels [H, W, 3]; qp: one QP or [h, w] on the latent grid; thrift: [h, w], how much more than elsewhere a bit counts in
+        rounding there (1: as usual). The decoder need know neither it nor what refine does (tuning.Tuner).
+        """
+        rows, cols = latent_grid(*pixels.shape[:2])
+        with watch.stage("analysis"):
+            y = self._analysis(pixels, qp, rows, cols)
+            z = np.clip(np.rint(self._hyper_analysis(y)), -Z_LIMIT, Z_LIMIT).astype(np.float32)
+        if refine is not None:
+            with watch.stage("tune"):
+                y = refine(y, z)
+        meter = Meter(self.tables, want_bits, rows, cols)
+        valid = self._valid(rows, cols)
+        weights = self._rounding_weights(thrift, y.shape[:2])
+        decoded: list[Floats] = []
+        parts = []
+        for layer in self.layers:
+            encoder = Encoder(self.tables)
+            if layer is self.layers[0]:
+                self._push_z(encoder, z, watch, meter)
+            prior = self._prior(layer, z, qp, watch)
+            for step in range(STEPS):
+                with watch.stage("prior"):
+                    mean, index = prior.step(step, decoded)
+                with watch.stage("entropy"):
+                    self._push_step(
+                        encoder,
+                        step,
+                        (y[..., layer.start : layer.stop], mean, index),
+                        valid,
+                        weights[step],
+                        meter,
+                    )
+                decoded.append(mean)
+            with watch.stage("entropy"):
+                parts.append(encoder.finish())
+        return Latents(_join(parts), meter.total(), partial(self._merged, decoded, rows, cols))
+
+    def _push_step(
+        self,
+        encoder: Encoder,
+        step: int,
+        arrays: tuple[Floats, Floats, NDArray[np.uint8]],
+        valid: list[NDArray[np.bool_]] | None,
+        weights: Floats | None,
+        meter: Meter,
+    ) -> None:
+        """arrays: the layer's y; the step's means, which become y_hat; its scale indexes."""
+        y, mean, index = arrays
+        symbols_of = []
+        ids_of = []
+        for band in memory.bands(
+            len(mean), 2 * y.strides[0]
+        ):  # rows of all layers: one layer's values lie on pages of all
+            where = self._coded(index[band], valid, step, band)
+            means = mean[band].reshape(-1)
+            ids = index[band].reshape(-1)[where]
+            expected = means[where]
+            residual = (
+                step_of(y[2 * band.start : 2 * band.stop], step).reshape(-1)[where] - expected
+            )
+            weight = (
+                self.rate_weight
+                if weights is None
+                else weights[band].reshape(-1)[4 * (where // mean.shape[2]) + where % 4]
+            )
+            symbols = rounded(self.tables, residual, ids, weight)
+            means[where] = expected + symbols
+            symbols_of.append(symbols)
+            ids_of.append(ids)
+            meter.add_step(step, band, mean[band].shape, where, symbols, ids)
+            memory.release(y, mean, index)
+        encoder.push(memory.joined(symbols_of), memory.joined(ids_of))
+
+    def _analysis(self, pixels: NDArray[np.uint8], qp: QpField, rows: int, cols: int) -> Floats:
+        """y [4 a, 4 b, M] with zeros beyond the picture, large pictures in tiles."""
+        whole = whole_cells(rows), whole_cells(cols)
+        if max(rows, cols) <= LARGEST:
+            return pad(
+                self.backend.analysis(pad(pixels, rows * STRIDE, cols * STRIDE, "edge"), qp),
+                *whole,
+                "constant",
+            )
+        y = memory.empty((*whole, self.layers[-1].stop), np.float32)
+        y[rows:] = 0
+        y[:, cols:] = 0
+        for row, col in tiles(rows, cols, self.margins[0]):
+            part = pixels[row.seen(STRIDE), col.seen(STRIDE)]
+            part = pad(
+                part, (row.last - row.first) * STRIDE, (col.last - col.first) * STRIDE, "edge"
+            )
+            seen = self.backend.analysis(
+                part, qp if isinstance(qp, int) else qp[row.seen(), col.seen()]
+            )
+            y[row.kept(), col.kept()] = seen[row.inside(), col.inside()]
+            memory.release(pixels, y)
+        return y
+
+    def _hyper_analysis(self, y: Floats) -> Floats:
+        """z [a, b, Z], not rounded, large pictures in tiles."""
+        a = y.shape[0] // CELL
+        b = y.shape[1] // CELL
+        if max(y.shape[:2]) <= LARGEST:
+            return self.backend.hyper_analysis(y)
+        z: Floats = np.empty((a, b, len(self.tables) - SCALES), np.float32)
+        for row, col in tiles(a, b, PRIOR_MARGIN, PRIOR_TILE):
+            z[row.kept(), col.kept()] = self.backend.hyper_analysis(
+                y[row.seen(CELL), col.seen(CELL)]
+            )[row.inside(), col.inside()]
+            memory.release(y)
+        return z
+
+    def _push_z(self, encoder: Encoder, z: Floats, watch: Stopwatch, meter: Meter) -> None:
+        with watch.stage("entropy"):
+            symbols = z.ravel().astype(np.int32)
+            ids = self._z_ids(*z.shape[:2])
+            encoder.push(symbols, ids)
+            meter.add_z(symbols, ids, z.shape)
+
+    def decode(
+        self,
+        data: bytes,
+        qp: QpField,
+        rows: int,
+        cols: int,
+        watch: Stopwatch,
+        want_bits: bool = False,
+        layers: int | None = None,
+    ) -> Latents:
+        """The inverse as far as y_hat; layers: how many of them, all if not given. Raises Corrupt."""
+        a = whole_cells(rows) // CELL
+        b = whole_cells(cols) // CELL
+        if (
+            8 * len(data) + CODER_BITS < a * b * self.least_bits
+        ):  # every z costs at least its cheapest symbols
+            raise Corrupt(
+                f"the file is too short for a picture of {cols * STRIDE}x{rows * STRIDE} pixels"
+            )
+        meter = Meter(self.tables, want_bits and layers is None, rows, cols)
+        valid = self._valid(rows, cols)
+        decoded: list[Floats] = []
+        z: Floats = np.zeros((0, 0, 0), np.float32)
+        for layer, part in zip(self.layers[:layers], _split(data, len(self.layers))):
+            with watch.stage("entropy"):
+                decoder = Decoder(self.tables, part)
+            if layer is self.layers[0]:
+                z = self._pop_z(decoder, a, b, watch, meter)
+            prior = self._prior(layer, z, qp, watch)
+            for step in range(STEPS):
+                with watch.stage("prior"):
+                    mean, index = prior.step(step, decoded)
+                with watch.stage("entropy"):
+                    self._pop_step(decoder, step, mean, index, valid, meter)
+                decoded.append(mean)
+            with watch.stage("entropy"):
+                decoder.finish()
+        return Latents(data, meter.total(), partial(self._merged, decoded, rows, cols))
+
+    def _pop_step(
+        self,
+        decoder: Decoder,
+        step: int,
+        mean: Floats,
+        index: NDArray[np.uint8],
+        valid: list[NDArray[np.bool_]] | None,
+        meter: Meter,
+    ) -> None:
+        """The step's means become y_hat."""
+        cut = list(memory.bands(len(mean), mean[:1].nbytes))
+        coded = [self._coded(index[band], valid, step, band) for band in cut]
+        ids = memory.joined([index[band].reshape(-1)[where] for band, where in zip(cut, coded)])
+        symbols = decoder.pop(ids)
+        start = 0
+        for band, where in zip(cut, coded):
+            part = slice(start, start + len(where))
+            mean[band].reshape(-1)[where] += symbols[part]
+            meter.add_step(step, band, mean[band].shape, where, symbols[part], ids[part])
+            memory.release(mean, index)
+            start = part.stop
+
+    def _pop_z(self, decoder: Decoder, a: int, b: int, watch: Stopwatch, meter: Meter) -> Floats:
+        with watch.stage("entropy"):
+            ids = self._z_ids(a, b)
+            symbols = decoder.pop(ids)
+            z = np.clip(symbols, -Z_LIMIT, Z_LIMIT).astype(np.float32).reshape(a, b, -1)
+            meter.add_z(symbols, ids, z.shape)
+        return z
+
+    def preview(
+        self, data: bytes, qp: QpField, height: int, width: int, watch: Stopwatch
+    ) -> NDArray[np.uint8]:
+        """Pixels [ceil(H / 8), ceil(W / 8), 3] from the first layer alone. Raises Corrupt, BadArgument where there is but one."""
+        if len(self.layers) < 2:
+            raise BadArgument("these weights have no preview layer")
+        low = self.decode(data, qp, *latent_grid(height, width), watch, layers=1)
+        with watch.stage("preview"):
+            return self.backend.preview(low.y_hat, qp)[
+                : -(-height // PREVIEW), : -(-width // PREVIEW)
+            ]
+
+    def _merged(self, sets: list[Floats], rows: int, cols: int) -> Floats:
+        """y_hat [rows, cols, M] of all sets decoded."""
+        channels = sum(values.shape[2] for values in sets[::STEPS])
+        y_hat = memory.empty((whole_cells(rows), whole_cells(cols), channels), np.float32)
+        for layer, first in zip(self.layers, range(0, len(sets), STEPS)):
+            of_layer = sets[first : first + STEPS]
+            for band in memory.bands(len(of_layer[0]), 2 * y_hat.strides[0]):
+                place = y_hat[2 * band.start : 2 * band.stop, :, layer.start : layer.stop]
+                merge_steps([values[band] for values in of_layer], place)
+                memory.release(y_hat, *of_layer)
+        return y_hat[:rows, :cols]
+
+    def reconstruct(
+        self, y_hat: Floats, qp: QpField, height: int, width: int, watch: Stopwatch
+    ) -> NDArray[np.uint8]:
+        """y_hat -> pixels [H, W, 3], large pictures in tiles."""
+        rows, cols = y_hat.shape[:2]
+        with watch.stage("synthesis"):
+            if max(rows, cols) <= LARGEST:
+                return self.backend.synthesis(y_hat, qp)[:height, :width]
+            pixels = memory.empty((height, width, 3), np.uint8)
+            for row, col in tiles(rows, cols, self.margins[1]):
+                part = qp if isinstance(qp, int) else qp[row.seen(), col.seen()]
+                made = self.backend.synthesis(y_hat[row.seen(), col.seen()], part)[
+                    row.inside(STRIDE), col.inside(STRIDE)
+                ]
+                place = pixels[row.kept(STRIDE), col.kept(STRIDE)]
+                place[...] = made[: place.shape[0], : place.shape[1]]
+                memory.release(pixels, y_hat)
+            return pixels
+
+    def _z_ids(self, a: int, b: int) -> NDArray[np.uint8]:
+        channels = np.arange(SCALES, len(self.tables), dtype=np.uint8)
+        return np.tile(channels, a * b)
+
+    def _prior(self, layer: Layer, z: Floats, qp: QpField, watch: Stopwatch) -> _Prior:
+        with watch.stage("prior"):
+            field = (
+                qp if isinstance(qp, int) else pad(qp, z.shape[0] * CELL, z.shape[1] * CELL, "edge")
+            )
+            return _Prior(self.backend, layer, z, field)
+
+    def _valid(self, rows: int, cols: int) -> list[NDArray[np.bool_]] | None:
+        """Per step, which entries of a set [h, w, 4] lie inside the picture's latent grid; None when all do."""
+        whole = whole_cells(rows), whole_cells(cols)
+        if (rows, cols) == whole:
+            return None
+        inside = np.zeros((*whole, 4), bool)
+        inside[:rows, :cols] = True
+        return [step_of(inside, step) for step in range(STEPS)]
+
+    def _coded(
+        self,
+        index: NDArray[np.uint8],
+        valid: list[NDArray[np.bool_]] | None,
+        step: int,
+        band: slice,
+    ) -> NDArray[np.intp]:
+        """Where in a band of a set, counted flat, symbols are coded."""
+        coded = index >= self.skip_below
+        if valid is not None:
+            coded &= np.tile(valid[step][band], (1, 1, index.shape[2] // 4))
+        return np.flatnonzero(coded)
+
+    def _rounding_weights(
+        self, thrift: Floats | None, shape: tuple[int, ...]
+    ) -> list[Floats | None]:
+        """Per step, the weight of a bit by place of the set and channel modulo 4: [h, w, 4]; None where all are alike."""
+        if thrift is None:
+            return [None] * STEPS
+        padded = pad(
+            np.repeat(thrift[..., None].astype(np.float32), 4, 2), shape[0], shape[1], "edge"
+        )
+        return [self.rate_weight * step_of(padded, step) for step in range(STEPS)]

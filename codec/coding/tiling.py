@@ -1,0 +1,60 @@
+"""Large pictures in tiles: a transform sees each with a margin, and what it makes of the margin is thrown away.
+
+::
+
+    |  margin  |        kept        |  margin  |     the margin is as wide as a transform looks, so that a tile's result
+    |<-------------- seen --------------->|          is the whole picture's; at the picture's border there is none before it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+LARGEST = 144  # latent positions a side that are still processed whole
+TILE = 96
+
+
+@dataclass(frozen=True)
+class Span:
+    """Along one side, in latent positions: start..stop is kept, first..last is seen."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+    def seen(self, unit: int = 1) -> slice:
+        """In units of a latent position's parts (16 for pixels)."""
+        return slice(self.first * unit, self.last * unit)
+
+    def kept(self, unit: int = 1) -> slice:
+        return slice(self.start * unit, self.stop * unit)
+
+    def inside(self, unit: int = 1) -> slice:
+        """The kept part within what was seen."""
+        return slice((self.start - self.first) * unit, (self.stop - self.first) * unit)
+
+
+def spans(length: int, margin: int, tile: int | None = None) -> list[Span]:
+    """A side in about equal parts of at most `tile` (TILE) positions. All see equally much: a library makes a plan for every
+    shape it meets, and keeps it.
+    """
+    count = -(-length // (tile or TILE))
+    edges = [length * k // count for k in range(count + 1)]
+    window = min(length, -(-length // count) + 2 * margin)
+    found = []
+    for start, stop in pairwise(edges):
+        first = min(max(0, start - margin), length - window)
+        found.append(Span(start, stop, first, first + window))
+    return found
+
+
+def tiles(
+    rows: int, cols: int, margin: int, tile: int | None = None
+) -> Iterator[tuple[Span, Span]]:
+    """(rows, columns) of every tile."""
+    for row in spans(rows, margin, tile):
+        for col in spans(cols, margin, tile):
+            yield row, col

@@ -1,0 +1,1 @@
+"""`cotam eval`: codecs under test, judges, metrics and the report."""

@@ -1,0 +1,157 @@
+"""DeiT-Tiny as a judge: what a vision transformer still classifies, and how far its tokens moved."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+import codec
+from codec.errors import CodecError
+from codec.evaluation.judges import Direction, JudgeUnavailable, PerPicture, Sample
+from codec.evaluation.rivals import Pixels
+from codec.tokens.adapters import find_adapter
+from codec.tokens.decode import embedded
+from codec.towers import LAST, Tower, load_tower
+
+TOWER = "timm:deit_tiny_patch16_224"
+WEIGHTS = Path("weights") / "deit_tiny_patch16_224.safetensors"
+SYNSETS = Path("weights") / "imagenet_synsets.txt"
+RESIZE = 256
+LAYERS = {"shallow": 3, "middle": 8, "last": LAST}
+SCORES: dict[str, Direction] = {
+    "top1": "higher",
+    "cross_entropy": "lower",
+    **{f"token_mse_{layer}": "log" for layer in LAYERS},
+    **{f"cosine_{layer}": "higher" for layer in LAYERS},
+}
+
+
+def load_deit(data: Path, layers: int | None = None) -> Tower:
+    """DeiT-Tiny from below COTAM_DATA; layers: only its first blocks. Raises CodecError."""
+    return load_tower(TOWER, str(data / WEIGHTS), layers)
+
+
+def centre_crop(tower: Tower, height: int, width: int) -> tuple[tuple[int, int], int, int]:
+    """((rows, columns) to resize a picture to, top, left) of the judge's view."""
+    scale = RESIZE / min(height, width)
+    sides = round(height * scale), round(width * scale)
+    return sides, (sides[0] - tower.size[0]) // 2, (sides[1] - tower.size[1]) // 2
+
+
+def centre_view(tower: Tower, pictures: Tensor) -> Tensor:
+    """Pictures [B, 3, H, W] in 0..1 as the judge shows them to the tower (`DeitJudge.look`), differentiable."""
+    sides, top, left = centre_crop(tower, *pictures.shape[-2:])
+    resized = F.interpolate(
+        pictures, sides, mode="bicubic", antialias=True, align_corners=False
+    ).clamp(0, 1)
+    rows, columns = tower.size
+    return tower.normalize(resized[..., top : top + rows, left : left + columns])
+
+
+class DeitJudge:
+    """Top-1 (0 or 1) and cross entropy (nats) against the label, or against what it takes the original for; per layer, squared
+    error and cosine to the original's tokens.
+
+    Token errors are means over all tokens and channels, cosines means over all tokens, the class token among them.
+    """
+
+    name = "deit"
+    folder = "eval/imagenet"
+    note = (
+        "DeiT-Tiny/16 at 224 pixels, supervised on ImageNet; it is not CLIP. Short side resized to 256 (bicubic), centre crop. "
+        f"Tokens: shallow = block {LAYERS['shallow']}, middle = block {LAYERS['middle']}, last = after the final norm."
+    )
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.scores = SCORES
+        try:
+            self.tower = load_deit(data)
+            self.classes = {
+                line.split()[0]: k
+                for k, line in enumerate((data / SYNSETS).read_text().splitlines())
+            }
+        except (CodecError, OSError) as error:
+            raise JudgeUnavailable(f"DeiT-Tiny cannot judge: {error}") from error
+        self.reference = PerPicture(self.tokens)
+        self.own_class = PerPicture(self.class_of)
+        self.adapter = lru_cache(maxsize=2)(find_adapter)
+
+    def pictures(self) -> list[Sample]:
+        paths = sorted((self.data / self.folder).glob("n*.jpg"))
+        return [Sample(path, self.classes[path.name.split("_")[0]]) for path in paths]
+
+    def judge(self, original: Pixels, decoded: Pixels, truth: Any) -> dict[str, float]:
+        truth = self.own_class(original) if truth is None else truth
+        with torch.inference_mode():
+            tokens, logits = self.tower.tokens_and_classes(
+                self.look(decoded), list(LAYERS.values())
+            )
+        return self._scores(self.reference(original), tokens, logits, truth)
+
+    @torch.inference_mode()
+    def class_of(self, pixels: Pixels) -> int:
+        """0..999."""
+        return int(self.tower.classify(self.look(pixels)).argmax())
+
+    @torch.inference_mode()
+    def judge_tokens(
+        self, original: Pixels, cotam: codec.Codec, data: bytes, truth: Any
+    ) -> dict[str, float]:
+        """As `judge`, for a file whose tokens its adapter repairs. Raises AdapterUnavailable."""
+        adapter = self.adapter(cotam.fingerprint, self.tower.signature, self.tower.name)
+        decoded = cotam.decode_full(data)
+        pixels = decoded.picture.pixels
+        tokens, repairs = embedded(
+            cotam.backend,
+            decoded,
+            self.tower,
+            adapter,
+            self.look(pixels),
+            self.box(*pixels.shape[:2]),
+        )
+        found, logits = self.tower.continued_and_classes(tokens, list(LAYERS.values()), repairs)
+        return self._scores(self.reference(original), found, logits, truth)
+
+    def _scores(
+        self, wanted: dict[int, Tensor], found: dict[int, Tensor], logits: Tensor, truth: Any
+    ) -> dict[str, float]:
+        scores = {
+            "top1": float(int(logits.argmax()) == truth),
+            "cross_entropy": float(F.cross_entropy(logits, torch.tensor([truth]))),
+        }
+        for name, layer in LAYERS.items():
+            scores[f"token_mse_{name}"] = float((found[layer] - wanted[layer]).square().mean())
+            scores[f"cosine_{name}"] = float(
+                F.cosine_similarity(found[layer], wanted[layer], dim=-1).mean()
+            )
+        return scores
+
+    def look(self, pixels: Pixels) -> Tensor:
+        """[H, W, 3] -> the tower's input [1, 3, 224, 224]."""
+        image = Image.fromarray(pixels)
+        sides, top, left = centre_crop(self.tower, image.height, image.width)
+        image = image.resize((sides[1], sides[0]), Image.Resampling.BICUBIC)
+        rows, columns = self.tower.size
+        cropped = np.array(image.crop((left, top, left + columns, top + rows)))
+        return self.tower.normalize(torch.from_numpy(cropped).permute(2, 0, 1)[None].float() / 255)
+
+    def box(self, height: int, width: int) -> Tensor:
+        """What `look` shows of a picture: left, top, right, bottom in its pixels [1, 4]."""
+        sides, top, left = centre_crop(self.tower, height, width)
+        rows, columns = self.tower.size
+        x = width / sides[1]
+        y = height / sides[0]
+        return torch.tensor([[left * x, top * y, (left + columns) * x, (top + rows) * y]])
+
+    @torch.inference_mode()
+    def tokens(self, pixels: Pixels) -> dict[int, Tensor]:
+        """{layer: [1, tokens, width]}."""
+        return self.tower.tokens(self.look(pixels), list(LAYERS.values()))

@@ -1,0 +1,81 @@
+"""Rate-distortion, rate-task and time-rate as SVG and PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.evaluation.metrics import METRICS
+from codec.evaluation.report.summary import Curve, Summary
+from codec.evaluation.rivals import in_db
+
+# Of Okabe and Ito, told apart with any colour vision; markers tell them apart in grey.
+COLOURS = ("#d55e00", "#000000", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def shown(values: NDArray[np.float64], metric: str) -> NDArray[np.float64]:
+    """MS-SSIM in decibels, others as they are."""
+    return np.array([in_db(v) for v in values]) if METRICS[metric].direction == "to-one" else values
+
+
+def style(index: int) -> dict[str, Any]:
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        "marker": MARKERS[index % len(MARKERS)],
+        "ms": 4,
+        "lw": 2.2 if index == 0 else 1.4,
+    }
+
+
+def draw_metric(axes: Any, metric: str, curves: dict[str, Curve]) -> None:
+    """Mean score over mean rate, the band its interval over pictures."""
+    for index, curve in enumerate(curves.values()):
+        rates = curve.rates.mean(0)
+        axes.plot(rates, shown(curve.scores.mean(0), metric), label=curve.title, **style(index))
+        if len(curve.scores) > 1:
+            low, high = (shown(edge, metric) for edge in curve.interval())
+            axes.fill_between(rates, low, high, color=style(index)["color"], alpha=0.12, lw=0)
+    kind = METRICS[metric]
+    title = f"{kind.title}, dB" if kind.direction == "to-one" else kind.title
+    better = "lower is better" if kind.direction in ("lower", "log") else "higher is better"
+    axes.set(
+        xlabel="bits per pixel (whole files)", yscale="log" if kind.direction == "log" else "linear"
+    )
+    axes.set_title(f"{title} ({better})", fontsize=10)
+
+
+def draw_times(axes: Any, summary: Summary, what: str) -> None:
+    """Seconds per megapixel over the rate."""
+    for index, (name, title) in enumerate(summary.titles.items()):
+        spent = summary.times(name)
+        axes.plot(spent["bpp"], spent[what], label=title, **style(index))
+    axes.set(xlabel="bits per pixel (whole files)", yscale="log")
+    axes.set_title(f"seconds per megapixel to {what} (lower is better)", fontsize=10)
+
+
+def write_plots(summary: Summary, folder: Path) -> dict[str, Path]:
+    """name -> the SVG; a PNG lies beside each."""
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "cotam"
+    from matplotlib import pyplot
+
+    found = {}
+    for name in [*summary.curves, "encode", "decode"]:
+        figure, axes = pyplot.subplots(figsize=(6, 4.2))
+        if name in summary.curves:
+            draw_metric(axes, name, summary.curves[name])
+        else:
+            draw_times(axes, summary, name)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False, fontsize=9)
+        figure.tight_layout()
+        found[name] = folder / f"{name}.svg"
+        figure.savefig(found[name], metadata={"Date": None})
+        figure.savefig(folder / f"{name}.png", dpi=150)
+        pyplot.close(figure)
+    return found

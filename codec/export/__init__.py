@@ -1,0 +1,1 @@
+"""A codec as ONNX graphs and as executables."""

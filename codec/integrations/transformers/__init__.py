@@ -1,0 +1,3 @@
+"""transformers: `.ctm` files as pictures, and tokens from latents."""
+
+from codec.integrations.transformers.attach import *  # noqa: F403

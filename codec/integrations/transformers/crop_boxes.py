@@ -1,0 +1,49 @@
+"""Where the pictures that a processor hands to a vision tower lie in the picture it was given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MARGIN = 2
+INSIDE = 0.999
+
+
+def views_of(processor: Any, height: int, width: int, **options: Any) -> Tensor:
+    """Boxes [views, 4] (left, top, right, bottom; 0..1 over the picture, beyond it where the view is padded); NaN: sees nothing.
+
+    The processor, a transformers image processor whose pixel values are [.., 3, h, w], is given a picture of coordinates
+    instead of colours: whatever it crops, pads, scales or tiles can be read off the result.
+    """
+    x = ((torch.arange(width) + 0.5) / width).expand(height, width)
+    y = ((torch.arange(height) + 0.5) / height)[:, None].expand(height, width)
+    coordinates = torch.stack([x, y, torch.ones(height, width)])
+    plain = {"do_rescale": False, "do_normalize": False, "return_tensors": "pt"}
+    seen = processor([coordinates], **(options | plain))["pixel_values"]
+    return torch.stack([_box(view) for view in seen.reshape(-1, *seen.shape[-3:]).float()])
+
+
+def _box(view: Tensor) -> Tensor:
+    inside = view[2] > INSIDE
+    columns = inside.any(0).nonzero()[:, 0]
+    rows = inside.any(1).nonzero()[:, 0]
+    if len(columns) < 2 or len(rows) < 2:
+        return torch.full((4,), float("nan"))
+    left, right = _line(
+        columns, (view[0] * inside).sum(0)[columns] / inside.sum(0)[columns], view.shape[2]
+    )
+    top, bottom = _line(rows, (view[1] * inside).sum(1)[rows] / inside.sum(1)[rows], view.shape[1])
+    return torch.stack([left, top, right, bottom])
+
+
+def _line(places: Tensor, values: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Coordinates at both ends of an axis of `size` pixels, by a straight line through its inner ones."""
+    if len(places) > 4 * MARGIN:  # at its borders a bicubic filter bends the line
+        places = places[MARGIN:-MARGIN]
+        values = values[MARGIN:-MARGIN]
+    at = places.double() + 0.5
+    slope = ((at - at.mean()) * (values - values.mean())).sum() / (at - at.mean()).square().sum()
+    start = values.mean() - slope * at.mean()
+    return start.float(), (start + slope * size).float()

@@ -1,0 +1,1 @@
+"""Pictures, metadata and drawings: files <-> arrays. Knows no network."""

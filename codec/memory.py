@@ -1,0 +1,85 @@
+r"""Arrays of any size: a large one lies in a temporary file without a name, and only the part at work is in memory.
+
+::
+
+    empty(shape) --small--> memory                          for band in bands(...):
+        \--large--> file on disk, mapped: pages come and go      work on array[band]; release(array)
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+SPILL_BYTES = 64 << 20
+BAND_BYTES = 16 << 20
+# malloc.h
+M_TRIM_THRESHOLD = -1
+M_MMAP_THRESHOLD = -3
+KEPT_BYTES = 256 << 20
+KEPT_PIECE = 32 << 20
+_kept_bytes = 0
+
+
+def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """An array with any values. Raises OSError where the disk has no room for a large one (TMPDIR says which disk)."""
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    if size < SPILL_BYTES:
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile(prefix="cotam-") as file:
+        if hasattr(os, "posix_fallocate"):  # else a full disk would show as a signal, later
+            os.posix_fallocate(file.fileno(), 0, size)
+        return np.memmap(file, dtype, "r+", shape=shape)
+
+
+def release(*arrays: NDArray[Any]) -> None:
+    """What was written stays, its memory is free for others; so is what the C library kept of freed work on large arrays."""
+    large = [mapped for array in arrays if (mapped := getattr(array, "_mmap", None)) is not None]
+    for mapped in large:
+        if hasattr(mapped, "madvise"):
+            mapped.madvise(mmap.MADV_DONTNEED)
+    if large and (trim := _of_c_library("malloc_trim")):
+        trim(0)
+
+
+def keep_freed_memory(most: int = KEPT_BYTES) -> None:
+    """Ask glibc to keep freed memory for what comes next, up to `most` bytes in pieces of up to KEPT_PIECE, until `release`.
+
+    By default arrays of a few MB go back to the system each time, and each page of the next one costs a fault: a fifth of a decode.
+    Of several wishes in a process the largest holds.
+    """
+    global _kept_bytes
+    _kept_bytes = max(_kept_bytes, most)
+    if mallopt := _of_c_library("mallopt"):
+        mallopt(M_MMAP_THRESHOLD, KEPT_PIECE)
+        mallopt(M_TRIM_THRESHOLD, _kept_bytes)
+
+
+@lru_cache
+def _of_c_library(name: str) -> Any:
+    """A function of glibc; None with other C libraries."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+
+
+def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """One-dimensional arrays in a row."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = empty((sum(len(part) for part in parts),), parts[0].dtype)
+    return np.concatenate(parts, out=whole)
+
+
+def bands(rows: int, row_bytes: int) -> Iterator[slice]:
+    """Rows in parts of about BAND_BYTES; small arrays in one."""
+    height = max(1, BAND_BYTES // max(1, row_bytes))
+    for start in range(0, rows, height):
+        yield slice(start, min(start + height, rows))

@@ -1,0 +1,72 @@
+"""Quality 0..100 <-> QP 0..63, and the search for a target size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from codec.errors import BadArgument, TargetTooSmall
+
+QP_MAX = 63
+DEFAULT_QUALITY = 50.0
+
+
+def quality_to_qp(quality: float) -> int:
+    """The QP of a quality: linear, rounded. A larger QP is a finer step (as in DCVC-RT). Raises BadArgument outside 0..100."""
+    if not 0 <= quality <= 100:
+        raise BadArgument(f"quality must be between 0 and 100, not {quality:g}")
+    return int(quality * QP_MAX / 100 + 0.5)
+
+
+def qp_to_quality(qp: int) -> float:
+    """The quality whose QP this is."""
+    return qp * 100 / QP_MAX
+
+
+def parse_size(text: str) -> int:
+    """'20KB', '1.5 MiB', '8GiB', '800' -> bytes (KB = 1000, KiB = 1024). Raises BadArgument."""
+    units = {
+        "": 1,
+        "b": 1,
+        "k": 1000,
+        "kb": 1000,
+        "kib": 1024,
+        "m": 10**6,
+        "mb": 10**6,
+        "mib": 1 << 20,
+    }
+    units |= {"g": 10**9, "gb": 10**9, "gib": 1 << 30}
+    stripped = text.strip().lower()
+    number = stripped.rstrip("bikmg ")
+    try:
+        size = int(float(number) * units[stripped[len(number) :].strip()])
+    except (KeyError, ValueError, OverflowError):
+        raise BadArgument(
+            f"'{text}' is not a size; write 20KB, 1.5MB or a number of bytes"
+        ) from None
+    if size <= 0:
+        raise BadArgument("a size must be above zero")
+    return size
+
+
+def search_qp(encode: Callable[[int], bytes], target_bytes: int) -> bytes:
+    """The file of the largest QP that fits the target, by bisection (at most 7 encodings).
+
+    Raises TargetTooSmall when the file of QP 0 is larger than the target.
+    """
+    low = 0
+    high = QP_MAX
+    best = None
+    while low <= high:
+        middle = (low + high) // 2
+        data = encode(middle)
+        if len(data) <= target_bytes:
+            best = data
+            low = middle + 1
+        else:
+            high = middle - 1
+            smallest = len(data)
+    if best is None:
+        raise TargetTooSmall(
+            f"the smallest file of this picture has {smallest} bytes; ask for more or shrink the picture"
+        )
+    return best

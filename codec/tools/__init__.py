@@ -1,0 +1,1 @@
+"""Coding tools: pixels and settings to bytes, and back."""

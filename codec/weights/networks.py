@@ -1,0 +1,140 @@
+"""Networks <-> checkpoint arrays: float16 transforms, int8 weights of the prior, proved bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from codec.errors import UnknownModel
+from codec.networks.block_transform import start_as_block_transform
+from codec.networks.config import ModelConfig
+from codec.networks.gains import ANCHOR_DISTANCE, Gain, IntegerQpTable
+from codec.networks.integer import ACTIVATION_MAX, EXACT_LIMIT, UNIT, integer_layers
+from codec.networks.model import Networks
+from codec.weights.checkpoint import Arrays, Checkpoint
+
+TRANSFORMS = ("g_a", "h_a", "g_s", "preview")
+ENTROPY = ("h_a.", "prior.")
+
+
+def to_arrays(networks: Networks) -> Arrays:
+    """Every tensor of a trained network (not frozen) as stored. Raises ValueError if a layer's bound does not hold."""
+    arrays: Arrays = {}
+    for room in TRANSFORMS:
+        for name, tensor in getattr(networks, room).state_dict().items():
+            arrays[f"{room}.{name}"] = tensor.detach().cpu().numpy().astype(np.float16)
+    for name, layer in integer_layers(networks.prior).items():
+        w_int, b_int, k = (v.detach().cpu().numpy() for v in layer.quantized())
+        arrays[f"prior.{name}.weight"] = w_int.astype(np.int8)
+        arrays[f"prior.{name}.bias"] = b_int.astype(np.int32)
+        arrays[f"prior.{name}.exponent"] = k.astype(np.int8)
+    for name, embedding in _qp_tables(networks).items():
+        arrays[name] = embedding.table().detach().cpu().numpy().astype(np.int16)
+    arrays["prior.mean_exponent"] = (
+        networks.prior.mean_scale.flatten().log2().round().cpu().numpy().astype(np.int8)
+    )
+    return arrays
+
+
+def _qp_tables(networks: Networks) -> dict[str, IntegerQpTable]:
+    return {
+        f"prior.{name}": m
+        for name, m in networks.prior.named_modules()
+        if isinstance(m, IntegerQpTable)
+    }
+
+
+def bounds(networks: Networks) -> dict[str, int]:
+    """The largest partial sum of every integer layer; all must be below 2^24."""
+    return {name: layer.bound() for name, layer in integer_layers(networks.prior).items()}
+
+
+def stored_bounds(arrays: Arrays) -> dict[str, int]:
+    """The same, from a checkpoint's integers alone (no torch arithmetic involved)."""
+    found = {}
+    for key in arrays:
+        if key.startswith("prior.") and key.endswith(".weight"):
+            rows = np.abs(arrays[key].astype(np.int64)).reshape(len(arrays[key]), -1).sum(1)
+            bias = np.abs(arrays[key.removesuffix("weight") + "bias"].astype(np.int64))
+            found[key.removeprefix("prior.").removesuffix(".weight")] = int(
+                (ACTIVATION_MAX * rows + bias).max()
+            )
+    return found
+
+
+def _tensor(arrays: Arrays, name: str, shape: torch.Size | None = None) -> torch.Tensor:
+    if name not in arrays:
+        raise UnknownModel(f"the checkpoint lacks {name}")
+    array: NDArray[Any] = arrays[name]
+    if shape is not None and tuple(array.shape) != tuple(shape):
+        raise UnknownModel(
+            f"the checkpoint's {name} has shape {array.shape}, the configuration wants {tuple(shape)}"
+        )
+    return torch.from_numpy(array.astype(np.float32))
+
+
+def from_checkpoint(checkpoint: Checkpoint) -> Networks:
+    """Frozen networks in float32, ready for inference. Raises UnknownModel where the content does not fit its own config."""
+    arrays = checkpoint.arrays
+    too_large = {name: b for name, b in stored_bounds(arrays).items() if b >= EXACT_LIMIT}
+    if too_large:
+        raise UnknownModel(f"the checkpoint breaks the exactness bound in {', '.join(too_large)}")
+    networks = Networks(ModelConfig(**checkpoint.metadata["config"]))
+    for room in TRANSFORMS:
+        module = getattr(networks, room)
+        state = {n: _tensor(arrays, f"{room}.{n}", t.shape) for n, t in module.state_dict().items()}
+        module.load_state_dict(state)
+    for name, layer in integer_layers(networks.prior).items():
+        weight = _tensor(arrays, f"prior.{name}.weight", layer.weight.shape)
+        layer.load_integers(
+            weight, _tensor(arrays, f"prior.{name}.bias"), _tensor(arrays, f"prior.{name}.exponent")
+        )
+    for name, embedding in _qp_tables(networks).items():
+        embedding.load_integers(_tensor(arrays, name))
+    networks.prior.mean_scale.copy_(
+        torch.exp2(_tensor(arrays, "prior.mean_exponent")).view(1, -1, 1, 1)
+    )
+    for module in networks.modules():
+        if isinstance(module, Gain):
+            module.freeze_table()
+    return networks.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _entropy_shapes(state: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items() if name.startswith(ENTROPY)}
+
+
+def trainable_from_checkpoint(
+    checkpoint: Checkpoint, config: ModelConfig | None = None
+) -> Networks:
+    """Networks to train further. Their float weights are the stored ones: half precision, the prior's as quantised.
+
+    config: the same widths of the transforms; more residual blocks start as the identity, of fewer the first are kept. A
+    hyper-analysis and prior of other sizes start anew. Raises UnknownModel for any other difference, and as `from_checkpoint` does.
+    """
+    frozen = from_checkpoint(checkpoint)
+    networks = Networks(config or frozen.config)
+    state = networks.state_dict()
+    stored = frozen.state_dict()
+    same_prior = _entropy_shapes(state) == _entropy_shapes(stored)
+    if not same_prior:
+        start_as_block_transform(networks)
+
+    def taken(name: str) -> bool:
+        if name.startswith(ENTROPY):
+            return same_prior or name == "prior.mean_scale"
+        return name in state or ".blocks" not in name
+
+    kept = {name: tensor for name, tensor in stored.items() if taken(name)}
+    if any(name not in state or state[name].shape != tensor.shape for name, tensor in kept.items()):
+        raise UnknownModel(
+            f"weights of {frozen.config.name} fit only transforms of the same widths"
+        )
+    networks.load_state_dict(state | kept)
+    if same_prior:
+        for name, embedding in _qp_tables(networks).items():
+            embedding.anchors.data = _tensor(checkpoint.arrays, name)[::ANCHOR_DISTANCE] * UNIT
+    return networks

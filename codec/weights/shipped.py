@@ -1,0 +1,10 @@
+"""Where the shipped weights lie: inside an installed package, or at the top of a clone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+INSTALLED = _PACKAGE / "checkpoints"
+CLONE = _PACKAGE.parent / "checkpoints"
+CHECKPOINTS = INSTALLED if INSTALLED.is_dir() else CLONE

@@ -1,0 +1,1 @@
+"""Training pictures and random QP maps."""

@@ -1,0 +1,214 @@
+"""Pictures for training: folders read recursively, random crops, photos and text mixed by weight."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from codec.networks.config import STRIDE_Z
+
+log = logging.getLogger(__name__)
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """All pictures below a folder, sorted. Raises FileNotFoundError if there is none."""
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not found:
+        raise FileNotFoundError(
+            f"no pictures below {folder}; set data.root or the variable COTAM_DATA"
+        )
+    return found
+
+
+def read_picture(source: Path | BinaryIO, name: str | None = None) -> np.ndarray | None:
+    """RGB pixels [H, W, 3] of a file or an open one; None, with a warning that gives its name, for what cannot be decoded."""
+    try:
+        return np.array(Image.open(source).convert("RGB"))
+    except (OSError, ValueError) as error:
+        log.warning("skipped %s (%s)", name or source, error)
+        return None
+
+
+def checked(size: int) -> int:
+    """A crop's side. Raises ValueError where hyper-latents (one per 64 pixels) do not tile it."""
+    if size < STRIDE_Z or size % STRIDE_Z:
+        raise ValueError(f"data.size must be a multiple of {STRIDE_Z}, not {size}")
+    return size
+
+
+def recoloured(crop: Tensor, random: np.random.Generator) -> Tensor:
+    """A crop [3, H, W] in 0..1 as in other light: white balance, saturation and gamma drawn anew, rounded to bytes."""
+    balance = torch.from_numpy(np.exp(random.normal(0, 0.08, (3, 1, 1)))).float()
+    grey = crop.mean(0, keepdim=True)
+    coloured = grey + (crop - grey) * random.uniform(0.4, 1.3)
+    made = (coloured * balance).clamp_(0, 1) ** float(np.exp(random.normal(0, 0.25)))
+    return (made * 255).round_() / 255
+
+
+def random_crop(
+    pixels: np.ndarray,
+    random: np.random.Generator,
+    size: int,
+    least_scale: float,
+    recolour: float = 0.0,
+) -> Tensor:
+    """A crop [3, size, size] in 0..1 of pixels [H, W, 3]: for half of them scaled by `least_scale`..1 first, at any place, maybe
+    mirrored, a share `recolour` of them in other colours. A picture that is too small is continued by its mirror image.
+    """
+    h, w = pixels.shape[:2]
+    scale = float(np.exp(random.uniform(np.log(least_scale), 0))) if random.random() < 0.5 else 1.0
+    side = min(max(size, round(size / scale)), max(h, w))
+    top = random.integers(max(h - side, 0) + 1)
+    left = random.integers(max(w - side, 0) + 1)
+    crop = pixels[top : top + side, left : left + side]
+    if side > size:
+        target = (
+            max(1, round(crop.shape[1] * size / side)),
+            max(1, round(crop.shape[0] * size / side)),
+        )
+        crop = np.asarray(
+            Image.fromarray(np.ascontiguousarray(crop)).resize(target, Image.Resampling.LANCZOS)
+        )
+    missing = [(0, max(0, size - crop.shape[0])), (0, max(0, size - crop.shape[1])), (0, 0)]
+    crop = np.pad(crop, missing, mode="symmetric")[:size, :size]
+    if random.random() < 0.5:
+        crop = crop[:, ::-1]
+    made = torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))).float() / 255
+    return recoloured(made, random) if random.random() < recolour else made
+
+
+class RandomCrops(Dataset[Tensor]):
+    """`length` random crops [3, size, size] in 0..1 (`random_crop`): a folder drawn by weight, a picture, a scale in `scale`..1, a
+    place, a flip, colours.
+
+    A crop depends on the seed and its index only, counted from `first`. Decoded pictures are kept in memory while they fit into
+    `cache_bytes`. A picture that cannot be decoded is skipped and counted. Of the steps, `per_step` crops each, all but every
+    `every`th are given empty crops [0]: a stage that remembers does not look at them. The first step after a start never is.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        weights: Sequence[float],
+        length: int,
+        size: int = 256,
+        scale: float = 0.5,
+        seed: int = 0,
+        cache_bytes: int = 4 << 30,
+        recolour: float = 0.0,
+    ) -> None:
+        self.folders = [list_pictures(f) for f in folders]
+        self.probabilities = np.asarray(weights, float) / np.sum(weights)
+        self.length = length
+        self.size = checked(size)
+        self.scale = scale
+        self.seed = seed
+        self.recolour = recolour
+        self.first = 0
+        self.every = 1
+        self.per_step = length
+        self.cache: dict[Path, np.ndarray] = {}
+        self.room = cache_bytes
+        self.broken: set[Path] = set()
+
+    @property
+    def skipped(self) -> int:
+        """How many files could not be decoded."""
+        return len(self.broken)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def _read(self, path: Path) -> np.ndarray | None:
+        if path in self.cache:
+            return self.cache[path]
+        if path in self.broken:
+            return None
+        pixels = read_picture(path)
+        if pixels is None:
+            self.broken.add(path)
+            return None
+        if pixels.nbytes <= self.room:
+            self.cache[path] = pixels
+            self.room -= pixels.nbytes
+        return pixels
+
+    def _draw(self, random: np.random.Generator) -> np.ndarray:
+        for _ in range(100):
+            paths = self.folders[random.choice(len(self.folders), p=self.probabilities)]
+            pixels = self._read(paths[random.integers(len(paths))])
+            if pixels is not None:
+                return pixels
+        raise RuntimeError("a hundred pictures in a row could not be decoded; check data.root")
+
+    def __getitem__(self, index: int) -> Tensor:
+        if index >= self.per_step and (self.first + index) // self.per_step % self.every:
+            return torch.empty(0)
+        random = np.random.default_rng((self.seed, self.first + index))
+        return random_crop(self._draw(random), random, self.size, self.scale, self.recolour)
+
+
+class FolderData(pl.LightningDataModule):
+    """Training crops from `root/<folder>` for each folder of `weights`; with several processes each has its own."""
+
+    def __init__(
+        self,
+        root: str,
+        weights: dict[str, float],
+        batch: int,
+        steps: int,
+        size: int,
+        scale: float,
+        workers: int,
+        seed: int = 0,
+        recolour: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.root = Path(root)
+        self.weights = dict(weights)
+        self.batch = batch
+        self.steps = steps
+        self.size = size
+        self.scale = scale
+        self.workers = workers
+        self.seed = seed
+        self.recolour = recolour
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        folders = [self.root / name for name in self.weights]
+        length = self.batch * self.steps
+        shares = list(self.weights.values())
+        crops = RandomCrops(
+            folders, shares, length, self.size, self.scale, self.seed, recolour=self.recolour
+        )
+        if self.trainer:  # a resumed run goes on with the crops that it had not seen
+            crops.per_step = self.batch * self.trainer.world_size
+            crops.first = self.trainer.global_step * crops.per_step
+            crops.every = getattr(self.trainer.lightning_module, "fresh_every", 1)
+        return DataLoader(
+            crops,
+            batch_size=self.batch,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+        )
+
+
+def endless(data: pl.LightningDataModule) -> Callable[[], Tensor]:
+    """A function that gives another batch of training pictures at each call, and begins anew when all were given."""
+
+    def batches() -> Iterator[Tensor]:
+        while True:
+            yield from data.train_dataloader()
+
+    made = batches()
+    return lambda: next(made)

@@ -1,0 +1,139 @@
+"""Pictures from WebDataset shards: sets that no one disk or machine holds."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+import webdataset
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from training.data.folder import SUFFIXES, checked, random_crop, read_picture
+
+
+class Source(TypedDict):
+    """shards: paths, URLs or pipe:commands, braces expand; weight: its share, relative to the other sources."""
+
+    shards: str
+    weight: float
+
+
+def read_sample(sample: dict[str, Any]) -> np.ndarray | None:
+    """RGB pixels [H, W, 3] of a sample's picture; None where it has none, or, with a warning, one that cannot be decoded."""
+    for name, content in sample.items():
+        if f".{name.rsplit('.', 1)[-1].lower()}" in SUFFIXES:
+            return read_picture(io.BytesIO(content), sample["__key__"])
+    return None
+
+
+class ShardCrops(IterableDataset[Tensor]):
+    """`length` random crops [3, size, size] in 0..1 (data.random_crop), from shards drawn at random, sources mixed by weight.
+
+    Samples without a picture that can be decoded are skipped and counted, shards that cannot be read are skipped with a warning.
+
+    ::
+
+        shards, drawn at random -> samples, shuffled -> pixels -> crop
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        length: int,
+        size: int,
+        scale: float,
+        shuffle: int,
+        recolour: float = 0.0,
+    ) -> None:
+        self.length = length
+        self.size = checked(size)
+        self.scale = scale
+        self.recolour = recolour
+        self.skipped = 0
+        streams = [
+            webdataset.WebDataset(
+                s["shards"],
+                resampled=True,
+                shardshuffle=False,
+                handler=webdataset.warn_and_continue,
+            )
+            for s in sources
+        ]
+        self.stream = webdataset.RandomMix(
+            [s.shuffle(shuffle) for s in streams], [float(s["weight"]) for s in sources]
+        )
+
+    def __iter__(self) -> Iterator[Tensor]:
+        worker = torch.utils.data.get_worker_info()
+        wanted = self.length // worker.num_workers if worker else self.length
+        made = in_a_row = 0
+        for sample in self.stream:
+            if made == wanted:
+                return
+            pixels = read_sample(sample)
+            if pixels is None:
+                self.skipped = self.skipped + 1
+                in_a_row = in_a_row + 1
+                if in_a_row == 1000:
+                    raise RuntimeError(
+                        "a thousand samples in a row held no picture that can be decoded; check data.sources"
+                    )
+                continue
+            random = np.random.default_rng(int(torch.randint(2**31, ())))
+            made = made + 1
+            in_a_row = 0
+            yield random_crop(pixels, random, self.size, self.scale, self.recolour)
+
+
+class ShardData(pl.LightningDataModule):
+    """Training crops from WebDataset shards, e.g. sources=[{shards: "folder/{000..999}.tar", weight: 1}].
+
+    root: a folder with some pictures, to which the entropy tables are fitted. weights: those of folders, which experiments set;
+    shards go by their sources' own.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        sources: Sequence[Source],
+        batch: int,
+        steps: int,
+        size: int,
+        scale: float,
+        workers: int,
+        shuffle: int = 500,
+        recolour: float = 0.0,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.root = Path(root)
+        self.sources = sources
+        self.batch = batch
+        self.steps = steps
+        self.size = size
+        self.scale = scale
+        self.workers = workers
+        self.shuffle = shuffle
+        self.recolour = recolour
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        crops = ShardCrops(
+            self.sources,
+            self.batch * self.steps,
+            self.size,
+            self.scale,
+            self.shuffle,
+            self.recolour,
+        )
+        return DataLoader(
+            crops,
+            batch_size=self.batch,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+        )

@@ -1,0 +1,135 @@
+"""An adapter run's averaged weights as a file of checkpoints/adapters/, bound to its tower and its codec."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from codec.networks.adapter import AdapterConfig, TokenAdapter
+from codec.tokens.adapters import save_adapter
+from codec.towers import LAST, load_tower
+from training.device import weights_below
+from training.export.card import optimizer_name
+from training.run import read_run
+from training.stages.adapter import Earlier, codec_of
+
+CARD = """# {name}
+
+{what}
+
+| | |
+|---|---|
+| tower | {tower} (`{signature}`) |
+| codec | {codec_name} `{codec}` |
+{shapes}
+| written | {date} |
+
+## How it was trained
+The codec and the tower are frozen. Nothing below `eval/` was seen.
+
+{trained}
+
+## Limits
+{limits}
+"""
+SHAPE = "| repairs {where} | {parameters:.3f} M parameters (float16): {config} |"
+TRAINED = """**{where}**: {steps} steps in {minutes} minutes on {device};
+batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weighted {weights}{replayed}.
+Loss: the squared error of the tower's tokens over their variance, levels {levels}{tilted}. {optimizer}, {rate}, cosine to 1 %;
+what is shipped is the average of the weights over about {average:.0f} steps. {start}"""
+
+
+def _where(layer: int) -> str:
+    """A layer's tokens in words."""
+    names = {0: "the embedding", LAST: "the tokens after the final norm"}
+    return names.get(layer, f"the tokens after block {layer}")
+
+
+def _start(before: Sequence[Path]) -> str:
+    """What the runs before did, latest first."""
+    spent = [read_run(run)[2] for run in before]
+    return "".join(
+        f"It went on from {facts['steps']} steps in {facts['minutes']} minutes. " for facts in spent
+    )
+
+
+def _how(stage: Any, before: Sequence[Path]) -> dict[str, str]:
+    """What a run of the stage does beyond the plain loss of fresh crops, in words."""
+    replays = stage.get("replays", 0)
+    tilt = stage.get("tilt", 0.0)
+    return {
+        "replayed": f"; each batch is followed by {replays} of earlier ones" if replays else "",
+        "tilted": f", a picture's weighted by exp({tilt} t), t = -1.8..1.8 over the QPs"
+        if tilt
+        else "",
+        "start": _start(before),
+    }
+
+
+def export_adapter(
+    run: Path, target: Path, what: str, limits: str, before: Sequence[Path] = ()
+) -> dict[str, Any]:
+    """Write `target`, the repairs of earlier layers among it, and its card; returns the metadata. before: the runs that this one
+    went on from, latest first. Raises UnknownModel where the codec's weights are not shipped ones.
+    """
+    settings, state, facts = read_run(run)
+    stage = settings.stage
+    tower = load_tower(stage.tower, stage.tower_weights)
+    shape = {
+        name: stage[name]
+        for name in ("inner", "heads", "blocks", "sees", "patches_only")
+        if name in stage
+    }
+    config = AdapterConfig(settings.model.m, tower.width, *tower.grid, tower.prefix, **shape)
+    network = TokenAdapter(config)
+    network.load_state_dict(weights_below(state["state_dict"], "adapter."))
+    training = facts | {
+        "levels": ", ".join(f"{k} {v}" for k, v in stage.levels.items() if v),
+        "rate": stage.learning_rate,
+        "average": 1 / (1 - settings.ema),
+        "optimizer": optimizer_name(settings),
+    }
+    layer = stage.get("layer", 0)
+    earlier = Earlier.of_state(state.get("earlier", {}))
+    networks = earlier.networks | {layer: network}
+    trained = earlier.training | {layer: training | _how(stage, before)}
+    metadata = {
+        "name": target.stem,
+        "codec": state["codec"],
+        "codec_name": codec_of(state["codec"]),
+        "tower": stage.tower,
+    }
+    metadata |= {
+        "signature": tower.signature,
+        "date": date.today().isoformat(),
+        "training": trained.get(0),
+    }
+    metadata["later_training"] = {str(k): how for k, how in trained.items() if k}
+    metadata = save_adapter(target, networks, metadata)
+    target.with_suffix(".md").write_text(_card(metadata, networks, trained, what, limits))
+    return metadata
+
+
+def _card(
+    metadata: dict[str, Any],
+    networks: dict[int, TokenAdapter],
+    trained: dict[int, dict[str, Any]],
+    what: str,
+    limits: str,
+) -> str:
+    """The model card."""
+    shapes = []
+    for layer, network in networks.items():
+        parameters = sum(p.numel() for p in network.parameters()) / 1e6
+        config = ", ".join(f"{k} {v}" for k, v in asdict(network.config).items())
+        shapes.append(SHAPE.format(where=_where(layer), parameters=parameters, config=config))
+    how = [
+        TRAINED.format(where=_where(layer).capitalize(), **facts).rstrip()
+        for layer, facts in trained.items()
+    ]
+    return CARD.format(
+        **metadata, shapes="\n".join(shapes), trained="\n\n".join(how), what=what, limits=limits
+    )

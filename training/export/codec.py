@@ -1,0 +1,302 @@
+"""A training run's weights as a file: `python -m training.export RUN_DIR checkpoints/NAME.safetensors`.
+
+In place of a student's run, a student's file: what is fitted beside its weights is then fitted anew. In place of a codec's run,
+its exported weights: --rate-weight, --guide and --slope are then set anew, where given, and nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from omegaconf import OmegaConf
+
+from codec.errors import UnknownModel
+from codec.guidance import GUIDES, check_slope
+from codec.networks.blocks import ResidualBlock
+from codec.networks.config import RATE_WEIGHT, ModelConfig
+from codec.networks.integer import EXACT_LIMIT
+from codec.networks.model import Networks
+from codec.weights.checkpoint import Checkpoint, load, save
+from codec.weights.networks import bounds, trainable_from_checkpoint
+from training.data.folder import endless
+from training.device import device_name, weights_below
+from training.export.adapter import export_adapter
+from training.export.card import render
+from training.export.student import export_student
+from training.run import read_run
+from training.surgery.equalize_steps import balance, rescale
+from training.validation import DEFAULT_SKIP, make_checkpoint
+
+
+def load_run(run: Path, config: ModelConfig | None = None) -> tuple[Networks, dict[str, Any]]:
+    """The averaged weights of a run's last checkpoint, or exported weights, and what is known of the run.
+
+    config: for exported weights, sizes that they may grow to (networks.weights.trainable_from_checkpoint).
+    """
+    if run.suffix == ".safetensors":
+        stored = load(run)
+        return trainable_from_checkpoint(stored, config).eval(), stored.metadata["training"]
+    settings, state, facts = read_run(run)
+    fields = {k: v for k, v in settings.model.items() if k != "_target_"}
+    networks = Networks(ModelConfig(**fields))
+    networks.load_state_dict(weights_below(state["state_dict"], "networks."))
+    known = {
+        "steps": facts["steps"],
+        "minutes": facts["minutes"],
+        "settings": OmegaConf.to_container(settings, resolve=True),
+    }
+    return networks.eval(), known
+
+
+def blended(networks: Networks, other: Networks, share: float) -> Networks:
+    """Weights on the way between two runs of which one started from the other: `share` of the other's, the rest of the first's.
+
+    The other's step sizes are brought to the first's before, so that numbers mean the same; blocks that it has not got yet
+    are the identity in it, with the first's inner layers. Such a mean is often better than both
+    ("Averaging Weights Leads to Wider Optima", arXiv 1803.05407; arXiv 2203.05482). Raises ValueError for a share outside of 0..1.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"a share must be between 0 and 1, not {share:g}")
+    moved = networks.g_a.gain.log_gain.detach() - other.g_a.gain.log_gain.detach()
+    rescale(other, moved.mean(0))
+    for name, block in other.named_modules():
+        if isinstance(block, ResidualBlock) and not block.project.weight.any():
+            ours = networks.get_submodule(name).state_dict()
+            block.load_state_dict(
+                {k: v for k, v in ours.items() if "project" not in k}, strict=False
+            )
+    theirs = other.state_dict()
+    mixed = {
+        k: torch.lerp(v, theirs[k], share) if v.is_floating_point() else v
+        for k, v in networks.state_dict().items()
+    }
+    networks.load_state_dict(mixed)
+    return networks
+
+
+def history(before: Sequence[Path]) -> dict[str, Any] | None:
+    """What is known of the runs, or exported weights, that came before, latest first: each one's own `before` is the next."""
+    if not before:
+        return None
+    facts = (
+        load(before[0]).metadata["training"]
+        if before[0].suffix == ".safetensors"
+        else load_run(before[0])[1]
+    )
+    earlier = history(before[1:])
+    return tidy(facts) | ({"before": earlier} if earlier else {})
+
+
+def without_paths(value: Any) -> Any:
+    """The same settings with files and folders of this machine by their last name only."""
+    if isinstance(value, dict):
+        return {k: without_paths(v) for k, v in value.items()}
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+
+def tidy(facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts of a run that mean something elsewhere. The stage's parts stand beside it already."""
+    settings = {
+        k: v
+        for k, v in facts["settings"].items()
+        if k not in ("run_dir", "resume", "start", "validation", "logger")
+    }
+    settings["stage"] = {k: v for k, v in settings["stage"].items() if not isinstance(v, dict)}
+    return facts | {"settings": without_paths(settings)}
+
+
+def export(
+    run: Path,
+    target: Path,
+    skip_below: int,
+    pictures: int,
+    before: Sequence[Path] = (),
+    rate_weight: float = RATE_WEIGHT,
+    blend: tuple[Path, float] | None = None,
+    balanced: float = 0.0,
+    guide: str | None = None,
+    slope: float = 0.0,
+) -> Checkpoint:
+    """Fit the frozen tables, prove the bounds, write the checkpoint.
+
+    before: the runs, or exported weights, that this one started from, latest first; blend: another run and its share, see
+    `blended`; balanced: how far step sizes are moved to where the run's loss wants them, see `training.balance`;
+    guide: what guides encoding where nothing is asked for, if not the usual one; slope: how a quality's QP follows what a picture
+    costs (guidance.Guidance.base_qp). Raises ValueError if a bound does not hold, BadArgument for a slope that is none.
+    """
+    check_slope(slope)
+    networks, facts = load_run(run)
+    if blend:
+        networks = blended(networks, load_run(blend[0], networks.config)[0], blend[1])
+        facts["blend"] = blend[1]
+    if balanced:
+        loss, data = (
+            hydra.utils.instantiate(OmegaConf.create(facts["settings"][part]))
+            for part in ("loss", "data")
+        )
+        torch.manual_seed(facts["settings"]["seed"])  # the same crops and projections each time
+        balance(networks, loss, endless(data), balanced)
+        facts["balance"] = balanced
+    proved = bounds(networks)
+    if max(proved.values()) >= EXACT_LIMIT:
+        raise ValueError(f"a partial sum could reach 2^24: {proved}")
+    settings = facts["settings"]
+    made = make_checkpoint(
+        networks, target.stem, Path(settings["data"]["root"]), pictures, skip_below
+    )
+    known = tidy(facts) | {
+        "table_pictures": pictures,
+        "device": device_name(),
+        "before": history(before),
+    }
+    metadata = made.metadata | {
+        "rate_weight": rate_weight,
+        "guide": guide,
+        "slope": slope,
+        "bounds": {"largest": max(proved.values()), "limit": EXACT_LIMIT, "layers": proved},
+        "training": known,
+        "date": date.today().isoformat(),
+    }
+    checkpoint = Checkpoint(made.arrays, metadata)
+    save(checkpoint, target)
+    return checkpoint
+
+
+def reset(weights: Path, target: Path, wishes: dict[str, Any]) -> Checkpoint:
+    """Exported weights with other rate_weight, guide or slope: how an encoder uses them, and nothing that a decoder needs.
+
+    Raises UnknownModel, and BadArgument for a slope that is none.
+    """
+    check_slope(wishes.get("slope", 0.0))
+    stored = load(weights)
+    checkpoint = Checkpoint(stored.arrays, stored.metadata | wishes)
+    save(checkpoint, target)
+    return checkpoint
+
+
+def options_of() -> argparse.Namespace:
+    """What was asked for; rate_weight, guide and slope are None where they were not."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path)
+    parser.add_argument("target", type=Path)
+    root = Path(os.environ.get("COTAM_DATA", "../shared/data")) / "train"
+    parser.add_argument(
+        "--root", type=Path, default=root, help="the training pictures a student is fitted to"
+    )
+    parser.add_argument(
+        "--skip-below",
+        type=int,
+        default=DEFAULT_SKIP,
+        help="scale indexes below this are not coded",
+    )
+    parser.add_argument(
+        "--rate-weight",
+        type=float,
+        help=f"what a bit is worth in the encoder's rounding ({RATE_WEIGHT:g})",
+    )
+    parser.add_argument(
+        "--pictures", type=int, default=60, help="training pictures the tables are fitted on"
+    )
+    parser.add_argument(
+        "--before",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="runs or weights it started from, latest first",
+    )
+    parser.add_argument(
+        "--blend",
+        nargs=2,
+        metavar=("RUN", "SHARE"),
+        help="what it started from, and its share in a mean",
+    )
+    parser.add_argument(
+        "--balance",
+        type=float,
+        default=0.0,
+        help="how far step sizes are balanced for the run's loss, 0..1",
+    )
+    parser.add_argument(
+        "--guide",
+        choices=GUIDES,
+        help="the guide of encoding with these weights where none is asked for",
+    )
+    parser.add_argument(
+        "--slope",
+        type=float,
+        help="QPs less at a quality for each nat that a picture costs more (0)",
+    )
+    parser.add_argument(
+        "--what", default="Weights of the base stage: rate + MSE.", help="the card's first sentence"
+    )
+    parser.add_argument(
+        "--limits",
+        default="Trained for a short time on few pictures.",
+        help="the card's last section",
+    )
+    return parser.parse_args()
+
+
+def kind_of(run: Path) -> str:
+    """What lies there: the class of a run's stage, or `weights` or `student` for a file."""
+    if not run.is_file():
+        return str(OmegaConf.load(run / "config.yaml").stage._target_)
+    try:
+        load(run)
+    except UnknownModel:
+        return "student"
+    return "weights"
+
+
+def main() -> None:
+    """Command line."""
+    options = options_of()
+    kind = kind_of(options.run)
+    if "AdapterStage" in kind:
+        export_adapter(options.run, options.target, options.what, options.limits, options.before)
+        print(f"{options.target}: {options.target.stat().st_size} bytes")
+        return
+    if "student" in kind:
+        export_student(
+            options.run,
+            options.root,
+            options.target,
+            options.pictures,
+            options.what,
+            options.limits,
+        )
+        print(f"{options.target}: {options.target.stat().st_size} bytes")
+        return
+    wishes = {name: getattr(options, name) for name in ("rate_weight", "guide", "slope")}
+    wishes = {name: value for name, value in wishes.items() if value is not None}
+    if kind == "weights":
+        checkpoint = reset(options.run, options.target, wishes)
+    else:
+        blend = (Path(options.blend[0]), float(options.blend[1])) if options.blend else None
+        checkpoint = export(
+            options.run,
+            options.target,
+            options.skip_below,
+            options.pictures,
+            before=options.before,
+            blend=blend,
+            balanced=options.balance,
+            **wishes,
+        )
+    options.target.with_suffix(".md").write_text(render(checkpoint, options.what, options.limits))
+    print(
+        f"{options.target}: fingerprint {checkpoint.fingerprint.hex()}, {options.target.stat().st_size} bytes"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""A student run's averaged weights, and what is fitted beside them (documents, the rate estimate), as one guidance file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import codec
+from codec.guidance.files import write
+from codec.guidance.student_torch import load_student
+from codec.networks.student import Student, StudentConfig
+from training.data.folder import list_pictures, read_picture
+from training.device import weights_below
+from training.fit.documents import fit_documents
+from training.fit.rate_estimate import fit
+from training.run import read_run
+
+LONGEST = 640
+CARD = """# {name}
+
+{what}
+
+| | |
+|---|---|
+| parameters | {parameters:.3f} M (float16) |
+| configuration | {config} |
+| written | {date} |
+
+## How it was trained
+{steps} steps in {minutes} minutes on {device};
+batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weighted {weights}.
+Teacher: `{tower}`. Attention: Kullback-Leibler divergence to the mean [CLS] attention of its first {layers} blocks. Sensitivity:
+squared error of the log of diag(J^T J), J its last tokens by pixels, estimated by {probes} random projections a step.
+Nothing below `eval/` was seen.
+
+Documents: a logistic regression on the mean features, text/ of the training pictures against the rest; on every fifth picture,
+which it was not fitted to, it is right on {right:.1%} of {asked}.
+
+Rate estimate: fitted to the bits of {fitted} training pictures, each coded with random QP maps by `{codec}`; their median says
+what a usual picture costs.
+
+## Limits
+{limits}
+"""
+
+
+def pictures_for_rate(root: Path, count: int) -> list[np.ndarray]:
+    """Every n-th training picture, at most 640 pixels long."""
+    paths = list_pictures(root)
+    chosen = [read_picture(p) for p in paths[:: max(1, len(paths) // count)][:count]]
+    found = []
+    for pixels in chosen:
+        if pixels is not None:
+            image = Image.fromarray(pixels)
+            image.thumbnail((LONGEST, LONGEST))
+            found.append(np.asarray(image))
+    return found
+
+
+def of_run(run: Path) -> tuple[Student, dict[str, Any]]:
+    """The network of a run, and what is known of its training."""
+    settings, state, facts = read_run(run)
+    sizes = settings.student
+    network = Student(StudentConfig(tuple(sizes.widths), tuple(sizes.depths)))
+    network.load_state_dict(weights_below(state["state_dict"], "student."))
+    stage = settings.stage
+    return network, facts | {"tower": stage.tower, "layers": stage.layers, "probes": stage.probes}
+
+
+def export_student(
+    source: Path, root: Path, target: Path, pictures: int, what: str, limits: str
+) -> dict[str, Any]:
+    """Write `target` and its card; returns the metadata.
+
+    source: a run, or a student's file whose documents and rate estimate are to be fitted anew; root: the training pictures.
+    """
+    if source.is_file():
+        network, known = load_student(source)
+        facts = known["training"]
+    else:
+        network, facts = of_run(source)
+    right, asked = fit_documents(network, root)
+    chosen = pictures_for_rate(root, pictures)
+    loaded = codec.load(device="cpu")
+    arrays = fit(loaded, chosen)
+    arrays |= {f"student.{name}": tensor.numpy() for name, tensor in network.state_dict().items()}
+    fitted = {
+        "fitted": len(chosen),
+        "codec": f"{loaded.backend.checkpoint.name} {loaded.fingerprint}",
+        "right": right,
+        "asked": asked,
+    }
+    config = {k: list(v) for k, v in asdict(network.config).items()}
+    metadata = {
+        "name": target.stem,
+        "config": config,
+        "date": date.today().isoformat(),
+        "training": facts | fitted,
+    }
+    write(target, arrays, metadata)
+    card = CARD.format(
+        **metadata["training"],
+        name=target.stem,
+        what=what,
+        limits=limits,
+        date=metadata["date"],
+        config=", ".join(f"{k} {v}" for k, v in config.items()),
+        parameters=sum(p.numel() for p in network.parameters()) / 1e6,
+    )
+    target.with_suffix(".md").write_text(card)
+    return metadata

@@ -1,0 +1,84 @@
+"""Fits codec.guidance.rate_estimate to the bits that real files spend per latent position."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from codec.api import Codec
+from codec.bitstream.qp_map import expand
+from codec.guidance.rate_estimate import FEATURES, RateEstimate, energies, regression_inputs
+from codec.networks.config import QP_COUNT
+
+log = logging.getLogger(__name__)
+HIDDEN = 24
+FLOOR = 2.0
+
+
+def collect(
+    codec: Codec, pictures: list[np.ndarray], random: np.random.Generator, fields: int
+) -> tuple[Tensor, Tensor]:
+    """(inputs [n, FEATURES + 1], bits [n]) of all positions of pictures [H, W, 3] coded with `fields` random maps each."""
+    found: list[list[np.ndarray]] = [[], []]
+    for pixels in pictures:
+        blocks = energies(pixels)
+        grid = blocks.shape[:2]
+        for _ in range(fields):
+            coarse = random.uniform(2, 56) + random.choice([0, 5]) * random.normal(
+                size=(min(6, grid[0]), min(6, grid[1]))
+            )
+            field = np.clip(np.rint(coarse), 0, 63).astype(np.int64)
+            spent = codec.encode_full(pixels, qp_map=field, want_bits=True).bits
+            assert spent is not None
+            found[0].append(
+                regression_inputs(blocks, expand(field, *grid)).reshape(-1, FEATURES + 1)
+            )
+            found[1].append(spent.ravel())
+    inputs, bits = (torch.from_numpy(np.concatenate(values)).float() for values in found)
+    return inputs, bits
+
+
+def fit(
+    codec: Codec, pictures: list[np.ndarray], fields: int = 4, steps: int = 1500, seed: int = 1
+) -> dict[str, np.ndarray]:
+    """Arrays `rate.*` for a student's file. The loss weighs a relative error by the bits it concerns."""
+    torch.manual_seed(seed)
+    inputs, bits = collect(codec, pictures, np.random.default_rng(seed), fields)
+    network = nn.Sequential(
+        nn.Linear(FEATURES + 1, HIDDEN), nn.LeakyReLU(0.1), nn.Linear(HIDDEN, 1)
+    )
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        pick = torch.randint(len(bits), (8192,))
+        guess = network(inputs[pick])[:, 0].clamp(-8, 12).exp()
+        loss = ((guess - bits[pick]).square() / (guess.detach() + bits[pick] + FLOOR)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    log.info("rate estimate: %d positions, last loss %.3f", len(bits), float(loss.detach()))
+    first = network[0]
+    second = network[2]
+    assert isinstance(first, nn.Linear)
+    assert isinstance(second, nn.Linear)
+    arrays = {
+        "first": first.weight.T,
+        "bias": first.bias,
+        "second": second.weight[0],
+        "offset": second.bias[0],
+    }
+    found = {f"rate.{name}": v.detach().numpy().copy() for name, v in arrays.items()}
+    return found | {"rate.usual": usual_costs(RateEstimate.from_arrays(found), pictures)}
+
+
+def usual_costs(estimate: RateEstimate, pictures: list[np.ndarray]) -> np.ndarray:
+    """`RateEstimate.usual`: the median over pictures [H, W, 3] at each QP [64]."""
+    blocks = [energies(pixels) for pixels in pictures]
+    return np.array(
+        [np.median([estimate.log_bits(b, qp) for b in blocks]) for qp in range(QP_COUNT)],
+        np.float32,
+    )

@@ -1,0 +1,126 @@
+"""Frozen entropy tables, fitted to what the trained networks really produce.
+
+A symbol's table starts as the Gaussian of its scale (or z's mean histogram); counts from training pictures at all rates are added,
+so that tables with much evidence follow it and the rest keep their shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from codec.bitstream.rans import TOTAL
+from codec.networks.config import STRIDE_Z
+from codec.networks.integer import round_half_up
+from codec.networks.model import Networks
+from codec.networks.prior import SCALE_COUNT, Z_LIMIT, scale_table
+from codec.networks.transforms import pad_to_multiple
+from training.data.folder import list_pictures, read_picture
+from training.data.qp_maps import QpMaps
+
+Z_REACH = 15
+PRIOR_COUNT = 2000.0
+
+
+def reach_of(scale: float) -> int:
+    """How far a scale's table goes before the escape."""
+    return max(2, min(1023, int(np.ceil(4.5 * scale))))
+
+
+def gaussian_row(scale: float) -> NDArray[np.float64]:
+    """Probabilities of -L..L and of everything beyond."""
+    reach = reach_of(scale)
+    edges = norm.cdf((np.arange(-reach, reach + 2) - 0.5) / scale)
+    row = np.diff(edges)
+    return np.append(row, max(1 - row.sum(), 1e-7))
+
+
+def to_frequencies(row: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Integers >= 1 that sum to 2^16; the largest entry takes what rounding leaves."""
+    frequencies = 1 + np.floor(row / row.sum() * (TOTAL - len(row))).astype(np.int64)
+    frequencies[np.argmax(frequencies)] += TOTAL - frequencies.sum()
+    return frequencies
+
+
+class Histogram:
+    """Counts of -L..L and of everything beyond."""
+
+    def __init__(self, reach: int) -> None:
+        self.reach = reach
+        self.counts = np.zeros(2 * reach + 2)
+
+    def add(self, symbols: NDArray[np.int64]) -> None:
+        entries = np.where(np.abs(symbols) <= self.reach, symbols + self.reach, 2 * self.reach + 1)
+        self.counts += np.bincount(entries, minlength=len(self.counts))
+
+
+def some_pictures(root: Path, count: int) -> list[Path]:
+    """The same ones each time."""
+    paths = list_pictures(root)
+    return [paths[i] for i in np.random.default_rng(0).permutation(len(paths))[:count]]
+
+
+def corners(paths: list[Path], side: int) -> Iterator[torch.Tensor]:
+    """The upper left corner [1, 3, H, W] in 0..1 of each picture that is large enough, sides multiples of 64 up to `side`."""
+    for path in paths:
+        pixels = read_picture(path)
+        if pixels is None or min(pixels.shape[:2]) < STRIDE_Z:
+            continue
+        height, width = (min(side, size // STRIDE_Z * STRIDE_Z) for size in pixels.shape[:2])
+        yield torch.from_numpy(pixels[:height, :width].copy()).permute(2, 0, 1)[None].float() / 255
+
+
+@torch.no_grad()
+def collect(
+    networks: Networks, pictures: list[Path], side: int = 512
+) -> tuple[list[Histogram], list[Histogram]]:
+    """Histograms per scale index and per channel of z, over pictures at random rates and maps."""
+    scales = [Histogram(reach_of(float(s))) for s in scale_table()]
+    maps = QpMaps()
+    channels = [Histogram(Z_REACH) for _ in range(networks.config.z)]
+    for x in corners(pictures, side):
+        qp = maps(x)
+        y = networks.g_a(x, qp)
+        z = torch.round(networks.h_a(pad_to_multiple(y, 4))).clamp(-Z_LIMIT, Z_LIMIT)
+        for channel, histogram in enumerate(channels):
+            histogram.add(z[0, channel].flatten().numpy().astype(np.int64))
+        networks.prior.code(
+            y, z, qp, lambda values, mean, index: _count(values, mean, index, scales)
+        )
+    return scales, channels
+
+
+def _count(
+    values: torch.Tensor, mean: torch.Tensor, index: torch.Tensor, scales: list[Histogram]
+) -> torch.Tensor:
+    symbols = round_half_up(values - mean)
+    flat = symbols.flatten().numpy().astype(np.int64)
+    ids = index.flatten().numpy().astype(np.int64)
+    for scale in np.unique(ids):
+        scales[scale].add(flat[ids == scale])
+    return mean + symbols
+
+
+def fit_tables(
+    networks: Networks, root: Path, count: int
+) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
+    """(frequencies, lengths): 64 scale tables, then one a channel of z. root: the training pictures."""
+    scales, channels = collect(networks, some_pictures(root, count))
+    rows = []
+    for scale, histogram in zip(scale_table(), scales):
+        symmetric = histogram.counts.copy()
+        symmetric[:-1] = (symmetric[:-1] + symmetric[-2::-1]) / 2
+        rows.append(to_frequencies(gaussian_row(float(scale)) * PRIOR_COUNT + symmetric))
+    shared = np.sum([h.counts for h in channels], axis=0)
+    for histogram in channels:
+        smooth = np.exp(-np.abs(np.arange(2 * Z_REACH + 2) - Z_REACH) / 2.0)
+        rows.append(
+            to_frequencies(smooth / smooth.sum() * 5 + shared / shared.sum() * 5 + histogram.counts)
+        )
+    assert len(scales) == SCALE_COUNT
+    return np.concatenate(rows).astype(np.uint16), np.array([len(row) for row in rows])

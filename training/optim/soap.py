@@ -1,0 +1,218 @@
+"""SOAP: Adam in the eigenbasis of Shampoo's preconditioner (Vyas et al., arXiv 2409.11321, algorithm 3)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from codec.networks.tensors import has_bfloat16
+
+# A side that is so many times the other would get a basis from statistics of a low rank: depthwise kernels, tables of gains.
+MOST_OF_OTHER = 8
+SIDES = ("left", "right")
+States = dict[Tensor, dict[str, Tensor]]
+
+
+def as_matrix(shape: torch.Size) -> tuple[int, ...]:
+    """A parameter's shape as that of a matrix (outputs, all the rest), or of the vector that it is."""
+    return (shape[0], math.prod(shape[1:])) if len(shape) > 1 else (math.prod(shape),)
+
+
+def eigenvectors(gg: Tensor) -> Tensor:
+    """Those of symmetric matrices [n, a, a], the largest first. In float64 and scaled to one: a gradient may be all but nothing."""
+    exact = gg.double()
+    trace = exact.diagonal(dim1=1, dim2=2).sum(-1)[:, None, None]
+    return (
+        torch.linalg.eigh(exact / trace.clamp_min(torch.finfo(torch.float64).tiny))
+        .eigenvectors.flip(-1)
+        .to(gg.dtype)
+        .contiguous()
+    )
+
+
+class _Batch:
+    """Parameters of one shape with their states stacked: a step takes a few products of batches instead of many small ones.
+
+    ::
+
+        gradients g -> left' g right -> exp_avg, exp_avg_sq -> exp_avg / sqrt(exp_avg_sq) -> left (..) right' -> parameters
+              \\-> g g', g' g -> left_gg, right_gg -> now and then: left, right
+
+    exp_avg, exp_avg_sq: [n, rows, columns], in the eigenbasis; [n, length] for vectors. left, left_gg: [n, rows, rows] and right,
+    right_gg: [n, columns, columns] for the sides that have a basis.
+    """
+
+    def __init__(
+        self, parameters: list[Tensor], states: States, most: int, products: torch.dtype
+    ) -> None:
+        self.parameters = parameters
+        self.products = products
+        self.shape = shape = as_matrix(parameters[0].shape)
+        most = min(most, MOST_OF_OTHER * min(shape))
+        self.sides = [
+            side
+            for side, length in zip(SIDES, shape, strict=False)
+            if len(shape) == 2 and length <= most
+        ]
+        if states[parameters[0]]:
+            self.state = {
+                name: torch.stack([states[p][name] for p in parameters])
+                for name in states[parameters[0]]
+            }
+        else:
+            self.state = {
+                name: self.gradients().zero_() for name in ("exp_avg", "exp_avg_sq")
+            } | self.first_bases()
+        for i, parameter in enumerate(parameters):
+            states[parameter] = {name: stacked[i] for name, stacked in self.state.items()}
+        self.bases = self.bases_in(products)
+
+    def gradients(self) -> Tensor:
+        return torch.stack(
+            [p.grad.reshape(self.shape).float() for p in self.parameters if p.grad is not None]
+        )
+
+    def bases_in(self, numbers: torch.dtype) -> dict[str, Tensor]:
+        """The bases by side; in float32 they are those of the state themselves."""
+        return {side: self.state[side].to(numbers) for side in self.sides}
+
+    def rotated(self, x: Tensor, bases: dict[str, Tensor], back: bool = False) -> Tensor:
+        """x [n, rows, columns] in the eigenbasis, or back from it."""
+        if not bases:
+            return x
+        x = x.to(bases[self.sides[0]].dtype)
+        if "left" in bases:
+            x = (bases["left"] if back else bases["left"].mT) @ x
+        if "right" in bases:
+            x = x @ (bases["right"].mT if back else bases["right"])
+        return x.float()
+
+    def outer(self, g: Tensor, side: str) -> Tensor:
+        return (g @ g.mT if side == "left" else g.mT @ g).float()
+
+    def first_bases(self) -> dict[str, Tensor]:
+        """The eigenvectors of what the first gradients say, the largest first."""
+        state = {}
+        g = self.gradients()
+        for side in self.sides:
+            state[f"{side}_gg"] = self.outer(g, side)
+            state[side] = eigenvectors(state[f"{side}_gg"])
+        return state
+
+    def step(self, betas: tuple[float, float], eps: float, size: float, refresh: bool) -> None:
+        """One step of Adam in the eigenbasis; refresh: move that to where the statistics are now."""
+        g = self.gradients()
+        state = self.state
+        projected = self.rotated(g, self.bases)
+        state["exp_avg"].lerp_(projected, 1 - betas[0])
+        state["exp_avg_sq"].lerp_(projected.square_(), 1 - betas[1])
+        direction = state["exp_avg"] / state["exp_avg_sq"].sqrt().add_(eps)
+        moves = self.rotated(direction, self.bases, back=True)
+        torch._foreach_add_(
+            self.parameters,
+            [m.view(p.shape) for m, p in zip(moves, self.parameters, strict=True)],
+            alpha=-size,
+        )
+        low = g.to(self.products) if self.sides else g
+        for side in self.sides:
+            state[f"{side}_gg"].lerp_(self.outer(low, side), 1 - betas[1])
+        if refresh and self.sides:
+            self.refresh()
+
+    def refresh(self) -> None:
+        """One round of power iteration and QR for each basis; the moments move into it."""
+        state = self.state
+        exact = self.bases_in(torch.float32)
+        momentum = self.rotated(state["exp_avg"], exact, back=True)
+        for side in self.sides:
+            product = state[f"{side}_gg"] @ state[side]
+            order = (state[side] * product).sum(1).argsort(descending=True)
+            state[side].copy_(torch.linalg.qr(product.take_along_dim(order[:, None, :], 2)).Q)
+            places = order[:, :, None] if side == "left" else order[:, None, :]
+            state["exp_avg_sq"].copy_(
+                state["exp_avg_sq"].take_along_dim(places, 1 if side == "left" else 2)
+            )
+        state["exp_avg"].copy_(self.rotated(momentum, exact))
+        self.bases = self.bases_in(self.products)
+
+
+class Soap(torch.optim.Optimizer):
+    """SOAP over batches of parameters of one shape.
+
+    precondition_frequency: steps between two refreshed bases. max_precondition_dim: longer sides of a parameter, as a matrix
+    [outputs, all the rest], have none. The first step only makes the bases. Products with them are in bfloat16 where the
+    device computes in it, as gradients are there; statistics, moments and bases are in float32.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float = 3e-3,
+        betas: tuple[float, float] = (0.95, 0.98),
+        eps: float = 1e-8,
+        precondition_frequency: int = 10,
+        max_precondition_dim: int = 256,
+    ) -> None:
+        settings = {
+            "lr": lr,
+            "betas": tuple(betas),
+            "eps": eps,
+            "precondition_frequency": precondition_frequency,
+            "step": 0,
+        }
+        super().__init__(params, settings | {"max_precondition_dim": max_precondition_dim})
+        self._made: dict[int, tuple[list[Tensor], list[_Batch]]] = {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._made = {}
+
+    def batches(self, number: int) -> list[_Batch]:
+        """Those of a group's parameters that have gradients; made anew when others have them than the last time."""
+        group = self.param_groups[number]
+        parameters = [p for p in group["params"] if p.grad is not None]
+        known, made = self._made.get(number, ([], []))
+        if len(known) != len(parameters) or any(
+            a is not b for a, b in zip(known, parameters, strict=True)
+        ):
+            alike: dict[Any, list[Tensor]] = {}
+            for p in parameters:
+                alike.setdefault((p.shape, p.device, bool(self.state[p])), []).append(p)
+            most = group["max_precondition_dim"]
+            made = [
+                _Batch(ps, self.state, most, products_on(ps[0].device)) for ps in alike.values()
+            ]
+            self._made[number] = (parameters, made)
+        return made
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step; the closure's loss, where there is one."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for number, group in enumerate(self.param_groups):
+            batches = self.batches(number)
+            past = group["step"]
+            group["step"] += 1
+            if past:
+                beta1, beta2 = group["betas"]
+                size = group["lr"] * math.sqrt(1 - beta2**past) / (1 - beta1**past)
+                for batch in batches:
+                    batch.step(
+                        group["betas"],
+                        group["eps"],
+                        size,
+                        past % group["precondition_frequency"] == 0,
+                    )
+        return loss
+
+
+def products_on(device: torch.device) -> torch.dtype:
+    """The numbers for products with the bases."""
+    return torch.bfloat16 if has_bfloat16(device) else torch.float32

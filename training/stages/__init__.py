@@ -1,0 +1,1 @@
+"""What Lightning runs: one stage a file."""

@@ -1,0 +1,256 @@
+"""The adapter's stage: the codec is frozen, and a tower's tokens are repaired from its latents."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from codec.errors import BadArgument, UnknownModel
+from codec.networks.adapter import AdapterConfig, TokenAdapter, sample
+from codec.networks.config import ModelConfig
+from codec.networks.gains import qp_to_t
+from codec.networks.model import Networks
+from codec.tokens.adapters import Adapter, is_adapter, load_adapter, repaired
+from codec.towers import LAST
+from codec.weights.checkpoint import Checkpoint, by_fingerprint, find, load
+from codec.weights.networks import from_checkpoint
+from training.data.qp_maps import QpMaps
+from training.device import weights_below
+from training.losses.features import MultiLevel, distance
+from training.losses.rate import RateModel
+from training.optim.schedule import MakeOptimizer, ScheduledStage
+
+
+@dataclass
+class Coded:
+    """All that a step needs of coded crops. samples: [B, C + 1, rows, columns] (networks.adapter.sample); seen: the tokens of x_hat
+    that are to be repaired [B, prefix + patches, width]; wanted: tokens of x, by layer; t: [B], mean over each picture.
+    """
+
+    samples: Tensor
+    seen: Tensor
+    wanted: dict[int, Tensor]
+    t: Tensor
+
+    def to(self, dtype: torch.dtype) -> Coded:
+        wanted = {layer: tokens.to(dtype) for layer, tokens in self.wanted.items()}
+        return Coded(self.samples.to(dtype), self.seen.to(dtype), wanted, self.t)
+
+
+@dataclass
+class Earlier:
+    """The repairs of the layers before the one in training, frozen. networks: by layer; training: how each was trained."""
+
+    networks: dict[int, TokenAdapter]
+    training: dict[int, dict[str, Any]]
+
+    def state(self) -> dict[int, tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]]:
+        """For a checkpoint."""
+        return {
+            layer: (asdict(v.config), v.state_dict(), self.training[layer])
+            for layer, v in self.networks.items()
+        }
+
+    @classmethod
+    def of_state(
+        cls, state: Mapping[int, tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]]
+    ) -> Earlier:
+        """From a checkpoint's."""
+        made = cls({}, {})
+        for layer, (config, arrays, training) in state.items():
+            network = TokenAdapter(AdapterConfig(**config))
+            network.load_state_dict(arrays)
+            made.networks[layer] = network.eval().requires_grad_(False)
+            made.training[layer] = training
+        return made
+
+
+def _order(layer: int) -> float:
+    """Where a layer comes in a tower: LAST after all blocks."""
+    return math.inf if layer == LAST else layer
+
+
+def codec_of(fingerprint: str) -> str:
+    """The name of the shipped weights that an adapter was trained for. Raises UnknownModel."""
+    name = by_fingerprint(bytes.fromhex(fingerprint))
+    if name is None:
+        raise UnknownModel(
+            f"the adapter was trained for the weights {fingerprint}, which are not shipped any more"
+        )
+    return name
+
+
+class AdapterStage(ScheduledStage):
+    """Trains codec.networks.adapter.TokenAdapter for one tower, one of its layers and one codec.
+
+    Coding a crop costs more than learning from it: each fresh batch is followed by `replays` of remembered ones (the last `memory`
+    batches, in half precision; a resumed run begins with none). A picture's distance counts exp(tilt t), t its mean log-rate: what
+    is lost falls as steps get finer, and what is won of it should count alike. Earlier layers' repairs are those of the adapter
+    that a run starts from, frozen.
+
+    ::
+
+        crops x -> codec (frozen) -> x_hat -> tower up to `layer` --+--> memory --+--> + --> its later layers -> MultiLevel
+                                 \\-> latents at the patches -------+             |    |      distance to the tokens of x
+                                                                                 +--> TokenAdapter
+    """
+
+    def __init__(
+        self,
+        model: ModelConfig,
+        maps: QpMaps,
+        optimizer: MakeOptimizer,
+        tower: str,
+        tower_weights: str | None,
+        levels: Mapping[str | int, float],
+        learning_rate: float,
+        warmup: int,
+        steps: int,
+        minutes: float | None = None,
+        seed: int = 0,
+        inner: int = 256,
+        heads: int = 4,
+        blocks: int = 2,
+        sees: bool = True,
+        replays: int = 3,
+        memory: int = 2000,
+        tilt: float = 0.9,
+        layer: int = 0,
+        patches_only: bool = False,
+        codec: str | None = None,
+    ) -> None:
+        """layer: whose tokens are repaired (Tower.tokens). codec: weights, by name or place, that an adapter is to serve from now
+        on; if none, those that it was trained for. Raises BadArgument where a level of the loss lies before the layer.
+        """
+        super().__init__(optimizer, learning_rate, warmup, steps, minutes, seed)
+        self.features = MultiLevel(tower, tower_weights, levels)
+        seen = self.features.tower
+        if any(_order(level) < _order(layer) for level in self.features.layers):
+            raise BadArgument(
+                f"an adapter of layer {layer} cannot change earlier ones: set stage.levels to later levels only"
+            )
+        config = AdapterConfig(
+            model.m,
+            seen.width,
+            *seen.grid,
+            seen.prefix,
+            inner,
+            heads,
+            blocks=blocks,
+            sees=sees,
+            patches_only=patches_only,
+        )
+        self.adapter = TokenAdapter(config)
+        self.frozen = (
+            Networks(model).eval().requires_grad_(False),
+            RateModel(model.z).requires_grad_(False),
+        )
+        self.fingerprint = ""
+        self.codec = codec
+        self.layer = layer
+        self.earlier = Earlier({}, {})
+        self.maps = maps
+        self.tilt = tilt
+        self.fresh_every = replays + 1
+        self.memory: deque[Coded] = deque(maxlen=memory)
+
+    def start_from(self, place: Path, crops: Callable[[], Tensor]) -> None:
+        """The codec's exported weights or an adapter's (.safetensors), or an adapter's run to go on from; blocks that it has not
+        got start as the identity. Raises UnknownModel where an adapter's codec is not shipped any more.
+        """
+        if place.suffix != ".safetensors":
+            state = torch.load(place, map_location="cpu", weights_only=False)
+            self._go_on_from(weights_below(state["state_dict"], "adapter."))
+            self._freeze_others_of(state)
+        elif is_adapter(place):
+            self._go_on_with(load_adapter(place))
+        else:
+            self._freeze(load(place))
+
+    def _go_on_from(self, stored: Mapping[str, Tensor]) -> None:
+        for block in self.adapter.later_blocks(set(stored)):
+            for last in (block.self_attn.out_proj, block.linear2):
+                nn.init.zeros_(last.weight)
+                nn.init.zeros_(last.bias)
+        self.adapter.load_state_dict(self.adapter.state_dict() | dict(stored))
+
+    def _go_on_with(self, adapter: Adapter) -> None:
+        """Its repairs of earlier layers stay as they are, that of this layer is where training starts, later ones are left out."""
+        self._freeze(load(find(self.codec or codec_of(adapter.codec))))
+        kept = {
+            layer: network
+            for layer, network in adapter.networks.items()
+            if _order(layer) < _order(self.layer)
+        }
+        self.earlier = Earlier(kept, {layer: adapter.training(layer) for layer in kept})
+        if self.layer in adapter.networks:
+            self._go_on_from(adapter.networks[self.layer].state_dict())
+
+    def _freeze(self, checkpoint: Checkpoint) -> None:
+        self.frozen = (from_checkpoint(checkpoint), self.frozen[1])
+        self.fingerprint = checkpoint.fingerprint.hex()
+
+    def _freeze_others_of(self, state: Mapping[str, Any]) -> None:
+        """A run's checkpoint holds the earlier layers' repairs; it names its codec and does not hold it."""
+        self.earlier = Earlier.of_state(state.get("earlier", {}))
+        if self.fingerprint != state["codec"]:
+            self._freeze(load(find(codec_of(state["codec"]))))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self._freeze_others_of(checkpoint)
+
+    def on_fit_start(self) -> None:
+        for part in (*self.frozen, self.features.tower, *self.earlier.networks.values()):
+            part.to(self.device)
+
+    def training_step(self, x: Tensor, index: int) -> Tensor:
+        if self.memory and self.global_step % self.fresh_every:
+            coded = self.memory[int(torch.randint(len(self.memory), ()))].to(torch.float32)
+        else:
+            coded = self.coded(x.contiguous(memory_format=torch.channels_last))
+            if self.fresh_every > 1:
+                self.memory.append(coded.to(torch.float16))
+        distances, parts = distance(self.features.terms_of(self.tokens(coded)))
+        loss = (distances * torch.exp(self.tilt * coded.t)).mean()
+        self.log("loss", loss, prog_bar=True)
+        self.log_dict(parts | {"t": coded.t.mean()}, prog_bar=True)
+        return loss
+
+    @torch.no_grad()
+    def coded(self, x: Tensor) -> Coded:
+        """x: [B, 3, H, W] in 0..1, sides multiples of 64."""
+        networks, rate_model = self.frozen
+        tower = self.features.tower
+        layers = self.features.layers
+        qp = self.maps(x)
+        coded = rate_model(networks, x, qp, rounded=True)
+        samples = sample(networks.g_s.dequantised(coded.y_hat, qp).float(), qp, tower.grid)
+        embedded = tower.tokens(tower.prepare(coded.x_hat.float()), [0])[0]
+        entering, repairs = repaired(self.earlier.networks, samples, embedded)
+        seen = tower.continued(entering, [self.layer], repairs=repairs)[self.layer]
+        return Coded(
+            samples, seen, tower.tokens(tower.prepare(x), layers), qp_to_t(qp.float()).mean((1, 2))
+        )
+
+    def tokens(self, coded: Coded) -> list[tuple[Tensor, Tensor]]:
+        """(wanted, seen) of each of the loss's layers."""
+        layers = self.features.layers
+        better = coded.seen + self.adapter(coded.samples, coded.seen)
+        seen = self.features.tower.continued(better, layers, after=self.layer)
+        return [(coded.wanted[k].float(), seen[k].float()) for k in layers]
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        return [{"params": list(self.adapter.parameters()), "factor": 1.0}]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["codec"] = self.fingerprint
+        checkpoint["earlier"] = self.earlier.state()

@@ -1,0 +1,112 @@
+"""The Lightning module of the stages that train the codec (base, joint): their loss says which."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from codec.networks.block_transform import start_as_block_transform
+from codec.networks.config import ModelConfig
+from codec.networks.model import Networks
+from codec.weights.checkpoint import load
+from codec.weights.networks import trainable_from_checkpoint
+from training.data.qp_maps import QpMaps
+from training.losses.joint import Joint, RateDistortion
+from training.losses.rate import RateModel, fit_bottleneck
+from training.optim.schedule import MakeOptimizer, ScheduledStage
+from training.surgery.equalize_steps import balance
+from training.surgery.prune import before_narrowing, narrowed
+
+log = logging.getLogger(__name__)
+
+
+class CodecStage(ScheduledStage):
+    """Trains the whole codec. From the share `rounded_from` of the schedule on, the rate is that of rounded symbols
+    (rate.RateModel).
+
+    ::
+
+        crops x -> QpMaps -> QP field -> RateModel(networks) -> bits, x_hat -> RateDistortion or Joint -> loss
+    """
+
+    def __init__(
+        self,
+        model: ModelConfig,
+        loss: RateDistortion,
+        maps: QpMaps,
+        optimizer: MakeOptimizer,
+        learning_rate: float,
+        warmup: int,
+        steps: int,
+        minutes: float | None = None,
+        seed: int = 0,
+        prior_factor: float = 2.0,
+        gain_factor: float = 1.0,
+        rounded_from: float = 0.75,
+        balance: float = 0.0,
+    ) -> None:
+        super().__init__(optimizer, learning_rate, warmup, steps, minutes, seed)
+        self.networks = Networks(model)
+        start_as_block_transform(self.networks)
+        self.rate_model = RateModel(model.z)
+        self.loss = loss
+        self.maps = maps
+        self.rounded_from = rounded_from
+        self.balance = balance
+        self.prior_factor = prior_factor
+        self.gain_factor = gain_factor
+
+    def training_step(self, x: Tensor, index: int) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        qp = self.maps(x)
+        loss, parts = self.loss(
+            x, qp, self.rate_model(self.networks, x, qp, self.reached >= self.rounded_from)
+        )
+        self.log("loss", loss, prog_bar=True)
+        self.log_dict(parts | {"qp": qp.float().mean()}, prog_bar=True)
+        return loss
+
+    def start_from(self, place: Path, crops: Callable[[], Tensor]) -> None:
+        """As ScheduledStage; or exported weights (.safetensors), for which the likelihoods of z are fitted anew.
+        Weights with more channels of y or of the prior lose those that matter least (training.narrow).
+
+        Steps are then balanced for this stage's loss, `balance` of the way (training.balance).
+        """
+        if place.suffix != ".safetensors":
+            super().start_from(place, crops)
+        else:
+            checkpoint = load(place)
+            config = self.networks.config
+            wide = before_narrowing(config, ModelConfig(**checkpoint.metadata["config"]))
+            self.networks = trainable_from_checkpoint(checkpoint, wide or config)
+            if wide:
+                self.networks = narrowed(self.networks, config, crops)
+            bits = fit_bottleneck(self.rate_model, self.networks, crops())
+            log.info("started from %s; z costs %.4f bpp", place.name, bits)
+        if self.balance:
+            balance(self.networks, self.loss, crops, self.balance)
+
+    def on_fit_start(self) -> None:
+        if isinstance(self.loss, Joint):
+            self.loss.features.tower.to(self.device)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The transforms, their gains (logarithms of step sizes: another scale than weights) and the rest, each at its own rate."""
+        groups: dict[float, list[Tensor]] = {}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                of_transforms = "g_a" in name or "g_s" in name
+                factor = (
+                    self.gain_factor
+                    if name.endswith("log_gain")
+                    else 1.0
+                    if of_transforms
+                    else self.prior_factor
+                )
+                groups.setdefault(factor, []).append(parameter)
+        return [{"params": parameters, "factor": factor} for factor, parameters in groups.items()]

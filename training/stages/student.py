@@ -1,0 +1,102 @@
+"""The guidance student's stage: it learns where a tower looks, and where the tower's tokens are sensitive to errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from codec.networks.student import Student, StudentConfig
+from codec.towers import LAST, Tower, load_tower
+from training.optim.schedule import MakeOptimizer, ScheduledStage
+
+
+class StudentStage(ScheduledStage):
+    """Trains codec.networks.student.Student; the tower is frozen.
+
+    ::
+
+        crops x -> Student -> log attention   -> KL to the tower's shallow attention
+                          \\-> log sensitivity -> squared error to the tower's, both relative to the picture's mean
+    """
+
+    def __init__(
+        self,
+        student: StudentConfig,
+        optimizer: MakeOptimizer,
+        tower: str,
+        tower_weights: str | None,
+        learning_rate: float,
+        warmup: int,
+        steps: int,
+        minutes: float | None = None,
+        seed: int = 0,
+        layers: int = 3,
+        probes: int = 2,
+        attention_weight: float = 1.0,
+    ) -> None:
+        super().__init__(optimizer, learning_rate, warmup, steps, minutes, seed)
+        self.student = Student(student)
+        self.frozen = (load_tower(tower, tower_weights),)  # a tuple: not saved, not averaged
+        self.layers = layers
+        self.probes = probes
+        self.attention_weight = attention_weight
+
+    def on_fit_start(self) -> None:
+        self.frozen[0].to(self.device)
+
+    def training_step(self, x: Tensor, index: int) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        attention, sensitivity, _ = (v.float() for v in self.student(x))
+        looked = self.attention_loss(attention, self.teacher_attention(x))
+        felt = self.sensitivity_loss(sensitivity, self.teacher_sensitivity(x))
+        loss = self.attention_weight * looked + felt
+        self.log("loss", loss, prog_bar=True)
+        self.log_dict({"attention": looked.detach(), "sensitivity": felt.detach()}, prog_bar=True)
+        return loss
+
+    @torch.no_grad()
+    def teacher_attention(self, x: Tensor) -> Tensor:
+        """Mean [CLS] attention of the first blocks: [B, rows, cols] on the tower's grid."""
+        tower: Tower = self.frozen[0]
+        return tower.attention(tower.prepare(x), self.layers).mean(1).float()
+
+    def teacher_sensitivity(self, x: Tensor) -> Tensor:
+        """How strongly the last tokens react to white noise at a place: [B, rows, cols] on the tower's grid.
+
+        The diagonal of J^T J (J: tokens by pixels), summed over a patch, estimated by `probes` random projections of the tokens:
+        E[(J^T r)^2] for r ~ N(0, 1) (Hutchinson's estimator).
+        """
+        tower: Tower = self.frozen[0]
+        with torch.enable_grad():
+            seen = tower.prepare(x).detach().requires_grad_(True)
+            tokens = tower.tokens(seen, [LAST])[LAST].float()
+            squared = torch.zeros_like(seen)
+            for left in range(self.probes, 0, -1):
+                (gradient,) = torch.autograd.grad(
+                    (tokens * torch.randn_like(tokens)).sum(), seen, retain_graph=left > 1
+                )
+                squared += gradient.square()
+        return F.avg_pool2d(squared.sum(1, keepdim=True), tower.patch)[:, 0] / self.probes
+
+    def attention_loss(self, guess: Tensor, target: Tensor) -> Tensor:
+        """Kullback-Leibler divergence in nats, both as distributions over the picture."""
+        target = F.interpolate(
+            target[:, None], guess.shape[-2:], mode="bilinear", antialias=True
+        ).flatten(1)
+        target = target / target.sum(1, keepdim=True)
+        return F.kl_div(guess.flatten(1).log_softmax(1), target, reduction="batchmean")
+
+    def sensitivity_loss(self, guess: Tensor, target: Tensor) -> Tensor:
+        """Mean squared error of the logs, each without its mean over the picture; nats squared. Flat pictures are floored."""
+        log_target = (target + 1e-3 * target.mean((1, 2), keepdim=True) + 1e-12).log()
+        wanted = F.interpolate(
+            log_target[:, None], guess.shape[-2:], mode="bilinear", antialias=True
+        )[:, 0]
+        centred = [v - v.mean((1, 2), keepdim=True) for v in (guess, wanted)]
+        return (centred[0] - centred[1]).square().mean()
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        return [{"params": list(self.student.parameters()), "factor": 1.0}]

@@ -1,0 +1,1 @@
+"""Changes to trained networks: pruning and equalized steps."""

@@ -1,0 +1,89 @@
+"""Step sizes at equilibrium: finer where an error costs much, coarser where it costs little, at once instead of by training."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from codec.networks.config import QP_COUNT
+from codec.networks.integer import round_half_up
+from codec.networks.model import Networks
+from codec.networks.prior import SCALE_COUNT, SCALE_GAIN, SCALE_MAX, SCALE_MIN
+from training.losses.joint import RateDistortion
+
+log = logging.getLogger(__name__)
+QPS = tuple(round(share * (QP_COUNT - 1)) for share in (0.2, 0.4, 0.6, 0.8))
+BATCHES = 4
+
+
+def costs(networks: Networks, loss: RateDistortion, x: Tensor, qp: int) -> Tensor:
+    """What a squared error of one step costs in each channel of y [M], in units of the loss.
+
+    x: [B, 3, H, W] in 0..1, sides multiples of 64. The diagonal of J^T J from random projections (Hutchinson), where J is the
+    derivative by y_hat of the residuals whose squares the loss is a sum of.
+    """
+    field = torch.full((len(x), x.shape[2] // 16, x.shape[3] // 16), qp)
+    with torch.no_grad():
+        y_hat = round_half_up(networks.g_a(x, field).float())
+    y_hat.requires_grad_()
+    (gradient,) = torch.autograd.grad(loss.projection(x, networks.g_s(y_hat, field), field), y_hat)
+    return gradient.square().mean((0, 2, 3))
+
+
+def rescale(networks: Networks, log_factors: Tensor) -> None:
+    """Divide each channel's step by exp(log_factors) [M]; everything that reads or predicts y in steps is told.
+
+    ::
+
+        g_a -> y (times factor) -> h_a (divides first), prior (means times, scales plus, contexts divided) -> y_hat -> g_s (divides)
+    """
+    factors = log_factors.exp()
+    config = networks.config
+    index_of_log = (SCALE_COUNT - 1) / math.log(SCALE_MAX / SCALE_MIN) / SCALE_GAIN
+    with torch.no_grad():
+        networks.g_a.gain.log_gain.add_(log_factors)
+        networks.g_s.gain.log_gain.sub_(log_factors)
+        networks.h_a.down2.weight.div_(factors.repeat_interleave(4).view(1, -1, 1, 1))
+        for layer in networks.prior.layers:
+            own = factors[layer.start : layer.stop]
+            before = [factors[: config.low]] * 4 if layer.start else []
+            for index, step in enumerate(networks.prior.steps_of(layer)):
+                if step.context is not None:
+                    step.context.weight.div_(torch.cat([*before, *[own] * index]).view(1, -1, 1, 1))
+                step.head.weight[: len(own)] *= own.view(-1, 1, 1, 1)
+                step.head.bias[: len(own)] *= own
+                step.head.bias[len(own) :] += own.log() * index_of_log
+
+
+def balance(
+    networks: Networks, loss: RateDistortion, crops: Callable[[], Tensor], share: float
+) -> Tensor:
+    """Move step sizes by `share` of the way to where an error of one step costs the same in every channel; returns the factors [M].
+
+    At the optimum of R + D, D's slope by R is the same everywhere: step^2 times the cost of an error is. Share 1 would get there if
+    all else stayed as it is. crops: makes a batch of training pictures (see `costs`), another one at each call.
+    Raises ValueError for a share outside of 0..1.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"a share must be between 0 and 1, not {share:g}")
+    logs = []
+    for qp in QPS:
+        cost = (
+            torch.stack([costs(networks, loss, crops(), qp) for _ in range(BATCHES)])
+            .mean(0)
+            .clamp(min=1e-12)
+            .log()
+        )
+        logs.append(cost - cost.mean())
+    uneven = torch.stack(logs).mean(0)
+    log.info(
+        "an error's cost differed by a factor of %.2f between channels (one standard deviation)",
+        float(uneven.std().exp()),
+    )
+    log_factors = 0.5 * share * uneven
+    rescale(networks, log_factors)
+    return log_factors.exp()
