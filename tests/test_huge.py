@@ -15,7 +15,7 @@ import codec
 from codec import memory
 from codec.bitstream import rans
 from codec.cli import jobs
-from codec.coding import pipeline, tiling
+from codec.coding import pipeline, tiled_backend, tiling
 from codec.coding.latent_grid import step_of
 from codec.guidance.rate_estimate import energies
 from codec.guidance.student import small_copy
@@ -32,8 +32,8 @@ def gradient(height: int, width: int) -> NDArray[np.uint8]:
 
 def as_a_huge_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small pictures go the way of huge ones: tiles, bands of rows, arrays on disk, symbols sorted in parts."""
-    monkeypatch.setattr(pipeline, "LARGEST", 5)
-    monkeypatch.setattr(pipeline, "PRIOR_TILE", 3)
+    monkeypatch.setattr(tiled_backend, "LARGEST", 5)
+    monkeypatch.setattr(tiled_backend, "PRIOR_TILE", 3)
     monkeypatch.setattr(tiling, "TILE", 9)
     monkeypatch.setattr(memory, "SPILL_BYTES", 1 << 10)
     monkeypatch.setattr(memory, "BAND_BYTES", 1 << 14)
