@@ -74,8 +74,8 @@ class NativeTilesJudge:
             raise JudgeUnavailable(f"DeiT-Tiny cannot judge: {error}") from error
         self.note = (
             f"DeiT-Tiny/16, supervised on ImageNet, on tiles of {self.tower.size[0]} pixels at "
-            f"native resolution without overlap, at most {most_tiles} of a picture: squared error of its "
-            "last tokens relative to their own square."
+            f"native resolution without overlap, at most {most_tiles} of a picture: "
+            "squared error of its last tokens relative to their own square."
         )
         self.reference = PerPicture(self.tokens)
 
