@@ -30,7 +30,7 @@ def test_any_size_comes_back(
     cotam: codec.Codec, photo: NDArray[np.uint8], height: int, width: int, quality: int
 ) -> None:
     pixels = photo[50 : 50 + height, 100 : 100 + width]
-    encoded = cotam.encode_full(pixels, quality)
+    encoded = cotam.encode_full(pixels, quality=quality)
     decoded = cotam.decode_full(encoded.data)
     assert decoded.picture.pixels.shape == pixels.shape
     np.testing.assert_array_equal(decoded.y_hat, encoded.y_hat)
@@ -41,7 +41,7 @@ def test_any_size_comes_back(
 @pytest.mark.slow
 def test_an_odd_large_size(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
     pixels = np.asarray(Image.fromarray(photo).resize((769, 511)))
-    encoded = cotam.encode_full(pixels, 60)
+    encoded = cotam.encode_full(pixels, quality=60)
     decoded = cotam.decode_full(encoded.data)
     np.testing.assert_array_equal(decoded.y_hat, encoded.y_hat)
     assert psnr(decoded.picture.pixels, pixels) > 30
@@ -56,7 +56,7 @@ def test_quality_is_monotone(cotam: codec.Codec, photo: NDArray[np.uint8]) -> No
 
 def test_file_size_is_what_the_model_promised(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
     for quality in (10, 50, 90):
-        encoded = cotam.encode_full(photo, quality, want_bits=True)
+        encoded = cotam.encode_full(photo, quality=quality, want_bits=True)
         assert encoded.bits is not None
         assert encoded.bits.shape == latent_grid(*photo.shape[:2])
         assert len(encoded.data) * 8 <= encoded.bits.sum() * 1.015 + 20 * 8 + 64
@@ -68,9 +68,9 @@ def test_file_size_is_what_the_model_promised(cotam: codec.Codec, photo: NDArray
 def test_rounding_weighs_rate_against_error(
     cotam: codec.Codec, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weighed = cotam.encode_full(photo, 40)
+    weighed = cotam.encode_full(photo, quality=40)
     monkeypatch.setattr(cotam.pipeline, "rate_weight", 0.0)
-    plain = cotam.encode_full(photo, 40)
+    plain = cotam.encode_full(photo, quality=40)
     assert len(weighed.data) < 0.97 * len(plain.data)
     np.testing.assert_array_equal(cotam.decode_full(weighed.data).y_hat, weighed.y_hat)
 

@@ -100,7 +100,7 @@ class RealBytes(pl.Callback):
         for path in paths:
             pixels = np.asarray(Image.open(path).convert("RGB"))
             for quality in self.qualities:
-                data = cotam.encode(pixels, quality=quality, guide="uniform")
+                data = cotam.encode(pixels, tool="learned", quality=quality, guide="uniform")
                 squared = np.square(cotam.decode(data, "array").astype(np.float32) - pixels).mean()
                 found.setdefault(f"val_bpp_q{quality}", []).append(len(data) * 24 / pixels.size)
                 found.setdefault(f"val_psnr_q{quality}", []).append(
@@ -115,7 +115,7 @@ def views_of(cotam: Codec, path: Path, quality: float) -> dict[str, NDArray[np.u
     """The first picture as x, and x_hat beside the student's importance, its QP field and the bits spent: [H, W, 3] each."""
     pixels = np.asarray(Image.open(path).convert("RGB"))
     found = choose("student")(pixels)
-    data = cotam.encode(pixels, quality, guide=lambda _: found)
+    data = cotam.encode(pixels, tool="learned", quality=quality, guide=lambda _: found)
     decoded = cotam.decode_full(data, want_bits=True)
     assert decoded.bits is not None
     importance = None if found is None else np.log(found.values + 1e-9)

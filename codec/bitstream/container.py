@@ -14,7 +14,7 @@ flags+QP: bits 0..5 base QP, bit 6 a map section follows, bit 7 extras follow::
     payload | extras
 
 tool+flags: bits 0..4 the tool (1..31), bits 5..6 the samples of a pixel (0: 1, 1: 3, 2: 4), bit 7
-extras follow. quality: 0..100. reason: why the encoder chose the tool (tools.choose.REASONS).
+extras follow. quality: 0..100. reason: why the encoder chose the tool (tools.choice.REASONS).
 
 The CRC covers every other byte of the file.
 Extras are optional sections: type (1 byte), length (varint), payload; unknown types are skipped.
@@ -78,7 +78,7 @@ class Container:
         tool: 0 for the learned tool, else the tool's number (codec.tools).
         channels: samples of a pixel that the tool codes: 1, 3 or 4.
         quality: 0..100, of tools that have no QP.
-        reason: why the encoder chose the tool (tools.choose.REASONS).
+        reason: why the encoder chose the tool (tools.choice.REASONS).
     """
 
     width: int

@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn, Optional
 import typer
 
 import codec
+from codec.backends.lazy import USUAL_DEVICES, LazyBackend
 from codec.backends.manifest import MANIFEST
 from codec.bitstream.container import DEFAULT_LIMIT_MEMORY
 from codec.errors import BadArgument
@@ -84,5 +85,6 @@ def fail(message: str, status: int = 1) -> NoReturn:
 
 
 def check_device(device: str) -> None:
-    if device not in codec.DEVICES:
-        raise BadArgument(f"device must be one of {', '.join(codec.DEVICES)}, not '{device}'")
+    """Refuse a device that is unknown or absent. Raises BadArgument."""
+    if device not in USUAL_DEVICES:
+        LazyBackend("default", device)

@@ -36,7 +36,7 @@ class LearnedSettings:
     """
 
     qp: int
-    plan: Plan = Plan()
+    plan: Plan = field(default_factory=Plan)
     refiner: Callable[[Pixels, QpField], Refine] | None = None
     want_bits: bool = False
     watch: Stopwatch = field(default_factory=Stopwatch)
