@@ -21,7 +21,7 @@ def qp_to_t(qp: Tensor) -> Tensor:
 
 def interpolation_matrix() -> Tensor:
     """[64, ANCHORS]: row q holds the weights of the two anchors around QP q."""
-    position = torch.arange(QP_COUNT) * (ANCHORS - 1) / (QP_COUNT - 1)
+    position = torch.arange(QP_COUNT, dtype=torch.float32) * (ANCHORS - 1) / (QP_COUNT - 1)
     distance = (position[:, None] - torch.arange(ANCHORS)).abs()
     return (1 - distance).clamp(min=0)
 

@@ -24,7 +24,7 @@ WEIGHT_MAX = 127
 EXACT_LIMIT = 1 << 24
 UNIT = 2.0**-FRACTION_BITS
 CLIP = ACTIVATION_MAX * UNIT
-_HALF = torch.tensor(0.5)
+_HALF = torch.tensor(0.5, dtype=torch.float32, device="cpu")
 
 
 class _StraightThrough(torch.autograd.Function):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from codec.errors import AdapterUnavailable, UnknownModel, WrongAdapter
 from codec.networks.adapter import AdapterConfig, TokenAdapter
+from codec.networks.host_state import unfilled
 from codec.towers import Repairs
 from codec.weights import safetensors_file
 from codec.weights.shipped import CHECKPOINTS
@@ -82,7 +83,8 @@ def load_adapter(path: Path) -> Adapter:
             configs = {0: metadata["config"]} | configs
         networks = {}
         for layer, config in configs.items():
-            network = TokenAdapter(AdapterConfig(**config))
+            settings = AdapterConfig(**config)
+            network = unfilled(partial(TokenAdapter, settings))
             network.load_state_dict(
                 {
                     name: torch.from_numpy(arrays[_stored(layer) + name])

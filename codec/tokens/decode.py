@@ -79,7 +79,7 @@ def embedded(
     if adapter is None:
         return seen, {}
     latents, qp = latent_tensors(backend, decoded)
-    placed = torch.cat([torch.zeros(len(boxes), 1), boxes / STRIDE], 1)
+    placed = torch.cat([boxes.new_zeros(len(boxes), 1), boxes / STRIDE], 1)
     return repaired(adapter.networks, sample(latents, qp, tower.grid, placed), seen)
 
 
@@ -106,4 +106,4 @@ def _boxes(height: int, width: int, tiles: tuple[int, int] | None) -> Tensor:
                     (i + 1) * height / rows,
                 )
             )
-    return torch.tensor(boxes)
+    return torch.tensor(boxes, dtype=torch.float32)
