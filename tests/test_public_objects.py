@@ -86,9 +86,13 @@ def test_a_codec_has_the_same_pickle_before_and_after_use(
 def test_a_codec_is_hashed_alike_by_dill(picture: NDArray[np.uint8]) -> None:
     dill = pytest.importorskip("dill")
     cotam = codec.load(WEIGHTS, "cpu")
-    before = dill.dumps(lambda row: cotam.encode(row), recurse=True)
-    cotam.encode(picture, tool="learned")
-    assert dill.dumps(lambda row: cotam.encode(row), recurse=True) == before
+
+    def encoded(row: dict[str, Any]) -> bytes:
+        return cotam.encode(row["image"], tool="learned")
+
+    before = dill.dumps(encoded, recurse=True)
+    encoded({"image": picture})
+    assert dill.dumps(encoded, recurse=True) == before
 
 
 @pytest.mark.parametrize("copied", COPIES)
