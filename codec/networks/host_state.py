@@ -94,8 +94,12 @@ def unfilled(make: Callable[[], Network]) -> Network:
         make: makes the network; all its values must be loaded afterwards.
 
     Returns:
-        The network, with values of no meaning.
+        The network, all its values zero.
     """
     with torch.device("meta"):
         network = make()
-    return network.to(torch.float32).to_empty(device="cpu")
+    network = network.to(torch.float32).to_empty(device="cpu")
+    with torch.no_grad():
+        for values in (*network.parameters(), *network.buffers()):
+            values.zero_()
+    return network
