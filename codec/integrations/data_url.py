@@ -134,9 +134,7 @@ def _bytes_of(file: Any) -> bytes:
     except OSError as error:
         raise BadPicture(sentence(error)) from error
     except TypeError:
-        raise BadArgument(
-            f"a file is bytes or a path, not a {type(file).__name__}"
-        ) from None
+        raise BadArgument(f"a file is bytes or a path, not a {type(file).__name__}") from None
 
 
 def _as_it_is(data: bytes, max_bytes: int | None) -> DataUrl:

@@ -100,9 +100,7 @@ def receiver(fit: ReceiverName | Size) -> Receiver | None:
     """
     if isinstance(fit, str):
         if fit not in RECEIVERS:
-            raise BadArgument(
-                f"fit must be {', '.join(RECEIVERS)} or (width, height), not {fit!r}"
-            )
+            raise BadArgument(f"fit must be {', '.join(RECEIVERS)} or (width, height), not {fit!r}")
         return RECEIVERS[fit]
     try:
         width, height = fit
