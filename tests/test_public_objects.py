@@ -1,4 +1,4 @@
-"""Public objects behave like ordinary ones, and the program around them may set PyTorch as it likes."""
+"""Public objects behave like ordinary ones, however the program around them sets PyTorch."""
 
 from __future__ import annotations
 

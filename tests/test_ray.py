@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -25,7 +27,10 @@ CODE = re.compile(r"<!-- code:(\w+) -->\n```python\n(.*?)```", re.DOTALL)
 def test_batches_without_ray(small: NDArray[np.uint8], cotam: codec.Codec) -> None:
     pictures = np.empty(3, object)
     pictures[:] = [small, small[:40], np.zeros((0, 0, 3), np.uint8)]
-    batch = Encode(column="picture", quality=40)({"picture": pictures, "id": np.arange(3)})
+    threads = torch.get_num_threads()
+    encode = pickle.loads(pickle.dumps(Encode(column="picture", quality=40, threads=threads + 1)))
+    batch = encode({"picture": pictures, "id": np.arange(3)})
+    assert torch.get_num_threads() == threads
     assert batch["ctm"][0] == cotam.encode(small, quality=40)
     assert batch["ctm"][2] == b""
     assert [bool(error) for error in batch["error"]] == [False, False, True]
@@ -48,7 +53,8 @@ names = {"SOURCE": sys.argv[1], "TARGET": sys.argv[2]}
 for block in json.loads(sys.argv[3]):
     exec(block, names)
 rows = names["decoded"].take_all()
-found = {os.path.basename(r["path"]): [r["error"], __import__("numpy").asarray(r["image"]).tolist()] for r in rows}
+import numpy as np
+found = {os.path.basename(r["path"]): [r["error"], np.asarray(r["image"]).tolist()] for r in rows}
 open(sys.argv[4], "w").write(json.dumps(found))
 """
 

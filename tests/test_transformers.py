@@ -150,7 +150,7 @@ def logits(model: Any, inputs: Any) -> torch.Tensor:
 def test_ctm_goes_wherever_a_picture_goes(
     make: Any, cotam: codec.Codec, ctm: bytes, tmp_path: Path
 ) -> None:
-    """By pixels: bytes, path and the decoded picture give the same answer, also beside other pictures."""
+    """By pixels: bytes, path and the decoded picture give the same answer."""
     model, processor = make()
     decoded = cotam.decode(ctm)
     (tmp_path / "cat.ctm").write_bytes(ctm)
@@ -217,7 +217,7 @@ def test_later_layers_are_repaired_up_to_the_one_that_the_model_takes(
 def test_both_kinds_of_picture_in_one_prompt(
     cotam: codec.Codec, ctm: bytes, photo: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    """Each image gets its own latents, whatever its place, and several answers a prompt get the same."""
+    """Each image gets its own latents, whatever its place; several answers get the same."""
     model, processor = llava()
     other = Image.fromarray(photo[::-1].copy())
     integration.attach(
@@ -567,7 +567,7 @@ def test_a_model_moved_after_attach_is_repaired(
 
 
 def test_what_follows_the_prompt_is_the_answer(cotam: codec.Codec, ctm: bytes) -> None:
-    """Also with a budget: `out[:, input_ids.shape[1]:]`, with beams, several answers and dictionaries."""
+    """`out[:, input_ids.shape[1]:]`, also with a budget, beams and several answers."""
     model, processor = llava()
     texts = ["<image> what is this", "<image> what"]
     integration.register()

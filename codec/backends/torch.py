@@ -23,7 +23,6 @@ from codec.networks.tensors import as_array, as_batch, has_bfloat16
 from codec.weights.checkpoint import Checkpoint
 from codec.weights.networks import from_checkpoint
 
-
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -68,10 +67,11 @@ class PriorState:
 
 
 class TorchBackend:
-    """See interface.Backend. Arrays [rows, cols, channels] become channels-last tensors without a copy.
+    """See coding.backend.Backend.
 
-    Analysis and synthesis run in bfloat16 where the device has it, as they were trained; what the entropy coder depends on
-    never does.
+    Arrays [rows, cols, channels] become channels-last tensors without a copy. Analysis and
+    synthesis run in bfloat16 where the device has it, as they were trained; what the entropy coder
+    depends on never does.
     """
 
     def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:

@@ -2,8 +2,8 @@
 
 ::
 
-    .ctm -> decoded, no metadata -> the size that the receiver looks at -> WebP, JPEG or PNG -> base64
-        \\-> format="ctm": the file itself, without location and maker notes -------------> base64
+    .ctm -> decoded, no metadata -> the size that its receiver sees -> WebP, JPEG or PNG -> base64
+        \\-> format="ctm": the file itself, without location and maker notes ----------> base64
 """
 
 from __future__ import annotations

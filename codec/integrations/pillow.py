@@ -26,7 +26,7 @@ MOST_ENCODERS = 2
 
 
 class CtmImageFile(ImageFile.ImageFile):
-    """A picture whose header is read on opening and whose pixels are decoded when they are needed."""
+    """A picture whose header is read on opening, and whose pixels are decoded when needed."""
 
     format = FORMAT
     format_description = "CoTAM image"

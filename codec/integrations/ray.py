@@ -1,4 +1,6 @@
-"""Ray Data over many machines: classes for `map_batches`, one codec per worker; they need nothing of Ray themselves.
+"""Ray Data over many machines: classes for `map_batches`, one codec for each worker.
+
+They need nothing of Ray themselves.
 
 ::
 
@@ -8,8 +10,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,11 +27,23 @@ from codec.results import Level
 Batch = dict[str, NDArray[Any]]
 
 
-def _threads(count: int) -> None:
-    """Workers share the cores of a machine: by default each takes one."""
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Workers share the cores of a machine: a batch takes so many threads of PyTorch.
+
+    Exported halves run without PyTorch (COTAM_THREADS).
+    """
+    if importlib.util.find_spec("torch") is None:
+        yield
+        return
     import torch
 
+    before = torch.get_num_threads()
     torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _column(batch: Batch, name: str) -> NDArray[Any]:
@@ -39,7 +55,7 @@ def _column(batch: Batch, name: str) -> NDArray[Any]:
 def _apply(
     values: NDArray[Any], work: Callable[[Any], Any], empty: Any
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """(results, errors), both as long as values: where there is a sentence in errors, the result is `empty`."""
+    """Results and errors, a value each; where errors has a sentence, the result is `empty`."""
     results = np.empty(len(values), object)
     errors = np.full(len(values), "", object)
     for index, value in enumerate(values):
@@ -52,10 +68,11 @@ def _apply(
 
 
 class Encode:
-    """`ds.map_batches(Encode, concurrency=8, fn_constructor_kwargs={"quality": 40})`.
+    """Encodes a column of pictures; a picture that cannot be encoded does not end the job.
 
-    column: picture files' bytes, or pictures uint8 [H, W, 3]; output: the new column of `.ctm` bytes. A picture that cannot be
-    encoded is b"" and its sentence is in the column `error`; the job goes on. options: as `Codec.encode` takes them.
+    Example:
+        >>> keywords = {"quality": 40}
+        >>> ds.map_batches(Encode, concurrency=8, fn_constructor_kwargs=keywords)  # doctest: +SKIP
     """
 
     def __init__(
@@ -67,14 +84,29 @@ class Encode:
         threads: int = 1,
         **options: Any,
     ) -> None:
-        _threads(threads)
+        """Make an encoder.
+
+        Args:
+            model: name, path or folder of the weights.
+            column: picture files' bytes, or pictures uint8 [H, W, 3].
+            output: the new column of `.ctm` bytes, b"" where the column `error` has a sentence.
+            device: as for `codec.load`.
+            threads: of PyTorch, while a batch is encoded.
+            options: fields of codec.EncodeOptions.
+
+        Raises:
+            UnknownModel: there are no such weights.
+        """
+        self.threads = threads
         self.codec: Codec = codec.load(model, device)
         self.column = column
         self.output = output
         self.options = options
 
     def __call__(self, batch: Batch) -> Batch:
-        coded, errors = _apply(_column(batch, self.column), self._encode, b"")
+        """Encode a batch. Raises BadArgument where the column is missing."""
+        with _threads(self.threads):
+            coded, errors = _apply(_column(batch, self.column), self._encode, b"")
         return batch | {self.output: coded, "error": errors}
 
     def _encode(self, value: Any) -> bytes:
@@ -87,10 +119,7 @@ class Encode:
 
 
 class Decode:
-    """The reverse: `.ctm` bytes of any shipped weights to pictures uint8 [H, W, 3], each of its own size.
-
-    level: `pixels` or `preview`; keep: leave the column of bytes in the batch.
-    """
+    """Decodes a column of `.ctm` bytes of any shipped weights."""
 
     def __init__(
         self,
@@ -101,9 +130,22 @@ class Decode:
         threads: int = 1,
         keep: bool = False,
     ) -> None:
+        """Make a decoder.
+
+        Args:
+            column: `.ctm` bytes.
+            output: the new column of pictures uint8 [H, W, 3], each of its own size.
+            level: `pixels` or `preview`.
+            device: as for `codec.load`.
+            threads: of PyTorch, while a batch is decoded.
+            keep: leave the column of bytes in the batch.
+
+        Raises:
+            BadArgument: the level is unknown.
+        """
         if level not in ("pixels", "preview"):
             raise BadArgument(f"level must be pixels or preview, not '{level}'")
-        _threads(threads)
+        self.threads = threads
         self.column = column
         self.output = output
         self.level = level
@@ -111,14 +153,12 @@ class Decode:
         self.keep = keep
 
     def __call__(self, batch: Batch) -> Batch:
-        decoded, errors = _apply(
-            _column(batch, self.column), self._decode, np.zeros((0, 0, 3), np.uint8)
-        )
-        rest = (
-            batch
-            if self.keep
-            else {name: values for name, values in batch.items() if name != self.column}
-        )
+        """Decode a batch. Raises BadArgument where the column is missing."""
+        nothing = np.zeros((0, 0, 3), np.uint8)
+        with _threads(self.threads):
+            decoded, errors = _apply(_column(batch, self.column), self._decode, nothing)
+        left_out = () if self.keep else (self.column,)
+        rest = {name: values for name, values in batch.items() if name not in left_out}
         return rest | {self.output: decoded, "error": errors}
 
     def _decode(self, value: Any) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""What a person or a vision tower sees of a decoded picture: sRGB, transparency composed on white."""
+"""What a person or a vision tower sees of a decoded picture: sRGB, transparency on white."""
 
 from __future__ import annotations
 

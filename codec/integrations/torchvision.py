@@ -10,6 +10,7 @@ from torch import Tensor
 
 import codec
 from codec.errors import BadArgument
+from codec.integrations.shown import on_white
 
 MODES = {"RGB": "RGB", "GRAY": "L", "GRAY_ALPHA": "LA", "RGB_ALPHA": "RGBA", "UNCHANGED": None}
 
@@ -17,10 +18,20 @@ MODES = {"RGB": "RGB", "GRAY": "L", "GRAY_ALPHA": "LA", "RGB_ALPHA": "RGBA", "UN
 def decode_ctm(
     file: Tensor | bytes | str | Path, mode: str = "RGB", device: str = "auto"
 ) -> Tensor:
-    """uint8 [C, H, W], as torchvision.io.decode_image gives it.
+    """Decode a file as torchvision.io.decode_image does.
 
-    file: uint8 [bytes] (torchvision.io.read_file), bytes or a path; mode: RGB, GRAY, GRAY_ALPHA, RGB_ALPHA or UNCHANGED (also
-    as torchvision's ImageReadMode). Raises CodecError; OSError where a file cannot be read.
+    Args:
+        file: uint8 [bytes] as of torchvision.io.read_file, bytes, or a path.
+        mode: RGB, GRAY, GRAY_ALPHA, RGB_ALPHA or UNCHANGED, or torchvision's ImageReadMode. Modes
+            without alpha show transparent pixels on white.
+        device: where the file is decoded.
+
+    Returns:
+        uint8 [C, H, W].
+
+    Raises:
+        CodecError: the file is bad, or an argument is unknown.
+        OSError: the file cannot be read.
     """
     name = str(getattr(mode, "name", mode)).upper()
     if name not in MODES:
@@ -32,6 +43,8 @@ def decode_ctm(
     image = codec.decode(
         file if isinstance(file, bytes) else Path(file).read_bytes(), device=device
     )
+    if MODES[name] in ("RGB", "L"):
+        image = image if image.mode == "L" else on_white(image)
     if MODES[name] is not None:
         image = image.convert(MODES[name])
     pixels = np.asarray(image)

@@ -1,8 +1,12 @@
-"""`.ctm` in WebDataset: `WebDataset(shards).decode(ctm("pil"))`; it needs nothing of webdataset itself."""
+"""`.ctm` in WebDataset: `WebDataset(shards).decode(ctm("pil"))`.
+
+It needs nothing of webdataset itself.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import codec
@@ -13,18 +17,25 @@ OUTPUTS = ("pil", "array", "tensor")
 
 
 def ctm(output: Output = "pil", device: str = "auto") -> Callable[[str, bytes], Any]:
-    """A handler for `.decode`: keys that end in `ctm` become pictures, others are left to the next handler.
+    """Make a handler for `.decode`, which decodes entries whose key ends in `ctm`.
 
-    output: `pil`, `array` (uint8 [H, W, 3]) or `tensor` (float [3, H, W] in 0..1). Raises BadArgument; CodecError when used.
+    Args:
+        output: `pil`, `array` (uint8 [H, W, 3]) or `tensor` (float [3, H, W] in 0..1).
+        device: where files are decoded.
+
+    Returns:
+        A handler that returns None for other keys and can be sent to workers. It raises CodecError
+        for bad files.
+
+    Raises:
+        BadArgument: the output is unknown.
     """
     if output not in OUTPUTS:
         raise BadArgument(f"output must be {', '.join(OUTPUTS)}, not '{output}'")
+    return partial(_decoded, output, device)
 
-    def handler(key: str, data: bytes) -> Any:
-        return (
-            codec.decode(data, output, device=device)
-            if key.split(".")[-1].lower() == "ctm"
-            else None
-        )
 
-    return handler
+def _decoded(output: Output, device: str, key: str, data: bytes) -> Any:
+    if key.split(".")[-1].lower() != "ctm":
+        return None
+    return codec.decode(data, output, device=device)

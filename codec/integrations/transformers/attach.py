@@ -2,9 +2,9 @@
 
 ::
 
-    .ctm --processor--> pixel_values ----------------> vision tower's embedding --+--> its blocks --+-->
-             \\-> latents at the tower's patches --> Adapter ---------------------+-----------------+
-             \\-> bits at the tower's patches --> which tokens the language model gets (token_budget)
+    .ctm --processor--> pixel_values ------> vision tower's embedding --+--> its blocks --+-->
+             \\-> latents at its patches --> Adapter --------------------+-----------------+
+             \\-> bits at its patches --> which tokens the language model gets (token_budget)
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def attach(
 
     Example:
         >>> attach(model, codec.load(), processor)  # doctest: +SKIP
-        >>> inputs = processor(images=["x.ctm"], text="<image>", return_tensors="pt")  # doctest: +SKIP
+        >>> inputs = processor(images=["x.ctm"], text="<image>")  # doctest: +SKIP
     """
     _check_budget(model, token_budget)
     tower = tower_of(model)
@@ -205,7 +205,9 @@ class Attachment:
         finally:
             self._end()
         given = named.get("input_ids")
-        return made if given is prompt else budget.with_prompt(made, prompt, given)
+        if prompt is None or given is None or given is prompt:
+            return made
+        return budget.with_prompt(made, prompt, given)
 
     def _before_forward(
         self, model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]

@@ -118,7 +118,7 @@ class Entry:
         return boxes
 
     def _sampled(self, one: tuple[Codec, Decoded] | None, boxes: Tensor | None) -> Tensor | None:
-        """Latents at the patches of each view [views, M + 1, rows, columns], where there are any."""
+        """Latents at the patches of each view [views, M + 1, rows, columns]; None without."""
         if one is None or boxes is None:
             return None
         cotam, decoded = one
@@ -129,7 +129,7 @@ class Entry:
         return sample(latents, qp, self.grid, _in_latents(boxes, decoded))
 
     def _spent(self, one: tuple[Codec, Decoded] | None, boxes: Tensor | None) -> Tensor:
-        """Bits at the patches of a picture's first view [rows, columns]; 1 where they are unknown."""
+        """Bits at the patches of a picture's first view [rows, columns]; 1 where unknown."""
         if one is None or boxes is None or one[1].bits is None:
             return torch.ones(self.grid, dtype=torch.float32)
         bits = torch.from_numpy(one[1].bits)[None, None]

@@ -110,7 +110,7 @@ def with_prompt(made: Any, prompt: Tensor, shortened: Tensor) -> Any:
 
 
 def _run_length(places: Tensor, patches: int) -> int:
-    """How many placeholders the first picture has: its patches, and a class token's if it is kept."""
+    """How many placeholders the first picture has: its patches, and a class token if kept."""
     gaps = (places.diff() != 1).nonzero()[:, 0]
     together = int(gaps[0]) + 1 if len(gaps) else len(places)
     return next(

@@ -7,19 +7,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# Pixels at a border of the picture, where a bicubic filter bends the line of coordinates.
 MARGIN = 2
+# Above this the third channel says that a pixel is of the picture alone, not of the padding.
 INSIDE = 0.999
 
 
 def views_of(processor: Any, height: int, width: int, **options: Any) -> Tensor:
-    """Boxes [views, 4] (left, top, right, bottom; 0..1 over the picture, beyond it where the view is padded); NaN: sees nothing.
+    """Find where each view of a picture lies in it.
 
-    The processor, a transformers image processor whose pixel values are [.., 3, h, w], is given a picture of coordinates
-    instead of colours: whatever it crops, pads, scales or tiles can be read off the result.
+    The processor is given a picture of coordinates instead of colours: whatever it crops, pads,
+    scales or tiles can be read off the result.
+
+    Args:
+        processor: an image processor whose pixel values are [..., 3, h, w].
+        height: of the picture, in pixels.
+        width: of the picture, in pixels.
+        options: what the processor is called with.
+
+    Returns:
+        [views, 4]: left, top, right, bottom in 0..1 over the picture, beyond it where a view is
+        padded, NaN where a view sees nothing of it.
     """
-    x = ((torch.arange(width) + 0.5) / width).expand(height, width)
-    y = ((torch.arange(height) + 0.5) / height)[:, None].expand(height, width)
-    coordinates = torch.stack([x, y, torch.ones(height, width)])
+    x = ((torch.arange(width, dtype=torch.float32) + 0.5) / width).expand(height, width)
+    y = ((torch.arange(height, dtype=torch.float32) + 0.5) / height)[:, None].expand(height, width)
+    coordinates = torch.stack([x, y, torch.ones_like(x)])
     plain = {"do_rescale": False, "do_normalize": False, "return_tensors": "pt"}
     seen = processor([coordinates], **(options | plain))["pixel_values"]
     return torch.stack([_box(view) for view in seen.reshape(-1, *seen.shape[-3:]).float()])
@@ -39,8 +51,8 @@ def _box(view: Tensor) -> Tensor:
 
 
 def _line(places: Tensor, values: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Coordinates at both ends of an axis of `size` pixels, by a straight line through its inner ones."""
-    if len(places) > 4 * MARGIN:  # at its borders a bicubic filter bends the line
+    """Coordinates at both ends of an axis, by a straight line through its inner pixels."""
+    if len(places) > 4 * MARGIN:
         places = places[MARGIN:-MARGIN]
         values = values[MARGIN:-MARGIN]
     at = places.double() + 0.5

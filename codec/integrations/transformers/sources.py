@@ -1,4 +1,4 @@
-"""Which of the things that stand for a picture are `.ctm` files: told by their first bytes, not by a suffix.
+"""Which sources of pictures are `.ctm` files, told by their first bytes, not by a suffix.
 
 ::
 

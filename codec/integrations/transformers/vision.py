@@ -1,4 +1,4 @@
-"""What is known of a model's vision tower: its blocks, and whether its patches lie on a fixed grid."""
+"""A model's vision tower: its blocks, and whether its patches lie on a fixed grid."""
 
 from __future__ import annotations
 
