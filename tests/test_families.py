@@ -31,7 +31,6 @@ from codec.integrations.transformers import (  # noqa: E402
     attach,
     detach,
     register,
-    registration,
     unregister,
 )
 from codec.integrations.transformers.vision import tower_of  # noqa: E402
@@ -107,12 +106,16 @@ def picture(path: Path) -> Image.Image:
     return image
 
 
-@pytest.fixture
-def registered() -> Iterator[None]:
-    register()
+@pytest.fixture(autouse=True)
+def transformers_as_it_was() -> Iterator[None]:
+    """Whatever a test registers or attaches."""
     yield
-    for holder in list(registration._holders):
-        registration.release(holder)
+    unregister()
+
+
+@pytest.fixture
+def registered() -> None:
+    register()
 
 
 def prepared(family: Family, source: Any) -> Any:
@@ -212,6 +215,8 @@ def test_attach_goes_by_pixels_and_detach_undoes_it(
     detach(model)
     assert set(vars(model)) == keys
     assert torch.equal(said(), wanted)
+    assert_same(prepared(family, path), plain)
+    unregister()
     with pytest.raises((CodecError, TypeError, ValueError, RuntimeError)):
         prepared(family, path.read_bytes())
 

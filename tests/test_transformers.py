@@ -27,7 +27,6 @@ from codec.integrations.transformers.budget import shorten  # noqa: E402
 from codec.tokens.selection import quadtree  # noqa: E402
 
 integration = pytest.importorskip("codec.integrations.transformers")
-from codec.integrations.transformers import registration  # noqa: E402
 
 SIDE, PATCH, WIDTH = 48, 8, 32
 WORDS = {"<pad>": 0, "<image>": 1, "what": 2, "is": 3, "this": 4, "<unk>": 5}
@@ -128,8 +127,7 @@ def made_for(cotam: codec.Codec, model: Any, path: Path, later: Sequence[int] = 
 def transformers_as_it_was() -> Iterator[None]:
     """Whatever a test attaches."""
     yield
-    for holder in list(registration._holders):
-        registration.release(holder)
+    integration.unregister()
 
 
 @pytest.fixture
@@ -721,23 +719,16 @@ def test_detach_undoes_everything(
     again = processor(text="<image>", images=[Image.fromarray(photo)], return_tensors="pt")
     assert set(again) == set(picture)
     torch.testing.assert_close(logits(model, again), wanted)
+    by_pixels = processor(text="<image>", images=[ctm], return_tensors="pt")
+    assert set(by_pixels) == set(picture)
+    assert len(answer(model, by_pixels)) == 4
+    integration.unregister()
     assert before == [
         image_utils.load_image,
         transformers.image_processing_base.ImageProcessingMixin.fetch_images,
     ]
     with pytest.raises((TypeError, ValueError, RuntimeError)):
         processor(text="<image>", images=[ctm], return_tensors="pt")
-
-
-def test_a_model_that_is_gone_leaves_transformers_as_it_was(cotam: codec.Codec) -> None:
-    import gc
-
-    model, processor = llava()
-    integration.attach(model, cotam, processor, token_budget=0.5)
-    assert registration._holders
-    del model
-    gc.collect()
-    assert not registration._holders
 
 
 def test_threads_of_one_model_keep_their_pictures_apart(

@@ -12,7 +12,6 @@ from __future__ import annotations
 import copy
 import functools
 import threading
-import weakref
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
@@ -27,7 +26,7 @@ from codec.api import Codec
 from codec.errors import AdapterUnavailable, BadArgument, UnsupportedTower
 from codec.integrations.transformers import attached, budget
 from codec.integrations.transformers.attached import KEYS, LATENTS, Entry
-from codec.integrations.transformers.registration import hold, release
+from codec.integrations.transformers.registration import register
 from codec.integrations.transformers.vision import VisionTower, takes_budget, tower_of
 from codec.networks.adapter import TokenAdapter
 from codec.tokens.adapters import Adapter, find_adapter, load_adapter
@@ -49,7 +48,7 @@ def attach(
 
     It does what `register` does. The model sees the decoded pixels; where its tower has an adapter
     for the codec's weights, its tokens are repaired. `model.cotam` is what was attached, and
-    `detach` undoes all of it.
+    `detach` undoes it.
 
     Args:
         model: any model of transformers that takes pictures; changed in place.
@@ -86,6 +85,7 @@ def attach(
             f"the tower of {type(model).__name__} takes no adapter; leave it out to go by pixels"
         )
     detach(model)
+    register()
     attachment = Attachment(model, tower, chosen, token_budget)
     if processor is not None:
         wanted = chosen is not None, token_budget is not None
@@ -96,7 +96,10 @@ def attach(
 
 
 def detach(model: Any) -> None:
-    """Undo `attach`: model, processor and transformers are as they were."""
+    """Undo `attach`: the model and its processor are as they were.
+
+    They still take `.ctm`, as pixels, until `unregister` is called.
+    """
     attachment = vars(model).get(ATTACHMENT)
     if isinstance(attachment, Attachment):
         attachment.detach()
@@ -133,8 +136,6 @@ class Attachment:
         self.before = vars(model).get("generate")
         self.handles: list[Any] = []
         self._reset()
-        hold(self.key)
-        weakref.finalize(self, release, self.key)
         setattr(model, ATTACHMENT, self)
         model.generate = self.generate
         self._hook_model()
@@ -157,7 +158,7 @@ class Attachment:
         self._reset()
 
     def detach(self) -> None:
-        """Leave the model, its processor and transformers as they were."""
+        """Leave the model and its processor as they were; see `detach`."""
         for handle in self.handles:
             handle.remove()
         self.handles.clear()
@@ -166,7 +167,6 @@ class Attachment:
             self.model.generate = self.before
         vars(self.model).pop(ATTACHMENT, None)
         attached.forget(self.key)
-        release(self.key)
 
     def _hook_model(self) -> None:
         """Prepare calls of the model, and forget them afterwards, whatever happens."""

@@ -29,10 +29,8 @@ from codec.integrations.transformers import attached
 from codec.integrations.transformers.sources import ctm_file
 
 LOADERS = ("load_image", "load_image_as_tensor")
-USER = "register()"
 
 _lock = threading.RLock()
-_holders: set[Any] = set()
 _undo: list[Callable[[], None]] = []
 
 
@@ -43,30 +41,16 @@ def register() -> None:
     text, with or without a suffix. It is decoded with the weights that it names. Pillow takes
     `.ctm` from then on, too. Calling this again changes nothing.
     """
-    hold(USER)
+    with _lock:
+        if not _undo:
+            _prepare()
 
 
 def unregister() -> None:
-    """Undo `register`; models that are attached keep what they need until they are detached."""
-    release(USER)
-
-
-def hold(holder: Any) -> None:
-    """Keep transformers prepared for as long as this holder needs it."""
+    """Undo `register`: transformers is as it was. Calling this again changes nothing."""
     with _lock:
-        if not _holders:
-            _prepare()
-        _holders.add(holder)
-
-
-def release(holder: Any) -> None:
-    """The holder needs nothing any more; the last one out leaves transformers as it was."""
-    with _lock:
-        if holder in _holders:
-            _holders.remove(holder)
-            if not _holders:
-                while _undo:
-                    _undo.pop()()
+        while _undo:
+            _undo.pop()()
 
 
 def _prepare() -> None:
