@@ -36,7 +36,7 @@ def times(cotam: codec.Codec, rounds: int) -> dict[str, float]:
     data = cotam.encode(picture(*SIDES), tool="learned", quality=50)
     tower = load_tower(TOWER, "random", layers=1)
     config = AdapterConfig(
-        cotam.pipeline.layers[-1].stop,
+        cotam.learned.pipeline.layers[-1].stop,
         tower.width,
         *tower.grid,
         tower.prefix,
@@ -106,7 +106,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     cotam = codec.load(options.model, "cpu")
     layered = (
-        len(cotam.pipeline.layers) > 1
+        len(cotam.learned.pipeline.layers) > 1
     )  # without a preview layer, the preview is the full decode, reduced
     spent = times(cotam, options.rounds)
     result = {

@@ -52,7 +52,9 @@ def own(model: str, pixels: np.ndarray, quality: float) -> tuple[Coder, int]:
     arrays = weights.arrays  # type: ignore[attr-defined]
     count = sum(array.size for name, array in arrays.items() if not name.startswith("tables."))
     return Coder(
-        lambda: cotam.encode_full(pixels, tool="learned", quality=quality), lambda: cotam.decode_full(data), count
+        lambda: cotam.encode_full(pixels, tool="learned", quality=quality),
+        lambda: cotam.decode_full(data),
+        count,
     ), len(data)
 
 
