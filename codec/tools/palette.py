@@ -1,63 +1,49 @@
-"""Palettes for screens, charts and drawings: few colours, exactly repeated shapes. No network.
+"""Few colours, exact edges: close colours are merged, and the rest is coded without loss.
 
 ::
 
-    pixels --merge close colours (quality < 100)--> colours and indexes [H, W]
-    indexes --blocks of one colour--> a plane of blocks --walk--+
-            \\-> the other pixels ------------------------walk---+-> rANS words
-    payload: colours (deflated differences) | words
+    pixels --merge colours within a radius (quality < 100)--> pixels of few colours
+           --lossless WebP without its container (tools.vp8l)--> payload
 
-At quality 100, and whenever no colours are merged, the same pixels come back. The payload is the
-same on every machine: integers only.
+At quality 100 nothing is merged: the same pixels come back, alpha included.
 """
 
 from __future__ import annotations
 
-import zlib
-
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.bitstream.container import Reader, put_varint
-from codec.errors import BadArgument, Corrupt, Truncated
-from codec.tools.palette_coder import Player, Recorder
-from codec.tools.palette_colours import merged
-from codec.tools.palette_walk import ABSENT, CONTEXTS, Ints, walk
+from codec.tools import vp8l
 
 Pixels = NDArray[np.uint8]
-# More colours than this are a photograph's; rANS tables hold 2^16 entries.
-MOST_COLOURS = 1 << 14
-# Sides of the blocks of one colour, in pixels.
-BLOCK = 8
-# Pictures with fewer pixels are coded without a plane of blocks.
-BLOCKS_FROM = 64 * 64
+Ints = NDArray[np.int64]
+BEST_QUALITY = 100
+# (quality, radius in levels within which colours merge). Token errors of graphics (DeiT-Tiny,
+# native tiles) at these radii are in benchmarks/results/palette_radius.json.
+RADII = ((0, 112.0), (25, 80.0), (50, 56.0), (75, 36.0), (90, 20.0), (99, 6.0), (100, 0.0))
+# Pictures with more colours than this lose their low bits before close colours are searched.
+MANY_COLOURS = 1 << 12
+LOW_BITS = 2
+# Red, green and blue differences count by how well they are seen; alpha counts fully.
+CHANNEL_WEIGHTS = np.array([0.7, 1.0, 0.5, 1.0], np.float32)
 
 
-def encode(pixels: Pixels, *, quality: float = 100, effort: int = 5) -> bytes:
-    """Code a picture with few colours.
+def encode(pixels: Pixels, *, quality: float = BEST_QUALITY, effort: int = 5) -> bytes:
+    """Code a picture of few colours.
 
     Args:
-        pixels: uint8 [H, W, C] with C of 1, 3 or 4.
+        pixels: uint8 [H, W, 3] or [H, W, 4].
         quality: 0..100; 100 returns the same pixels.
-        effort: 0..9; not used yet.
+        effort: 0 (fastest) .. 9 (smallest).
 
     Returns:
         The payload.
 
     Raises:
-        BadArgument: there are more than MOST_COLOURS colours.
+        BadArgument: the pixels are of another shape.
+        TooLarge: a side is longer than 16383 pixels.
     """
-    packed = _pack(pixels)
-    colours, inverse = np.unique(packed, return_inverse=True)
-    indexes = inverse.reshape(packed.shape).astype(np.int64)
-    if quality < 100:
-        colours, indexes = merged(colours, indexes, pixels.shape[2], quality)
-    if len(colours) > MOST_COLOURS:
-        raise BadArgument(f"the palette tool codes at most {MOST_COLOURS} colours")
-    head = _write_colours(colours, pixels.shape[2])
-    if len(colours) == 1:
-        return head
-    return head + _write_indexes(indexes, len(colours))
+    return vp8l.encode(merged(pixels, radius_of(quality)), effort=effort)
 
 
 def decode(payload: bytes, height: int, width: int, channels: int) -> Pixels:
@@ -67,7 +53,7 @@ def decode(payload: bytes, height: int, width: int, channels: int) -> Pixels:
         payload: the bytes.
         height: pixels.
         width: pixels.
-        channels: 1, 3 or 4.
+        channels: 3 or 4.
 
     Returns:
         uint8 [H, W, C].
@@ -75,23 +61,53 @@ def decode(payload: bytes, height: int, width: int, channels: int) -> Pixels:
     Raises:
         Corrupt: the payload is damaged.
     """
-    try:
-        reader = Reader(payload)
-        colours = _read_colours(reader, channels)
-        rest = payload[reader.at :]
-    except Truncated:
-        raise Corrupt("the palette ends too early") from None
-    if len(colours) > 1:
-        indexes = _read_indexes(rest, (height, width), len(colours))
-    elif rest:
-        raise Corrupt("bytes follow a palette of one colour")
-    else:
-        indexes = np.zeros((height, width), np.int64)
-    return _unpack(colours[indexes], channels)
+    return vp8l.decode(payload, height, width, channels)
 
 
-def _pack(pixels: Pixels) -> NDArray[np.uint32]:
-    """A number for each pixel [H, W]."""
+def radius_of(quality: float) -> float:
+    """The radius, in levels, within which colours merge at a quality of 0..100."""
+    qualities, radii = zip(*RADII)
+    return float(np.interp(quality, qualities, radii))
+
+
+def merged(pixels: Pixels, radius: float) -> Pixels:
+    """Give every pixel the most frequent colour within a radius of its own.
+
+    Args:
+        pixels: uint8 [H, W, C].
+        radius: in levels, the largest weighted difference of a channel.
+
+    Returns:
+        uint8 [H, W, C] with fewer colours.
+    """
+    if radius <= 0:
+        return pixels
+    packed = _packed(pixels)
+    colours, places, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    if len(colours) > MANY_COLOURS:
+        coarse = np.minimum((pixels >> LOW_BITS << LOW_BITS) + (1 << LOW_BITS - 1), 255)
+        packed = _packed(coarse.astype(np.uint8))
+        colours, places, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    leaders = _leaders(_samples(colours, pixels.shape[2]), counts, radius)
+    return _samples(colours[leaders], pixels.shape[2])[places.reshape(packed.shape)]
+
+
+def _leaders(samples: Pixels, counts: Ints, radius: float) -> Ints:
+    """For each colour, the most frequent one that stands for it: leaders are no neighbours."""
+    weighted = samples * CHANNEL_WEIGHTS[: samples.shape[1]]
+    order = np.argsort(-counts, kind="stable")
+    leaders = np.full(len(samples), -1, np.int64)
+    free = order
+    while len(free):
+        first = free[0]
+        near = np.abs(weighted[free] - weighted[first]).max(1) <= radius
+        leaders[free[near]] = first
+        free = free[~near]
+    return leaders
+
+
+def _packed(pixels: Pixels) -> NDArray[np.uint32]:
+    """One number for each pixel [H, W]."""
     packed = np.zeros(pixels.shape[:2], np.uint32)
     for channel in range(pixels.shape[2]):
         packed <<= 8
@@ -99,96 +115,7 @@ def _pack(pixels: Pixels) -> NDArray[np.uint32]:
     return packed
 
 
-def _unpack(packed: NDArray[np.uint32], channels: int) -> Pixels:
-    pixels = np.empty((*packed.shape, channels), np.uint8)
-    for channel in range(channels):
-        pixels[..., channel] = packed >> 8 * (channels - 1 - channel) & 255
-    return pixels
-
-
-def _write_colours(colours: NDArray[np.uint32], channels: int) -> bytes:
-    """Count, then differences of the sorted colours, channel by channel, deflated."""
-    planes = _unpack(colours, channels).astype(np.int16)
-    steps = np.diff(planes, axis=0, prepend=np.zeros((1, channels), np.int16))
-    raw = steps.astype(np.uint8).T.tobytes()
-    deflated = zlib.compress(raw, 9)[2:-4]
-    count = put_varint(len(colours)) + put_varint(0 if len(raw) <= len(deflated) else len(deflated))
-    return count + min(raw, deflated, key=len)
-
-
-def _read_colours(reader: Reader, channels: int) -> NDArray[np.uint32]:
-    count = reader.varint()
-    size = reader.varint()
-    if not 0 < count <= MOST_COLOURS:
-        raise Corrupt("the palette claims no colours, or too many")
-    length = count * channels
-    raw = reader.take(length) if size == 0 else _inflated(reader.take(size), length)
-    steps = np.frombuffer(raw, np.uint8).reshape(channels, count).T
-    return _pack(np.cumsum(steps, axis=0, dtype=np.uint8)[None])[0]
-
-
-def _inflated(data: bytes, length: int) -> bytes:
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    try:
-        raw = inflater.decompress(data, length)
-    except zlib.error:
-        raw = b""
-    if len(raw) != length:
-        raise Corrupt("the palette's colours are damaged")
-    return raw
-
-
-def _has_blocks(shape: tuple[int, int]) -> bool:
-    return shape[0] * shape[1] >= BLOCKS_FROM
-
-
-def _flat_blocks(indexes: Ints) -> Ints:
-    """The index of each block of one colour, -1 for the others; whole blocks only."""
-    rows = indexes.shape[0] // BLOCK
-    cols = indexes.shape[1] // BLOCK
-    cut = indexes[: rows * BLOCK, : cols * BLOCK]
-    across = cut.reshape(rows * BLOCK, cols, BLOCK)
-    low = across.min(2).reshape(rows, BLOCK, cols).min(1)
-    high = across.max(2).reshape(rows, BLOCK, cols).max(1)
-    return np.where(low == high, low, ABSENT)
-
-
-def _spread(blocks: Ints, shape: tuple[int, int]) -> Ints:
-    """Blocks as pixels [H, W], -1 where they are not of one colour."""
-    known = np.full(shape, ABSENT, np.int64)
-    rows = blocks.shape[0] * BLOCK
-    cols = blocks.shape[1] * BLOCK
-    known[:rows, :cols] = blocks.repeat(BLOCK, 0).repeat(BLOCK, 1)
-    return known
-
-
-def _write_indexes(indexes: Ints, count: int) -> bytes:
-    """The plane of blocks, its indexes one higher so that 0 is 'several colours', then pixels."""
-    shape = indexes.shape[0], indexes.shape[1]
-    known = None
-    words = b""
-    if _has_blocks(shape):
-        blocks = _flat_blocks(indexes)
-        recorder = Recorder(CONTEXTS, count + 1)
-        walk(recorder, (blocks.shape[0], blocks.shape[1]), blocks + 1, None)
-        words = recorder.finish()
-        known = _spread(blocks, shape)
-    recorder = Recorder(CONTEXTS, count)
-    walk(recorder, shape, indexes, known)
-    length = put_varint(len(words) // 4) if known is not None else b""
-    return length + words + recorder.finish()
-
-
-def _read_indexes(data: bytes, shape: tuple[int, int], count: int) -> Ints:
-    reader = Reader(data)
-    known = None
-    if _has_blocks(shape):
-        words = reader.take(4 * reader.varint())
-        player = Player(CONTEXTS, count + 1, words)
-        blocks = walk(player, (shape[0] // BLOCK, shape[1] // BLOCK), None, None)
-        player.finish()
-        known = _spread(blocks - 1, shape)
-    player = Player(CONTEXTS, count, data[reader.at :])
-    indexes = walk(player, shape, None, known)
-    player.finish()
-    return indexes
+def _samples(packed: NDArray[np.uint32], channels: int) -> Pixels:
+    """The inverse of `_packed`: [..., C]."""
+    shifts = 8 * np.arange(channels - 1, -1, -1, dtype=np.uint32)
+    return (packed[..., None] >> shifts & 255).astype(np.uint8)
