@@ -29,6 +29,10 @@ def test_codecs_by_name() -> None:
     for wrong in ("", "gif", "cotam:", "jpeg:3", "compressai", "compressai:"):
         with pytest.raises(BadArgument):
             codecs.names(wrong)
+
+
+def test_an_unknown_model_of_compressai_is_refused_with_those_there_are() -> None:
+    pytest.importorskip("compressai")
     with pytest.raises(BadArgument, match="mbt2018-mean"):
         codecs.contender("compressai:none")
 
@@ -45,8 +49,8 @@ def test_a_missing_codec_is_left_out_with_its_reason() -> None:
 @pytest.mark.parametrize("name", ["bmshj2018-factorized", "mbt2018-mean"])
 def test_models_of_compressai_write_real_files(name: str, photo: NDArray[np.uint8]) -> None:
     import torch
-    from compressai.zoo import image_models
 
+    image_models = pytest.importorskip("compressai.zoo").image_models
     torch.manual_seed(0)
     model = image_models[name](1, pretrained=False).eval()
     model.update(force=True)
@@ -224,6 +228,7 @@ def test_a_report_is_whole(report: Path) -> None:
 
 @pytest.mark.slow
 def test_compressai_reads_the_results(report: Path, tmp_path: Path) -> None:
+    pytest.importorskip("compressai")
     files = sorted((report / "compressai").glob("*.json"))
     assert len(files) == 3
     for metric in ("psnr", "ms-ssim"):

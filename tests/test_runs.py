@@ -134,6 +134,23 @@ def test_a_toy_run_learns_resumes_and_exports(
     export(tmp_path / "further", tmp_path / "further.safetensors", "--blend", str(target), "0.5")
 
 
+def test_a_run_learns_where_compressai_cannot_be_imported(pictures: Path, tmp_path: Path) -> None:
+    """As on Python 3.13, which compressai does not support."""
+    program = "import sys; sys.modules['compressai'] = None; from training.train import main; main()"
+    run = tmp_path / "run"
+    settings = ("experiment=toy", f"run_dir={run}", "steps=30", "trainer.log_every_n_steps=1")
+    subprocess.run(
+        [sys.executable, "-c", program, *settings],
+        cwd=ROOT,
+        env=os.environ | {"COTAM_DATA": str(pictures), "PYTHONPATH": str(ROOT)},
+        check=True,
+        timeout=600,
+    )
+    losses = [float(row["loss"]) for row in logged(run) if row["loss"]]
+    assert np.mean(losses[-10:]) < np.mean(losses[:10])
+    assert state_of(run)["global_step"] == 30
+
+
 def test_a_resumed_run_is_the_run_that_never_stopped(pictures: Path, tmp_path: Path) -> None:
     """Twenty steps at once, and ten and ten: the same losses, the same weights."""
     settings = ("steps=20", "trainer.log_every_n_steps=1", "qp_maps=student")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from torch import Tensor, nn
 
 from codec.networks.config import QP_COUNT
@@ -13,6 +12,7 @@ from codec.networks.integer import round_half_up
 from codec.networks.model import Networks
 from codec.networks.prior import Z_LIMIT, scale_of
 from codec.networks.transforms import pad_to_multiple
+from training.losses.likelihoods import FactorizedDensity, GaussianDensity
 
 
 @dataclass
@@ -26,15 +26,12 @@ class TrainingPass:
 
 
 class RateModel(nn.Module):
-    """Likelihoods of z (factorised, per channel) and of y given the prior; compressai's models, used in training only."""
+    """Likelihoods of z (one density per channel) and of y given the prior; used in training only."""
 
     def __init__(self, channels_z: int) -> None:
         super().__init__()
-        self.bottleneck = EntropyBottleneck(channels_z, init_scale=4)
-        self.bottleneck.quantiles.requires_grad_(
-            False
-        )  # tables are fitted (training.tables), not taken from quantiles
-        self.gaussian = GaussianConditional(None)
+        self.bottleneck = FactorizedDensity(channels_z, init_scale=4)
+        self.gaussian = GaussianDensity()
 
     def forward(
         self, networks: Networks, x: Tensor, qp: Tensor, rounded: bool = False
@@ -43,7 +40,7 @@ class RateModel(nn.Module):
         y = networks.g_a(x, qp).float()
         z = networks.h_a(pad_to_multiple(y, 4)).float()
         with torch.autocast(x.device.type, enabled=False):
-            _, z_likelihood = self.bottleneck(z, training=True)
+            z_likelihood = self.bottleneck(z)
             y_hat, bits_y = self.code_latent(networks, y, z, qp, rounded)
         bits_z = -z_likelihood.log2().flatten(1).sum(1)
         return TrainingPass(networks.g_s(y_hat, qp), y_hat, bits_y, bits_z)
@@ -62,9 +59,7 @@ class RateModel(nn.Module):
             residual = values - mean
             symbols = round_half_up(residual)
             noisy = symbols if rounded else residual + torch.rand_like(residual) - 0.5
-            likelihood = self.gaussian.likelihood_lower_bound(
-                self.gaussian._likelihood(noisy, scale_of(index))
-            )
+            likelihood = self.gaussian(noisy, scale_of(index))
             bits.append(-likelihood.log2().flatten(1).sum(1))
             return symbols + mean
 
@@ -85,10 +80,9 @@ def fit_bottleneck(rate_model: RateModel, networks: Networks, x: Tensor, steps: 
     )
     with torch.no_grad():
         z = networks.h_a(pad_to_multiple(networks.g_a(x, qp).float(), 4)).float()
-    parameters = [p for name, p in rate_model.bottleneck.named_parameters() if name != "quantiles"]
-    optimizer = torch.optim.Adam(parameters, lr=2e-2)
+    optimizer = torch.optim.Adam(rate_model.bottleneck.parameters(), lr=2e-2)
     for _ in range(steps):
-        bits = -rate_model.bottleneck(z, training=True)[1].log2().sum() / (x.numel() / x.shape[1])
+        bits = -rate_model.bottleneck(z).log2().sum() / (x.numel() / x.shape[1])
         optimizer.zero_grad()
         bits.backward()
         optimizer.step()
