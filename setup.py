@@ -3,7 +3,7 @@
 ::
 
     codec/        ->  codec/
-    checkpoints/  ->  codec/checkpoints/   (weights and their cards; codec.weights.shipped looks there)
+    checkpoints/  ->  codec/checkpoints/   (codec/weights/shipped.py looks there)
     README.md     ->  the long description, with links that work without the repository
 
 Everything else is in setup.cfg.
@@ -33,11 +33,11 @@ def portable(markdown: str) -> str:
     public address that relative links could be completed with.
 
     Args:
-        markdown: The README. Code keeps its brackets, because nothing there is followed by `(path)`.
+        markdown: The README.
 
     Returns:
-        The text with `[words](docs/page.md#part)` as "words (`docs/page.md`)", with `[words](#part)`
-        as "words", and with pictures as their alternative text. Absolute links stay.
+        The text with `[words](docs/page.md#part)` as "words (`docs/page.md`)", `[words](#part)` as
+        "words", and pictures as their alternative text. Absolute links stay.
     """
 
     def in_words(link: re.Match[str]) -> str:

@@ -9,7 +9,14 @@ from pathlib import Path
 import codec
 
 CLONE = Path(codec.__file__).resolve().parents[1]
-TRAIN_EXTRA = {"hydra", "omegaconf", "pytorch_lightning", "tensorboard", "torchvision", "webdataset"}
+TRAIN_EXTRA = {
+    "hydra",
+    "omegaconf",
+    "pytorch_lightning",
+    "tensorboard",
+    "torchvision",
+    "webdataset",
+}
 
 
 def main() -> None:
@@ -32,7 +39,9 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in TRAIN_EXTRA:
             raise
-        sys.exit(f"cotam-train: {error.name} is missing: run `pip install -e '.[train]'` in the clone")
+        sys.exit(
+            f"cotam-train: {error.name} is missing: run `pip install -e '.[train]'` in the clone"
+        )
     run()
 
 

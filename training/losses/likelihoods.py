@@ -1,8 +1,9 @@
 """Likelihoods of z and of y that training minimises: a learned density per channel, and a Gaussian.
 
-Both come from "Variational image compression with a scale hyperprior" (Balle, Minnen, Singh, Hwang,
-Johnston, arXiv 1802.01436): symbols are integers, so a likelihood is the mass of a density between
-half a step below a value and half a step above it. Coding uses frozen tables instead (fit/tables.py).
+Both come from "Variational image compression with a scale hyperprior" (Balle, Minnen, Singh,
+Hwang, Johnston, arXiv 1802.01436). Symbols are integers, so a likelihood is the mass of a density
+between half a step below a value and half a step above it. Coding uses frozen tables instead
+(training/fit/tables.py).
 
 Parameters have compressai's names and order, so that runs that were started with it resume.
 """
@@ -10,6 +11,7 @@ Parameters have compressai's names and order, so that runs that were started wit
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -98,8 +100,8 @@ class FactorizedDensity(_WithoutCoderState):
         self.matrices = nn.ParameterList()
         self.biases = nn.ParameterList()
         self.factors = nn.ParameterList()
-        for inputs, outputs in zip(widths[:-1], widths[1:]):
-            # softplus of this makes a layer divide by `gain`: the product over layers is init_scale.
+        for inputs, outputs in pairwise(widths):
+            # softplus(weight) sums to 1 / gain in each layer: together they divide by init_scale.
             weight = math.log(math.expm1(1 / (gain * outputs)))
             self.matrices.append(torch.full((channels, outputs, inputs), weight))
             self.biases.append(torch.empty(channels, outputs, 1).uniform_(-0.5, 0.5))
