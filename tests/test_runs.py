@@ -58,7 +58,7 @@ def logged(run: Path, version: int = 0) -> list[dict[str, str]]:
 
 
 def state_of(run: Path) -> dict[str, Any]:
-    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=False)
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
 
 
 def export(run: Path, target: Path, *options: str) -> None:
@@ -83,7 +83,7 @@ def test_a_toy_run_learns_resumes_and_exports(
     assert np.mean(losses[-20:]) < np.mean(losses[:20])
     assert any(row["val_bpp_q45"] for row in rows)
     last = run / "checkpoints" / "last.ckpt"
-    assert torch.load(last, weights_only=False)["global_step"] == 60
+    assert torch.load(last, weights_only=True)["global_step"] == 60
     train(pictures, run, "steps=80", f"resume={last}")
     assert torch.load(last, weights_only=True)["global_step"] == 80
     target = tmp_path / "toy.safetensors"

@@ -7,7 +7,6 @@ its exported weights: --rate-weight, --guide and --slope are then set anew, wher
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -30,7 +29,7 @@ from training.device import device_name, weights_below
 from training.export.adapter import export_adapter
 from training.export.card import render
 from training.export.student import export_student
-from training.run import read_run
+from training.run import data_folder, read_run
 from training.surgery.equalize_steps import balance, rescale
 from training.validation import DEFAULT_SKIP, make_checkpoint
 
@@ -188,9 +187,11 @@ def options_of() -> argparse.Namespace:
     )
     parser.add_argument("run", type=Path)
     parser.add_argument("target", type=Path)
-    root = Path(os.environ.get("COTAM_DATA", "../shared/data")) / "train"
     parser.add_argument(
-        "--root", type=Path, default=root, help="the training pictures a student is fitted to"
+        "--root",
+        type=Path,
+        default=data_folder() / "train",
+        help="the training pictures a student is fitted to",
     )
     parser.add_argument(
         "--skip-below",

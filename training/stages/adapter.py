@@ -26,6 +26,7 @@ from training.device import weights_below
 from training.losses.features import MultiLevel, distance
 from training.losses.rate import RateModel
 from training.optim.schedule import MakeOptimizer, ScheduledStage
+from training.run import read_checkpoint
 
 
 @dataclass
@@ -166,7 +167,7 @@ class AdapterStage(ScheduledStage):
         got start as the identity. Raises UnknownModel where an adapter's codec is not shipped any more.
         """
         if place.suffix != ".safetensors":
-            state = torch.load(place, map_location="cpu", weights_only=False)
+            state = read_checkpoint(place)
             self._go_on_from(weights_below(state["state_dict"], "adapter."))
             self._freeze_others_of(state)
         elif is_adapter(place):
