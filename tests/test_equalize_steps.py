@@ -1,4 +1,4 @@
-"""Balanced step sizes: the same codec at other steps, and costs as a direct measurement finds them."""
+"""Equalized step sizes: the same codec at other steps, and costs that a measurement confirms."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def field(x: Tensor) -> Tensor:
 
 
 def foretold(networks: Networks, y: Tensor, z: Tensor, qp: Tensor) -> tuple[Tensor, Tensor]:
-    """Means and scale indexes of all sets, each set known exactly to those after it; flat, channels first."""
+    """Means and scale indexes of all sets, each with the exact sets before it; channels first."""
     found: list[tuple[Tensor, Tensor]] = []
 
     def code_set(values: Tensor, mean: Tensor, index: Tensor) -> Tensor:

@@ -114,7 +114,7 @@ TEST = ([9787.80, 4469.00, 2451.52, 1356.24], [40.121, 38.651, 36.970, 34.987])
 def vceg_m33(
     anchor: tuple[list[float], list[float]], test: tuple[list[float], list[float]]
 ) -> float:
-    """The formula of VCEG-M33: third-order polynomials of log rate over PSNR, their mean difference."""
+    """The formula of VCEG-M33: the mean difference of cubic polynomials of log rate over PSNR."""
     low, high = max(min(anchor[1]), min(test[1])), min(max(anchor[1]), max(test[1]))
     areas = []
     for rates, scores in (anchor, test):
@@ -185,7 +185,7 @@ def test_files_of_one_size(photo: NDArray[np.uint8], tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report on two pictures, one of them hostile to HTML by its name, and one file that is no picture."""
+    """A report on two pictures, one with HTML in its name, and a file that is no picture."""
     from skimage import data
 
     folder = tmp_path_factory.mktemp("eval")
