@@ -100,7 +100,7 @@ def test_a_toy_run_learns_resumes_and_exports(
         "0.5",
         "--rate-weight",
         "0.03",
-        "--balance",
+        "--equalize",
         "0.5",
         "--slope",
         "5",
@@ -133,7 +133,7 @@ def test_a_toy_run_learns_resumes_and_exports(
         tmp_path / "further",
         "steps=2",
         f"start={target}",
-        "stage.balance=0.5",
+        "stage.equalize=0.5",
         "stage.gain_factor=4",
     )
     export(tmp_path / "further", tmp_path / "further.safetensors", "--blend", str(target), "0.5")
@@ -209,6 +209,7 @@ def test_sigterm_saves_a_checkpoint_that_resumes(pictures: Path, tmp_path: Path)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=120)
     assert "Received SIGTERM" in output, output[-1000:]
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["last.ckpt"]
     reached = state_of(run)["global_step"]
     assert reached > 0
     train(pictures, run, f"steps={reached + 3}", f"resume={run}/checkpoints/last.ckpt")

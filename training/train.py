@@ -60,9 +60,15 @@ class LastCheckpoint(ModelCheckpoint):
             save_last=True,
             save_top_k=0,
             train_time_interval=every,
-            save_on_exception=True,
             enable_version_counter=False,
         )
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Save what is trained so far. SIGTERM arrives as an exception, too."""
+        if trainer.global_step:
+            trainer.save_checkpoint(Path(str(self.dirpath)) / LAST_CHECKPOINT.name)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leave the file of SaveAtEnd alone."""

@@ -28,9 +28,9 @@ batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weight
 Loss: {loss}.
 {optimizer}, {rate} for the transforms and {factor} times that for the rest{gains},
 {warmup} steps of warm-up, cosine to 1 %, gradients clipped at norm 1.
-The file holds the average of the weights over about {average:.0f} steps{blend}{balance}.
+The file holds the average of the weights over about {average:.0f} steps{blend}{equalized}.
 Rate of rounded instead of noisy symbols from {rounded:.0%} of the way on.
-Start: {start}.{balanced} Nothing below `eval/` was seen.
+Start: {start}.{equalized_before} Nothing below `eval/` was seen.
 
 Entropy tables fitted to {fitted} training pictures at random rates.
 Symbols of scale index below {skip} are not coded.
@@ -125,6 +125,9 @@ def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
     settings = facts["training"]["settings"]
     stage = settings["stage"]
     data = settings["data"]
+    # Weights of 2026 and before call it `balance`.
+    before = stage.get("equalize", stage.get("balance", 0.0))
+    after = training.get("equalized", training.get("balance", 0.0))
     parameters = (
         sum(a.size for n, a in checkpoint.arrays.items() if not n.startswith("tables.")) / 1e6
     )
@@ -152,14 +155,12 @@ def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
         average=1 / (1 - settings["ema"]),
         rounded=stage["rounded_from"],
         start=_start(training.get("before")),
-        balanced=f" Step sizes first went {stage['balance']:.0%} of the way to equilibrium."
-        if stage.get("balance")
+        equalized_before=f" Step sizes first went {before:.0%} of the way to equilibrium."
+        if before
         else "",
         fitted=training["table_pictures"],
         skip=facts["skip_below"],
-        balance=f"; step sizes went {training['balance']:.0%} of the way to equilibrium"
-        if "balance" in training
-        else "",
+        equalized=f"; step sizes went {after:.0%} of the way to equilibrium" if after else "",
         blend=f", mixed with {training['blend']:.0%} of those it started from"
         if "blend" in training
         else "",

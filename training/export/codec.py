@@ -31,7 +31,7 @@ from training.export.adapter import export_adapter
 from training.export.card import render
 from training.export.student import export_student
 from training.run import data_folder, read_run
-from training.surgery.equalize_steps import balance, rescale
+from training.surgery.equalize_steps import equalize_steps, rescale
 from training.validation import DEFAULT_SKIP, make_checkpoint
 
 
@@ -145,7 +145,7 @@ def export(
     before: Sequence[Path] = (),
     rate_weight: float = RATE_WEIGHT,
     blend: tuple[Path, float] | None = None,
-    balanced: float = 0.0,
+    equalized: float = 0.0,
     guide: str | None = None,
     slope: float = 0.0,
 ) -> Checkpoint:
@@ -159,7 +159,7 @@ def export(
         before: The runs, or exported weights, that this one started from, latest first.
         rate_weight: What a bit is worth in RDOQ, in squared steps.
         blend: Another run and its share (`blended`).
-        balanced: How far step sizes are equalized for the run's loss, 0..1
+        equalized: How far step sizes are equalized for the run's loss, 0..1
             (training/surgery/equalize_steps.py).
         guide: The default guide of these weights, if not the usual one.
         slope: QPs less at a quality for each nat of estimated cost
@@ -177,14 +177,14 @@ def export(
     if blend:
         networks = blended(networks, load_run(blend[0], networks.config)[0], blend[1])
         facts["blend"] = blend[1]
-    if balanced:
+    if equalized:
         loss, data = (
             hydra.utils.instantiate(OmegaConf.create(facts["settings"][part]))
             for part in ("loss", "data")
         )
         torch.manual_seed(facts["settings"]["seed"])  # the same crops and projections each time
-        balance(networks, loss, endless(data), balanced)
-        facts["balance"] = balanced
+        equalize_steps(networks, loss, endless(data), equalized)
+        facts["equalized"] = equalized
     proved = bounds(networks)
     if max(proved.values()) >= EXACT_LIMIT:
         raise ValueError(f"a partial sum could reach 2^24: {proved}")
@@ -273,10 +273,10 @@ def options_of() -> argparse.Namespace:
         help="what it started from, and its share in a mean",
     )
     parser.add_argument(
-        "--balance",
+        "--equalize",
         type=float,
         default=0.0,
-        help="how far step sizes are balanced for the run's loss, 0..1",
+        help="how far step sizes are equalized for the run's loss, 0..1",
     )
     parser.add_argument(
         "--guide",
@@ -342,7 +342,7 @@ def main() -> None:
             options.pictures,
             before=options.before,
             blend=blend,
-            balanced=options.balance,
+            equalized=options.equalize,
             **wishes,
         )
     options.target.with_suffix(".md").write_text(render(checkpoint, options.what, options.limits))

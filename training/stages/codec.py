@@ -19,7 +19,7 @@ from training.data.qp_maps import QpMaps
 from training.losses.joint import Joint, RateDistortion
 from training.losses.rate import RateModel, fit_bottleneck
 from training.optim.schedule import MakeOptimizer, ScheduledStage
-from training.surgery.equalize_steps import balance
+from training.surgery.equalize_steps import equalize_steps
 from training.surgery.prune import before_narrowing, narrowed
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class CodecStage(ScheduledStage):
         prior_factor: float = 2.0,
         gain_factor: float = 1.0,
         rounded_from: float = 0.75,
-        balance: float = 0.0,
+        equalize: float = 0.0,
     ) -> None:
         super().__init__(optimizer, learning_rate, warmup, steps, minutes, seed)
         self.networks = Networks(model)
@@ -60,7 +60,7 @@ class CodecStage(ScheduledStage):
         self.loss = loss
         self.maps = maps
         self.rounded_from = rounded_from
-        self.balance = balance
+        self.equalize = equalize
         self.prior_factor = prior_factor
         self.gain_factor = gain_factor
 
@@ -79,7 +79,7 @@ class CodecStage(ScheduledStage):
 
         For exported weights, the likelihoods of z are fitted anew, and channels of y or of the
         prior that this model has not are pruned (training/surgery/prune.py). Steps are then
-        equalized for this stage's loss, `balance` of the way (training/surgery/equalize_steps.py).
+        equalized for this stage's loss, `equalize` of the way (training/surgery/equalize_steps.py).
 
         Args:
             place: `last.ckpt` of a run, or weights (.safetensors).
@@ -96,8 +96,8 @@ class CodecStage(ScheduledStage):
                 self.networks = narrowed(self.networks, config, crops)
             bits = fit_bottleneck(self.rate_model, self.networks, crops())
             log.info("started from %s; z costs %.4f bpp", place.name, bits)
-        if self.balance:
-            balance(self.networks, self.loss, crops, self.balance)
+        if self.equalize:
+            equalize_steps(self.networks, self.loss, crops, self.equalize)
 
     def on_fit_start(self) -> None:
         if isinstance(self.loss, Joint):

@@ -78,7 +78,7 @@ def rescale(networks: Networks, log_factors: Tensor) -> None:
                 step.head.bias[len(own) :] += own.log() * index_of_log
 
 
-def balance(
+def equalize_steps(
     networks: Networks, loss: RateDistortion, crops: Callable[[], Tensor], share: float
 ) -> Tensor:
     """Move step sizes to where an error of one step costs the same in every channel.
