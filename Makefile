@@ -27,8 +27,9 @@ lint: install
 types: install
 	$(BIN)/mypy
 
+# One thread for each of the processes that share the tests.
 check: lint types
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto
 
 test: lint types
 	$(BIN)/python -m pytest
