@@ -39,7 +39,7 @@ def compare(
     cotam: codec.Codec, name: str, pixels: NDArray[np.uint8], quality: float, table: Table
 ) -> Image.Image:
     """Adds three rows to the table; returns the pictures side by side."""
-    encoded = cotam.encode_full(pixels, quality)
+    encoded = cotam.encode_full(pixels, quality=quality)
     decoded = cotam.decode_full(encoded.data)
     size = len(encoded.data)
     panels = [("original", pixels), (f"CoTAM {size} bytes", decoded.picture.pixels)]

@@ -33,10 +33,10 @@ QUALITIES = (20, 50, 80)
 
 def times(cotam: codec.Codec, rounds: int) -> dict[str, float]:
     """Pixels, preview, and tokens of a CLIP ViT-L/14-336 (random weights, first block only) with an adapter for it."""
-    data = cotam.encode(picture(*SIDES), 50)
+    data = cotam.encode(picture(*SIDES), tool="learned", quality=50)
     tower = load_tower(TOWER, "random", layers=1)
     config = AdapterConfig(
-        cotam.pipeline.layers[-1].stop,
+        cotam.learned.pipeline.layers[-1].stop,
         tower.width,
         *tower.grid,
         tower.prefix,
@@ -86,7 +86,7 @@ def preview_psnr(cotam: codec.Codec) -> dict[str, dict[str, float]]:
     for quality in QUALITIES:
         values = []
         for path in sorted((data_root() / "eval" / "kodak").glob("*.png")):
-            data = cotam.encode(read_pixels(path), quality)
+            data = cotam.encode(read_pixels(path), tool="learned", quality=quality)
             full = images.reduced(cotam.decode_full(data).picture, PREVIEW).pixels
             values.append(psnr(cotam.decode(data, "array", "preview"), np.asarray(full)))
         found[str(quality)] = {"mean": mean(values), "least": min(values)}
@@ -106,7 +106,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     cotam = codec.load(options.model, "cpu")
     layered = (
-        len(cotam.pipeline.layers) > 1
+        len(cotam.learned.pipeline.layers) > 1
     )  # without a preview layer, the preview is the full decode, reduced
     spent = times(cotam, options.rounds)
     result = {

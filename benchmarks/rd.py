@@ -64,7 +64,9 @@ def measure_cotam(loaded: codec.Codec, pictures: list[np.ndarray]) -> list[dict[
     for quality in QUALITIES:
         rows = []
         for pixels in pictures:
-            encoded = loaded.encode_full(pixels, quality, want_bits=True, guide="uniform", slope=0)
+            encoded = loaded.encode_full(
+                pixels, tool="learned", quality=quality, want_bits=True, guide="uniform", slope=0
+            )
             decoded = loaded.decode(encoded.data, "array")
             assert encoded.bits is not None
             excess = (len(encoded.data) - 20) * 8 / float(encoded.bits.sum()) - 1

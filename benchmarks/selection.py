@@ -82,7 +82,9 @@ def run(model: str, quality: float, limit: int | None) -> dict[str, Any]:
     samples = spread(judge.pictures(), limit)
     rows = []
     for number, sample in enumerate(track(samples, "pictures")):
-        decoded = cotam.decode_full(cotam.encode(read_pixels(sample.path), quality), want_bits=True)
+        decoded = cotam.decode_full(
+            cotam.encode(read_pixels(sample.path), tool="learned", quality=quality), want_bits=True
+        )
         pixels = decoded.picture.pixels
         information = spent_at(decoded, judge.tower.grid, judge.box(*pixels.shape[:2])[0].tolist())
         rows.append(top1_of(judge, judge.look(pixels), information, sample.truth, number))

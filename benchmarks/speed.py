@@ -47,12 +47,14 @@ def nearest(rival: Rival, pixels: np.ndarray, size: int) -> int:
 def own(model: str, pixels: np.ndarray, quality: float) -> tuple[Coder, int]:
     """CoTAM with these weights, and its file's bytes."""
     cotam = codec.load(model, "cpu")
-    data = cotam.encode(pixels, quality)
+    data = cotam.encode(pixels, tool="learned", quality=quality)
     weights = cotam.backend.checkpoint
     arrays = weights.arrays  # type: ignore[attr-defined]
     count = sum(array.size for name, array in arrays.items() if not name.startswith("tables."))
     return Coder(
-        lambda: cotam.encode_full(pixels, quality), lambda: cotam.decode_full(data), count
+        lambda: cotam.encode_full(pixels, tool="learned", quality=quality),
+        lambda: cotam.decode_full(data),
+        count,
     ), len(data)
 
 

@@ -7,7 +7,7 @@
 >>> codec.inspect(data).width                  # reads the header only; needs no torch
 """
 
-from codec.api import DEVICES, Codec, decode, load, load_for
+from codec.api import Codec, decode, load, load_for
 from codec.errors import (
     AdapterUnavailable,
     BadArgument,
@@ -15,6 +15,7 @@ from codec.errors import (
     CodecError,
     Corrupt,
     GuideUnavailable,
+    NoLatents,
     NotACotamFile,
     TargetTooSmall,
     TooLarge,
@@ -26,12 +27,13 @@ from codec.errors import (
     WrongModel,
 )
 from codec.info import FileInfo, inspect, models, weights_of
+from codec.io.image_like import ImageLike
+from codec.options import EncodeOptions
 from codec.results import Decoded, Encoded
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "DEVICES",
     "AdapterUnavailable",
     "BadArgument",
     "BadPicture",
@@ -39,9 +41,12 @@ __all__ = [
     "CodecError",
     "Corrupt",
     "Decoded",
+    "EncodeOptions",
     "Encoded",
     "FileInfo",
     "GuideUnavailable",
+    "ImageLike",
+    "NoLatents",
     "NotACotamFile",
     "TargetTooSmall",
     "TooLarge",

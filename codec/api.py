@@ -2,73 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codec import quality as rate
-from codec.backends.manifest import MANIFEST
-from codec.bitstream import container
-from codec.bitstream import qp_map as stepfield
+from codec import quality as qualities
+from codec import tool_files
+from codec.backends.lazy import LazyBackend
+from codec.bitstream import container, qp_map
 from codec.coding.backend import Backend, QpField, Weights
-from codec.coding.latent_grid import latent_grid
-from codec.coding.pipeline import PREVIEW, Latents, Pipeline, Stopwatch
-from codec.errors import BadArgument, CodecError, Corrupt, TooLarge, WrongModel
-from codec.guidance import STRENGTH, Guidance, Guide, Plan, resolve
-from codec.guidance.importance import Box
-from codec.info import qp_field, weights_of
+from codec.coding.latent_grid import Floats, latent_grid
+from codec.coding.pipeline import PREVIEW, Latents, Stopwatch
+from codec.errors import BadArgument, NoLatents, WrongModel
+from codec.guidance import Guidance, Plan, resolve
+from codec.info import weights_of
 from codec.io import images
+from codec.io.image_like import ImageLike, size_of, to_picture
 from codec.io.metadata import extras_of, picture_of
+from codec.options import EncodeOptions
 from codec.results import LEVELS, NOTHING, Decoded, Encoded, Level, Output
+from codec.tools.choice import Choice
+from codec.tools.learned import Coded, LearnedSettings, LearnedTool
+from codec.tools.registry import LEARNED, NAMES
+from codec.tools.select import choice_for
 from codec.weights import checkpoint as checkpoints
 
 if TYPE_CHECKING:
+    import torch
+    from PIL import Image
     from torch import Tensor
 
     from codec.tokens.adapters import Adapter
     from codec.towers import Tower
     from codec.tuning import Tuner
 
-DEVICES = ("auto", "cpu", "cuda")
 
+def load(name_or_path: str | Path = "default", device: str | torch.device = "auto") -> Codec:
+    """A codec with weights by name, by path, or from the folder of an exported half.
 
-def load(name_or_path: str | Path = "default", device: str = "auto") -> Codec:
-    """A codec with weights by name (`models()`) or path, or with an exported half by its folder (codec.export; no torch then).
+    The weights are read when a file needs them; files of screen tools never do.
 
-    device: auto, cpu or cuda. Raises UnknownModel or BadArgument.
+    Args:
+        name_or_path: one of `models()`, a .safetensors file, or a folder of `cotam export`.
+        device: `auto`, `cpu`, `cuda`, or any other name that torch accepts.
+
+    Returns:
+        The codec.
+
+    Raises:
+        UnknownModel: there are no such weights.
+        BadArgument: the device is unknown or absent.
+
+    Example:
+        >>> load("tiny").fingerprint
+        '4030fbf7'
     """
-    if (Path(name_or_path) / MANIFEST).is_file():
-        from codec.backends.onnx import OnnxBackend
-
-        return Codec(OnnxBackend(Path(name_or_path), device))
-    try:
-        from codec.backends.torch import TorchBackend
-    except ImportError as error:
-        raise BadArgument(
-            f"these weights need PyTorch, which is not here ({error}); load an exported half instead"
-        ) from None
-    return Codec(TorchBackend(checkpoints.load(name_or_path), device))
+    return Codec(LazyBackend(name_or_path, str(device)))
 
 
 @lru_cache(maxsize=4)
-def _kept(name: str, device: str) -> Codec:
+def _cached(name: str, device: str) -> Codec:
     return load(name, device)
 
 
-def load_for(data: bytes, device: str = "auto") -> Codec:
-    """The codec that a file was encoded with, kept for the next file. Raises CodecError for a bad file, WrongModel."""
-    return _kept(weights_of(data), device)
+def load_for(data: bytes, device: str | torch.device = "auto") -> Codec:
+    """The codec that a file was encoded with, kept for the next file.
+
+    Raises:
+        CodecError: the file is bad, or its weights are not shipped (WrongModel).
+    """
+    return _cached(weights_of(data) or "default", str(device))
 
 
 def decode(
-    data: bytes, output: Output = "pil", level: Level = "pixels", device: str = "auto"
+    data: bytes,
+    output: Output = "pil",
+    level: Level = "pixels",
+    device: str | torch.device = "auto",
 ) -> Any:
-    """A file's picture, by whichever shipped weights it was encoded with; see `Codec.decode`."""
+    """Decode a file with whichever shipped weights it was encoded with; see `Codec.decode`."""
     return load_for(data, device).decode(data, output, level)
 
 
@@ -77,8 +93,9 @@ class Codec:
 
     ::
 
-        picture -> images -> pixels -> Pipeline over a Backend -> latents --+-> container -> bytes
-                        \\-> alpha, profile, EXIF ---------------------------+
+        picture --+-> tools.select --learned--> guidance -> LearnedTool -> latents --+-> container
+                  |              \\--screen--> tool_files -> Tool -> payload --------+    -> .ctm
+                  \\-> alpha, profile, EXIF ------------------------------------------+
     """
 
     def __init__(
@@ -87,199 +104,274 @@ class Codec:
         limit_pixels: int = container.DEFAULT_LIMIT_PIXELS,
         limit_memory: int = container.DEFAULT_LIMIT_MEMORY,
     ) -> None:
+        """Make a codec over a backend.
+
+        Args:
+            backend: the networks; `load` makes one from weights.
+            limit_pixels: pictures with more pixels are refused.
+            limit_memory: pictures that would need more bytes of memory are refused.
+        """
         self.backend = backend
-        self.pipeline = Pipeline(backend)
         self.limit_pixels = limit_pixels
         self.limit_memory = limit_memory
+        self._learned: LearnedTool | None = None
+
+    def __repr__(self) -> str:
+        return f"Codec({self.backend!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_learned": None}
+
+    @property
+    def learned(self) -> LearnedTool:
+        """The learned tool over these weights, which are read when it is first used."""
+        if self._learned is None:
+            self._learned = LearnedTool(self.backend)
+        return self._learned
 
     @property
     def fingerprint(self) -> str:
-        """Hexadecimal; files of this codec carry it."""
+        """Hexadecimal; files of the learned tool carry it."""
         return self.backend.checkpoint.fingerprint.hex()
 
     def encode(
-        self,
-        image: Any,
-        quality: float | None = None,
-        target_bytes: int | None = None,
-        qp_map: NDArray[np.generic] | None = None,
-        strip: bool = False,
-        guide: str | Guide | None = None,
-        strength: float = STRENGTH,
-        importance: Any = None,
-        roi: Sequence[Box] | None = None,
-        slope: float | None = None,
-        tune: str | Tower | Tuner | None = None,
+        self, image: ImageLike, *, options: EncodeOptions | None = None, **changes: Any
     ) -> bytes:
-        """A picture as a .ctm file; see `encode_full`."""
-        return self.encode_full(
-            image,
-            quality,
-            target_bytes,
-            qp_map,
-            strip,
-            False,
-            guide,
-            strength,
-            importance,
-            roi,
-            slope,
-            tune,
-        ).data
+        """Encode a picture as a .ctm file.
+
+        Args:
+            image: a path, bytes of a picture file, a binary stream, a PIL image, uint8 [H, W, 3] or
+                [H, W], float [3, H, W] in 0..1, or Hugging Face's {"bytes": ..., "path": ...}.
+            options: the settings; the defaults if not given.
+            changes: fields of EncodeOptions by name, which replace those of `options`.
+
+        Returns:
+            The file.
+
+        Raises:
+            BadArgument: an option is unknown, out of range, or excludes another one.
+            BadPicture: the picture cannot be decoded.
+            TooLarge: the picture exceeds the limits of this codec.
+            TargetTooSmall: no quality fits `target_bytes`.
+            GuideUnavailable: the guide's weights are missing.
+            UnsupportedTower: `tune` names a tower that cannot be tuned to.
+
+        Example:
+            >>> import numpy as np
+            >>> data = load().encode(np.full((20, 30, 3), 255, np.uint8), quality=40)
+            >>> load().decode(data).size
+            (30, 20)
+        """
+        return self.encode_full(image, options=options, **changes).data
 
     def encode_full(
         self,
-        image: Any,
-        quality: float | None = None,
-        target_bytes: int | None = None,
-        qp_map: NDArray[np.generic] | None = None,
-        strip: bool = False,
+        image: ImageLike,
+        *,
+        options: EncodeOptions | None = None,
         want_bits: bool = False,
-        guide: str | Guide | None = None,
-        strength: float = STRENGTH,
-        importance: Any = None,
-        roi: Sequence[Box] | None = None,
-        slope: float | None = None,
-        tune: str | Tower | Tuner | None = None,
+        **changes: Any,
     ) -> Encoded:
-        """As `encode`, with y_hat, the bits per latent position (if wanted), notes and seconds by stage.
+        """As `encode`, with latents, notes and seconds by stage.
 
-        image: a PIL image, an `images.Picture`, a path, bytes of a picture file, uint8 [H, W, 3] or float [3, H, W] in 0..1.
-        quality: 0..100, 50 if nothing else is given. target_bytes: the best quality whose file is not larger.
-        qp_map: absolute QPs 0..63 on any grid up to one per 16x16 pixels; replaces quality and guidance. strip: leave out profile
-        and EXIF. guide: where finer steps go at the same file size: `student` (the default, if the weights have no other), `clip`,
-        `uniform`, a map's file or a Guide (guidance.choose). strength: 0 (uniform) .. 1. importance: a map [rows, cols] >= 0 over
-        the whole picture, any size. roi: boxes (left, top, right, bottom) in pixels that matter most. slope: 0..14, QPs less at a
-        quality for each nat that a picture costs more than usual (guidance.Guidance.base_qp), the weights' own if not given; it
-        says nothing about target sizes and QP maps. tune: a vision tower that will look, or its name (tuning.load_tuner): seconds
-        of descent through it and the decoder, for files that serve it better at their bytes (tuning.Tuner).
-        Raises BadArgument, BadPicture, TooLarge, TargetTooSmall, GuideUnavailable, UnknownModel or UnsupportedTower.
+        Args:
+            image: as for `encode`.
+            options: as for `encode`.
+            want_bits: also return the bits of every latent position.
+            changes: as for `encode`.
+
+        Returns:
+            The file and what is known about it.
+
+        Raises:
+            CodecError: as `encode` does.
         """
-        if sum(v is not None for v in (quality, target_bytes, qp_map)) > 1:
-            raise BadArgument("give only one of quality, target size and QP map")
-        if qp_map is not None and any(v is not None for v in (guide, importance, roi)):
-            raise BadArgument("a QP map leaves nothing to guide; give only one of them")
+        chosen = EncodeOptions.of(options, changes)
         watch = Stopwatch()
         with watch.stage("load"):
-            picture = self._picture(image)
-            extras = extras_of(picture, strip)
-        tuner = None if tune is None else _tuner(tune, self.backend)
-        if qp_map is not None:
-            field = stepfield.check_map(qp_map, *latent_grid(*picture.pixels.shape[:2]))
-            return self._encode(picture, extras, 0, Plan(field), watch, want_bits, tuner)
-        with watch.stage("guide"):
-            chosen = resolve(guide, importance, roi, self.backend, self.backend.checkpoint.guide)
-            guidance = Guidance(
-                chosen,
-                strength,
-                picture.pixels,
-                self.backend.checkpoint.slope if slope is None else slope,
-            )
+            picture = to_picture(image, self.limit_pixels)
+        with watch.stage("choose"):
+            learned_only = chosen.qp_map is not None or chosen.tune is not None
+            choice = choice_for(picture, chosen.tool, chosen.lossless, learned_only)
+        if choice.tool != LEARNED:
+            return tool_files.encode(picture, choice, chosen, self.limit_memory, watch)
+        return self._encode_learned(picture, choice, chosen, watch, want_bits)
 
-        def at(qp: int) -> Encoded:
-            with watch.stage("guide"):
-                plan = guidance.plan(qp)
-            return self._encode(picture, extras, qp, plan, watch, want_bits, tuner)
-
-        if target_bytes is None:
-            with watch.stage("guide"):
-                qp = guidance.base_qp(
-                    rate.quality_to_qp(rate.DEFAULT_QUALITY if quality is None else quality)
-                )
-            return at(qp)
-        return _best_within(at, target_bytes)
-
-    def _picture(self, image: Any) -> images.Picture:
-        from PIL import Image
-
-        if isinstance(image, images.Picture):
-            return image
-        if isinstance(image, Image.Image):
-            return images.from_pil(image, self.limit_pixels)
-        if isinstance(image, (str, Path, bytes)) or hasattr(image, "read"):
-            return images.load(image, self.limit_pixels)
-        picture = images.from_array(image)
-        if picture.pixels.shape[0] * picture.pixels.shape[1] > self.limit_pixels:
-            raise TooLarge(f"the picture has more than {self.limit_pixels} pixels")
-        return picture
-
-    def _encode(
+    def _encode_learned(
         self,
         picture: images.Picture,
-        extras: dict[int, bytes],
-        base: int,
-        plan: Plan,
+        choice: Choice,
+        options: EncodeOptions,
         watch: Stopwatch,
         want_bits: bool,
-        tuner: Tuner | None = None,
     ) -> Encoded:
-        height, width = picture.pixels.shape[:2]
+        height, width = size_of(picture)
         container.check_memory(width, height, container.ENCODE_BYTES, self.limit_memory)
-        grid = latent_grid(height, width)
-        offsets = None
-        if plan.qp_map is not None:
-            base, offsets = stepfield.split_map(plan.qp_map)
-            offsets = offsets if offsets.any() else None
-        qp = stepfield.qp_field(base, offsets, *grid)
-        refine = (
-            None
-            if tuner is None
-            else tuner.refine(self.backend, picture.pixels, qp, self.limit_memory)
-        )
-        latents = self.pipeline.encode(picture.pixels, qp, watch, want_bits, plan.thrift, refine)
-        with watch.stage("write"):
-            coded_map = None if offsets is None else stepfield.encode_offsets(offsets)
-            fingerprint = self.backend.checkpoint.fingerprint
-            content = container.Container(
-                width, height, base, fingerprint, latents.data, coded_map, extras
+        refiner = None if options.tune is None else self._refiner(options.tune)
+
+        def at(qp: int, plan: Plan) -> Encoded:
+            settings = LearnedSettings(qp, plan, refiner, want_bits, watch)
+            coded = self.learned.code(picture.pixels, settings)
+            with watch.stage("write"):
+                data = self._file(picture, options, coded)
+            size = (height, width)
+            bits = coded.latents.bits
+            notes = picture.notes
+            return Encoded(
+                data, coded.latents, bits, coded.field, size, notes, watch.seconds, *_said(choice)
             )
-            data = container.write(content)
-        return Encoded(
-            data, latents, latents.bits, qp, (height, width), picture.notes, watch.seconds
+
+        if options.qp_map is not None:
+            return at(0, Plan(qp_map.check_map(options.qp_map, *latent_grid(height, width))))
+        return self._guided(at, picture, options, watch)
+
+    def _guided(
+        self,
+        at: Callable[[int, Plan], Encoded],
+        picture: images.Picture,
+        options: EncodeOptions,
+        watch: Stopwatch,
+    ) -> Encoded:
+        """The file at a quality, or the best that fits a size, with the guide's plan for each QP."""
+        weights = self.backend.checkpoint
+        slope = weights.slope if options.slope is None else options.slope
+        with watch.stage("guide"):
+            guide = resolve(
+                options.guide, options.importance, options.roi, self.backend, weights.guide
+            )
+            guidance = Guidance(guide, options.strength, picture.pixels, slope)
+
+        def planned(qp: int) -> Encoded:
+            with watch.stage("guide"):
+                plan = guidance.plan(qp)
+            return at(qp, plan)
+
+        if options.target_bytes is not None:
+            return _best_within(planned, options.target_bytes)
+        with watch.stage("guide"):
+            qp = guidance.base_qp(qualities.quality_to_qp(options.usual_quality))
+        return planned(qp)
+
+    def _file(self, picture: images.Picture, options: EncodeOptions, coded: Coded) -> bytes:
+        height, width = size_of(picture)
+        return container.write(
+            container.Container(
+                width,
+                height,
+                coded.qp,
+                self.backend.checkpoint.fingerprint,
+                coded.latents.data,
+                coded.qp_map,
+                extras_of(picture, options.kept == "none"),
+            )
         )
+
+    def _refiner(self, tune: str | Tower | Tuner) -> Any:
+        try:
+            from codec.tuning import tuner_of
+        except ImportError as error:
+            raise BadArgument(f"tuning needs PyTorch, which is missing ({error})") from None
+        tuner = tuner_of(tune, str(getattr(self.backend, "device", "cpu")))
+
+        def refiner(pixels: NDArray[np.uint8], field: QpField) -> Any:
+            return tuner.refine(self.backend, pixels, field, self.limit_memory)
+
+        return refiner
+
+    @overload
+    def decode(self, data: bytes, output: Output = ..., *, level: Literal["latents"]) -> Floats: ...
+
+    @overload
+    def decode(
+        self,
+        data: bytes,
+        output: Literal["pil"] = ...,
+        level: Literal["pixels", "preview"] = ...,
+    ) -> Image.Image: ...
+
+    @overload
+    def decode(
+        self,
+        data: bytes,
+        output: Literal["array"],
+        level: Literal["pixels", "preview"] = ...,
+    ) -> NDArray[np.uint8]: ...
+
+    @overload
+    def decode(
+        self,
+        data: bytes,
+        output: Literal["tensor"],
+        level: Literal["pixels", "preview"] = ...,
+    ) -> Tensor: ...
+
+    @overload
+    def decode(self, data: bytes, output: Output = ..., level: Level = ...) -> Any: ...
 
     def decode(self, data: bytes, output: Output = "pil", level: Level = "pixels") -> Any:
-        """A file's picture: a PIL image (alpha, profile and EXIF restored), a uint8 array [H, W, 3] or a float tensor [3, H, W].
+        """Decode a file.
 
-        level: `pixels`; `preview`: a picture of ceil(H / 8) x ceil(W / 8), from the file's first layer alone where the weights
-        have one; `latents`: y_hat, float32 [h, w, M], in quantization steps, whatever the output.
-        Raises NotACotamFile, UnsupportedVersion, TooLarge, Truncated, Corrupt, WrongModel or BadArgument.
+        Args:
+            data: the file.
+            output: `pil`: an image with alpha, profile and EXIF; `array`: uint8 [H, W, 3];
+                `tensor`: float32 [3, H, W] in 0..1.
+            level: `pixels`; `preview`: a picture of ceil(H / 8) x ceil(W / 8), from the first layer
+                of the latents where the weights have one; `latents`: y_hat, float32 [h, w, M] in
+                quantization steps, whatever the output.
+
+        Returns:
+            The picture or the latents.
+
+        Raises:
+            NotACotamFile, UnsupportedVersion, Truncated, Corrupt: the file is bad.
+            TooLarge: the file claims more pixels than the limits of this codec.
+            WrongModel: other weights wrote the file.
+            NoLatents: `level` is `latents` and the file's tool has none.
+            BadArgument: an argument is unknown.
         """
         if level not in LEVELS:
-            raise BadArgument(f"level must be {', '.join(LEVELS)}, not '{level}'")
+            raise BadArgument(f"level must be {', '.join(LEVELS)}, not {level!r}")
         if level == "latents":
-            return self._decode_latents(data, Stopwatch(), False)[2].y_hat
-        return (self.decode_full(data) if level == "pixels" else self.decode_preview(data)).to(
-            output
-        )
+            return self._decode_latents(self._open(data), Stopwatch(), False)[1].y_hat
+        full = self.decode_full(data) if level == "pixels" else self.decode_preview(data)
+        return full.to(output)
 
     def decode_preview(self, data: bytes) -> Decoded:
-        """As `decode` for the level `preview`; y_hat is empty, EXIF is left out."""
-        if len(self.pipeline.layers) < 2:
+        """As `decode_full`, an eighth of the sides; y_hat is empty and EXIF is left out."""
+        content = self._open(data)
+        if content.tool:
+            return tool_files.preview(content, self.limit_memory)
+        if len(self.learned.pipeline.layers) < 2:
             full = self.decode_full(data)
-            return Decoded(
-                images.reduced(full.picture, PREVIEW), NOTHING, None, full.qp, full.seconds
-            )
+            small = images.reduced(full.picture, PREVIEW)
+            return Decoded(small, NOTHING, None, full.qp, full.seconds)
+        watch = Stopwatch()
+        qp, pixels = self.learned.preview(content, watch)
+        picture = images.reduced(picture_of(content, pixels), PREVIEW, {"pixels"})
+        return Decoded(picture, NOTHING, None, qp, watch.seconds)
+
+    def decode_full(self, data: bytes, *, want_bits: bool = False) -> Decoded:
+        """Decode a file, with latents, bits per latent position and seconds by stage.
+
+        Args:
+            data: the file.
+            want_bits: also return the bits of every latent position.
+
+        Returns:
+            The picture and what is known about it.
+
+        Raises:
+            CodecError: as `decode` does.
+        """
         watch = Stopwatch()
         with watch.stage("load"):
-            content, qp = self._open(data)
-        with _corrupt_unless_typed():
-            pixels = self.pipeline.preview(
-                content.latents, qp, content.height, content.width, watch
-            )
-        return Decoded(
-            images.reduced(picture_of(content, pixels), PREVIEW, {"pixels"}),
-            NOTHING,
-            None,
-            qp,
-            watch.seconds,
+            content = self._open(data)
+        if content.tool:
+            return tool_files.decode(content, self.limit_memory, want_bits)
+        qp, latents = self._decode_latents(content, watch, want_bits)
+        pixels = self.learned.pipeline.reconstruct(
+            latents.y_hat, qp, content.height, content.width, watch
         )
-
-    def decode_full(self, data: bytes, want_bits: bool = False) -> Decoded:
-        """As `decode`, with y_hat, the bits per latent position (if wanted) and seconds by stage."""
-        watch = Stopwatch()
-        content, qp, latents = self._decode_latents(data, watch, want_bits)
-        pixels = self.pipeline.reconstruct(latents.y_hat, qp, content.height, content.width, watch)
         with watch.stage("write"):
             picture = picture_of(content, pixels)
         return Decoded(picture, latents.y_hat, latents.bits, qp, watch.seconds)
@@ -293,20 +385,30 @@ class Codec:
         tiles: tuple[int, int] | None = None,
         layer: int = 0,
     ) -> Tensor:
-        """Files as a vision tower's tokens, repaired from the latents by an adapter.
+        """Decode files to a vision tower's tokens, repaired from the latents by an adapter.
 
-        data: a file's bytes, or several of them; tower: a Tower of any input size, or a name and its weights (towers.load_tower);
-        adapter: the shipped one of this tower and these weights, unless a file or an Adapter is given. tiles: (rows, columns) of
-        pieces beside the whole picture, for towers that tile; layer: which tokens (Tower.tokens), 0: those that enter the tower's
-        first block, k: the output of block k, -1: that of its final norm. Returns float [B, prefix + rows * columns, width], with
-        tiles [B, 1 + tiles, prefix + ..., width]. Raises as `decode` does, AdapterUnavailable, WrongAdapter, UnknownModel,
-        UnsupportedTower or BadArgument.
+        Args:
+            data: one file or several.
+            tower: a Tower of any input size, or a name (towers.load_tower).
+            weights: the tower's weights, where it is given by name.
+            adapter: a file or an Adapter; the shipped one of this tower and these weights if not
+                given. Files without latents are not repaired.
+            tiles: rows and columns of pieces beside the whole picture, for towers that tile.
+            layer: 0: tokens that enter the tower's first block; k: the output of block k; -1: the
+                output of its final norm.
+
+        Returns:
+            float [B, prefix + rows * columns, width]; with tiles [B, 1 + tiles, prefix + ..., width].
+
+        Raises:
+            CodecError: as `decode` does.
+            AdapterUnavailable, WrongAdapter, UnknownModel: there is no such adapter.
+            UnsupportedTower: the tower cannot be used.
         """
-        files = [data] if isinstance(data, bytes) else list(data)
+        files = [data] if isinstance(data, (bytes, bytearray, memoryview)) else list(data)
         if not files:
             raise BadArgument("there is no file to decode")
         try:
-            from codec.tokens.adapters import Adapter, find_adapter, load_adapter
             from codec.tokens.decode import tokens
             from codec.towers import load_tower
         except ImportError as error:
@@ -314,40 +416,40 @@ class Codec:
                 f"tokens need more packages: pip install 'cotam[mllm]' ({error})"
             ) from None
         seen = load_tower(tower, weights) if isinstance(tower, str) else tower
+        decoded = [self.decode_full(bytes(file)) for file in files]
+        latents = any(one.has_latents for one in decoded)
+        chosen = self._adapter(seen, adapter) if latents or adapter is not None else None
+        return tokens(self.backend, decoded, seen, chosen, tiles, layer)
+
+    def _adapter(self, tower: Tower, adapter: str | Path | Adapter | None) -> Adapter:
+        from codec.tokens.adapters import Adapter, find_adapter, load_adapter
+
         if adapter is None:
-            chosen = find_adapter(self.fingerprint, seen.signature, seen.name)
-        else:
-            loaded = adapter if isinstance(adapter, Adapter) else load_adapter(Path(adapter))
-            chosen = loaded.check(self.fingerprint, seen.signature)
-        return tokens(
-            self.backend, [self.decode_full(file) for file in files], seen, chosen, tiles, layer
-        )
+            return find_adapter(self.fingerprint, tower.signature, tower.name)
+        loaded = adapter if isinstance(adapter, Adapter) else load_adapter(Path(adapter))
+        return loaded.check(self.fingerprint, tower.signature)
 
     def _decode_latents(
-        self, data: bytes, watch: Stopwatch, want_bits: bool
-    ) -> tuple[container.Container, QpField, Latents]:
-        with watch.stage("load"):
-            content, qp = self._open(data)
-        grid = latent_grid(content.height, content.width)
-        with _corrupt_unless_typed():
-            return content, qp, self.pipeline.decode(content.latents, qp, *grid, watch, want_bits)
+        self, content: container.Container, watch: Stopwatch, want_bits: bool
+    ) -> tuple[QpField, Latents]:
+        if content.tool:
+            raise NoLatents(f"files of the tool '{NAMES.get(content.tool)}' have no latents")
+        return self.learned.latents(content, watch, want_bits)
 
-    def _open(self, data: bytes) -> tuple[container.Container, QpField]:
+    def _open(self, data: bytes) -> container.Container:
         content = container.read(data, self.limit_pixels)
+        if content.tool:
+            return content
         if content.fingerprint != self.backend.checkpoint.fingerprint:
             raise WrongModel(_wrong_model(content.fingerprint, self.backend.checkpoint))
         container.check_memory(
             content.width, content.height, container.DECODE_BYTES, self.limit_memory
         )
-        return content, qp_field(content)
+        return content
 
-    def encode_batch(self, pictures: Iterable[Any], **options: Any) -> list[bytes]:
-        """`encode` for each picture, with the same options."""
-        return [self.encode(picture, **options) for picture in pictures]
 
-    def decode_batch(self, files: Sequence[bytes], output: Output = "pil") -> list[Any]:
-        """`decode` for each file."""
-        return [self.decode(data, output) for data in files]
+def _said(choice: Choice) -> tuple[str, str]:
+    return choice.tool, choice.reason
 
 
 def _best_within(at: Callable[[int], Encoded], target_bytes: int) -> Encoded:
@@ -361,28 +463,7 @@ def _best_within(at: Callable[[int], Encoded], target_bytes: int) -> Encoded:
             results[result.data] = result
         return result.data
 
-    return results[rate.search_qp(attempt, target_bytes)]
-
-
-def _tuner(tune: str | Tower | Tuner, backend: Backend) -> Tuner:
-    try:
-        from codec.tuning import tuner_of
-    except ImportError as error:
-        raise BadArgument(f"tuning needs PyTorch, which is not here ({error})") from None
-    return tuner_of(tune, str(getattr(backend, "device", "cpu")))
-
-
-@contextmanager
-def _corrupt_unless_typed() -> Iterator[None]:
-    """What goes wrong in the arithmetic of a hostile stream is a Corrupt, too."""
-    try:
-        yield
-    except CodecError:
-        raise
-    except (ValueError, IndexError, OverflowError) as error:
-        raise Corrupt(
-            f"the entropy-coded part cannot be decoded ({type(error).__name__})"
-        ) from None
+    return results[qualities.search_qp(attempt, target_bytes)]
 
 
 def _wrong_model(fingerprint: bytes, loaded: Weights) -> str:
@@ -392,4 +473,7 @@ def _wrong_model(fingerprint: bytes, loaded: Weights) -> str:
         if known
         else "find the weights it was encoded with and give their path as the model"
     )
-    return f"the file was encoded with weights {fingerprint.hex()}, not '{loaded.name}' ({loaded.fingerprint.hex()}); {hint}"
+    return (
+        f"the file was encoded with weights {fingerprint.hex()}, not '{loaded.name}' "
+        f"({loaded.fingerprint.hex()}); {hint}"
+    )

@@ -47,6 +47,10 @@ class TargetTooSmall(CodecError):
     """The wanted size cannot be met even at the lowest quality."""
 
 
+class NoLatents(CodecError):
+    """The file was coded by a tool that has no latents."""
+
+
 class GuideUnavailable(CodecError):
     """The vision tower or its weights cannot be had here: a package, a file or the network is missing."""
 

@@ -10,26 +10,56 @@ from numpy.typing import NDArray
 
 from codec import quality as rate
 from codec.bitstream import container, qp_map
-from codec.coding.backend import QpField
 from codec.coding.latent_grid import latent_grid
-from codec.errors import WrongModel
+from codec.coding.qp_field import field_of
+from codec.errors import NoLatents, WrongModel
+from codec.tools.choice import reason_of
+from codec.tools.registry import NAMES, is_lossless
 from codec.weights import checkpoint as checkpoints
 
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What a header says. base_qp: 0..63; quality: the one that base_qp is usually of, another than was asked for where weights
-    have a slope; map_grid: rows and columns of the QP map; sections: bytes by name.
+    """What a file says about itself.
+
+    Attributes:
+        width: pixels.
+        height: pixels.
+        bytes: size of the file.
+        bpp: bits per pixel.
+        tool: the coding tool.
+        reason: why the encoder chose it; files of the learned tool do not record it.
+        quality: of the learned tool the one that `base_qp` usually belongs to, which differs from
+            the quality asked for where weights have a slope.
+        lossless: whether the pixels are exactly those of the source.
+        base_qp: 0..63; None for tools without QPs.
+        qp_min: the smallest QP of the latent grid.
+        qp_mean: their mean.
+        qp_max: the largest.
+        latent_grid: rows and columns of latents.
+        map_grid: rows and columns of the QP map.
+        map_share: the QP map's share of the file's bytes.
+        fingerprint: of the weights that wrote the file.
+        model: their name, where they are shipped.
+        sections: bytes by name.
     """
 
     width: int
     height: int
     bytes: int
     bpp: float
-    base_qp: int
+    tool: str
+    reason: str | None
     quality: float
+    lossless: bool
+    base_qp: int | None
+    qp_min: int | None
+    qp_mean: float | None
+    qp_max: int | None
+    latent_grid: tuple[int, int] | None
     map_grid: tuple[int, int] | None
-    fingerprint: str
+    map_share: float
+    fingerprint: str | None
     model: str | None
     sections: dict[str, int]
 
@@ -54,46 +84,90 @@ def models() -> list[dict[str, Any]]:
 
 
 def inspect(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> FileInfo:
-    """What the header says, after all checks but without decoding and without torch. Raises CodecError."""
+    """What a file says, after all checks but without decoding pixels and without torch.
+
+    Args:
+        data: the file.
+        limit_pixels: files that claim more pixels are refused.
+
+    Returns:
+        Size, tool, quality, QPs and sections.
+
+    Raises:
+        CodecError: the file is bad.
+    """
     content = container.read(data, limit_pixels)
-    sections = {"latents": len(content.latents)}
-    grid = None
+    main = "payload" if content.tool else "latents"
+    sections = {main: len(content.payload)}
     if content.qp_map is not None:
         sections["qp map"] = len(content.qp_map)
-        rows, cols = qp_map.decode_offsets(
-            content.qp_map, *latent_grid(content.height, content.width)
-        ).shape
-        grid = (rows, cols)
     for kind, payload in content.extras.items():
         sections[container.EXTRA_NAMES.get(kind, f"unknown {kind:#x}")] = len(payload)
-    bpp = len(data) * 8 / (content.width * content.height)
-    quality = round(rate.qp_to_quality(content.qp), 1)
-    known = checkpoints.by_fingerprint(content.fingerprint)
-    return FileInfo(
-        content.width,
-        content.height,
-        len(data),
-        bpp,
-        content.qp,
-        quality,
-        grid,
-        content.fingerprint.hex(),
-        known,
-        sections,
-    )
+    common: dict[str, Any] = {
+        "width": content.width,
+        "height": content.height,
+        "bytes": len(data),
+        "bpp": len(data) * 8 / (content.width * content.height),
+        "tool": NAMES.get(content.tool, f"unknown tool {content.tool}"),
+        "map_share": round(sections.get("qp map", 0) / len(data), 4),
+        "sections": sections,
+    }
+    return FileInfo(**common, **(_of_tool(content) if content.tool else _of_learned(content)))
 
 
-def weights_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> str:
-    """The name of the shipped weights that a file was encoded with: `load(weights_of(data)).decode(data)`.
+def _of_tool(content: container.Container) -> dict[str, Any]:
+    lossless = is_lossless(NAMES.get(content.tool, ""), content.quality)
+    nothing = ("base_qp", "qp_min", "qp_mean", "qp_max", "latent_grid", "map_grid")
+    return dict.fromkeys((*nothing, "fingerprint", "model")) | {
+        "reason": reason_of(content.reason),
+        "quality": float(content.quality),
+        "lossless": lossless,
+    }
 
-    Raises CodecError for a bad file, WrongModel where no shipped weights are its own.
+
+def _of_learned(content: container.Container) -> dict[str, Any]:
+    grid = latent_grid(content.height, content.width)
+    qp = np.asarray(field_of(content))
+    map_grid = None
+    if content.qp_map is not None:
+        map_grid = qp_map.decode_offsets(content.qp_map, *grid).shape
+    return {
+        "reason": None,
+        "quality": round(rate.qp_to_quality(content.qp), 1),
+        "lossless": False,
+        "base_qp": content.qp,
+        "qp_min": int(qp.min()),
+        "qp_mean": round(float(qp.mean()), 2),
+        "qp_max": int(qp.max()),
+        "latent_grid": grid,
+        "map_grid": map_grid,
+        "fingerprint": content.fingerprint.hex(),
+        "model": checkpoints.by_fingerprint(content.fingerprint),
+    }
+
+
+def weights_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> str | None:
+    """The name of the shipped weights that a file was encoded with.
+
+    Args:
+        data: the file.
+        limit_pixels: files that claim more pixels are refused.
+
+    Returns:
+        The name; None for files of tools that need no weights.
+
+    Raises:
+        CodecError: the file is bad.
+        WrongModel: the weights are not among the shipped ones.
     """
-    fingerprint = container.read(data, limit_pixels).fingerprint
-    known = checkpoints.by_fingerprint(fingerprint)
+    content = container.read(data, limit_pixels)
+    if content.tool:
+        return None
+    known = checkpoints.by_fingerprint(content.fingerprint)
     if known is None:
         raise WrongModel(
-            f"the file was encoded with weights {fingerprint.hex()}, which are not among {', '.join(checkpoints.names())}; "
-            "find them and give their path as the model"
+            f"the file was encoded with weights {content.fingerprint.hex()}, which are not among "
+            f"{', '.join(checkpoints.names())}; find them and give their path as the model"
         )
     return known
 
@@ -101,14 +175,21 @@ def weights_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) 
 def qp_field_of(
     data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS
 ) -> NDArray[np.int64]:
-    """A file's QPs, 0..63, on its latent grid [rows, cols], without decoding the picture and without torch. Raises CodecError."""
+    """A file's QPs on its latent grid, without decoding the picture and without torch.
+
+    Args:
+        data: the file.
+        limit_pixels: files that claim more pixels are refused.
+
+    Returns:
+        int64 [rows, columns], 0..63.
+
+    Raises:
+        NoLatents: the file's tool has no QPs.
+        CodecError: the file is bad.
+    """
     content = container.read(data, limit_pixels)
-    return np.broadcast_to(
-        np.asarray(qp_field(content), np.int64), latent_grid(content.height, content.width)
-    ).copy()
-
-
-def qp_field(content: container.Container) -> QpField:
+    if content.tool:
+        raise NoLatents(f"files of the tool '{NAMES.get(content.tool)}' have no QPs")
     grid = latent_grid(content.height, content.width)
-    offsets = None if content.qp_map is None else qp_map.decode_offsets(content.qp_map, *grid)
-    return qp_map.qp_field(content.qp, offsets, *grid)
+    return np.broadcast_to(np.asarray(field_of(content), np.int64), grid).copy()

@@ -8,6 +8,7 @@ from codec.errors import BadArgument, TargetTooSmall
 
 QP_MAX = 63
 DEFAULT_QUALITY = 50.0
+BEST_QUALITY = 100.0
 
 
 def quality_to_qp(quality: float) -> int:
@@ -66,7 +67,13 @@ def search_qp(encode: Callable[[int], bytes], target_bytes: int) -> bytes:
             high = middle - 1
             smallest = len(data)
     if best is None:
-        raise TargetTooSmall(
-            f"the smallest file of this picture has {smallest} bytes; ask for more or shrink the picture"
-        )
+        raise TargetTooSmall(too_small(smallest))
     return best
+
+
+def too_small(smallest: int) -> str:
+    """What to do about a target that even the smallest file exceeds."""
+    return (
+        f"the smallest file of this picture has {smallest} bytes; "
+        "ask for more, keep no metadata or shrink the picture"
+    )

@@ -127,6 +127,7 @@ class Tuner:
         self, backend: Backend, pixels: NDArray[np.uint8], qp: QpField, limit_memory: int
     ) -> Refine:
         """For `Pipeline.encode`: y, z -> y tuned. Raises BadArgument for weights without gradients, TooLarge."""
+        backend = getattr(backend, "inner", backend)
         if not isinstance(backend, TorchBackend):
             raise BadArgument(
                 "an exported half has no gradients to tune by; encode with the weights themselves"

@@ -30,7 +30,7 @@ def test_any_size_comes_back(
     cotam: codec.Codec, photo: NDArray[np.uint8], height: int, width: int, quality: int
 ) -> None:
     pixels = photo[50 : 50 + height, 100 : 100 + width]
-    encoded = cotam.encode_full(pixels, quality)
+    encoded = cotam.encode_full(pixels, quality=quality)
     decoded = cotam.decode_full(encoded.data)
     assert decoded.picture.pixels.shape == pixels.shape
     np.testing.assert_array_equal(decoded.y_hat, encoded.y_hat)
@@ -41,7 +41,7 @@ def test_any_size_comes_back(
 @pytest.mark.slow
 def test_an_odd_large_size(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
     pixels = np.asarray(Image.fromarray(photo).resize((769, 511)))
-    encoded = cotam.encode_full(pixels, 60)
+    encoded = cotam.encode_full(pixels, quality=60)
     decoded = cotam.decode_full(encoded.data)
     np.testing.assert_array_equal(decoded.y_hat, encoded.y_hat)
     assert psnr(decoded.picture.pixels, pixels) > 30
@@ -56,7 +56,7 @@ def test_quality_is_monotone(cotam: codec.Codec, photo: NDArray[np.uint8]) -> No
 
 def test_file_size_is_what_the_model_promised(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
     for quality in (10, 50, 90):
-        encoded = cotam.encode_full(photo, quality, want_bits=True)
+        encoded = cotam.encode_full(photo, quality=quality, want_bits=True)
         assert encoded.bits is not None
         assert encoded.bits.shape == latent_grid(*photo.shape[:2])
         assert len(encoded.data) * 8 <= encoded.bits.sum() * 1.015 + 20 * 8 + 64
@@ -68,9 +68,9 @@ def test_file_size_is_what_the_model_promised(cotam: codec.Codec, photo: NDArray
 def test_rounding_weighs_rate_against_error(
     cotam: codec.Codec, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weighed = cotam.encode_full(photo, 40)
-    monkeypatch.setattr(cotam.pipeline, "rate_weight", 0.0)
-    plain = cotam.encode_full(photo, 40)
+    weighed = cotam.encode_full(photo, quality=40)
+    monkeypatch.setattr(cotam.learned.pipeline, "rate_weight", 0.0)
+    plain = cotam.encode_full(photo, quality=40)
     assert len(weighed.data) < 0.97 * len(plain.data)
     np.testing.assert_array_equal(cotam.decode_full(weighed.data).y_hat, weighed.y_hat)
 
@@ -91,13 +91,6 @@ def test_kinds_of_input_agree(cotam: codec.Codec, small: NDArray[np.uint8], tmp_
     np.testing.assert_array_equal((tensor_out * 255).round().byte().permute(1, 2, 0).numpy(), array)
     with pytest.raises(codec.BadArgument):
         cotam.decode(data, "jpeg")  # type: ignore[arg-type]
-
-
-def test_batches(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
-    pictures = [small, small[:40], small[:, :33]]
-    files = cotam.encode_batch(pictures, quality=40)
-    assert files == [cotam.encode(p, quality=40) for p in pictures]
-    assert [p.shape for p in cotam.decode_batch(files, "array")] == [p.shape for p in pictures]
 
 
 def test_target_size(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:

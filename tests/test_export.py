@@ -56,7 +56,10 @@ def test_streams_cross_over(cotam: Codec, halves: Path, photo: NDArray[np.uint8]
     crossing(cotam, encoder, decoder, photo, quality=70, guide="uniform")
     crossing(cotam, encoder, decoder, photo, qp_map=np.array([[2, 60, 31], [44, 12, 63]]))
     rate = quality_to_qp(50)
-    assert abs(len(encoder.encode(photo, 50)) / len(cotam.encode(photo, 50)) - 1) < 0.01, rate
+    assert (
+        abs(len(encoder.encode(photo, quality=50)) / len(cotam.encode(photo, quality=50)) - 1)
+        < 0.01
+    ), rate
 
 
 def test_neither_half_needs_torch(halves: Path, photo: NDArray[np.uint8], tmp_path: Path) -> None:
@@ -88,7 +91,7 @@ assert decoder.decode(data, level="preview").size == (57, 38)
 
 def test_a_half_says_what_it_cannot_do(halves: Path, small: NDArray[np.uint8]) -> None:
     encoder, decoder = codec.load(halves / "encoder"), codec.load(halves / "decoder")
-    data = encoder.encode(small, 40)
+    data = encoder.encode(small, quality=40)
     with pytest.raises(BadArgument, match="other one"):
         encoder.decode(data)
     with pytest.raises(BadArgument, match="other one"):
@@ -139,12 +142,12 @@ def test_int8_transforms(cotam: Codec, photo: NDArray[np.uint8], tmp_path: Path)
     )
     assert encoder.backend.checkpoint.facts["transforms"] == "int8"  # type: ignore[attr-defined]
     for quality in (30, 70):
-        encoded = encoder.encode_full(photo, quality, guide="uniform")
+        encoded = encoder.encode_full(photo, quality=quality, guide="uniform")
         by_torch, by_int8 = (other.decode_full(encoded.data) for other in (cotam, decoder))
         np.testing.assert_array_equal(by_int8.y_hat, encoded.y_hat)
         np.testing.assert_array_equal(by_int8.y_hat, by_torch.y_hat)
         assert psnr(photo, by_int8.picture.pixels) > psnr(photo, by_torch.picture.pixels) - 0.5
-        plain = cotam.encode(photo, quality, guide="uniform")
+        plain = cotam.encode(photo, quality=quality, guide="uniform")
         assert abs(len(encoded.data) / len(plain) - 1) < 0.03
         assert (
             psnr(photo, by_torch.picture.pixels) > psnr(photo, cotam.decode(plain, "array")) - 0.3
@@ -161,9 +164,9 @@ def test_int8_needs_pictures(tmp_path: Path) -> None:
 def test_an_exported_encoder_rounds_as_its_weights_say(
     cotam: Codec, halves: Path, tmp_path: Path
 ) -> None:
-    assert codec.load(halves / "encoder").pipeline.rate_weight == cotam.pipeline.rate_weight > 0
+    assert codec.load(halves / "encoder").pipeline.rate_weight == cotam.learned.pipeline.rate_weight > 0
     found = cotam.backend.checkpoint
     other = Checkpoint(found.arrays, found.metadata | {"rate_weight": 0.01})  # type: ignore[attr-defined]
     save(other, tmp_path / "other.safetensors")
-    assert codec.load(tmp_path / "other.safetensors", "cpu").pipeline.rate_weight == 0.01
+    assert codec.load(tmp_path / "other.safetensors", "cpu").learned.pipeline.rate_weight == 0.01
     assert other.fingerprint == found.fingerprint  # a decoder need not know

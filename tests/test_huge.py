@@ -15,7 +15,7 @@ import codec
 from codec import memory
 from codec.bitstream import rans
 from codec.cli import jobs
-from codec.coding import pipeline, tiling
+from codec.coding import pipeline, tiled_backend, tiling
 from codec.coding.latent_grid import step_of
 from codec.guidance.rate_estimate import energies
 from codec.guidance.student import small_copy
@@ -32,8 +32,8 @@ def gradient(height: int, width: int) -> NDArray[np.uint8]:
 
 def as_a_huge_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small pictures are coded as huge ones: tiles, bands, arrays on disk, symbols in parts."""
-    monkeypatch.setattr(pipeline, "LARGEST", 5)
-    monkeypatch.setattr(pipeline, "PRIOR_TILE", 3)
+    monkeypatch.setattr(tiled_backend, "LARGEST", 5)
+    monkeypatch.setattr(tiled_backend, "PRIOR_TILE", 3)
     monkeypatch.setattr(tiling, "TILE", 9)
     monkeypatch.setattr(memory, "SPILL_BYTES", 1 << 10)
     monkeypatch.setattr(memory, "BAND_BYTES", 1 << 14)
@@ -49,7 +49,7 @@ def test_tiles_leave_no_seams(
     cotam = codec.load(model, "cpu")
     qp_map = np.array([[20, 50, 33], [45, 15, 60]])
     whole = [
-        cotam.encode_full(picture, 60, guide="uniform"),
+        cotam.encode_full(picture, quality=60, guide="uniform"),
         cotam.encode_full(picture, qp_map=qp_map),
     ]
     decoded = [cotam.decode(encoded.data, "array") for encoded in whole]
@@ -60,7 +60,7 @@ def test_tiles_leave_no_seams(
         np.testing.assert_array_equal(again.y_hat, encoded.y_hat)
         np.testing.assert_allclose(again.picture.pixels.astype(int), wanted, atol=1)
     np.testing.assert_allclose(again.bits, bits, rtol=1e-4)
-    tiled = cotam.encode_full(picture, 60, guide="uniform")
+    tiled = cotam.encode_full(picture, quality=60, guide="uniform")
     assert (
         np.abs(tiled.y_hat - whole[0].y_hat) > 0.5
     ).mean() < 0.001  # a value at the edge of rounding may fall to the other side
@@ -81,7 +81,7 @@ def test_bands_of_symbols_touch_bands_of_latents(
     as_a_huge_one(monkeypatch)
     monkeypatch.setattr(pipeline, "step_of", watched)
     cotam = codec.load("small", "cpu")
-    cotam.encode(photo, 60, guide="uniform")
+    cotam.encode(photo, quality=60, guide="uniform")
     row = max(stride for _, stride in touched)
     assert row > memory.BAND_BYTES
     assert {rows for rows, stride in touched if stride == row} == {2}
@@ -163,8 +163,8 @@ def test_spans_cover_a_side() -> None:
 
 def test_a_margin_is_as_wide_as_a_transform_looks(cotam: codec.Codec) -> None:
     """One latent more or less than the margin away changes nothing, one inside it does."""
-    analysis, synthesis = cotam.pipeline.margins
-    y = np.zeros((1, 4 * synthesis, cotam.pipeline.layers[-1].stop), np.float32)
+    analysis, synthesis = cotam.learned.pipeline.margins
+    y = np.zeros((1, 4 * synthesis, cotam.learned.pipeline.layers[-1].stop), np.float32)
     y_far, y_near = y.copy(), y.copy()
     y_far[0, 2 * synthesis + 1] = y_near[0, synthesis + 1] = 40
     flat, far, near = (cotam.backend.synthesis(v, 40)[:, :16] for v in (y, y_far, y_near))

@@ -58,7 +58,7 @@ def test_the_page_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    data = cotam.encode(photo, 50)
+    data = cotam.encode(photo, quality=50)
     Path("photo.ctm").write_bytes(data)
     model, processor = llava()
     model.save_pretrained(tmp_path / "model")
@@ -88,7 +88,7 @@ def test_the_page_runs(
 
 def test_data_urls(cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path) -> None:
     path = tmp_path / "x.ctm"
-    path.write_bytes(cotam.encode(small, 50))
+    path.write_bytes(cotam.encode(small, quality=50))
     assert data_url(path, ".jpg").startswith("data:image/jpeg;base64,")
     head, _, body = data_url(path.read_bytes(), ".webp", "preview").partition(",")
     assert head == "data:image/webp;base64"

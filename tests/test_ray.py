@@ -26,7 +26,7 @@ def test_batches_without_ray(small: NDArray[np.uint8], cotam: codec.Codec) -> No
     pictures = np.empty(3, object)
     pictures[:] = [small, small[:40], np.zeros((0, 0, 3), np.uint8)]
     batch = Encode(column="picture", quality=40)({"picture": pictures, "id": np.arange(3)})
-    assert batch["ctm"][0] == cotam.encode(small, 40)
+    assert batch["ctm"][0] == cotam.encode(small, quality=40)
     assert batch["ctm"][2] == b""
     assert [bool(error) for error in batch["error"]] == [False, False, True]
     back = Decode()(batch)
@@ -90,5 +90,5 @@ def test_the_page_of_scale(tmp_path: Path, photo: NDArray[np.uint8], cotam: code
     for number in range(6):
         error, image = rows[f"{number}.png"]
         assert error == ""
-        wanted = cotam.decode(cotam.encode(photo[number : number + 60, :90], 40), "array")
+        wanted = cotam.decode(cotam.encode(photo[number : number + 60, :90], quality=40), "array")
         np.testing.assert_array_equal(np.array(image, np.uint8), wanted)

@@ -110,7 +110,7 @@ def test_a_toy_run_learns_resumes_and_exports(
     toy = codec.load(target)
     assert "mixed with 50%" in target.with_suffix(".md").read_text()
     assert "50% of the way to equilibrium" in target.with_suffix(".md").read_text()
-    assert toy.pipeline.rate_weight == 0.03
+    assert toy.learned.pipeline.rate_weight == 0.03
     assert toy.backend.checkpoint.slope == 5
     assert "5 lower for each nat" in target.with_suffix(".md").read_text()
     assert toy.backend.checkpoint.metadata["training"]["steps"] == 80
@@ -279,11 +279,11 @@ def test_an_adapter_run_exports(
     assert "A test." in target.with_suffix(".md").read_text()
     tower = load_tower("timm:deit_tiny_patch16_224", str(weights))
     cotam = codec.load("small-mse", "cpu")
-    tokens = cotam.decode_tokens(cotam.encode(photo, 40), tower, adapter=target)
+    tokens = cotam.decode_tokens(cotam.encode(photo, quality=40), tower, adapter=target)
     assert tokens.shape == (1, 197, 192)
     other = codec.load("small", "cpu")
     with pytest.raises(WrongAdapter):
-        other.decode_tokens(other.encode(photo, 40), tower, adapter=target)
+        other.decode_tokens(other.encode(photo, quality=40), tower, adapter=target)
     deeper = (
         "experiment=adapter_last",
         "model=small",

@@ -123,7 +123,9 @@ def test_the_benchmark_tells_slopes_apart(
     assert identity(SAME_QP, setups[0]) == identity(SAME_QP, setups[1])
     files = [f"cotam:{setup.model}" for setup in setups]
     assert codecs.contender(files[0]).identity != codecs.contender(files[1]).identity
-    assert coder(SAME_QP, setups[1])(photo, 40)[0] == flat.encode(photo, 40, guide="uniform")
+    assert coder(SAME_QP, setups[1])(photo, 40)[0] == flat.encode(
+        photo, quality=40, guide="uniform"
+    )
 
 
 def test_without_a_usual_cost_nothing_is_unusual(photo: NDArray[np.uint8]) -> None:

@@ -113,7 +113,7 @@ def llava_next() -> tuple[Any, Any]:
 def made_for(cotam: codec.Codec, model: Any, path: Path, later: Sequence[int] = ()) -> Adapter:
     """An adapter with random weights for a model's tower, through its file."""
     config = AdapterConfig(
-        cotam.pipeline.layers[-1].stop, WIDTH, SIDE // PATCH, SIDE // PATCH, 1, inner=48
+        cotam.learned.pipeline.layers[-1].stop, WIDTH, SIDE // PATCH, SIDE // PATCH, 1, inner=48
     )
     networks = {layer: TokenAdapter(config) for layer in (0, *later)}
     for network in networks.values():
@@ -125,7 +125,7 @@ def made_for(cotam: codec.Codec, model: Any, path: Path, later: Sequence[int] = 
 
 @pytest.fixture
 def ctm(cotam: codec.Codec, photo: NDArray[np.uint8]) -> bytes:
-    return cotam.encode(photo, 50)
+    return cotam.encode(photo, quality=50)
 
 
 def answer(model: Any, inputs: Any) -> list[int]:
@@ -236,7 +236,7 @@ def test_a_budget_leaves_the_language_model_fewer_tokens(
 ) -> None:
     model, processor = llava()
     integration.attach(model, cotam, processor, token_budget=0.25)
-    other = cotam.encode(photo[::-1].copy(), 50)
+    other = cotam.encode(photo[::-1].copy(), quality=50)
     text = ["<image> what is this", "<image> <image> what"]
     inputs = processor(text=text, images=[ctm, other, ctm], return_tensors="pt", padding=True)
     patches = (SIDE // PATCH) ** 2
@@ -304,7 +304,7 @@ def test_any_weights_go_by_pixels(ctm: bytes) -> None:
     """Without an adapter a model takes files of any shipped weights."""
     model, processor = llava()
     integration.attach(model, processor=processor)
-    other = codec.load("small-mse", "cpu").encode(codec.decode(ctm), 40)
+    other = codec.load("small-mse", "cpu").encode(codec.decode(ctm), quality=40)
     assert processor(text="<image>", images=[other], return_tensors="pt")["pixel_values"].shape == (
         1,
         3,

@@ -47,8 +47,8 @@ def test_a_tuned_file_is_nearer_to_the_original_for_its_tower(
 ) -> None:
     judge = DeitJudge(data_folder)  # looks at the centre, which tuning does not know
     plain, tuned = (
-        cotam.encode(photo, 30),
-        cotam.encode(photo, 30, tune=Tuner(load_deit(data_folder))),
+        cotam.encode(photo, quality=30),
+        cotam.encode(photo, quality=30, tune=Tuner(load_deit(data_folder))),
     )
     before, after = (
         judge.judge(photo, cotam.decode(data, "array"), None)["token_mse_last"]
@@ -61,7 +61,10 @@ def test_a_tuned_file_is_nearer_to_the_original_for_its_tower(
 def test_everything_else_in_the_file_stays(
     cotam: codec.Codec, small: NDArray[np.uint8], tower: Tower
 ) -> None:
-    plain, tuned = cotam.encode(small, 40), cotam.encode(small, 40, tune=Tuner(tower, 2))
+    plain, tuned = (
+        cotam.encode(small, quality=40),
+        cotam.encode(small, quality=40, tune=Tuner(tower, 2)),
+    )
     assert tuned != plain
     assert np.array_equal(qp_field_of(tuned), qp_field_of(plain))
     assert codec.inspect(tuned).model == codec.inspect(plain).model
@@ -72,12 +75,12 @@ def test_everything_else_in_the_file_stays(
 def test_tuning_repeats_itself_and_knows_where_it_is_called(
     cotam: codec.Codec, small: NDArray[np.uint8], tower: Tower
 ) -> None:
-    first = cotam.encode(small, 40, tune=Tuner(tower, 2))
+    first = cotam.encode(small, quality=40, tune=Tuner(tower, 2))
     with torch.inference_mode():
-        assert cotam.encode(small, 40, tune=Tuner(tower, 2)) == first
+        assert cotam.encode(small, quality=40, tune=Tuner(tower, 2)) == first
         loaded_there = codec.load(device="cpu")
     with torch.no_grad():
-        assert loaded_there.encode(small, 40, tune=tower).startswith(first[:4])
+        assert loaded_there.encode(small, quality=40, tune=tower).startswith(first[:4])
     assert all(p.grad is None for p in (*tower.parameters(), *cotam.backend.networks.parameters()))  # type: ignore[attr-defined]
 
 
@@ -88,7 +91,7 @@ def test_any_size_can_be_tuned(height: int, width: int, quality: int) -> None:
     torch.manual_seed(0)
     pixels = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
     cotam = codec.load(device="cpu")
-    full = cotam.encode_full(pixels, quality, tune=Tuner(load_tower(NAME, "random"), 1))
+    full = cotam.encode_full(pixels, quality=quality, tune=Tuner(load_tower(NAME, "random"), 1))
     assert cotam.decode(full.data, "array").shape == pixels.shape
     assert np.array_equal(full.y_hat, cotam.decode(full.data, level="latents"))
     assert np.isfinite(full.y_hat).all()
@@ -97,7 +100,10 @@ def test_any_size_can_be_tuned(height: int, width: int, quality: int) -> None:
 @pytest.mark.parametrize("quality", [0, 50, 100])
 def test_a_plain_picture_stays_plain(cotam: codec.Codec, tower: Tower, quality: int) -> None:
     grey = np.full((64, 64, 3), 128, np.uint8)
-    plain, tuned = cotam.encode(grey, quality), cotam.encode(grey, quality, tune=Tuner(tower, 5))
+    plain, tuned = (
+        cotam.encode(grey, quality=quality),
+        cotam.encode(grey, quality=quality, tune=Tuner(tower, 5)),
+    )
     assert len(tuned) < len(plain) + 20
     off = [np.abs(cotam.decode(data, "array").astype(int) - 128).max() for data in (plain, tuned)]
     assert off[1] <= off[0] + 1
@@ -118,7 +124,7 @@ def test_no_bits_are_no_trouble(
 ) -> None:
     monkeypatch.setattr(tuning, "gaussian_bits", lambda symbols, index: 0 * symbols)
     with np.errstate(invalid="raise"):
-        assert np.isfinite(cotam.encode_full(small, 40, tune=Tuner(tower, 2)).y_hat).all()
+        assert np.isfinite(cotam.encode_full(small, quality=40, tune=Tuner(tower, 2)).y_hat).all()
 
 
 def test_bits_are_those_of_a_normal_distribution() -> None:

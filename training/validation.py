@@ -126,7 +126,7 @@ class RealBytes(pl.Callback):
         for path in paths:
             pixels = np.asarray(Image.open(path).convert("RGB"))
             for quality in self.qualities:
-                data = cotam.encode(pixels, quality=quality, guide="uniform")
+                data = cotam.encode(pixels, tool="learned", quality=quality, guide="uniform")
                 bpp = len(data) * 8 * 3 / pixels.size
                 squared = np.square(cotam.decode(data, "array").astype(np.float32) - pixels).mean()
                 psnr = 10 * float(np.log10(255**2 / max(float(squared), TINY)))
@@ -150,7 +150,7 @@ def views_of(cotam: Codec, path: Path, quality: float) -> dict[str, NDArray[np.u
     """
     pixels = np.asarray(Image.open(path).convert("RGB"))
     guidance = choose("student")(pixels)
-    data = cotam.encode(pixels, quality, guide=lambda _: guidance)
+    data = cotam.encode(pixels, tool="learned", quality=quality, guide=lambda _: guidance)
     decoded = cotam.decode_full(data, want_bits=True)
     assert decoded.bits is not None
     importance = None if guidance is None else np.log(guidance.values + TINY)

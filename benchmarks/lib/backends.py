@@ -35,10 +35,10 @@ def milliseconds(
     encoder = codec.load(halves[0], "cpu")
     decoder = codec.load(halves[1], "cpu") if halves[1] != halves[0] else encoder
     pixels = np.asarray(Image.open(source).convert("RGB"))
-    data = encoder.encode(pixels, quality)
+    data = encoder.encode(pixels, tool="learned", quality=quality)
     found: dict[str, Any] = medians(
         {
-            "encode": lambda: encoder.encode(pixels, quality),
+            "encode": lambda: encoder.encode(pixels, tool="learned", quality=quality),
             "decode": lambda: decoder.decode(data, "array"),
         },
         rounds,

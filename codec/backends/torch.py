@@ -59,12 +59,24 @@ exact_arithmetic = _ExactArithmetic()
 
 
 def pick_device(device: str) -> torch.device:
-    """'auto' is CUDA where there is one. Raises BadArgument for a device that is unknown or not there."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise BadArgument(f"device must be auto, cpu or cuda, not '{device}'")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise BadArgument("no CUDA device can be used here; choose --device cpu")
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    """The device of a name that torch accepts; `auto` is CUDA where there is one.
+
+    Raises:
+        BadArgument: the device is unknown or absent.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        wanted = torch.device(device)
+    except RuntimeError:
+        raise BadArgument(
+            f"device must be auto or a name that torch accepts, not '{device}'"
+        ) from None
+    if wanted.type not in ("cpu", "cuda"):
+        raise BadArgument(f"the codec runs on cpu and cuda, not on '{device}'")
+    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
+        raise BadArgument(f"the device '{device}' is absent; choose cpu")
+    return wanted
 
 
 @dataclass

@@ -1,12 +1,22 @@
 """The file format: header, sections, and every check that can be made before anything is decoded.
 
-Layout of version 1 (docs/format.md); integers of unknown size are LEB128 varints of at most 5 bytes::
+Version 1 holds the learned tool's latents, version 2 the payload of any other coding tool
+(docs/format.md). Integers of unknown size are LEB128 varints of at most 5 bytes::
 
     C0 54 4D | version | flags+QP | width | height | fingerprint | len(latents) [len(map)] [len(extras)] | CRC-32
        3     |    1    |    1     | 1..3  |  1..3  |      4      |               varints                 |   4
     map | latents | extras
 
-flags+QP: bits 0..5 base QP, bit 6 a map section follows, bit 7 extras follow. The CRC covers every other byte of the file.
+flags+QP: bits 0..5 base QP, bit 6 a map section follows, bit 7 extras follow::
+
+    C0 54 4D | version | tool+flags | quality | reason | width | height | len(payload) [len(extras)] | CRC-32
+       3     |    1    |     1      |    1    |   1    |  1..3 |  1..3  |          varints           |   4
+    payload | extras
+
+tool+flags: bits 0..4 the tool (1..31), bits 5..6 the samples of a pixel (0: 1, 1: 3, 2: 4), bit 7
+extras follow. quality: 0..100. reason: why the encoder chose the tool (tools.choice.REASONS).
+
+The CRC covers every other byte of the file.
 Extras are optional sections: type (1 byte), length (varint), payload; unknown types are skipped.
 """
 
@@ -26,6 +36,11 @@ from codec.errors import (
 
 MAGIC = b"\xc0TM"
 VERSION = 1
+TOOL_VERSION = 2
+TOOL_MASK = 0x1F
+CHANNELS_SHIFT = 5
+CHANNELS = (1, 3, 4)
+BEST_QUALITY = 100
 FINGERPRINT_BYTES = 4
 CRC_BYTES = 4
 HEADER_LIMIT = 64
@@ -50,7 +65,21 @@ EXTRA_NAMES = {EXTRA_ALPHA: "alpha", EXTRA_EXIF: "exif", EXTRA_GREY: "grey", EXT
 
 @dataclass(frozen=True)
 class Container:
-    """The content of a file, still entropy-coded. qp: 0..63; fingerprint: 4 bytes of the model that wrote it."""
+    """The content of a file, still entropy-coded.
+
+    Attributes:
+        width: pixels.
+        height: pixels.
+        qp: base QP 0..63 of the learned tool.
+        fingerprint: 4 bytes of the weights that wrote the file; empty for other tools.
+        latents: the learned tool's latents, or another tool's payload.
+        qp_map: the coded QP map of the learned tool.
+        extras: optional sections by type.
+        tool: 0 for the learned tool, else the tool's number (codec.tools).
+        channels: samples of a pixel that the tool codes: 1, 3 or 4.
+        quality: 0..100, of tools that have no QP.
+        reason: why the encoder chose the tool (tools.choice.REASONS).
+    """
 
     width: int
     height: int
@@ -59,15 +88,39 @@ class Container:
     latents: bytes
     qp_map: bytes | None = None
     extras: dict[int, bytes] = field(default_factory=dict)
+    tool: int = 0
+    channels: int = 3
+    quality: int = 0
+    reason: int = 0
 
     @property
     def has_map(self) -> bool:
         return self.qp_map is not None
 
+    @property
+    def payload(self) -> bytes:
+        """What the tool wrote; the learned tool's latents."""
+        return self.latents
+
 
 @dataclass(frozen=True)
 class Header:
-    """latents, qp_map, extras: bytes of these sections, as the header claims; size: its own, the checksum's included."""
+    """A header as read, before its sections are.
+
+    Attributes:
+        width: pixels.
+        height: pixels.
+        flags: the byte after the version.
+        fingerprint: 4 bytes, empty for tools without weights.
+        latents: bytes of the latents or payload that the header claims.
+        qp_map: bytes of the QP map.
+        extras: bytes of the optional sections.
+        size: bytes of the header, its checksum included.
+        tool: 0 for the learned tool.
+        channels: samples of a pixel that the tool codes.
+        quality: 0..100, of tools that have no QP.
+        reason: why the encoder chose the tool.
+    """
 
     width: int
     height: int
@@ -77,6 +130,10 @@ class Header:
     qp_map: int
     extras: int
     size: int
+    tool: int = 0
+    channels: int = 3
+    quality: int = 0
+    reason: int = 0
 
 
 def put_varint(value: int) -> bytes:
@@ -124,23 +181,30 @@ class Reader:
 def write(content: Container) -> bytes:
     """A whole file. Raises BadArgument where a field is out of range."""
     _check_fields(content)
-    flags = content.qp | MAP_FLAG * content.has_map | EXTRAS_FLAG * bool(content.extras)
     extras = b"".join(
-        bytes([kind]) + put_varint(len(v)) + v for kind, v in sorted(content.extras.items())
+        bytes([kind]) + put_varint(len(section)) + section
+        for kind, section in sorted(content.extras.items())
     )
-    qp_map = content.qp_map or b""
-    head = (
-        MAGIC
-        + bytes([VERSION, flags])
-        + put_varint(content.width)
-        + put_varint(content.height)
-        + content.fingerprint
-    )
+    head = _learned_head(content) if content.tool == 0 else _tool_head(content)
     head += put_varint(len(content.latents))
+    qp_map = content.qp_map or b""
     head += put_varint(len(qp_map)) if content.has_map else b""
     head += put_varint(len(extras)) if content.extras else b""
     body = qp_map + content.latents + extras
-    return head + zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") + body
+    return head + zlib.crc32(body, zlib.crc32(head)).to_bytes(CRC_BYTES, "little") + body
+
+
+def _learned_head(content: Container) -> bytes:
+    flags = content.qp | MAP_FLAG * content.has_map | EXTRAS_FLAG * bool(content.extras)
+    size = put_varint(content.width) + put_varint(content.height)
+    return MAGIC + bytes([VERSION, flags]) + size + content.fingerprint
+
+
+def _tool_head(content: Container) -> bytes:
+    channels = CHANNELS.index(content.channels) << CHANNELS_SHIFT
+    flags = content.tool | channels | EXTRAS_FLAG * bool(content.extras)
+    size = put_varint(content.width) + put_varint(content.height)
+    return MAGIC + bytes([TOOL_VERSION, flags, content.quality, content.reason]) + size
 
 
 def _check_fields(content: Container) -> None:
@@ -148,10 +212,21 @@ def _check_fields(content: Container) -> None:
         raise BadArgument(
             f"a side must be 1..{MAX_SIDE} pixels, not {content.width}x{content.height}"
         )
-    if not 0 <= content.qp <= QP_MASK or len(content.fingerprint) != FINGERPRINT_BYTES:
+    if content.tool:
+        _check_tool_fields(content)
+    elif not 0 <= content.qp <= QP_MASK or len(content.fingerprint) != FINGERPRINT_BYTES:
         raise BadArgument("QP must be 0..63 and the fingerprint 4 bytes")
     if any(not 0 <= kind <= 255 for kind in content.extras):
         raise BadArgument("a section type is one byte")
+
+
+def _check_tool_fields(content: Container) -> None:
+    if not 0 < content.tool <= TOOL_MASK or content.channels not in CHANNELS:
+        raise BadArgument("a tool is 1..31 and codes 1, 3 or 4 samples a pixel")
+    if not 0 <= content.quality <= BEST_QUALITY or not 0 <= content.reason <= 255:
+        raise BadArgument("a tool's quality is 0..100 and its reason one byte")
+    if content.has_map:
+        raise BadArgument("only the learned tool has a QP map")
 
 
 def read(data: bytes, limit_pixels: int = DEFAULT_LIMIT_PIXELS) -> Container:
@@ -178,17 +253,22 @@ def read(data: bytes, limit_pixels: int = DEFAULT_LIMIT_PIXELS) -> Container:
         raise Corrupt("the file's checksum does not match its content; fetch or copy it again")
     if header.flags & EXTRAS_FLAG and not header.extras:
         raise Corrupt("the file says that optional sections follow, and none do")
-    qp_map = reader.take(header.qp_map) if header.flags & MAP_FLAG else None
+    has_map = not header.tool and header.flags & MAP_FLAG
+    qp_map = reader.take(header.qp_map) if has_map else None
     latents = reader.take(header.latents)
     extras = read_extras(reader.take(header.extras))
     return Container(
         header.width,
         header.height,
-        header.flags & QP_MASK,
+        0 if header.tool else header.flags & QP_MASK,
         header.fingerprint,
         latents,
         qp_map,
         extras,
+        header.tool,
+        header.channels,
+        header.quality,
+        header.reason,
     )
 
 
@@ -201,10 +281,17 @@ def read_header(data: bytes, limit_pixels: int = DEFAULT_LIMIT_PIXELS) -> Header
     reader = Reader(data)
     reader.take(len(MAGIC))
     version = reader.byte()
-    if version != VERSION:
+    if version not in (VERSION, TOOL_VERSION):
         raise UnsupportedVersion(
-            f"the file has format version {version}, this program reads {VERSION}; update it"
+            f"the file has format version {version}, this program reads {VERSION} and "
+            f"{TOOL_VERSION}; update it"
         )
+    if version == VERSION:
+        return _learned_header(reader, limit_pixels)
+    return _tool_header(reader, limit_pixels)
+
+
+def _learned_header(reader: Reader, limit_pixels: int) -> Header:
     flags = reader.byte()
     width = reader.varint()
     height = reader.varint()
@@ -215,6 +302,26 @@ def read_header(data: bytes, limit_pixels: int = DEFAULT_LIMIT_PIXELS) -> Header
     extras = reader.varint() if flags & EXTRAS_FLAG else 0
     reader.take(CRC_BYTES)
     return Header(width, height, flags, fingerprint, latents, qp_map, extras, reader.at)
+
+
+def _tool_header(reader: Reader, limit_pixels: int) -> Header:
+    flags = reader.byte()
+    quality = reader.byte()
+    reason = reader.byte()
+    width = reader.varint()
+    height = reader.varint()
+    _check_size(width, height, limit_pixels)
+    payload = reader.varint()
+    extras = reader.varint() if flags & EXTRAS_FLAG else 0
+    reader.take(CRC_BYTES)
+    code = flags >> CHANNELS_SHIFT & 3
+    tool = flags & TOOL_MASK
+    if not tool or code >= len(CHANNELS) or quality > BEST_QUALITY:
+        raise Corrupt("the file's header is malformed; fetch or copy it again")
+    channels = CHANNELS[code]
+    return Header(
+        width, height, flags, b"", payload, 0, extras, reader.at, tool, channels, quality, reason
+    )
 
 
 def _check_size(width: int, height: int, limit_pixels: int) -> None:

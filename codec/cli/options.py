@@ -10,9 +10,9 @@ from typing import Annotated, NoReturn, Optional
 import typer
 
 import codec
+from codec.backends.lazy import USUAL_DEVICES, LazyBackend
 from codec.backends.manifest import MANIFEST
 from codec.bitstream.container import DEFAULT_LIMIT_MEMORY
-from codec.errors import BadArgument
 
 AUTO = "auto"
 Inputs = Annotated[
@@ -66,7 +66,8 @@ def own_weights(model: str, half: str) -> str:
 
 def load_for(data: bytes, model: str, device: str, limit: int, memory: int) -> codec.Codec:
     """The weights that decode a file: those it was encoded with, unless some were named."""
-    return load(codec.weights_of(data, limit) if model == AUTO else model, device, limit, memory)
+    name = codec.weights_of(data, limit) or "default" if model == AUTO else model
+    return load(name, device, limit, memory)
 
 
 @lru_cache(maxsize=4)
@@ -84,5 +85,6 @@ def fail(message: str, status: int = 1) -> NoReturn:
 
 
 def check_device(device: str) -> None:
-    if device not in codec.DEVICES:
-        raise BadArgument(f"device must be one of {', '.join(codec.DEVICES)}, not '{device}'")
+    """Refuse a device that is unknown or absent. Raises BadArgument."""
+    if device not in USUAL_DEVICES:
+        LazyBackend("default", device)

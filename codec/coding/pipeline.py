@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,12 +40,11 @@ from codec.coding.latent_grid import (
     whole_cells,
 )
 from codec.coding.rdoq import rounded
-from codec.coding.tiling import LARGEST, tiles
+from codec.coding.tiled_backend import TiledBackend
 from codec.errors import BadArgument, Corrupt, Truncated
-from codec.networks.config import PRIOR_MARGIN, Layer
+from codec.networks.config import Layer
 
 PREVIEW = 8
-PRIOR_TILE = 48  # positions of z a side, where the picture is processed in tiles
 SCALES = 64
 Z_LIMIT = 31
 CODER_BITS = 128  # what the coder's own state may hold
@@ -96,43 +96,11 @@ def _split(data: bytes, count: int) -> list[bytes]:
     return [*parts, data[reader.at :]]
 
 
-class _Prior:
-    """Means and scale indexes of a layer; z and the QP field in whole cells. Large pictures in tiles, which see PRIOR_MARGIN
-    positions of z around them: what comes out is exactly what the whole picture gives.
-    """
-
-    def __init__(self, backend: Backend, layer: Layer, z: Floats, qp: QpField) -> None:
-        self.backend = backend
-        self.layer = layer
-        self.z = z
-        self.qp = qp
-        self.small = CELL * max(z.shape[:2]) <= LARGEST
-        self.features = backend.features(layer, z, qp) if self.small else None
-
-    def step(self, step: int, decoded: list[Floats]) -> tuple[Floats, NDArray[np.uint8]]:
-        """As Backend.prior_step; both may be written to."""
-        if self.small:
-            return self.backend.prior_step(self.layer, step, self.features, decoded)
-        a, b = self.z.shape[:2]
-        shape = 2 * a, 2 * b, self.layer.stop - self.layer.start
-        mean = memory.empty(shape, np.float32)
-        index = memory.empty(shape, np.uint8)
-        for row, col in tiles(a, b, PRIOR_MARGIN, PRIOR_TILE):
-            qp = self.qp if isinstance(self.qp, int) else self.qp[row.seen(CELL), col.seen(CELL)]
-            features = self.backend.features(self.layer, self.z[row.seen(), col.seen()], qp)
-            before = [values[row.seen(2), col.seen(2)] for values in decoded]
-            found = self.backend.prior_step(self.layer, step, features, before)
-            mean[row.kept(2), col.kept(2)] = found[0][row.inside(2), col.inside(2)]
-            index[row.kept(2), col.kept(2)] = found[1][row.inside(2), col.inside(2)]
-            memory.release(mean, index, *decoded)
-        return mean, index
-
-
 class Pipeline:
     """Pixels <-> entropy-coded latents."""
 
     def __init__(self, backend: Backend) -> None:
-        self.backend = backend
+        self.backend = TiledBackend(backend)
         self.tables = backend.checkpoint.tables
         self.layers = backend.checkpoint.layers
         self.skip_below = backend.checkpoint.skip_below
@@ -156,8 +124,10 @@ class Pipeline:
         """
         rows, cols = latent_grid(*pixels.shape[:2])
         with watch.stage("analysis"):
-            y = self._analysis(pixels, qp, rows, cols)
-            z = np.clip(np.rint(self._hyper_analysis(y)), -Z_LIMIT, Z_LIMIT).astype(np.float32)
+            y = self.backend.analysis(pixels, qp)
+            z = np.clip(np.rint(self.backend.hyper_analysis(y)), -Z_LIMIT, Z_LIMIT).astype(
+                np.float32
+            )
         if refine is not None:
             with watch.stage("tune"):
                 y = refine(y, z)
@@ -170,10 +140,10 @@ class Pipeline:
             encoder = Encoder(self.tables)
             if layer is self.layers[0]:
                 self._push_z(encoder, z, watch, meter)
-            prior = self._prior(layer, z, qp, watch)
+            features = self._features(layer, z, qp, watch)
             for step in range(STEPS):
                 with watch.stage("prior"):
-                    mean, index = prior.step(step, decoded)
+                    mean, index = self.backend.prior_step(layer, step, features, decoded)
                 with watch.stage("entropy"):
                     self._push_step(
                         encoder,
@@ -224,44 +194,6 @@ class Pipeline:
             memory.release(y, mean, index)
         encoder.push(memory.joined(symbols_of), memory.joined(ids_of))
 
-    def _analysis(self, pixels: NDArray[np.uint8], qp: QpField, rows: int, cols: int) -> Floats:
-        """y [4 a, 4 b, M] with zeros beyond the picture, large pictures in tiles."""
-        whole = whole_cells(rows), whole_cells(cols)
-        if max(rows, cols) <= LARGEST:
-            return pad(
-                self.backend.analysis(pad(pixels, rows * STRIDE, cols * STRIDE, "edge"), qp),
-                *whole,
-                "constant",
-            )
-        y = memory.empty((*whole, self.layers[-1].stop), np.float32)
-        y[rows:] = 0
-        y[:, cols:] = 0
-        for row, col in tiles(rows, cols, self.margins[0]):
-            part = pixels[row.seen(STRIDE), col.seen(STRIDE)]
-            part = pad(
-                part, (row.last - row.first) * STRIDE, (col.last - col.first) * STRIDE, "edge"
-            )
-            seen = self.backend.analysis(
-                part, qp if isinstance(qp, int) else qp[row.seen(), col.seen()]
-            )
-            y[row.kept(), col.kept()] = seen[row.inside(), col.inside()]
-            memory.release(pixels, y)
-        return y
-
-    def _hyper_analysis(self, y: Floats) -> Floats:
-        """z [a, b, Z], not rounded, large pictures in tiles."""
-        a = y.shape[0] // CELL
-        b = y.shape[1] // CELL
-        if max(y.shape[:2]) <= LARGEST:
-            return self.backend.hyper_analysis(y)
-        z: Floats = np.empty((a, b, len(self.tables) - SCALES), np.float32)
-        for row, col in tiles(a, b, PRIOR_MARGIN, PRIOR_TILE):
-            z[row.kept(), col.kept()] = self.backend.hyper_analysis(
-                y[row.seen(CELL), col.seen(CELL)]
-            )[row.inside(), col.inside()]
-            memory.release(y)
-        return z
-
     def _push_z(self, encoder: Encoder, z: Floats, watch: Stopwatch, meter: Meter) -> None:
         with watch.stage("entropy"):
             symbols = z.ravel().astype(np.int32)
@@ -297,10 +229,10 @@ class Pipeline:
                 decoder = Decoder(self.tables, part)
             if layer is self.layers[0]:
                 z = self._pop_z(decoder, a, b, watch, meter)
-            prior = self._prior(layer, z, qp, watch)
+            features = self._features(layer, z, qp, watch)
             for step in range(STEPS):
                 with watch.stage("prior"):
-                    mean, index = prior.step(step, decoded)
+                    mean, index = self.backend.prior_step(layer, step, features, decoded)
                 with watch.stage("entropy"):
                     self._pop_step(decoder, step, mean, index, valid, meter)
                 decoded.append(mean)
@@ -365,32 +297,20 @@ class Pipeline:
     def reconstruct(
         self, y_hat: Floats, qp: QpField, height: int, width: int, watch: Stopwatch
     ) -> NDArray[np.uint8]:
-        """y_hat -> pixels [H, W, 3], large pictures in tiles."""
-        rows, cols = y_hat.shape[:2]
+        """y_hat -> pixels [H, W, 3]."""
         with watch.stage("synthesis"):
-            if max(rows, cols) <= LARGEST:
-                return self.backend.synthesis(y_hat, qp)[:height, :width]
-            pixels = memory.empty((height, width, 3), np.uint8)
-            for row, col in tiles(rows, cols, self.margins[1]):
-                part = qp if isinstance(qp, int) else qp[row.seen(), col.seen()]
-                made = self.backend.synthesis(y_hat[row.seen(), col.seen()], part)[
-                    row.inside(STRIDE), col.inside(STRIDE)
-                ]
-                place = pixels[row.kept(STRIDE), col.kept(STRIDE)]
-                place[...] = made[: place.shape[0], : place.shape[1]]
-                memory.release(pixels, y_hat)
-            return pixels
+            return self.backend.synthesis(y_hat, qp)[:height, :width]
 
     def _z_ids(self, a: int, b: int) -> NDArray[np.uint8]:
         channels = np.arange(SCALES, len(self.tables), dtype=np.uint8)
         return np.tile(channels, a * b)
 
-    def _prior(self, layer: Layer, z: Floats, qp: QpField, watch: Stopwatch) -> _Prior:
+    def _features(self, layer: Layer, z: Floats, qp: QpField, watch: Stopwatch) -> Any:
         with watch.stage("prior"):
-            field = (
-                qp if isinstance(qp, int) else pad(qp, z.shape[0] * CELL, z.shape[1] * CELL, "edge")
-            )
-            return _Prior(self.backend, layer, z, field)
+            rows = z.shape[0] * CELL
+            cols = z.shape[1] * CELL
+            field = qp if isinstance(qp, int) else pad(qp, rows, cols, "edge")
+            return self.backend.features(layer, z, field)
 
     def _valid(self, rows: int, cols: int) -> list[NDArray[np.bool_]] | None:
         """Per step, which entries of a set [h, w, 4] lie inside the picture's latent grid; None when all do."""

@@ -103,7 +103,12 @@ def _cotam(weights: str) -> Contender:
         return cotam.decode(data, "array")
 
     return Contender(
-        title, identity, COTAM_QUALITIES, lambda pixels, q: cotam.encode(pixels, q), decode, 100
+        title,
+        identity,
+        COTAM_QUALITIES,
+        lambda pixels, q: cotam.encode(pixels, quality=q),
+        decode,
+        100,
     )
 
 

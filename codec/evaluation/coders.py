@@ -150,7 +150,9 @@ def coder(name: str, setup: Setup) -> Code:
         oracle = Oracle(checkpoint.load(model), tower, partial(centre_view, tower))
 
         def encode(pixels: Pixels, quality: float) -> bytes:
-            return cotam.encode(pixels, qp_map=oracle.qp_map(pixels, quality_to_qp(quality)))
+            return cotam.encode(
+                pixels, tool="learned", qp_map=oracle.qp_map(pixels, quality_to_qp(quality))
+            )
     else:
         guide = PerPicture(guide_of(name, setup.data))
         slope = 0.0 if name == SAME_QP else setup.slope
@@ -158,7 +160,13 @@ def coder(name: str, setup: Setup) -> Code:
 
         def encode(pixels: Pixels, quality: float) -> bytes:
             return cotam.encode(
-                pixels, quality, guide=guide, strength=setup.strength, slope=slope, tune=tuner
+                pixels,
+                quality=quality,
+                tool="learned",
+                guide=guide,
+                strength=setup.strength,
+                slope=slope,
+                tune=tuner,
             )
 
     def code(pixels: Pixels, quality: float) -> tuple[bytes, Pixels]:

@@ -74,9 +74,9 @@ def given(folder: Path, pictures: list[Path]) -> dict[str, Feeds]:
         pixels = load(path, encoder.limit_pixels).pixels
         top, left = (max(0, side - LARGEST) // 2 for side in pixels.shape[:2])
         for quality in QUALITIES:
-            decoder.decode(
-                encoder.encode(pixels[top : top + LARGEST, left : left + LARGEST], quality), "array"
-            )
+            crop = pixels[top : top + LARGEST, left : left + LARGEST]
+            data = encoder.encode(crop, quality=quality, tool="learned")
+            decoder.decode(data, "array")
     return {half: backend.seen for half, backend in watched.items()}
 
 

@@ -73,11 +73,14 @@ def overlays(name: str, pixels: Pixels, quality: float) -> dict[str, str]:
     cotam = cotam_codec(name)
     if cotam is None:
         return {}
-    encoded = cotam.encode_full(pixels, quality, want_bits=True)
-    assert encoded.bits is not None
+    decoded = cotam.decode_full(cotam.encode(pixels, quality=quality), want_bits=True)
+    assert decoded.bits is not None
     size = pixels.shape[1], pixels.shape[0]
-    qp = np.broadcast_to(np.asarray(encoded.qp), encoded.bits.shape)
-    return {"importance": overlay(qp, 1.0, size), "bits": overlay(encoded.bits, 0.5, size)}
+    bits = overlay(decoded.bits, 0.5, size)
+    if not decoded.has_latents:
+        return {"bits": bits}
+    qp = np.broadcast_to(np.asarray(decoded.qp), decoded.bits.shape)
+    return {"importance": overlay(qp, 1.0, size), "bits": bits}
 
 
 def shown(picture: Input, contenders: dict[str, Contender], limit: int) -> list[Shown]:

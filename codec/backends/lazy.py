@@ -1,0 +1,142 @@
+"""Weights that are read when a picture needs them: files of screen tools never do.
+
+::
+
+    load("small") -> LazyBackend --checkpoint--> arrays and metadata, without PyTorch
+                                \\--first call--> TorchBackend, or OnnxBackend for an exported half
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.backends.manifest import MANIFEST, read_manifest
+from codec.coding.backend import Backend, QpField, Weights
+from codec.coding.latent_grid import Floats
+from codec.errors import BadArgument
+from codec.networks.config import Layer
+from codec.weights import checkpoint
+
+# Devices that need no look at the machine.
+USUAL_DEVICES = ("auto", "cpu")
+
+
+class LazyBackend:
+    """A backend by the name, path or folder of its weights; see coding.backend.Backend."""
+
+    def __init__(self, name_or_path: str | Path, device: str = "auto") -> None:
+        """Name the weights.
+
+        Args:
+            name_or_path: a name, a .safetensors file, or a folder of `cotam export`.
+            device: `auto` or a name that torch accepts.
+
+        Raises:
+            UnknownModel: there are no such weights.
+            BadArgument: the device is unknown or absent.
+        """
+        self.name_or_path = str(name_or_path)
+        self.exported = (Path(name_or_path) / MANIFEST).is_file()
+        if not self.exported:
+            checkpoint.find(name_or_path)
+        self.wanted_device = device
+        if device not in USUAL_DEVICES:
+            _check_device(device)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._lock = threading.RLock()
+        self._weights: Weights | None = None
+        self._inner: Backend | None = None
+
+    def __repr__(self) -> str:
+        return f"LazyBackend({self.name_or_path!r}, {self.wanted_device!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if not key.startswith("_")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._reset()
+
+    @property
+    def checkpoint(self) -> Weights:
+        """The weights' arrays and metadata; reads them without PyTorch."""
+        with self._lock:
+            if self._weights is None:
+                if self.exported:
+                    self._weights = read_manifest(Path(self.name_or_path))
+                else:
+                    self._weights = checkpoint.load(self.name_or_path)
+            return self._weights
+
+    @property
+    def inner(self) -> Backend:
+        """The backend itself. Raises BadArgument where its runtime is not installed."""
+        with self._lock:
+            if self._inner is None:
+                self._inner = self._onnx() if self.exported else self._torch()
+            return self._inner
+
+    def _onnx(self) -> Backend:
+        from codec.backends.onnx import OnnxBackend
+
+        return OnnxBackend(Path(self.name_or_path), self.wanted_device)
+
+    def _torch(self) -> Backend:
+        try:
+            from codec.backends.torch import TorchBackend
+        except ImportError as error:
+            raise BadArgument(
+                f"these weights need PyTorch, which is missing ({error}); install it with "
+                "pip install torch, or load an exported half"
+            ) from None
+        weights = self.checkpoint
+        assert isinstance(weights, checkpoint.Checkpoint)
+        return TorchBackend(weights, self.wanted_device)
+
+    def __getattr__(self, name: str) -> Any:
+        """What a backend has beyond the protocol, such as `device` and `look`."""
+        if name.startswith("_") or name == "exported":
+            raise AttributeError(name)
+        if name == "look" and not self.exported:  # the guide asks every backend for it
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    def analysis(self, pixels: NDArray[np.uint8], qp: QpField) -> Floats:
+        return self.inner.analysis(pixels, qp)
+
+    def hyper_analysis(self, y: Floats) -> Floats:
+        return self.inner.hyper_analysis(y)
+
+    def features(self, layer: Layer, z: Floats, qp: QpField) -> Any:
+        return self.inner.features(layer, z, qp)
+
+    def prior_step(
+        self, layer: Layer, step: int, features: Any, decoded: list[Floats]
+    ) -> tuple[Floats, NDArray[np.uint8]]:
+        return self.inner.prior_step(layer, step, features, decoded)
+
+    def dequantised(self, y_hat: Floats, qp: QpField) -> Floats:
+        return self.inner.dequantised(y_hat, qp)
+
+    def synthesis(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
+        return self.inner.synthesis(y_hat, qp)
+
+    def preview(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
+        return self.inner.preview(y_hat, qp)
+
+
+def _check_device(device: str) -> None:
+    try:
+        from codec.backends.torch import pick_device
+    except ImportError as error:
+        raise BadArgument(
+            f"the device '{device}' needs PyTorch, which is missing ({error})"
+        ) from None
+    pick_device(device)

@@ -1,0 +1,68 @@
+"""A coding tool: two methods, from pixels and settings to bytes, and back.
+
+::
+
+    pixels [H, W, C] --encode(settings)--> payload --container--> .ctm
+    .ctm --container (size, checksum)--> payload --decode--> pixels [H, W, C]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+SettingsT = TypeVar("SettingsT", contravariant=True)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every tool but the learned one is told.
+
+    Attributes:
+        quality: 0..100; 100 is lossless where the tool can be.
+        effort: 0 (fastest) .. 9 (smallest).
+    """
+
+    quality: float
+    effort: int
+
+
+class Tool(Protocol[SettingsT]):
+    """One way to code a picture.
+
+    Attributes:
+        name: as the option `tool` and `cotam info` have it.
+        number: 1..31 in a file's header; 0 is the learned tool.
+    """
+
+    name: str
+    number: int
+
+    def encode(self, pixels: Pixels, settings: SettingsT) -> bytes:
+        """Code a picture.
+
+        Args:
+            pixels: uint8 [H, W, C].
+            settings: the tool's own settings.
+
+        Returns:
+            The payload; size and number of samples are kept by the file's header.
+        """
+
+    def decode(self, payload: bytes, shape: tuple[int, int, int]) -> Pixels:
+        """Decode a payload.
+
+        Args:
+            payload: what `encode` returned.
+            shape: H, W, C.
+
+        Returns:
+            uint8 [H, W, C].
+
+        Raises:
+            Corrupt: the payload is damaged or contradicts the shape.
+        """
