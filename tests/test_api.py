@@ -234,7 +234,8 @@ def test_inspect_and_import_need_no_torch(
     (tmp_path / "a.ctm").write_bytes(cotam.encode(small, quality=40))
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "import codec; info = codec.inspect(open('a.ctm', 'rb').read()); print(info.width, info.height, info.base_qp, info.model)"
+        "import codec; info = codec.inspect(open('a.ctm', 'rb').read()); "
+        "print(info.width, info.height, info.base_qp, info.model)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True

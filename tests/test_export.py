@@ -66,9 +66,10 @@ def test_neither_half_needs_torch(halves: Path, photo: NDArray[np.uint8], tmp_pa
     Image.fromarray(photo).save(tmp_path / "cat.png")
     program = f"""
 import sys
+BLOCKED = "torch torchvision compressai timm open_clip onnx onnxscript".split()
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "torchvision", "compressai", "timm", "open_clip", "onnx", "onnxscript"):
+        if name.split(".")[0] in BLOCKED:
             raise ImportError(name)
 sys.meta_path.insert(0, Blocked())
 import codec

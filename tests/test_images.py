@@ -184,7 +184,7 @@ def test_bad_arrays(bad: NDArray[np.generic]) -> None:
 def test_our_limit_counts_not_pillows(
     monkeypatch: pytest.MonkeyPatch, photo: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    """Pillow refuses what has more than twice its MAX_IMAGE_PIXELS, `--limit-pixels` may allow more."""
+    """Pillow refuses more than twice its MAX_IMAGE_PIXELS; `--limit-pixels` may allow more."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     for suffix in (".png", ".jpg", ".tif", ".webp", ".avif", ".gif"):
         stream = io.BytesIO()

@@ -68,7 +68,7 @@ def test_pillow_saves_what_it_opens(mode: str, small: NDArray[np.uint8], tmp_pat
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
 def test_pillow_reads_files_larger_than_their_pixels(mode: str, tmp_path: Path) -> None:
-    """Pillow maps raw pixels of some modes straight from a file of the right size: not from ours."""
+    """Pillow maps raw pixels of some modes from a file of the right size: not from ours."""
     image = Image.new(mode, (4, 5), "white")
     image.save(
         tmp_path / "x.ctm",

@@ -1,4 +1,4 @@
-"""The order of the packages, as far as a machine can check it: imports go down, never up or round."""
+"""The order of the packages: imports go down, never up or round."""
 
 from __future__ import annotations
 

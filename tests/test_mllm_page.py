@@ -1,4 +1,4 @@
-"""docs/mllm.md runs as it stands, with tiny random models and a server of the protocol in place of the large ones."""
+"""The code of docs/mllm.md runs, with tiny random models and a small server for the large ones."""
 
 from __future__ import annotations
 

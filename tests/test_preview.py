@@ -29,7 +29,7 @@ from training.validation import make_checkpoint
 
 @pytest.fixture(scope="module")
 def layered(tmp_path_factory: pytest.TempPathFactory, photo: NDArray[np.uint8]) -> Codec:
-    """The block transform with a prior that has not learned anything, but whose sets depend on those before."""
+    """The block transform with an untrained prior whose sets depend on those before."""
     folder = tmp_path_factory.mktemp("pictures")
     for number in range(3):
         Image.fromarray(np.roll(photo, 60 * number, 1)).save(folder / f"{number}.png")

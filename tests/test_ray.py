@@ -48,7 +48,10 @@ names = {"SOURCE": sys.argv[1], "TARGET": sys.argv[2]}
 for block in json.loads(sys.argv[3]):
     exec(block, names)
 rows = names["decoded"].take_all()
-found = {os.path.basename(r["path"]): [r["error"], __import__("numpy").asarray(r["image"]).tolist()] for r in rows}
+found = {
+    os.path.basename(r["path"]): [r["error"], __import__("numpy").asarray(r["image"]).tolist()]
+    for r in rows
+}
 open(sys.argv[4], "w").write(json.dumps(found))
 """
 

@@ -29,6 +29,10 @@ def test_codecs_by_name() -> None:
     for wrong in ("", "gif", "cotam:", "jpeg:3", "compressai", "compressai:"):
         with pytest.raises(BadArgument):
             codecs.names(wrong)
+
+
+def test_an_unknown_model_of_compressai_is_refused_with_those_there_are() -> None:
+    pytest.importorskip("compressai")
     with pytest.raises(BadArgument, match="mbt2018-mean"):
         codecs.contender("compressai:none")
 
@@ -45,8 +49,8 @@ def test_a_missing_codec_is_left_out_with_its_reason() -> None:
 @pytest.mark.parametrize("name", ["bmshj2018-factorized", "mbt2018-mean"])
 def test_models_of_compressai_write_real_files(name: str, photo: NDArray[np.uint8]) -> None:
     import torch
-    from compressai.zoo import image_models
 
+    image_models = pytest.importorskip("compressai.zoo").image_models
     torch.manual_seed(0)
     model = image_models[name](1, pretrained=False).eval()
     model.update(force=True)
@@ -110,7 +114,7 @@ TEST = ([9787.80, 4469.00, 2451.52, 1356.24], [40.121, 38.651, 36.970, 34.987])
 def vceg_m33(
     anchor: tuple[list[float], list[float]], test: tuple[list[float], list[float]]
 ) -> float:
-    """The formula of VCEG-M33: third-order polynomials of log rate over PSNR, their mean difference."""
+    """The formula of VCEG-M33: the mean difference of cubic polynomials of log rate over PSNR."""
     low, high = max(min(anchor[1]), min(test[1])), min(max(anchor[1]), max(test[1]))
     areas = []
     for rates, scores in (anchor, test):
@@ -181,7 +185,7 @@ def test_files_of_one_size(photo: NDArray[np.uint8], tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report on two pictures, one of them hostile to HTML by its name, and one file that is no picture."""
+    """A report on two pictures, one with HTML in its name, and a file that is no picture."""
     from skimage import data
 
     folder = tmp_path_factory.mktemp("eval")
@@ -224,6 +228,7 @@ def test_a_report_is_whole(report: Path) -> None:
 
 @pytest.mark.slow
 def test_compressai_reads_the_results(report: Path, tmp_path: Path) -> None:
+    pytest.importorskip("compressai")
     files = sorted((report / "compressai").glob("*.json"))
     assert len(files) == 3
     for metric in ("psnr", "ms-ssim"):

@@ -62,7 +62,7 @@ def with_extras(cotam: codec.Codec, picture: NDArray[np.uint8], extras: dict[int
 def test_sections_that_pillow_stumbles_over(
     cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    """Each raised something of its own, none of it an OSError; the files beside it were lost, too."""
+    """Each raised another error than OSError, and the files beside it were lost, too."""
     alpha = images.pack_alpha(small[..., 0])
     chunk = bytes(4) + b"iCCP" + zlib.crc32(b"iCCP").to_bytes(4, "big")
     files = {

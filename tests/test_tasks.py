@@ -1,4 +1,4 @@
-"""The benchmark of what machines still see: its arithmetic, its judges, and that no row is measured twice."""
+"""The benchmark of what machines still see: its arithmetic, its judges, its resumed rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from codec.guidance.files import SHIPPED
 
 
 def measured(shift: float = 1.0, pictures: int = 40) -> bd.Measured:
-    """Pictures of differing difficulty whose scores rise with log rate, at five qualities; rates times `shift`."""
+    """Pictures whose scores rise with log rate, at five qualities; rates times `shift`."""
     random = np.random.default_rng(3)
     difficulty = random.uniform(0.5, 2.0, (pictures, 1))
     rates = difficulty * 0.1 * 1.6 ** np.arange(5)

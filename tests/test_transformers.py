@@ -141,7 +141,7 @@ def logits(model: Any, inputs: Any) -> torch.Tensor:
 def test_ctm_goes_wherever_a_picture_goes(
     make: Any, cotam: codec.Codec, ctm: bytes, tmp_path: Path
 ) -> None:
-    """By pixels: bytes, path and the decoded picture give the same answer, also beside other pictures."""
+    """Bytes, path and the decoded picture give the same answer, also beside other pictures."""
     model, processor = make()
     decoded = cotam.decode(ctm)
     (tmp_path / "cat.ctm").write_bytes(ctm)
@@ -208,7 +208,7 @@ def test_later_layers_are_repaired_up_to_the_one_that_the_model_takes(
 def test_both_kinds_of_picture_in_one_prompt(
     cotam: codec.Codec, ctm: bytes, photo: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    """Each image gets its own latents, whatever its place, and several answers a prompt get the same."""
+    """Each image gets its own latents at any place; several answers to a prompt get the same."""
     model, processor = llava()
     other = Image.fromarray(photo[::-1].copy())
     integration.attach(

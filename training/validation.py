@@ -1,4 +1,4 @@
-"""Validation as users will see it: the current weights, exported in memory, code real pictures to real bytes."""
+"""Validation as users will see it: the current weights code real pictures to real bytes."""
 
 from __future__ import annotations
 
@@ -25,13 +25,29 @@ from training.fit.preview import fit_preview
 from training.fit.tables import fit_tables
 
 log = logging.getLogger(__name__)
+# Scale indexes below this are not coded.
 DEFAULT_SKIP = 7
+# Pictures that the tables of a validation are fitted to.
+TABLE_PICTURES = 4
+# Keeps PSNR and the logarithm of importance finite.
+TINY = 1e-9
 
 
 def make_checkpoint(
     networks: Networks, name: str, fit_on: Path, count: int, skip_below: int = DEFAULT_SKIP
 ) -> Checkpoint:
-    """Networks as a checkpoint, with tables fitted on `count` pictures below `fit_on`; metadata holds what decoding needs."""
+    """Export networks in memory.
+
+    Args:
+        networks: On the CPU.
+        name: Of the weights.
+        fit_on: The folder of pictures that tables and the preview are fitted to.
+        count: How many of them.
+        skip_below: Scale indexes below this are not coded.
+
+    Returns:
+        A checkpoint whose metadata holds what decoding needs.
+    """
     frequencies, lengths = fit_tables(networks, fit_on, count)
     if networks.config.low:
         fit_preview(networks, fit_on, count)
@@ -45,12 +61,13 @@ def make_checkpoint(
 
 
 class RealBytes(pl.Callback):
-    """Every `every` steps: bits per pixel and PSNR of real files, at a few qualities; 0 switches it off.
+    """Bits per pixel and PSNR of real files, at a few qualities, every `every` steps; 0 is never.
 
     ::
 
-        networks (copy on the CPU) -> checkpoint in memory -> Codec -> files of `folder` -> bpp, PSNR in the log
-                                                                 \\-> x, x_hat, importance, QPs, bits in TensorBoard
+        networks (copy on the CPU) -> checkpoint in memory -> Codec -> files of `folder`
+            files -> bpp, PSNR in the log
+            files -> x, x_hat, importance, QPs, bits in TensorBoard
     """
 
     def __init__(
@@ -87,38 +104,56 @@ class RealBytes(pl.Callback):
                         )
 
     def measure(self, networks: Networks) -> tuple[dict[str, float], dict[str, NDArray[np.uint8]]]:
-        """(means over pictures, by quality; pictures to look at, [H, W, 3]); empty (and said so) where there are no pictures."""
+        """Code the pictures.
+
+        Args:
+            networks: On any device; not changed.
+
+        Returns:
+            Means over the pictures, by name and quality, and pictures [H, W, 3] to look at. Both
+            are empty, after a warning, where there are no pictures.
+        """
         try:
-            found_paths = list_pictures(self.folder)
+            all_paths = list_pictures(self.folder)
         except FileNotFoundError as error:
             log.warning("no validation: %s", error)
             return {}, {}
-        paths = found_paths[:: max(1, len(found_paths) // self.pictures)][: self.pictures]
+        paths = all_paths[:: max(1, len(all_paths) // self.pictures)][: self.pictures]
         copied = copy.deepcopy(networks).cpu().eval()
-        cotam = Codec(TorchBackend(make_checkpoint(copied, "validation", self.fit_on, 4), "cpu"))
-        found: dict[str, list[float]] = {}
+        checkpoint = make_checkpoint(copied, "validation", self.fit_on, TABLE_PICTURES)
+        cotam = Codec(TorchBackend(checkpoint, "cpu"))
+        values: dict[str, list[float]] = {}
         for path in paths:
             pixels = np.asarray(Image.open(path).convert("RGB"))
             for quality in self.qualities:
                 data = cotam.encode(pixels, tool="learned", quality=quality, guide="uniform")
+                bpp = len(data) * 8 * 3 / pixels.size
                 squared = np.square(cotam.decode(data, "array").astype(np.float32) - pixels).mean()
-                found.setdefault(f"val_bpp_q{quality}", []).append(len(data) * 24 / pixels.size)
-                found.setdefault(f"val_psnr_q{quality}", []).append(
-                    10 * float(np.log10(255**2 / max(float(squared), 1e-9)))
-                )
-        return {name: float(np.mean(values)) for name, values in found.items()}, views_of(
-            cotam, paths[0], self.qualities[1]
-        )
+                psnr = 10 * float(np.log10(255**2 / max(float(squared), TINY)))
+                values.setdefault(f"val_bpp_q{quality}", []).append(bpp)
+                values.setdefault(f"val_psnr_q{quality}", []).append(psnr)
+        means = {name: float(np.mean(numbers)) for name, numbers in values.items()}
+        return means, views_of(cotam, paths[0], self.qualities[1])
 
 
 def views_of(cotam: Codec, path: Path, quality: float) -> dict[str, NDArray[np.uint8]]:
-    """The first picture as x, and x_hat beside the student's importance, its QP field and the bits spent: [H, W, 3] each."""
+    """Draw a picture and what was made of it.
+
+    Args:
+        cotam: The codec.
+        path: The picture.
+        quality: Of the file, 0..100.
+
+    Returns:
+        `x`, and `x_hat` beside the student's importance, the QP field and the bits spent, each
+        [H, W, 3].
+    """
     pixels = np.asarray(Image.open(path).convert("RGB"))
-    found = choose("student")(pixels)
-    data = cotam.encode(pixels, tool="learned", quality=quality, guide=lambda _: found)
+    guidance = choose("student")(pixels)
+    data = cotam.encode(pixels, tool="learned", quality=quality, guide=lambda _: guidance)
     decoded = cotam.decode_full(data, want_bits=True)
     assert decoded.bits is not None
-    importance = None if found is None else np.log(found.values + 1e-9)
+    importance = None if guidance is None else np.log(guidance.values + TINY)
     return {
         "x": pixels,
         "x_hat": np.asarray(
