@@ -1,5 +1,6 @@
-"""What each level of a file costs, and how near the preview is: `python -m benchmarks.levels --json`.
+"""What each level of a file costs, and how near the preview is.
 
+`python -m benchmarks.levels --json`.
 Times: 768x512, quality 50, medians of calls that take turns after a warm-up. Preview: PSNR to the
 full decode reduced by 8 (box filter), on Kodak.
 """

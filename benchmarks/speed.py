@@ -82,7 +82,7 @@ def timed_cotam(name: str, pixels: Pixels, quality: float) -> tuple[Timed, int]:
     assert cotam is not None
     encode = partial(cotam.encode_full, pixels, tool="learned", quality=quality)
     data = encode().data
-    calls = {"encode": encode, "decode": partial(cotam.decode_full, data)}
+    calls: dict[str, Call] = {"encode": encode, "decode": partial(cotam.decode_full, data)}
     return Timed(calls, under_test.identity, under_test.parameters), len(data)
 
 
@@ -102,7 +102,7 @@ def timed_rival(name: str, pixels: Pixels, size: int, threads: int) -> Timed:
     rival = SETTINGS[name].codec(**({option: threads} if option else {}))
     quality = rival.nearest_quality(pixels, size, RIVAL_QUALITIES[name])
     data = rival.encode(pixels, quality)
-    calls = {
+    calls: dict[str, Call] = {
         "encode": partial(rival.encode, pixels, quality),
         "decode": partial(rival.decode, data),
     }
@@ -114,7 +114,7 @@ def timed_untrained(name: str, pixels: Pixels) -> Timed:
     model = codec_under_test(f"untrained:{name}")
     quality = model.qualities[0]
     data = model.encode(pixels, quality)
-    calls = {
+    calls: dict[str, Call] = {
         "encode": partial(model.encode, pixels, quality),
         "decode": partial(model.decode, data),
     }

@@ -1,4 +1,6 @@
-"""Rate against what a machine still sees, real file bytes with QP maps: `python -m benchmarks.tasks`.
+"""Rate against what a machine still sees: `python -m benchmarks.tasks`.
+
+Rates are of whole files, QP maps included.
 
 ::
 
@@ -156,7 +158,9 @@ def of_base(plan: Plan) -> tuple[str, ...]:
 def systems(
     plan: Plan, judge: str, samples: list[Sample]
 ) -> dict[str, tuple[list[Sample], tuple[float, ...]]]:
-    """What a judge sees: only DeiT-Tiny gets tokens and the oracle; slow systems get fewer pictures.
+    """What a judge sees.
+
+    Only DeiT-Tiny gets tokens and the oracle; slow systems get fewer pictures.
 
     Args:
         plan: what is measured.

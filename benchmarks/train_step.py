@@ -22,7 +22,7 @@ from codec.memory import keep_freed_memory
 from training.device import use_huge_pages
 from training.train import CONF, KEPT_BYTES, make_trainer, pick_precision
 
-# Steps before the clock counts: the first ones allocate memory, and a tenth refreshes the optimizer.
+# Steps before the clock counts: the first allocate memory; one of ten refreshes the optimizer.
 WARMUP = 12
 # Parts of a step in their order; `between`: averaged weights, logs, the next crops.
 PARTS = ("between", "forward", "backward", "optimizer")

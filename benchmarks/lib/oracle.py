@@ -5,15 +5,14 @@ so it is a bound for guides to be measured against, and no guide.
 
 ::
 
-    offsets [rows, cols] -> QPs -> g_a, rounding, rate model -> bits R ---------+
-              ^                               |-> g_s -> view -> tower -> error D +-> log R + a log D
-              +------------------------------ Adam ------------------------------+
+    offsets [rows, cols] -> QPs -> g_a, rounding, rate model -> bits R -----+
+          ^                                 +-> g_s -> view -> tower -> D --+-> log R + a(QP) log D
+          +---------------------------------- Adam -------------------------+
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from codec.evaluation.codecs.variants import QpMapOf
+from codec.evaluation.codecs.variants import QpMapOf, View
 from codec.evaluation.distortion import Pixels
 from codec.networks.config import QP_COUNT, STRIDE_Y
 from codec.towers import LAST, Tower
@@ -52,9 +51,6 @@ NEARBY = (-2, -1, 0, 1, 2)
 SHARES = (0.0, 0.5, 1.0)
 # Keeps logarithms and divisions finite.
 TINY = 1e-12
-
-# Pictures [1, 3, H, W] in 0..1 -> the tower's input, differentiable.
-View = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)

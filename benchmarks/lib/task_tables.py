@@ -95,7 +95,7 @@ def tasks_table() -> str:
 
 
 def tuned_table() -> str:
-    """Files tuned to DeiT-Tiny against the same guide without, and against the codecs people use."""
+    """Files tuned to DeiT-Tiny against untuned ones, and against the codecs people use."""
     result = load("tasks_tuned")
     boxes = load("tasks_tuned_boxes")
     rows = []

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from codec.errors import BadArgument
 from codec.evaluation.codecs import pillow
@@ -68,8 +69,10 @@ PILLOW_QUALITIES = {
 
 # (pixels [H, W, 3], QP) -> QPs 0..63 [rows, columns].
 QpMapOf = Callable[[Pixels, int], NDArray[np.int64]]
-# (weights, DeiT-Tiny, its view of pictures) -> QpMapOf.
-OracleOf = Callable[[checkpoint.Checkpoint, Tower, Callable[..., object]], QpMapOf]
+# Pictures [B, 3, H, W] in 0..1 -> the tower's input.
+View = Callable[[Tensor], Tensor]
+# (weights, DeiT-Tiny, the judge's view of pictures) -> QpMapOf.
+OracleOf = Callable[[checkpoint.Checkpoint, Tower, View], QpMapOf]
 
 
 @dataclass(frozen=True)
