@@ -72,6 +72,8 @@ class EncodeOptions:
         """Accept values that make sense and refuse the rest. Raises BadArgument."""
         for name in ("quality", "strength", "slope"):
             self._set(name, _number(getattr(self, name), name))
+        if self.strength is None:
+            self._set("strength", STRENGTH)
         self._set("target_bytes", _size(self.target_bytes))
         self._set("roi", _boxes(self.roi))
         self._check_choices()

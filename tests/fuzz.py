@@ -62,7 +62,11 @@ def seeds() -> list[bytes]:
         found += [cotam.encode(photo[:90, :130], quality=quality) for quality in (5, 50, 95)]
         found.append(cotam.encode(photo[40:140, 60:200], quality=40, guide="uniform"))
         found.append(cotam.encode(photo[:64, :64], qp_map=np.array([[3, 60], [31, 12]])))
-        found += [cotam.encode(alpha, quality=30), cotam.encode(grey, quality=40), cotam.encode(photo[:1, :1], quality=50)]
+        found += [
+            cotam.encode(alpha, quality=30),
+            cotam.encode(grey, quality=40),
+            cotam.encode(photo[:1, :1], quality=50),
+        ]
     return found
 
 

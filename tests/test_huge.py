@@ -163,8 +163,8 @@ def test_spans_cover_a_side() -> None:
 
 def test_a_margin_is_as_wide_as_a_transform_looks(cotam: codec.Codec) -> None:
     """One latent more or less than the margin away changes nothing, one inside it does."""
-    analysis, synthesis = cotam.pipeline.margins
-    y = np.zeros((1, 4 * synthesis, cotam.pipeline.layers[-1].stop), np.float32)
+    analysis, synthesis = cotam.learned.pipeline.margins
+    y = np.zeros((1, 4 * synthesis, cotam.learned.pipeline.layers[-1].stop), np.float32)
     y_far, y_near = y.copy(), y.copy()
     y_far[0, 2 * synthesis + 1] = y_near[0, synthesis + 1] = 40
     flat, far, near = (cotam.backend.synthesis(v, 40)[:, :16] for v in (y, y_far, y_near))

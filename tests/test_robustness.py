@@ -53,7 +53,9 @@ def test_what_was_ever_found(path: Path | None) -> None:
 
 
 def with_extras(cotam: codec.Codec, picture: NDArray[np.uint8], extras: dict[int, bytes]) -> bytes:
-    return container.write(replace(container.read(cotam.encode(picture, quality=30)), extras=extras))
+    return container.write(
+        replace(container.read(cotam.encode(picture, quality=30)), extras=extras)
+    )
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ def made_for(cotam: codec.Codec, tower: Tower, path: Path, later: Sequence[int] 
     """An adapter with random weights that does something, through its file."""
     torch.manual_seed(0)
     config = AdapterConfig(
-        cotam.pipeline.layers[-1].stop,
+        cotam.learned.pipeline.layers[-1].stop,
         tower.width,
         *tower.grid,
         tower.prefix,

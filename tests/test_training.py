@@ -145,7 +145,7 @@ def test_the_training_path_is_the_coding_path(
     """With plain rounding and nothing skipped, y_hat of the training pass is the coder's, and its bits are near the file's."""
     monkeypatch.setattr(cotam.backend, "bfloat16", False)
     plain = codec.Codec(cotam.backend)
-    plain.pipeline.skip_below, plain.pipeline.rate_weight = 0, 0.0
+    plain.learned.pipeline.skip_below, plain.learned.pipeline.rate_weight = 0, 0.0
     networks = from_checkpoint(cotam.backend.checkpoint)
     pixels = photo[:256, :384]
     x = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255

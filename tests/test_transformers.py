@@ -113,7 +113,7 @@ def llava_next() -> tuple[Any, Any]:
 def made_for(cotam: codec.Codec, model: Any, path: Path, later: Sequence[int] = ()) -> Adapter:
     """An adapter with random weights for a model's tower, through its file."""
     config = AdapterConfig(
-        cotam.pipeline.layers[-1].stop, WIDTH, SIDE // PATCH, SIDE // PATCH, 1, inner=48
+        cotam.learned.pipeline.layers[-1].stop, WIDTH, SIDE // PATCH, SIDE // PATCH, 1, inner=48
     )
     networks = {layer: TokenAdapter(config) for layer in (0, *later)}
     for network in networks.values():

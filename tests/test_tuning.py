@@ -57,7 +57,10 @@ def test_a_tuned_file_is_nearer_to_the_original_for_its_tower(
 def test_everything_else_in_the_file_stays(
     cotam: codec.Codec, small: NDArray[np.uint8], tower: Tower
 ) -> None:
-    plain, tuned = cotam.encode(small, quality=40), cotam.encode(small, quality=40, tune=Tuner(tower, 2))
+    plain, tuned = (
+        cotam.encode(small, quality=40),
+        cotam.encode(small, quality=40, tune=Tuner(tower, 2)),
+    )
     assert tuned != plain
     assert np.array_equal(qp_field_of(tuned), qp_field_of(plain))
     assert codec.inspect(tuned).model == codec.inspect(plain).model
@@ -91,7 +94,10 @@ def test_any_size_can_be_tuned(height: int, width: int, quality: int) -> None:
 @pytest.mark.parametrize("quality", [0, 50, 100])
 def test_a_plain_picture_stays_plain(cotam: codec.Codec, tower: Tower, quality: int) -> None:
     grey = np.full((64, 64, 3), 128, np.uint8)
-    plain, tuned = cotam.encode(grey, quality=quality), cotam.encode(grey, quality=quality, tune=Tuner(tower, 5))
+    plain, tuned = (
+        cotam.encode(grey, quality=quality),
+        cotam.encode(grey, quality=quality, tune=Tuner(tower, 5)),
+    )
     assert len(tuned) < len(plain) + 20
     off = [np.abs(cotam.decode(data, "array").astype(int) - 128).max() for data in (plain, tuned)]
     assert off[1] <= off[0] + 1

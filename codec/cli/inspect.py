@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
+import numpy as np
 import typer
 
 import codec
@@ -28,7 +29,6 @@ from codec.cli.options import (
     own_weights,
 )
 from codec.errors import BadArgument, CodecError, sentence
-from codec.info import qp_field_of
 from codec.io import heatmap, images
 
 
@@ -111,14 +111,6 @@ def _examine(
     data = jobs.read(file)
     limit = weights[2]
     entry = {"file": file} | asdict(codec.inspect(data, limit))
-    qp = qp_field_of(data, limit)
-    entry |= {
-        "latent_grid": qp.shape,
-        "qp_min": int(qp.min()),
-        "qp_mean": round(float(qp.mean()), 2),
-        "qp_max": int(qp.max()),
-    }
-    entry["map_share"] = round(entry["sections"].get("qp map", 0) / len(data), 4)
     if target is None:
         return entry
     decoded = load_for(data, *weights).decode_full(data, want_bits=True)
@@ -131,6 +123,7 @@ def _examine(
         "bits_largest": round(float(bits.max()), 2),
     }
     suffix = ".png" if target == jobs.STREAM else Path(target).suffix
+    qp = np.broadcast_to(np.asarray(decoded.qp, np.int64), bits.shape)
     shown = heatmap.panels(decoded.picture.pixels, bits, qp)
     jobs.write(target, lambda stream: images.save(shown, stream, suffix), overwrite)
     return entry | {"heatmap": target}

@@ -39,8 +39,9 @@ from codec.cli.options import (
     own_weights,
 )
 from codec.errors import BadArgument, CodecError, sentence
-from codec.guidance import DEFAULT_GUIDE, PRESETS, STRENGTH, check_slope, check_strength, choose
+from codec.guidance import DEFAULT_GUIDE, PRESETS, STRENGTH, choose
 from codec.io import folders, images
+from codec.options import DEFAULT_EFFORT, TOOL_NAMES, EncodeOptions
 from codec.weights import checkpoint
 
 app = typer.Typer(
@@ -48,6 +49,20 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="CoTAM: the image codec for multimodal LLMs.",
+)
+
+
+# Fields of EncodeOptions that travel to worker processes as they are.
+PLAIN_OPTIONS = (
+    "quality",
+    "target_bytes",
+    "lossless",
+    "tool",
+    "effort",
+    "strength",
+    "slope",
+    "keep",
+    "strip",
 )
 
 
@@ -70,10 +85,7 @@ def encode_file(
         name, preset, tower, weights = options["guide"]
         guide = choose(name, preset, tower, weights, loaded.backend)
     tuner = _tuner(options["tune"], loaded.backend) if options["tune"] else None
-    wishes = {
-        name: options[name] for name in ("quality", "target_bytes", "strip", "strength", "slope")
-    }
-    encoded = loaded.encode_full(picture, guide=guide, tune=tuner, **wishes)
+    encoded = loaded.encode_full(picture, guide=guide, tune=tuner, **options["encode"])
     height, width = picture.pixels.shape[:2]
     data = encoded.data
     bpp = len(encoded.data) * 8 / (width * height)
@@ -137,6 +149,14 @@ def encode(
     target_size: Annotated[
         Optional[str], typer.Option(metavar="20KB", help="The best quality that fits.")
     ] = None,
+    tool: Annotated[
+        str,
+        typer.Option(metavar="|".join(TOOL_NAMES), help="Coding tool; auto looks at the picture."),
+    ] = "auto",
+    lossless: Annotated[bool, typer.Option("--lossless", help="Exactly the same pixels.")] = False,
+    effort: Annotated[
+        int, typer.Option(metavar="0..9", help="0 is fastest, 9 smallest.")
+    ] = DEFAULT_EFFORT,
     model: Model = "default",
     jobs: Workers = 1,
     device: Device = "auto",
@@ -190,11 +210,17 @@ def encode(
     try:
         if quality is not None and target_size is not None:
             raise BadArgument("give a quality or a target size, not both")
-        rate.quality_to_qp(quality or 0)
-        target_bytes = None if target_size is None else rate.parse_size(target_size)
+        wishes = EncodeOptions(
+            quality=quality,
+            target_bytes=None if target_size is None else rate.parse_size(target_size),
+            lossless=lossless,
+            tool=tool,  # type: ignore[arg-type]
+            effort=effort,
+            strength=strength,
+            slope=slope,
+            strip=strip,
+        )
         memory = rate.parse_size(limit_memory)
-        check_strength(strength)
-        check_slope(slope or 0)
         asked = guide or preset != "default" or guide_model or guide_weights
         chosen = (
             (guide or DEFAULT_GUIDE, preset, guide_model, guide_weights) if asked else None
@@ -207,15 +233,9 @@ def encode(
     except CodecError as error:
         fail(sentence(error))
     options: dict[str, Any] = {
-        "quality": quality,
-        "target_bytes": target_bytes,
-        "strip": strip,
+        "encode": {name: getattr(wishes, name) for name in PLAIN_OPTIONS},
         "limit": limit_pixels,
-    }
-    options |= {
         "guide": chosen,
-        "strength": strength,
-        "slope": slope,
         "tune": tuned,
         "memory": memory,
     }

@@ -13,7 +13,6 @@ import codec
 from codec.backends.lazy import USUAL_DEVICES, LazyBackend
 from codec.backends.manifest import MANIFEST
 from codec.bitstream.container import DEFAULT_LIMIT_MEMORY
-from codec.errors import BadArgument
 
 AUTO = "auto"
 Inputs = Annotated[
@@ -67,7 +66,8 @@ def own_weights(model: str, half: str) -> str:
 
 def load_for(data: bytes, model: str, device: str, limit: int, memory: int) -> codec.Codec:
     """The weights that decode a file: those it was encoded with, unless some were named."""
-    return load(codec.weights_of(data, limit) if model == AUTO else model, device, limit, memory)
+    name = codec.weights_of(data, limit) or "default" if model == AUTO else model
+    return load(name, device, limit, memory)
 
 
 @lru_cache(maxsize=4)

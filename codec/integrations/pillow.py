@@ -12,21 +12,10 @@ import codec
 from codec.bitstream import container
 from codec.errors import CodecError
 from codec.io import images
+from codec.options import OPTION_NAMES
 
 FORMAT = "CTM"
 DEFAULT_QUALITY = 50
-OPTIONS = (
-    "quality",
-    "target_bytes",
-    "qp_map",
-    "strip",
-    "guide",
-    "strength",
-    "importance",
-    "roi",
-    "slope",
-    "tune",
-)
 
 
 class CtmImageFile(ImageFile.ImageFile):
@@ -44,7 +33,8 @@ class CtmImageFile(ImageFile.ImageFile):
         except CodecError as error:
             raise SyntaxError(str(error)) from None
         self._size = (header.width, header.height)
-        grey, alpha = (kind in extras for kind in (container.EXTRA_GREY, container.EXTRA_ALPHA))
+        grey = container.EXTRA_GREY in extras
+        alpha = container.EXTRA_ALPHA in extras or header.channels == 4
         self._mode = ("L" if grey else "RGB") + ("A" if alpha else "")
         if container.EXTRA_ICC in extras:
             self.info["icc_profile"] = extras[container.EXTRA_ICC]
@@ -87,7 +77,7 @@ def _save(image: Image.Image, stream: IO[bytes], name: str | bytes) -> None:
     icc_profile and exif replace the picture's own; other formats' options are ignored, as Pillow's plugins do.
     """
     given = dict(image.encoderinfo)
-    options = {key: given[key] for key in OPTIONS if given.get(key) is not None}
+    options = {key: given[key] for key in OPTION_NAMES if given.get(key) is not None}
     if not {"target_bytes", "qp_map"} & set(options):
         options.setdefault("quality", DEFAULT_QUALITY)
     try:

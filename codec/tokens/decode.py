@@ -55,9 +55,9 @@ def tokens(
         picture = decoded.to("tensor")[None]
         views = tower.normalize(torch.cat(_views(picture, tower.size, tiles)))
         height, width = picture.shape[-2:]
-        entering, repairs = embedded(
-            backend, decoded, tower, adapter, views, _boxes(height, width, tiles)
-        )
+        repair = adapter if decoded.has_latents else None
+        boxes = _boxes(height, width, tiles)
+        entering, repairs = embedded(backend, decoded, tower, repair, views, boxes)
         seen = tower.continued(entering, [layer], repairs=repairs)[layer]
         found.append(seen if tiles is None else seen[None])
     return torch.cat(found)

@@ -16,17 +16,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmarks.judges import Direction, JudgeUnavailable, PerPicture, Sample
-from benchmarks.judges.deit import load_deit
 from numpy.typing import NDArray
 from torch import Tensor
 
 from codec.errors import CodecError
+from codec.evaluation.distortion import Pixels
+from codec.evaluation.judges import Direction, JudgeUnavailable, PerPicture, Sample
+from codec.evaluation.judges.deit import load_deit
 from codec.towers import LAST
 
-Pixels = NDArray[np.uint8]
 # About 1.5 s a picture with one thread.
 MOST_TILES = 24
+# Tiles that the tower sees at once; bounds the memory.
 BATCH = 8
 
 
