@@ -97,7 +97,14 @@ def test_models_of_compressai_write_real_files(name: str, photo: NDArray[np.uint
     torch.manual_seed(0)
     model = image_models[name](1, pretrained=False).eval()
     model.update(force=True)
-    who = compressai_zoo.learned_codec(name, "random", (1,), lambda quality: model)
+    who = compressai_zoo.learned_codec(
+        name,
+        "random",
+        (1,),
+        lambda quality: model,
+        compressai_zoo.packed,
+        compressai_zoo.unpacked,
+    )
     pixels = photo[:100, :130]
     data = who.encode(pixels, 1)
     decoded = who.decode(data)

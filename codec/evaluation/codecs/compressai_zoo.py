@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
@@ -31,6 +31,10 @@ UNTRAINED_QUALITY = 4
 UNTRAINED_SEED = 0
 
 Model = Callable[[int], Any]
+# Quality, (height, width), strings, shape: what compressai's `decompress` needs.
+Content = tuple[int, tuple[int, int], Any, Any]
+Pack = Callable[[int, tuple[int, int], dict[str, Any]], bytes]
+Unpack = Callable[[bytes], Content]
 
 
 def _mbt2018_mean() -> Any:
@@ -86,17 +90,18 @@ def codec_of(name: str) -> CodecUnderTest:
     # Weights that cannot be fetched are reported now and not in the middle of a run.
     model(min(cfgs[name]))
     identity = f"compressai {version('compressai')} {name}"
-    return learned_codec(name, identity, tuple(sorted(cfgs[name])), model)
+    return learned_codec(name, identity, tuple(sorted(cfgs[name])), model, packed, unpacked)
 
 
 def untrained_codec(name: str) -> CodecUnderTest:
-    """A model with random weights, whose files mean nothing but cost what trained ones cost.
+    """A model with random weights: it takes as long as a trained one, and its files are useless.
 
     Args:
         name: a key of UNTRAINED.
 
     Returns:
-        The codec, with its parameters counted.
+        The codec, with its parameters counted. It decodes only files that it wrote itself, because
+        the strings of some models (ELIC) do not fit into the header of `packed`.
 
     Raises:
         BadArgument: there is no such model.
@@ -111,7 +116,31 @@ def untrained_codec(name: str) -> CodecUnderTest:
     model.update(force=True)
     identity = f"compressai {version('compressai')} {name}, random weights"
     parameters = sum(p.numel() for p in model.parameters())
-    return learned_codec(name, identity, (UNTRAINED_QUALITY,), lambda quality: model, parameters)
+    contents: dict[bytes, Content] = {}
+
+    def pack(quality: int, size: tuple[int, int], coded: dict[str, Any]) -> bytes:
+        data = b"".join(_flat(coded["strings"]))
+        contents[data] = quality, size, coded["strings"], coded["shape"]
+        return data
+
+    return learned_codec(
+        name,
+        identity,
+        (UNTRAINED_QUALITY,),
+        lambda quality: model,
+        pack,
+        contents.__getitem__,
+        parameters,
+    )
+
+
+def _flat(strings: Any) -> Iterator[bytes]:
+    """All strings of a nested list, in order."""
+    if isinstance(strings, bytes):
+        yield strings
+        return
+    for part in strings:
+        yield from _flat(part)
 
 
 def learned_codec(
@@ -119,15 +148,19 @@ def learned_codec(
     identity: str,
     qualities: tuple[int, ...],
     model: Model,
+    pack: Pack,
+    unpack: Unpack,
     parameters: int | None = None,
 ) -> CodecUnderTest:
-    """Make a codec of compressai's models: their strings in a file with a header of sizes.
+    """Make a codec of compressai's models.
 
     Args:
         name: for people.
         identity: everything that its files depend on.
         qualities: those that have a model.
         model: from a quality to a compressai CompressionModel whose tables are ready.
+        pack: writes a file, as `packed` does.
+        unpack: reads it.
         parameters: of the networks, if they were counted.
 
     Returns:
@@ -142,11 +175,11 @@ def learned_codec(
         planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
         x = torch.from_numpy(planes)[None].float() / 255
         x = F.pad(x, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
-        return packed(int(quality), (height, width), model(int(quality)).compress(x))
+        return pack(int(quality), (height, width), model(int(quality)).compress(x))
 
     @torch.inference_mode()
     def decode(data: bytes) -> Pixels:
-        quality, (height, width), strings, shape = unpacked(data)
+        quality, (height, width), strings, shape = unpack(data)
         x_hat = model(quality).decompress(strings, shape)["x_hat"][0, :, :height, :width]
         return x_hat.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
 
@@ -178,7 +211,7 @@ def packed(quality: int, size: tuple[int, int], coded: dict[str, Any]) -> bytes:
     return head + b"".join(LENGTH.pack(len(group[0])) + group[0] for group in strings)
 
 
-def unpacked(data: bytes) -> tuple[int, tuple[int, int], list[list[bytes]], tuple[int, int]]:
+def unpacked(data: bytes) -> Content:
     """Read what `packed` wrote.
 
     Returns:
