@@ -299,7 +299,7 @@ def show(result: dict[str, Any]) -> None:
     for judge, curves in result["curves"].items():
         print(f"\n{judge}: {result['judge_note'][judge]}\nbpp/score")
         for system, points in curves.items():
-            print(f"  {system:15}" + "  ".join(f"{p['bpp']:.3f}/{p['score']:.3f}" for p in points))
+            print(f"  {system:22}" + "  ".join(f"{p['bpp']:.3f}/{p['score']:.3f}" for p in points))
         for anchor, rates in result["bd_rate"][judge].items():
             for system, rate in rates.items():
                 if rate["value"] is not None:
