@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from benchmarks import demo, rd, tables
 from codec.evaluation.codecs import codec_under_test, pillow
 from codec.evaluation.codecs.interface import largest_below
-from codec.evaluation.distortion import psnr
 
 
 @pytest.mark.parametrize("page", tables.PAGES, ids=lambda p: p.name)
