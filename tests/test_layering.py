@@ -18,7 +18,7 @@ LAYERS = (
     ("codec.io", "codec.info", "codec.guidance", "codec.backends"),
     ("codec.tuning", "codec.tools"),
     ("codec.results", "codec.options"),
-    ("codec.tokens",),
+    ("codec.tokens", "codec.tool_files"),
     ("codec.api",),
     ("codec",),
     ("codec.export", "codec.integrations"),

@@ -22,7 +22,7 @@ import codec
 from codec import tuning
 from codec.cli import main
 from codec.errors import BadArgument, TooLarge
-from codec.evaluation.coders import Setup, coder, identity
+from codec.evaluation.codecs.variants import Setup, identity, system_codec
 from codec.evaluation.judges.deit import DeitJudge, load_deit
 from codec.info import qp_field_of
 from codec.networks.prior import scale_of, scale_table
@@ -191,7 +191,7 @@ def test_the_command_refuses(
 @pytest.mark.slow
 def test_the_benchmark_tunes(data_folder: Path, small: NDArray[np.uint8]) -> None:
     setup = Setup("default", data_folder, 0.5)
-    plain, tuned = (coder(name, setup)(small, 30.0)[0] for name in ("default", "tuned"))
+    plain, tuned = (system_codec(name, setup).encode(small, 30.0) for name in ("default", "tuned"))
     assert plain != tuned
     assert identity("tuned", setup)[0].endswith(f"{STEPS} steps")
     assert identity("tuned", setup) != identity("default", setup)

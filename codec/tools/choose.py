@@ -4,7 +4,7 @@
 
     pixels -> features -> small? graphics? scan of text? else a photograph -> tools to try, and why
 
-The weights below were fitted by `python -m benchmarks.fit_choice`: a logistic regression that
+The weights below were fitted by `python -m training.fit.choice`: a logistic regression that
 tells train/screens, train/charts_clean and train/text/charts from train/photos, also after JPEG.
 What counts is what is lost, not what a picture is called. The AV1 tool and the default weights
 coded 105 pictures of train/photos, those that look most like graphics among them; those that AV1
