@@ -14,14 +14,14 @@ import numpy as np
 
 from codec.bitstream.rans import Tables
 from codec.errors import UnknownModel
-from codec.networks.config import RATE_WEIGHT, Layer, split_layers
+from codec.networks.config import RATE_WEIGHT, LatentLayer, split_layers
 
 FORMAT = "cotam-export-1"
 MANIFEST = "manifest.json"
 TABLES = "tables.npz"
 
 
-def graph_file(kind: str, layer: Layer, step: int | None = None) -> str:
+def graph_file(kind: str, layer: LatentLayer, step: int | None = None) -> str:
     """The file of a layer's features, or of one of its steps."""
     return f"{kind}_{layer.index}.onnx" if step is None else f"{kind}_{layer.index}_{step}.onnx"
 
@@ -66,7 +66,7 @@ class Exported:
         return bytes.fromhex(self.facts["fingerprint"])
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
+    def layers(self) -> tuple[LatentLayer, ...]:
         return split_layers(self.facts["config"]["low"], self.facts["config"]["m"])
 
     @property

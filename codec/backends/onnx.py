@@ -15,7 +15,7 @@ from codec.backends.manifest import graph_file, read_manifest
 from codec.coding.backend import QpField
 from codec.coding.latent_grid import STRIDE, Floats
 from codec.errors import BadArgument, GuideUnavailable
-from codec.networks.config import Layer
+from codec.networks.config import LatentLayer
 
 THREADS = "COTAM_THREADS"
 
@@ -74,12 +74,12 @@ class OnnxBackend:
     def hyper_analysis(self, y: Floats) -> Floats:
         return self._run("hyper_analysis.onnx", y)[0]
 
-    def features(self, layer: Layer, z: Floats, qp: QpField) -> NDArray[np.float32]:
+    def features(self, layer: LatentLayer, z: Floats, qp: QpField) -> NDArray[np.float32]:
         field = self._field(qp, 4 * z.shape[0], 4 * z.shape[1])
         return self._run(graph_file("features", layer), z, field)[0]
 
     def prior_step(
-        self, layer: Layer, step: int, features: NDArray[np.float32], decoded: list[Floats]
+        self, layer: LatentLayer, step: int, features: NDArray[np.float32], decoded: list[Floats]
     ) -> tuple[Floats, NDArray[np.uint8]]:
         mean, index = self._run(graph_file("step", layer, step), features, *decoded)
         return mean, index

@@ -1,6 +1,6 @@
 """The order of encoding and decoding, over any backend. No torch here; arrays are [rows, columns, channels].
 
-y is coded in layers (networks.config.Layer): first the few channels of the preview, then the others; each in four steps.
+y is coded in layers (networks.config.LatentLayer): first the few channels of the preview, then the others; each in four steps.
 
 ::
 
@@ -42,7 +42,7 @@ from codec.coding.latent_grid import (
 from codec.coding.rdoq import rounded
 from codec.coding.tiled_backend import TiledBackend
 from codec.errors import BadArgument, Corrupt, Truncated
-from codec.networks.config import Layer
+from codec.networks.config import LatentLayer
 
 PREVIEW = 8
 SCALES = 64
@@ -305,7 +305,7 @@ class Pipeline:
         channels = np.arange(SCALES, len(self.tables), dtype=np.uint8)
         return np.tile(channels, a * b)
 
-    def _features(self, layer: Layer, z: Floats, qp: QpField, watch: Stopwatch) -> Any:
+    def _features(self, layer: LatentLayer, z: Floats, qp: QpField, watch: Stopwatch) -> Any:
         with watch.stage("prior"):
             rows = z.shape[0] * CELL
             cols = z.shape[1] * CELL

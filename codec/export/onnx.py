@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from codec.backends.manifest import FORMAT, MANIFEST, TABLES, graph_file
 from codec.guidance.files import SHIPPED
 from codec.networks.byte_stem import ByteStem
-from codec.networks.config import PRIOR_STEPS, Layer
+from codec.networks.config import PRIOR_STEPS, LatentLayer
 from codec.networks.model import Networks
 from codec.networks.tensors import as_array, as_batch
 from codec.weights.checkpoint import Checkpoint
@@ -92,7 +92,7 @@ class _HyperAnalysis(_Graph):
 class _Features(_Graph):
     outputs = ("features",)
 
-    def __init__(self, networks: Networks, layer: Layer) -> None:
+    def __init__(self, networks: Networks, layer: LatentLayer) -> None:
         super().__init__()
         self.prior = networks.prior
         self.layer = layer
@@ -108,7 +108,7 @@ class _Features(_Graph):
 class _PriorStep(_Graph):
     outputs = ("mean", "index")
 
-    def __init__(self, networks: Networks, layer: Layer, step: int) -> None:
+    def __init__(self, networks: Networks, layer: LatentLayer, step: int) -> None:
         super().__init__()
         self.prior = networks.prior
         self.layer = layer

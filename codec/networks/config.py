@@ -16,7 +16,7 @@ PRIOR_MARGIN = 2
 
 
 @dataclass(frozen=True)
-class Layer:
+class LatentLayer:
     """Channels start..stop-1 of y, coded as one: the preview's come first and can be decoded alone."""
 
     index: int
@@ -24,9 +24,9 @@ class Layer:
     stop: int
 
 
-def split_layers(low: int, m: int) -> tuple[Layer, ...]:
+def split_layers(low: int, m: int) -> tuple[LatentLayer, ...]:
     """The layers of a latent of m channels, the first `low` of which are the preview's (0: one layer)."""
-    return (Layer(0, 0, low), Layer(1, low, m)) if low else (Layer(0, 0, m),)
+    return (LatentLayer(0, 0, low), LatentLayer(1, low, m)) if low else (LatentLayer(0, 0, m),)
 
 
 def margins(config: Mapping[str, Any]) -> tuple[int, int]:
@@ -72,7 +72,7 @@ class ModelConfig:
             raise ValueError("low must be divisible by 4 and below m")
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
+    def layers(self) -> tuple[LatentLayer, ...]:
         """What y is coded in, in this order."""
         return split_layers(self.low, self.m)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from codec.networks.config import PRIOR_STEPS, Layer, ModelConfig
+from codec.networks.config import PRIOR_STEPS, LatentLayer, ModelConfig
 from codec.networks.gains import IntegerQpTable
 from codec.networks.integer import (
     CLIP,
@@ -164,24 +164,24 @@ class Prior(nn.Module):
             self.low_steps = _steps(0, config.p_low, config.low, config.step_block)
         self.register_buffer("mean_scale", torch.ones(1, config.m, 1, 1))
 
-    def steps_of(self, layer: Layer) -> list[PriorStep]:
+    def steps_of(self, layer: LatentLayer) -> list[PriorStep]:
         """The four, in coding order."""
         steps = self.low_steps if layer != self.layers[-1] else self.steps
         return [step for step in steps if isinstance(step, PriorStep)]
 
-    def _scale(self, layer: Layer) -> Tensor:
+    def _scale(self, layer: LatentLayer) -> Tensor:
         return self.mean_scale[:, layer.start : layer.stop]
 
-    def features(self, layer: Layer, z_hat: Tensor, qp: Tensor) -> Tensor:
+    def features(self, layer: LatentLayer, z_hat: Tensor, qp: Tensor) -> Tensor:
         """What the layer's steps start from [B, P, 2 a, 2 b]; z_hat [B, Z, a, b], qp [B, 4 a, 4 b] or [B, 1, 1]."""
         return self.hyper(z_hat, qp) if layer == self.layers[-1] else self.low_hyper(z_hat, qp)
 
-    def as_context(self, layer: Layer, y_hat_set: Tensor) -> Tensor:
+    def as_context(self, layer: LatentLayer, y_hat_set: Tensor) -> Tensor:
         """Decoded values [B, C, a, b] of a layer as activations: scaled per channel, rounded and clipped."""
         return quantize_activation(y_hat_set / self._scale(layer), low=-CLIP)
 
     def step(
-        self, layer: Layer, index: int, features: Tensor, context: list[Tensor]
+        self, layer: LatentLayer, index: int, features: Tensor, context: list[Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Mean (multiples of 1/16) and scale index (0..63, as float) of set `index`.
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from codec.bitstream.container import FINGERPRINT_BYTES
 from codec.bitstream.rans import Tables
 from codec.errors import BadArgument, UnknownModel
-from codec.networks.config import RATE_WEIGHT, Layer, margins, split_layers
+from codec.networks.config import RATE_WEIGHT, LatentLayer, margins, split_layers
 from codec.weights.shipped import CHECKPOINTS
 
 FOLDER = CHECKPOINTS
@@ -58,7 +58,7 @@ class Checkpoint:
         return float(self.metadata.get("slope", 0.0))
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
+    def layers(self) -> tuple[LatentLayer, ...]:
         """The layers of y, in the order in which they are coded."""
         config = self.metadata["config"]
         return split_layers(int(config.get("low", 0)), int(config["m"]))
