@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from codec.bitstream.container import Reader, put_varint
 from codec.bitstream.rans import TOTAL, Decoder, Encoder, Tables
 from codec.errors import BadArgument, Corrupt, Truncated
+from codec.networks.config import QP_MAX
 
-QP_MAX = 63
 REACH = 15
 # The widest residual: four offsets of up to 63 are added and subtracted.
 WIDEST = 4 * QP_MAX

@@ -8,10 +8,10 @@ import torch
 from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from torch import Tensor, nn
 
-from codec.networks.config import QP_COUNT
+from codec.networks.config import QP_COUNT, Z_LIMIT
 from codec.networks.integer import round_half_up
 from codec.networks.model import Networks
-from codec.networks.prior import Z_LIMIT, scale_of
+from codec.networks.prior import scale_of
 from codec.networks.transforms import pad_to_multiple
 
 
