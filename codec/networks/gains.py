@@ -35,7 +35,7 @@ def interpolation_matrix() -> Tensor:
     Returns:
         [64, ANCHORS]; row q holds the weights of the two anchors around QP q and zeros.
     """
-    position = torch.arange(QP_COUNT) * (ANCHORS - 1) / QP_MAX
+    position = torch.arange(QP_COUNT, dtype=torch.float32) * (ANCHORS - 1) / QP_MAX
     distance = (position[:, None] - torch.arange(ANCHORS)).abs()
     return (1 - distance).clamp(min=0)
 

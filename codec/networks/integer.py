@@ -28,7 +28,7 @@ EXPONENT_MIN = -8  # of a weight's power of two
 EXPONENT_MAX = 20
 UNIT = 2.0**-FRACTION_BITS
 CLIP = ACTIVATION_MAX * UNIT
-_HALF = torch.tensor(0.5)
+_HALF = torch.tensor(0.5, dtype=torch.float32, device="cpu")
 
 
 class _StraightThrough(torch.autograd.Function):
