@@ -295,7 +295,7 @@ def read(data: bytes, limit_pixels: int = DEFAULT_LIMIT_PIXELS) -> Container:
     """
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise BadArgument(
-            f"a file's bytes are wanted, not {type(data).__name__}; read the file first"
+            f"a file's bytes are needed, not {type(data).__name__}; read the file first"
         )
     data = bytes(data)
     header = read_header(data, limit_pixels)

@@ -5,7 +5,7 @@
     importance --levels--> offsets (QPs) --compact--> cells --rate_neutral--> QP map
     QP map --split_map--> base QP, offsets --encode_offsets--> bytes
 
-A map has a grid of its own (8x8 cells, say, or one cell per latent position). Encoder and decoder
+A map may have any grid up to the latent grid (for example 8x8 cells). Encoder and decoder
 expand it to the latent grid by nearest cell. It is coded as offsets around the base QP, in units of
 their greatest common divisor, with the best of four linear predictors (the decoder undoes each by
 cumulative sums) and the best of six fixed tables.
@@ -289,7 +289,7 @@ def levels(
 def compact(offsets: FloatField, bits: float) -> tuple[FloatField, int]:
     """Choose the grid and the unit of a map that cost least.
 
-    The cost is the map's own bits plus the rate lost by misplaced steps, both as a share of the
+    The cost is the bits of the map plus the rate lost by misplaced steps, both as a share of the
     file.
 
     Args:

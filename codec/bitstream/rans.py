@@ -72,7 +72,7 @@ class Tables:
 
     @cached_property
     def models(self) -> list[object]:
-        """constriction's models, one per table.
+        """The models of `constriction`, one per table.
 
         Probabilities are multiples of 2^-16, which float32 holds exactly.
         """

@@ -79,7 +79,7 @@ class TokenAdapter(nn.Module):
         self.positions = nn.Parameter(torch.randn(1, inner, config.rows, config.columns) * 0.02)
         self.norm = nn.LayerNorm(inner)
         if config.sees:
-            # Its parameters are called `seen` in shipped files.
+            # Shipped files name its parameters `seen`.
             self.seen = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, inner))
         blocks = [_block(config) for _ in range(config.blocks)]
         self.block = blocks[0] if config.blocks == 1 else nn.Sequential(*blocks)
