@@ -15,7 +15,7 @@ T_LIMIT = 1.8  # QP 0..QP_MAX spans -T_LIMIT..T_LIMIT in t, the negative log of 
 STRIDE_Y = 16  # pixels per position of the latent y, along a side
 STRIDE_Z = 64  # pixels per position of the hyper-latent z, along a side
 Z_LIMIT = 31  # z is clipped to -Z_LIMIT..Z_LIMIT
-PRIOR_STEPS = 4  # the prior is a four-step ("quadtree") extension of the checkerboard prior
+PRIOR_STEPS = 4  # of the four-step prior; the checkerboard prior has two
 SCALE_COUNT = 64  # scale indexes, each with its own entropy table
 # What a bit is worth in RDOQ, in squared quantization steps: best of the values tried on six
 # training photos (docs/design.md, "Rounding"). A checkpoint may store another value.
