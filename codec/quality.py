@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from codec.errors import BadArgument, TargetTooSmall
+from codec.networks.config import QP_MAX
 
-QP_MAX = 63
 DEFAULT_QUALITY = 50.0
 BEST_QUALITY = 100.0
 

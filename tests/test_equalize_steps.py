@@ -12,11 +12,11 @@ from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codec.networks.config import PRIOR_STEPS
+from codec.networks.config import PRIOR_STEPS, SCALE_COUNT
 from codec.networks.gains import qp_to_t
 from codec.networks.integer import round_half_up
 from codec.networks.model import Networks
-from codec.networks.prior import SCALE_COUNT, SCALE_MAX, SCALE_MIN
+from codec.networks.prior import SCALE_MAX, SCALE_MIN
 from codec.weights.checkpoint import load
 from codec.weights.networks import trainable_from_checkpoint
 from tests.test_training import CONF

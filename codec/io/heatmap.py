@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from codec.bitstream.qp_map import QP_MAX
 from codec.coding.latent_grid import STRIDE, latent_grid
 from codec.errors import BadArgument
+from codec.networks.config import QP_MAX
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]

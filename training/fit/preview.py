@@ -9,11 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from codec.coding.pipeline import PREVIEW
-from codec.networks.config import QP_COUNT
+from codec.networks.config import QP_COUNT, Z_LIMIT
 from codec.networks.integer import round_half_up
 from codec.networks.model import Networks
 from codec.networks.preview import Preview
-from codec.networks.prior import Z_LIMIT
 from codec.networks.transforms import pad_to_multiple
 from training.fit.tables import corners, some_pictures
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from codec.bitstream.rans import TOTAL
-from codec.networks.config import STRIDE_Z
+from codec.networks.config import SCALE_COUNT, STRIDE_Z, Z_LIMIT
 from codec.networks.integer import round_half_up
 from codec.networks.model import Networks
-from codec.networks.prior import SCALE_COUNT, Z_LIMIT, scale_table
+from codec.networks.prior import scale_table
 from codec.networks.transforms import pad_to_multiple
 from training.data.folder import list_pictures, read_picture
 from training.data.qp_maps import QpMaps

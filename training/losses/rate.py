@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from codec.networks.config import QP_COUNT, STRIDE_Y
+from codec.networks.config import QP_COUNT, STRIDE_Y, Z_LIMIT
 from codec.networks.integer import round_half_up
 from codec.networks.model import Networks
-from codec.networks.prior import Z_LIMIT, scale_of
+from codec.networks.prior import scale_of
 from codec.networks.transforms import pad_to_multiple
 from training.losses.likelihoods import FactorizedDensity, GaussianDensity
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from codec.networks.config import QP_COUNT, STRIDE_Y
+from codec.networks.config import QP_COUNT, SCALE_COUNT, STRIDE_Y
 from codec.networks.integer import round_half_up
 from codec.networks.model import Networks
-from codec.networks.prior import SCALE_COUNT, SCALE_GAIN, SCALE_MAX, SCALE_MIN
+from codec.networks.prior import SCALE_GAIN, SCALE_MAX, SCALE_MIN
 from training.losses.joint import RateDistortion
 
 log = logging.getLogger(__name__)
