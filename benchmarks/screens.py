@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
 import time
 from collections.abc import Callable, Sequence
@@ -124,7 +125,7 @@ def of_learned() -> System:
 
 def of_palette() -> System:
     """Our palette tool. Raises ImportError where it is not there yet."""
-    from codec.tools import palette
+    palette = importlib.import_module("codec.tools.palette")
 
     def encode(pixels: Pixels, quality: float) -> bytes:
         coded: bytes = palette.encode(pixels, tolerance=quality)
@@ -179,7 +180,7 @@ class Plan:
         """By name, at most `limit`, evenly spaced."""
         root = data_root() / self.folder
         found = sorted(path for path in root.iterdir() if path.suffix in SUFFIXES)
-        return spread(found, self.limit)  # type: ignore[type-var, arg-type, return-value]
+        return spread(found, self.limit)  # type: ignore[arg-type, return-value]
 
     def key(self, picture: Path, system: str, quality: float, judge: str) -> tuple[Any, ...]:
         """Of a row, all strings and numbers as JSON gives them back."""
