@@ -10,6 +10,10 @@ What counts is what is lost, not what a picture is called. The AV1 tool and the 
 coded 105 pictures of train/photos, those that look most like graphics among them; those that AV1
 coded in fewer bytes for the same error of DeiT-Tiny's last tokens are no examples of photographs
 (benchmarks/results/av1_against_learned.json).
+
+Scans of text go to AV1. Ten receipts of train/text keep as many words for Tesseract in 17 % fewer
+bytes (8 to 26 %) than with the learned tool, and for RapidOCR, a neural reader, in 14 % fewer
+(9 to 25 %).
 """
 
 from __future__ import annotations
