@@ -18,11 +18,20 @@ from codec.bitstream import qp_map as stepfield
 from codec.coding.backend import Backend, QpField, Weights
 from codec.coding.latent_grid import latent_grid
 from codec.coding.pipeline import PREVIEW, Latents, Pipeline, Stopwatch
-from codec.errors import BadArgument, CodecError, Corrupt, TooLarge, WrongModel
+from codec.errors import (
+    BadArgument,
+    CodecError,
+    Corrupt,
+    TargetTooSmall,
+    WrongModel,
+    only_codec_errors,
+)
 from codec.guidance import STRENGTH, Guidance, Guide, Plan, resolve
 from codec.guidance.importance import Box
 from codec.info import qp_field, weights_of
 from codec.io import images
+from codec.io import metadata
+from codec.io.compose import WHITE
 from codec.io.metadata import extras_of, picture_of
 from codec.results import LEVELS, NOTHING, Decoded, Encoded, Level, Output
 from codec.weights import checkpoint as checkpoints
@@ -37,6 +46,7 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda")
 
 
+@only_codec_errors
 def load(name_or_path: str | Path = "default", device: str = "auto") -> Codec:
     """A codec with weights by name (`models()`) or path, or with an exported half by its folder (codec.export; no torch then).
 
@@ -60,16 +70,22 @@ def _kept(name: str, device: str) -> Codec:
     return load(name, device)
 
 
+@only_codec_errors
 def load_for(data: bytes, device: str = "auto") -> Codec:
     """The codec that a file was encoded with, kept for the next file. Raises CodecError for a bad file, WrongModel."""
     return _kept(weights_of(data), device)
 
 
+@only_codec_errors
 def decode(
-    data: bytes, output: Output = "pil", level: Level = "pixels", device: str = "auto"
+    data: bytes,
+    output: Output = "pil",
+    level: Level = "pixels",
+    device: str = "auto",
+    background: Any = WHITE,
 ) -> Any:
     """A file's picture, by whichever shipped weights it was encoded with; see `Codec.decode`."""
-    return load_for(data, device).decode(data, output, level)
+    return load_for(data, device).decode(data, output, level, background)
 
 
 class Codec:
@@ -97,6 +113,7 @@ class Codec:
         """Hexadecimal; files of this codec carry it."""
         return self.backend.checkpoint.fingerprint.hex()
 
+    @only_codec_errors
     def encode(
         self,
         image: Any,
@@ -110,6 +127,7 @@ class Codec:
         roi: Sequence[Box] | None = None,
         slope: float | None = None,
         tune: str | Tower | Tuner | None = None,
+        keep: str = metadata.DEFAULT_KEEP,
     ) -> bytes:
         """A picture as a .ctm file; see `encode_full`."""
         return self.encode_full(
@@ -125,8 +143,10 @@ class Codec:
             roi,
             slope,
             tune,
+            keep,
         ).data
 
+    @only_codec_errors
     def encode_full(
         self,
         image: Any,
@@ -141,6 +161,7 @@ class Codec:
         roi: Sequence[Box] | None = None,
         slope: float | None = None,
         tune: str | Tower | Tuner | None = None,
+        keep: str = metadata.DEFAULT_KEEP,
     ) -> Encoded:
         """As `encode`, with y_hat, the bits per latent position (if wanted), notes and seconds by stage.
 
@@ -151,7 +172,8 @@ class Codec:
         `uniform`, a map's file or a Guide (guidance.choose). strength: 0 (uniform) .. 1. importance: a map [rows, cols] >= 0 over
         the whole picture, any size. roi: boxes (left, top, right, bottom) in pixels that matter most. slope: 0..14, QPs less at a
         quality for each nat that a picture costs more than usual (guidance.Guidance.base_qp), the weights' own if not given; it
-        says nothing about target sizes and QP maps. tune: a vision tower that will look, or its name (tuning.load_tuner): seconds
+        says nothing about target sizes and QP maps. keep: how much metadata stays: all, safe (no location, no maker notes) or none
+        (as strip; pixels then come in sRGB). tune: a vision tower that will look, or its name (tuning.load_tuner): seconds
         of descent through it and the decoder, for files that serve it better at their bytes (tuning.Tuner).
         Raises BadArgument, BadPicture, TooLarge, TargetTooSmall, GuideUnavailable, UnknownModel or UnsupportedTower.
         """
@@ -161,8 +183,10 @@ class Codec:
             raise BadArgument("a QP map leaves nothing to guide; give only one of them")
         watch = Stopwatch()
         with watch.stage("load"):
-            picture = self._picture(image)
-            extras = extras_of(picture, strip)
+            given = images.from_any(image, self.limit_pixels)
+            picture = metadata.for_lossy(metadata.kept(given, "none" if strip else keep))
+            extras = extras_of(picture)
+            seen = images.shown(picture)
         tuner = None if tune is None else _tuner(tune, self.backend)
         if qp_map is not None:
             field = stepfield.check_map(qp_map, *latent_grid(*picture.pixels.shape[:2]))
@@ -172,7 +196,7 @@ class Codec:
             guidance = Guidance(
                 chosen,
                 strength,
-                picture.pixels,
+                seen,
                 self.backend.checkpoint.slope if slope is None else slope,
             )
 
@@ -187,21 +211,12 @@ class Codec:
                     rate.quality_to_qp(rate.DEFAULT_QUALITY if quality is None else quality)
                 )
             return at(qp)
-        return _best_within(at, target_bytes)
-
-    def _picture(self, image: Any) -> images.Picture:
-        from PIL import Image
-
-        if isinstance(image, images.Picture):
-            return image
-        if isinstance(image, Image.Image):
-            return images.from_pil(image, self.limit_pixels)
-        if isinstance(image, (str, Path, bytes)) or hasattr(image, "read"):
-            return images.load(image, self.limit_pixels)
-        picture = images.from_array(image)
-        if picture.pixels.shape[0] * picture.pixels.shape[1] > self.limit_pixels:
-            raise TooLarge(f"the picture has more than {self.limit_pixels} pixels")
-        return picture
+        wanted = rate.parse_size(target_bytes)
+        try:
+            return _best_within(at, wanted)
+        except TargetTooSmall as error:
+            why = metadata.too_small(picture, error.smallest, wanted)
+            raise error if why is None else TargetTooSmall(why, error.smallest) from None
 
     def _encode(
         self,
@@ -238,11 +253,19 @@ class Codec:
             data, latents, latents.bits, qp, (height, width), picture.notes, watch.seconds
         )
 
-    def decode(self, data: bytes, output: Output = "pil", level: Level = "pixels") -> Any:
+    @only_codec_errors
+    def decode(
+        self,
+        data: bytes,
+        output: Output = "pil",
+        level: Level = "pixels",
+        background: Any = WHITE,
+    ) -> Any:
         """A file's picture: a PIL image (alpha, profile and EXIF restored), a uint8 array [H, W, 3] or a float tensor [3, H, W].
 
         level: `pixels`; `preview`: a picture of ceil(H / 8) x ceil(W / 8), from the file's first layer alone where the weights
-        have one; `latents`: y_hat, float32 [h, w, M], in quantization steps, whatever the output.
+        have one; `latents`: y_hat, float32 [h, w, M], in quantization steps, whatever the output. background: what transparent
+        pixels of an array or a tensor are composed on.
         Raises NotACotamFile, UnsupportedVersion, TooLarge, Truncated, Corrupt, WrongModel or BadArgument.
         """
         if level not in LEVELS:
@@ -250,9 +273,10 @@ class Codec:
         if level == "latents":
             return self._decode_latents(data, Stopwatch(), False)[2].y_hat
         return (self.decode_full(data) if level == "pixels" else self.decode_preview(data)).to(
-            output
+            output, background
         )
 
+    @only_codec_errors
     def decode_preview(self, data: bytes) -> Decoded:
         """As `decode` for the level `preview`; y_hat is empty, EXIF is left out."""
         if len(self.pipeline.layers) < 2:
@@ -275,6 +299,7 @@ class Codec:
             watch.seconds,
         )
 
+    @only_codec_errors
     def decode_full(self, data: bytes, want_bits: bool = False) -> Decoded:
         """As `decode`, with y_hat, the bits per latent position (if wanted) and seconds by stage."""
         watch = Stopwatch()
@@ -284,6 +309,7 @@ class Codec:
             picture = picture_of(content, pixels)
         return Decoded(picture, latents.y_hat, latents.bits, qp, watch.seconds)
 
+    @only_codec_errors
     def decode_tokens(
         self,
         data: bytes | Sequence[bytes],
@@ -341,10 +367,12 @@ class Codec:
         )
         return content, qp_field(content)
 
+    @only_codec_errors
     def encode_batch(self, pictures: Iterable[Any], **options: Any) -> list[bytes]:
         """`encode` for each picture, with the same options."""
         return [self.encode(picture, **options) for picture in pictures]
 
+    @only_codec_errors
     def decode_batch(self, files: Sequence[bytes], output: Output = "pil") -> list[Any]:
         """`decode` for each file."""
         return [self.decode(data, output) for data in files]

@@ -12,7 +12,7 @@ from codec import quality as rate
 from codec.bitstream import container, qp_map
 from codec.coding.backend import QpField
 from codec.coding.latent_grid import latent_grid
-from codec.errors import WrongModel
+from codec.errors import WrongModel, only_codec_errors
 from codec.weights import checkpoint as checkpoints
 
 
@@ -34,6 +34,7 @@ class FileInfo:
     sections: dict[str, int]
 
 
+@only_codec_errors
 def models() -> list[dict[str, Any]]:
     """The shipped weights: name, fingerprint, parameters, bytes and how they were trained."""
     found = []
@@ -53,6 +54,7 @@ def models() -> list[dict[str, Any]]:
     return found
 
 
+@only_codec_errors
 def inspect(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> FileInfo:
     """What the header says, after all checks but without decoding and without torch. Raises CodecError."""
     content = container.read(data, limit_pixels)
@@ -83,6 +85,7 @@ def inspect(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> 
     )
 
 
+@only_codec_errors
 def weights_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> str:
     """The name of the shipped weights that a file was encoded with: `load(weights_of(data)).decode(data)`.
 
@@ -98,6 +101,7 @@ def weights_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) 
     return known
 
 
+@only_codec_errors
 def qp_field_of(
     data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS
 ) -> NDArray[np.int64]:

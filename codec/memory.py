@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from codec.errors import NoRoom
+
 SPILL_BYTES = 64 << 20
 BAND_BYTES = 16 << 20
 # malloc.h
@@ -31,14 +33,20 @@ _kept_bytes = 0
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """An array with any values. Raises OSError where the disk has no room for a large one (TMPDIR says which disk)."""
+    """An array with any values. Raises NoRoom where the disk for temporary files (TMPDIR) is too full for a large one."""
     size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     if size < SPILL_BYTES:
         return np.empty(shape, dtype)
-    with tempfile.TemporaryFile(prefix="cotam-") as file:
-        if hasattr(os, "posix_fallocate"):  # else a full disk would show as a signal, later
-            os.posix_fallocate(file.fileno(), 0, size)
-        return np.memmap(file, dtype, "r+", shape=shape)
+    try:
+        with tempfile.TemporaryFile(prefix="cotam-") as file:
+            if hasattr(os, "posix_fallocate"):  # else a full disk would show as a signal, later
+                os.posix_fallocate(file.fileno(), 0, size)
+            return np.memmap(file, dtype, "r+", shape=shape)
+    except OSError as error:
+        raise NoRoom(
+            f"a large picture needs {size / 1e6:.0f} MB in the folder for temporary files, which cannot "
+            f"be had ({error.strerror or 'no such folder'}); point TMPDIR to a larger disk"
+        ) from error
 
 
 def release(*arrays: NDArray[Any]) -> None:

@@ -12,7 +12,8 @@ from tests.conftest import ROOT
 
 # From the bottom to the top; packages of one row do not import each other.
 LAYERS = (
-    ("codec.errors", "codec.memory", "codec.networks"),
+    ("codec.errors",),
+    ("codec.memory", "codec.networks"),
     ("codec.bitstream", "codec.quality", "codec.towers"),
     ("codec.coding", "codec.weights"),
     ("codec.io", "codec.info", "codec.guidance", "codec.backends"),
