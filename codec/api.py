@@ -29,8 +29,7 @@ from codec.errors import (
 from codec.guidance import STRENGTH, Guidance, Guide, Plan, resolve
 from codec.guidance.importance import Box
 from codec.info import qp_field, weights_of
-from codec.io import images
-from codec.io import metadata
+from codec.io import images, metadata
 from codec.io.compose import WHITE
 from codec.io.metadata import extras_of, picture_of
 from codec.results import LEVELS, NOTHING, Decoded, Encoded, Level, Output

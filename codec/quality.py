@@ -34,9 +34,7 @@ def qp_to_quality(qp: int) -> float:
 def parse_size(text: str | int | float) -> int:
     """'20KB', '1.5 MiB', '8GiB', '800', 800 -> bytes (KB = 1000, KiB = 1024). Raises BadArgument."""
     if isinstance(text, bool) or not isinstance(text, (str, int, float, np.number)):
-        raise BadArgument(
-            f"{shown(text)} is not a size; write 20KB, 1.5MB or a number of bytes"
-        )
+        raise BadArgument(f"{shown(text)} is not a size; write 20KB, 1.5MB or a number of bytes")
     text = str(text)
     units = {
         "": 1,

@@ -92,7 +92,7 @@ def boxes_of(regions: Any) -> tuple[Box, ...]:
         boxes = ((),)
     if any(len(box) != 4 for box in boxes):
         raise BadArgument("regions must be boxes (left, top, right, bottom) in pixels")
-    return boxes  # type: ignore[return-value]
+    return boxes
 
 
 def from_boxes(boxes: Sequence[Box], height: int, width: int, rows: int, cols: int) -> Floats:

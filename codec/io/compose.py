@@ -83,9 +83,9 @@ def _halved(values: NDArray[Any], seen: NDArray[np.bool_]) -> tuple[Floats, NDAr
     for band in _even_bands(values):
         part = seen[band]
         edge = ((0, len(part) % 2), (0, part.shape[1] % 2))
-        weights = np.pad(part, edge).astype(np.float32)
+        weights: Floats = np.pad(part.astype(np.float32), edge)
         weighted = np.pad(values[band] * part[:, :, None].astype(np.float32), (*edge, (0, 0)))
-        count = _block_sums(weights[:, :, None])
+        count = _block_sums(weights.reshape(*weights.shape, 1))
         counts.append(count[:, :, 0] > 0)
         means.append(_block_sums(weighted) / np.maximum(count, 1))
     return np.concatenate(means), np.concatenate(counts)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 import warnings
 from collections.abc import Callable, Set
+from functools import partial
 from typing import Any, TypeVar
 
 from PIL import Image
@@ -84,7 +85,7 @@ def sound(exif: Image.Exif | None) -> tuple[bytes | None, list[str]]:
         lost.append(ORIENTATION)
     out = _kept({tag: value for tag, value in main.items() if tag not in LEFT_OUT}, None, lost)
     for place in (DIRECTORY, GPS):
-        tags = _readable(lambda place=place: exif.get_ifd(place), lost)
+        tags = _readable(partial(exif.get_ifd, place), lost)
         below = _kept({tag: v for tag, v in tags.items() if tag not in POINTERS}, place, lost)
         out |= {place: below} if below else {}
     if not out:
@@ -104,7 +105,8 @@ def without_private(data: bytes) -> bytes | None:
     exif = opened(data)
     if exif is None:
         return None
-    directory = dict(_or({}, lambda: exif.get_ifd(DIRECTORY)))
+    nothing: dict[int, Any] = {}
+    directory = dict(_or(nothing, partial(exif.get_ifd, DIRECTORY)))
     private = GPS in exif or MAKER_NOTE in directory
     if not private:
         return data
@@ -127,11 +129,11 @@ def _said(lost: list[int], blocks: Set[int]) -> list[str]:
 
 def _readable(directory: Callable[[], Any], lost: list[int]) -> dict[int, Any]:
     """The tags of a directory that can be read."""
-    entries = _or({}, directory)
-    tags = _or([], lambda: list(entries))[:MOST_TAGS]
+    entries: Any = _or(None, directory)
+    tags: list[int] = _or([], lambda: list(entries or ()))[:MOST_TAGS]
     values = {}
     for tag in tags:
-        value = _or(None, lambda tag=tag: entries[tag])
+        value = _or(None, partial(entries.__getitem__, tag))
         if value is None:
             lost.append(tag)
         else:

@@ -97,5 +97,3 @@ def _is_special(entry: os.DirEntry[str]) -> bool:
         return os.path.exists(entry.path) and not entry.is_file()
     except OSError:
         return False
-
-

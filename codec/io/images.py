@@ -409,8 +409,7 @@ def save(
 def _straight(image: Image.Image) -> Image.Image:
     """A copy whose transparency, if there is some, is a channel."""
     if image.has_transparency_data and image.mode not in ("LA", "RGBA"):
-        with_alpha = to_pil(from_pil(image, image.width * image.height))
-        return with_alpha
+        return to_pil(from_pil(image, image.width * image.height))
     return image.copy()
 
 

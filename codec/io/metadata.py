@@ -107,5 +107,3 @@ def too_small(picture: images.Picture, smallest: int, target: int) -> str | None
         f"the smallest file of this picture has {smallest} bytes, {ride} of them colour profile and "
         "EXIF; leave those out (--strip, or --keep none)"
     )
-
-
