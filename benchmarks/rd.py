@@ -9,11 +9,10 @@ from typing import Any
 
 import bjontegaard
 import numpy as np
-from PIL import Image
 
 import codec
 from benchmarks.lib.output import add_options, hand_over
-from codec.evaluation.judges import data_root
+from codec.evaluation.judges import data_root, read_pixels
 from codec.evaluation.machine import describe
 from codec.evaluation.metrics import ms_ssim
 from codec.evaluation.rivals import RIVALS, Pixels, Rival, in_db, psnr
@@ -141,7 +140,7 @@ def run(folder: Path, models: list[str], rivals: list[str], limit: int | None) -
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in {".png", ".jpg", ".jpeg"})[
         :limit
     ]
-    pictures = [np.asarray(Image.open(p).convert("RGB")) for p in paths]
+    pictures = [read_pixels(p) for p in paths]
     loaded = [codec.load(model) for model in models]
     curves = {curve_name(one): measure_cotam(one, pictures) for one in loaded}
     first, *others = curves

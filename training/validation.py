@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import logging
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
-from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from codec.api import Codec
@@ -20,7 +20,7 @@ from codec.io.heatmap import panels
 from codec.networks.model import Networks
 from codec.weights.checkpoint import Checkpoint
 from codec.weights.networks import to_arrays
-from training.data.folder import list_pictures
+from training.data.folder import list_pictures, read_picture
 from training.fit.preview import fit_preview
 from training.fit.tables import fit_tables
 
@@ -93,12 +93,14 @@ class RealBytes(pl.Callback):
         except FileNotFoundError as error:
             log.warning("no validation: %s", error)
             return {}, {}
-        paths = found_paths[:: max(1, len(found_paths) // self.pictures)][: self.pictures]
+        pictures = readable(found_paths, self.pictures)
+        if not pictures:
+            log.warning("no validation: none of the pictures in %s can be read", self.folder)
+            return {}, {}
         copied = copy.deepcopy(networks).cpu().eval()
         cotam = Codec(TorchBackend(make_checkpoint(copied, "validation", self.fit_on, 4), "cpu"))
         found: dict[str, list[float]] = {}
-        for path in paths:
-            pixels = np.asarray(Image.open(path).convert("RGB"))
+        for pixels in pictures:
             for quality in self.qualities:
                 data = cotam.encode(pixels, quality=quality, guide="uniform")
                 squared = np.square(cotam.decode(data, "array").astype(np.float32) - pixels).mean()
@@ -107,13 +109,24 @@ class RealBytes(pl.Callback):
                     10 * float(np.log10(255**2 / max(float(squared), 1e-9)))
                 )
         return {name: float(np.mean(values)) for name, values in found.items()}, views_of(
-            cotam, paths[0], self.qualities[1]
+            cotam, pictures[0], self.qualities[1]
         )
 
 
-def views_of(cotam: Codec, path: Path, quality: float) -> dict[str, NDArray[np.uint8]]:
+def readable(paths: list[Path], count: int) -> list[NDArray[np.uint8]]:
+    """At most `count` pictures [H, W, 3], evenly spaced; each that cannot be read is skipped, and its next neighbour takes its place."""
+    step = max(1, len(paths) // count)
+    chosen = []
+    for start in range(0, len(paths), step)[:count]:
+        pixels = (read_picture(path) for path in paths[start : start + step])
+        chosen += list(islice((one for one in pixels if one is not None), 1))
+    return chosen
+
+
+def views_of(
+    cotam: Codec, pixels: NDArray[np.uint8], quality: float
+) -> dict[str, NDArray[np.uint8]]:
     """The first picture as x, and x_hat beside the student's importance, its QP field and the bits spent: [H, W, 3] each."""
-    pixels = np.asarray(Image.open(path).convert("RGB"))
     found = choose("student")(pixels)
     data = cotam.encode(pixels, quality, guide=lambda _: found)
     decoded = cotam.decode_full(data, want_bits=True)

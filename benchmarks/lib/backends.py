@@ -15,12 +15,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 import codec
 from benchmarks.lib.timing import command, medians
 from codec.backends.onnx import THREADS
+from codec.evaluation.judges import read_pixels
 from codec.evaluation.rivals import psnr
 from codec.weights import checkpoint
 
@@ -34,7 +32,7 @@ def milliseconds(
     """In this process: medians of encode and decode, and the last file and its PSNR."""
     encoder = codec.load(halves[0], "cpu")
     decoder = codec.load(halves[1], "cpu") if halves[1] != halves[0] else encoder
-    pixels = np.asarray(Image.open(source).convert("RGB"))
+    pixels = read_pixels(source)
     data = encoder.encode(pixels, quality)
     found: dict[str, Any] = medians(
         {

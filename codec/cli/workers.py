@@ -30,8 +30,8 @@ from codec.cli.terminal import plain_warnings
 J = TypeVar("J")
 R = TypeVar("R")
 SIGNALS = tuple(getattr(signal, n) for n in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, n))
-# Workers are to be gone two seconds after a signal: one to end by themselves, then they are killed.
-GRACE_SECONDS = 1.0
+# Workers are to be gone two seconds after a signal: they may end by themselves, then they are killed.
+GRACE_SECONDS = 0.5
 LAST_SECONDS = 1.6
 MOST_STILLBORN = 3
 PR_SET_PDEATHSIG = 1  # linux/prctl.h

@@ -13,7 +13,7 @@ from codec.evaluation.inputs import Input
 from codec.evaluation.metrics import METRICS, Metric, Settings, judge_name, scores
 from codec.evaluation.rivals import Pixels
 from codec.evaluation.rows import Row, RowsFile, collect
-from codec.io.images import load
+from codec.io.images import read_shown
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def key_of(identity: str, quality: float, picture: Input) -> tuple[Any, ...]:
 
 def pixels_of(picture: Input, limit: int) -> Pixels:
     """[H, W, 3]. Raises BadPicture, TooLarge."""
-    return load(picture.path, limit).pixels
+    return read_shown(picture.path, limit)
 
 
 def measure(job: Job, setup: Setup) -> list[Row]:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from codec.io.formats import open_picture
+
 Pixels = NDArray[np.uint8]
 
 
@@ -31,7 +33,7 @@ class Rival:
 
     @staticmethod
     def decode(data: bytes) -> Pixels:
-        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+        return np.asarray(open_picture(io.BytesIO(data)).convert("RGB"))
 
     def at_size(self, pixels: Pixels, size: int) -> bytes:
         """The largest file not above `size` bytes; the smallest possible one if none is."""

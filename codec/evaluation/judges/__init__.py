@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
-from PIL import Image
 
+from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
 from codec.evaluation.rivals import Pixels
+from codec.io.images import read_shown
 
 Direction = Literal["higher", "lower", "log", "to-one"]
 T = TypeVar("T")
@@ -97,9 +98,8 @@ def load_judge(name: str, data: Path) -> Judge:
 
 
 def read_pixels(path: Path) -> Pixels:
-    """[H, W, 3]."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+    """[H, W, 3], by the reader that encodes; raises CodecError."""
+    return read_shown(path, DEFAULT_LIMIT_PIXELS)
 
 
 def spread(samples: list[Sample], count: int | None) -> list[Sample]:
