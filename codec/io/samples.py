@@ -30,7 +30,7 @@ from codec.io import colour
 
 Bytes = NDArray[np.uint8]
 GREY_MODES = ("1", "L", "LA", "La")
-KEY_SCALE = {"1": 255, "L;2": 85, "L;4": 17}
+KEY_SCALE = {"L;2": 85, "L;4": 17}
 TWELVE_BITS = {"I;12": 4095.0}
 LEAST_SHARE = 0.25
 
@@ -116,6 +116,7 @@ def _keyed(values: NDArray[Any], key: Any, raw: str, notes: list[str]) -> Bytes 
         return None
     if values.dtype == np.bool_:
         values = values.astype(np.uint8) * 255
+        samples = np.where(samples > 0, 255, 0)
     if ";16" in raw and values.dtype == np.uint8:
         samples = samples >> 8
     samples = samples * KEY_SCALE.get(raw, 1)
