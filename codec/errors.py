@@ -59,7 +59,9 @@ class BadArgument(CodecError, ValueError):
 
 
 class TargetTooSmall(CodecError):
-    """The wanted size cannot be met even at the lowest quality; smallest: what could be had, in bytes."""
+    """The wanted size cannot be met even at the lowest quality; smallest: what could be had, in
+    bytes.
+    """
 
     def __init__(self, message: str = "", smallest: int = 0) -> None:
         super().__init__(message)
@@ -67,7 +69,9 @@ class TargetTooSmall(CodecError):
 
 
 class GuideUnavailable(CodecError):
-    """The vision tower or its weights cannot be had here: a package, a file or the network is missing."""
+    """The vision tower or its weights cannot be had here: a package, a file or the network is
+    missing.
+    """
 
 
 class UnsupportedTower(CodecError):
@@ -83,7 +87,7 @@ class WrongAdapter(CodecError):
 
 
 def shown(value: object, most: int = 60) -> str:
-    """An argument as a message quotes it: its repr, in one line, cut; its type where it has none."""
+    """An argument as a message quotes it: its repr, in one short line; its type without one."""
     try:
         text = " ".join(repr(value).split())
     except Exception:  # any object may be given, and its repr may do anything

@@ -124,7 +124,7 @@ def test_modules_without_networks_do_not_import_torch() -> None:
     for module, names in GRAPH.items():
         if any(module == free or module.startswith(f"{free}.") for free in TORCH_FREE):
             tops = {name.split(".")[0] for name in names}
-            lazy = module in ("codec.cli.jobs", "codec.results")
+            lazy = module in ("codec.cli.workers", "codec.results")
             assert lazy or "torch" not in tops, module
 
 

@@ -50,7 +50,9 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Job:
-    """One input and where its result goes; '-' is stdin or stdout. keep: never replace a file that is there."""
+    """One input and where its result goes; '-' is stdin or stdout. keep: never replace a file that
+    is there.
+    """
 
     source: str
     target: str
@@ -82,7 +84,8 @@ Work = Callable[[bytes | Path, str, dict[str, Any]], tuple[Put, Result]]
 
 @dataclass
 class Schedule:
-    """jobs: to be done; refused: whose results would replace what they must not; unreadable: folders and why; done: how many
+    """jobs: to be done; refused: whose results would replace what they must not; unreadable:
+    folders and why; done: how many
     results are there already; notes: on everything that was left out.
     """
 
@@ -100,7 +103,8 @@ def plan(
     wanted: Set[str],
     existing: Existing = "refuse",
 ) -> Schedule:
-    """Jobs for files and folders (recursively, files with a wanted suffix), and what is wrong with some.
+    """Jobs for files and folders (recursively, files with a wanted suffix), and what is wrong with
+    some.
 
     Raises BadArgument for arguments that make no sense together.
     """
@@ -237,7 +241,8 @@ def _problem(job: Job, sources: set[tuple[int, int]], existing: Existing, defaul
 
 
 def run_one(job: Job, work: Work, options: dict[str, Any], given: bytes | None = None) -> Result:
-    """One job from bytes to bytes; whatever goes wrong with it becomes a sentence in the result, unless options['debug'].
+    """One job from bytes to bytes; whatever goes wrong with it becomes a sentence in the result,
+    unless options['debug'].
 
     given: stdin's bytes, where another process has read them.
     """
@@ -294,7 +299,9 @@ def _missed(task: _Task, why: str) -> Result:
 
 
 def run(jobs: Sequence[Job], work: Work, options: dict[str, Any], workers: int) -> Iterator[Result]:
-    """Results as they come, one for each job; in order with one worker, else from processes that share the cores."""
+    """Results as they come, one for each job; in order with one worker, else from processes that
+    share the cores.
+    """
     aside = workers > 1 and len(jobs) > 1
     tasks = []
     for job in jobs:

@@ -5,7 +5,7 @@
     '-'                                   -> standard output
     pipe, device, socket, /dev/fd/N       -> written to, never replaced
     symlink                               -> the file that it points to
-    regular file, or none                 -> a file without a name in the same folder -> linked or renamed
+    regular file, or none                 -> a nameless file in its folder -> linked, or renamed
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def read(source: str) -> bytes:
 def write(target: str, put: Put, overwrite: bool) -> int:
     """Write a file so that a reader never sees half of it; '-' is stdout. Returns its bytes.
 
-    overwrite: whether a regular file that is there may be replaced; what else is there is written to.
+    overwrite: whether a regular file that is there may be replaced; what else is there is written
+    to.
     What is written goes to the disk at once: a large picture's file does not wait in memory.
     Raises BadArgument where it may not, OSError where it cannot be written.
     """
@@ -71,7 +72,9 @@ def write(target: str, put: Put, overwrite: bool) -> int:
 
 
 def refuse_existing(target: str) -> None:
-    """Raises BadArgument where a file of that name exists; pipes and devices are not replaced anyway."""
+    """Raises BadArgument where a file of that name exists; pipes and devices are not replaced
+    anyway.
+    """
     if target != STREAM and os.path.lexists(target) and not _is_special(target):
         raise BadArgument(_exists(target))
 
@@ -140,7 +143,9 @@ def _write_all(handle: int, whole: io.BytesIO) -> None:
 
 
 class _Unnamed:
-    """A file beside `path` without a name, which no kill can leave behind; hidden where the system has no such."""
+    """A file beside `path` without a name, which no kill can leave behind; hidden where the system
+    has no such.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -198,7 +203,8 @@ class _Unnamed:
             os.link(self.name, path)
             return
         handle = self.stream.fileno()
-        # A folder's handle makes Python follow the link to the open file (linkat's AT_SYMLINK_FOLLOW).
+        # A folder's handle makes Python follow the link to the open file (linkat's
+        # AT_SYMLINK_FOLLOW).
         os.link(f"/proc/self/fd/{handle}", path, src_dir_fd=handle, follow_symlinks=True)
 
 

@@ -1,4 +1,4 @@
-"""Standard streams as they may be: closed, full, or in an encoding that lacks a name's characters."""
+"""Standard streams as they may be: closed, full, or in an encoding that lacks characters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ NAMES = "cotam-names"
 def sound_streams() -> None:
     """Closed standard streams go to the null device, so that no file of ours takes their place.
 
-    Names that are not UTF-8 are printed as the bytes that they are; what an encoding lacks, as escapes.
+    Names that are not UTF-8 are printed as the bytes that they are; what an encoding lacks, as
+    escapes.
     """
     codecs.register_error(NAMES, _as_bytes)
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):

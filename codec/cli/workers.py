@@ -3,7 +3,7 @@
 ::
 
     parent --jobs, one at a time--> workers      a worker dies: its job is tried once more, alone
-           <------- results -------              the parent dies: every worker dies (prctl, a watching thread)
+           <------- results -------              the parent dies: every worker dies
     SIGTERM, SIGHUP, SIGINT -> parent: workers end, what was not done becomes a result that says so
 """
 
@@ -30,7 +30,8 @@ from codec.cli.terminal import plain_warnings
 J = TypeVar("J")
 R = TypeVar("R")
 SIGNALS = tuple(getattr(signal, n) for n in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, n))
-# Workers are to be gone two seconds after a signal: they may end by themselves, then they are killed.
+# Workers are to be gone two seconds after a signal: they may end by themselves, then they are
+# killed.
 GRACE_SECONDS = 0.5
 LAST_SECONDS = 1.6
 MOST_STILLBORN = 3
@@ -44,7 +45,9 @@ class Stopped(BaseException):
 
 
 class _State:
-    """What the signal handler and the watching thread know. left: what is not done, for the last words."""
+    """What the signal handler and the watching thread know. left: what is not done, for the last
+    words.
+    """
 
     def __init__(self) -> None:
         self.signal = ""
@@ -63,7 +66,8 @@ def stopped() -> str:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Within, SIGTERM, SIGHUP and SIGINT end the work in `run` and nothing else; a second one ends the program.
+    """Within, SIGTERM, SIGHUP and SIGINT end the work in `run` and nothing else; a second one ends
+    the program.
 
     Work that does not answer, deep in a library, is ended by a watching thread.
     """
@@ -98,7 +102,9 @@ def stoppable() -> Iterator[None]:
 
 
 def _watch(heard: int, ours: Sequence[int], state: _State) -> None:
-    """Ends the program where the signal handler cannot: Python runs it between two instructions only."""
+    """Ends the program where the signal handler cannot: Python runs it between two instructions
+    only.
+    """
     while data := os.read(heard, 1):
         if data[0] in ours:
             time.sleep(LAST_SECONDS)
@@ -125,7 +131,8 @@ def _interruptible() -> Iterator[None]:
 class Pool(Generic[J, R]):
     """Runs jobs in this process or in several.
 
-    work: what a job becomes, in a worker, so it and the jobs must be picklable; missed: the result of
+    work: what a job becomes, in a worker, so it and the jobs must be picklable; missed: the result
+    of
     a job that was not done, by the sentence that says why; name: of a job, for a report.
     """
 

@@ -34,7 +34,8 @@ def is_sound(icc: Any, space: bytes = b"RGB ") -> bool:
 
 
 def to_srgb(pixels: Bytes, icc: bytes | None) -> Bytes:
-    """Pixels [H, W, 3] of a profile in sRGB; the same array for sRGB, for none and for one that is unusable.
+    """Pixels [H, W, 3] of a profile in sRGB; the same array for sRGB, for none and for one that is
+    unusable.
 
     Little CMS does it, which is in Pillow's usual builds, by the perceptual intent as in browsers.
     """

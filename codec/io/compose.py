@@ -32,7 +32,8 @@ def colour_of(given: Any) -> Colour:
 
 
 def on_background(pixels: Bytes, alpha: Bytes | None, background: Any = WHITE) -> Bytes:
-    """What a person sees: [H, W, 3] composed on a colour by alpha [H, W]; the same array without alpha.
+    """What a person sees: [H, W, 3] composed on a colour by alpha [H, W]; the same array without
+    alpha.
 
     out = (alpha * pixel + (255 - alpha) * background) / 255, rounded (Porter and Duff's "over",
     1984, on an opaque ground).
@@ -77,15 +78,14 @@ def _even_bands(values: NDArray[Any]) -> list[slice]:
 
 
 def _halved(values: NDArray[Any], seen: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_]]:
-    """(means of the seen among 2x2 values [H, W, 3], whether there is one), each [H/2, W/2, ...]."""
+    """(means of the seen of 2x2 values [H, W, 3], whether there are any), [H/2, W/2, ...]."""
     means = []
     counts = []
     for band in _even_bands(values):
-        part = seen[band]
+        part: Floats = seen[band].astype(np.float32)
         edge = ((0, len(part) % 2), (0, part.shape[1] % 2))
-        weights: Floats = np.pad(part.astype(np.float32), edge)
-        weighted = np.pad(values[band] * part[:, :, None].astype(np.float32), (*edge, (0, 0)))
-        count = _block_sums(weights.reshape(*weights.shape, 1))
+        weighted = np.pad(values[band] * part[:, :, None], (*edge, (0, 0)))
+        count = _block_sums(np.pad(part, edge)[:, :, None])
         counts.append(count[:, :, 0] > 0)
         means.append(_block_sums(weighted) / np.maximum(count, 1))
     return np.concatenate(means), np.concatenate(counts)

@@ -3,8 +3,8 @@
 ::
 
     bytes, or Pillow's Exif -> opened -+-> orientation
-                                       \\-> sound: known directories, tag by tag -> bytes that Pillow reads
-                                                                 without_private -> no place, no maker notes
+                                       +-> sound, tag by tag -> bytes that Pillow reads
+    sound bytes -> without_private -> no location, no maker notes
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def orientation(exif: Image.Exif | None) -> int:
 
 
 def sound(exif: Image.Exif | None) -> tuple[bytes | None, list[str]]:
-    """(what Pillow writes and reads again, upright and without the file's own layout; notes on what was left out)."""
+    """(what Pillow writes and reads again, upright and without the file's own layout; notes on what
+    was left out).
+    """
     if exif is None:
         return None, []
     lost: list[int] = []
@@ -142,7 +144,7 @@ def _readable(directory: Callable[[], Any], lost: list[int]) -> dict[int, Any]:
 
 
 def _kept(tags: dict[int, Any], place: int | None, lost: list[int]) -> dict[int, Any]:
-    """The tags of a directory that can be written and read again; all at once where all are sound."""
+    """A directory's tags that can be written and read again; all at once where all are sound."""
 
     def at(some: dict[int, Any]) -> dict[int, Any]:
         return some if place is None else {place: some}

@@ -17,7 +17,8 @@ PICTURES = formats.SUFFIXES | formats.DRAWINGS
 
 @dataclass
 class Listing:
-    """files: sorted; unreadable: folder -> why; others: how many files of other kinds, by suffix; loops: links back to a folder
+    """files: sorted; unreadable: folder -> why; others: how many files of other kinds, by suffix;
+    loops: links back to a folder
     above.
     """
 

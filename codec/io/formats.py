@@ -1,4 +1,5 @@
-"""Which picture formats are read and written, by name: no program outside runs on a stranger's bytes.
+"""Which picture formats are read and written, by name: no program outside runs on a stranger's
+bytes.
 
 Pillow hands PostScript to Ghostscript and knows formats that it cannot decode itself; IPTC opens
 whatever lies inside. None of them is in these lists.
@@ -63,6 +64,8 @@ def _seekable(stream: IO[bytes]) -> bool:
 
 
 def written_format(suffix: str) -> str | None:
-    """Pillow's name of the format that a suffix such as '.png' is written in, None if there is none."""
+    """Pillow's name of the format that a suffix such as '.png' is written in, None if there is
+    none.
+    """
     kind = Image.registered_extensions().get(suffix.lower())
     return kind if kind in WRITTEN and kind in Image.SAVE else None

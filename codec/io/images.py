@@ -3,9 +3,10 @@
 ::
 
     path, bytes, stream, {"bytes": ...} -> formats -> PIL image -+-> samples -> pixels, alpha, grey
-                                              PIL image ---------+-> exif, colour -> what is sound of them
+                                              PIL image ---------+-> exif, colour -> sound ones
     uint8 [H, W, 3], float [3, H, W] ------> from_array -> pixels
-    Picture -> to_pil -> save;  Picture -> shown: sRGB on a background, as a person or a tower sees it
+    Picture -> to_pil -> save;  Picture -> shown: sRGB on a background, as a person or a tower sees
+    it
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ _PILLOW = threading.Lock()
 class Picture:
     """A picture as it is coded.
 
-    pixels: uint8 [H, W, 3]; alpha: uint8 [H, W] or None; grey: the source had no colour; icc: an RGB
+    pixels: uint8 [H, W, 3]; alpha: uint8 [H, W] or None; grey: the source had no colour; icc: an
+    RGB
     profile; exif: upright, without what is odd; notes: what was changed on the way.
     """
 
@@ -203,7 +205,8 @@ def _beyond_pillows_limit(pixels: int, read: Callable[[], T]) -> T:
                 return read()
             except Image.DecompressionBombError:
                 raise TooLarge(
-                    f"the picture has more than {pixels} pixels, the limit (raise it with --limit-pixels)"
+                    f"the picture has more than {pixels} pixels, the limit "
+                    "(raise it with --limit-pixels)"
                 ) from None
             finally:
                 Image.MAX_IMAGE_PIXELS = own
@@ -253,7 +256,7 @@ def _check_size(image: Image.Image, limit_pixels: int) -> None:
 
 
 def _profile(icc: Any, mode: str, planes: samples.Samples, notes: list[str]) -> bytes | None:
-    """The colour profile that is kept; a large one is applied to the pixels in place of being kept."""
+    """The colour profile that is kept; a large one is applied to the pixels instead."""
     if not icc or mode == "CMYK":
         return None
     if not colour.is_sound(icc) or mode == "LAB":
@@ -267,7 +270,7 @@ def _profile(icc: Any, mode: str, planes: samples.Samples, notes: list[str]) -> 
 
 
 def _parts(image: Image.Image) -> list[str]:
-    """What to say of a file that holds several pictures. Asked last: counting moves Pillow's file."""
+    """What to say of a file of several pictures. Asked last: counting moves Pillow's file."""
     try:
         count = int(getattr(image, "n_frames", 1))
         at = int(image.tell())
@@ -345,7 +348,9 @@ def on_background(image: Image.Image, background: Any = compose.WHITE) -> Image.
 
 
 def to_pil(picture: Picture) -> Image.Image:
-    """The inverse of `from_pil`, with profile and EXIF in `.info`, so that Pillow's save writes them."""
+    """The inverse of `from_pil`, with profile and EXIF in `.info`, so that Pillow's save writes
+    them.
+    """
     image = Image.fromarray(picture.pixels)
     if picture.grey:
         image = image.convert("L")
@@ -359,7 +364,9 @@ def to_pil(picture: Picture) -> Image.Image:
 
 
 def reduced(picture: Picture, factor: int, already: Set[str] = frozenset()) -> Picture:
-    """Sides divided by `factor`, rounded up, by averaging; `already` names planes that have that size. EXIF is left out."""
+    """Sides divided by `factor`, rounded up, by averaging; `already` names planes that have that
+    size. EXIF is left out.
+    """
 
     def smaller(name: str) -> Any:
         plane = getattr(picture, name)
@@ -421,7 +428,9 @@ def _holds_alpha(kind: str, image: Image.Image) -> bool:
 
 
 class _Plain:
-    """A stream without a file number: Pillow then writes by `write`, whose errors say what is wrong."""
+    """A stream without a file number: Pillow then writes by `write`, whose errors say what is
+    wrong.
+    """
 
     def __init__(self, stream: IO[bytes]) -> None:
         for name in ("write", "seek", "tell", "flush", "read"):

@@ -1,4 +1,5 @@
-"""What rides in a file beside its latents: alpha, grey, colour profile, EXIF; and how much of it is kept.
+"""What rides in a file beside its latents: alpha, grey, colour profile, EXIF; and how much of it is
+kept.
 
 keep      colour profile   EXIF                                          pixels
 all       yes              all that is sound                             as they are
@@ -104,6 +105,6 @@ def too_small(picture: images.Picture, smallest: int, target: int) -> str | None
     if not ride or smallest - ride > target:
         return None
     return (
-        f"the smallest file of this picture has {smallest} bytes, {ride} of them colour profile and "
-        "EXIF; leave those out (--strip, or --keep none)"
+        f"the smallest file of this picture has {smallest} bytes, {ride} of them colour profile "
+        "and EXIF; leave those out (--strip, or --keep none)"
     )

@@ -1,19 +1,16 @@
 """Samples of any mode to 8 bits: one rule for encoding, training, validation and benchmarks.
 
-========================  ====================  =====================================================
-samples                   black                 white
-========================  ====================  =====================================================
-8 bits, 1 bit             0                     the largest sample
-16 bits                   0                     65535 (4095 where a TIFF says 12 bits)
-32 bits                   0                     255 or 65535, the first that no sample exceeds; else
-                                                the largest sample
-float                     0, or the lowest      1 where no sample exceeds it; else 255 or 65535 where
-                          where that is         samples are whole numbers up to 255 or reach a quarter
-                          negative              of it; else the largest sample
-========================  ====================  =====================================================
+samples          black                  white
+8 bits, 1 bit    0                      the largest sample
+16 bits          0                      65535 (4095 where a TIFF says 12 bits)
+32 bits          0                      255 or 65535, the first that no sample exceeds; else the
+                                        largest sample
+float            0, or the lowest       1 where no sample exceeds it; else 255 or 65535 where samples
+                 if it is negative      are whole numbers up to 255 or reach a quarter of it; else
+                                        the largest sample
 
-CMYK goes through its profile where it has a usable one, else by Pillow's formula; LAB, HSV and YCbCr
-by Pillow. A colour that a file declares transparent becomes alpha 0.
+CMYK goes through its profile where it has a usable one, else by Pillow's formula; LAB, HSV and
+YCbCr by Pillow. A colour that a file declares transparent becomes alpha 0.
 """
 
 from __future__ import annotations
@@ -106,7 +103,9 @@ def _without_key(image: Image.Image) -> Image.Image:
 
 
 def _keyed(values: NDArray[Any], key: Any, raw: str, notes: list[str]) -> Bytes | None:
-    """Alpha 0 where samples [H, W] or [H, W, 3] are the transparent ones; PNG names them in its own bits."""
+    """Alpha 0 where samples [H, W] or [H, W, 3] are the transparent ones; PNG names them in its own
+    bits.
+    """
     try:
         samples = np.atleast_1d(np.asarray(key, np.int64))
     except (TypeError, ValueError, OverflowError):

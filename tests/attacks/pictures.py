@@ -1,4 +1,5 @@
-"""Pictures that do harm, made on the spot: odd metadata in sound files, and every mode that Pillow knows.
+"""Pictures that do harm, made on the spot: odd metadata in sound files, and every mode that Pillow
+knows.
 
 ::
 
@@ -17,9 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 KINDS = ("JPEG", "PNG", "TIFF", "WEBP")
-MODES = (
-    "1 L LA La P PA RGB RGBA RGBa RGBX CMYK YCbCr LAB HSV I F I;16 I;16L I;16B".split()
-)
+MODES = "1 L LA La P PA RGB RGBA RGBa RGBX CMYK YCbCr LAB HSV I F I;16 I;16L I;16B".split()
 TAGS = (
     *(0x010D, 0x010E, 0x010F, 0x0110, 0x0112, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B),
     *(0x0201, 0x0202, 0x02BC, 0x8298, 0x829A, 0x8649, 0x8769, 0x8773, 0x8825, 0x83BB, 0x9003),
@@ -99,9 +98,7 @@ def with_odd_metadata(kind: str, random: Random) -> bytes:
     options = {} if kind == "PNG" else {"quality": 90}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        image.save(
-            stream, kind, exif=odd_exif(random), icc_profile=odd_profile(random), **options
-        )
+        image.save(stream, kind, exif=odd_exif(random), icc_profile=odd_profile(random), **options)
     return stream.getvalue()
 
 

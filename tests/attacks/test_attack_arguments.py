@@ -95,11 +95,13 @@ QUIET = settings(
 
 def one_sentence(attempt: Callable[[], object]) -> None:
     """Nothing but a result or a CodecError whose message is one line."""
+    message = "none"
     try:
         attempt()
     except CodecError as error:
-        assert str(error).strip()
-        assert "\n" not in str(error)
+        message = str(error)
+    assert message.strip()
+    assert "\n" not in message
 
 
 @QUIET

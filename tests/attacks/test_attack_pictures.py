@@ -141,7 +141,7 @@ def test_hidden_pixels_take_the_colour_of_what_is_near() -> None:
 
 @pytest.mark.parametrize("turn", range(1, 9))
 def test_orientation_is_applied_once_on_every_way_in(turn: int, tmp_path: Path) -> None:
-    import codec.integrations.pillow  # noqa: F401
+    import codec.integrations.pillow
 
     tag = Image.Exif()
     tag[exif.ORIENTATION] = turn
@@ -226,7 +226,9 @@ def _small_png(image: Image.Image, bits: int, key: int) -> bytes:
     import zlib
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     width, height = image.size
     samples = np.asarray(image) // (255 // (2**bits - 1))
@@ -365,7 +367,9 @@ def test_the_formats_are_those_that_pillow_decodes_itself() -> None:
 
 def test_pictures_are_opened_in_one_place() -> None:
     """A second reader would scale, turn and compose by another rule."""
-    sources = [p for room in ("codec", "training", "benchmarks") for p in (ROOT / room).rglob("*.py")]
+    sources = [
+        p for room in ("codec", "training", "benchmarks") for p in (ROOT / room).rglob("*.py")
+    ]
     opening = {p.relative_to(ROOT).as_posix() for p in sources if "Image.open(" in p.read_text()}
     quoted = {"codec/integrations/pillow.py"}
     assert opening - quoted <= {"codec/io/formats.py", "codec/guidance/importance.py"}
@@ -395,7 +399,9 @@ def bomb() -> bytes:
     chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
     out = b"\x89PNG\r\n\x1a\n"
     for kind, data in chunks:
-        out += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        out += (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
     return out
 
 

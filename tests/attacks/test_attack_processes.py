@@ -1,4 +1,4 @@
-"""Signals and killed workers: all processes end together, finished files stay, the report is true."""
+"""Signals and killed workers: processes end together, files stay, the report is true."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -100,7 +101,7 @@ def test_a_signal_ends_all_and_names_what_is_left(many: Path, tmp_path: Path, na
     batch = Batch(many, tmp_path / "out")
     batch.wait_for(3)
     os.kill(batch.process.pid, getattr(signal, name))
-    assert batch.gone(2 if name != "SIGINT" else 2)
+    assert batch.gone(2)
     results, err = batch.finished()
     assert batch.process.returncode == 1
     done = {Path(str(r["target"])).name for r in results if r["ok"]}
@@ -109,6 +110,8 @@ def test_a_signal_ends_all_and_names_what_is_left(many: Path, tmp_path: Path, na
     assert all(name in str(r["error"]) for r in left)
     assert done <= whole(tmp_path / "out")
     assert all(str(r["source"]).encode() in err for r in left)
+    if name != "SIGTERM":
+        return
     again = Batch(many, tmp_path / "out")
     again.finished()
     assert again.process.returncode == 0
@@ -152,7 +155,8 @@ def test_a_deadly_picture_is_named_and_the_others_are_done(many: Path, tmp_path:
 
     names = sorted(path.name for path in many.iterdir())[:12]
     tasks = [jobs.Job(str(many / name), str(tmp_path / f"{name}.out")) for name in names]
-    results = {Path(r.source).name: r for r in jobs.run(tasks, deadly, {"overwrite": True}, 2)}  # type: ignore[arg-type]
+    work: Any = deadly
+    results = {Path(r.source).name: r for r in jobs.run(tasks, work, {"overwrite": True}, 2)}
     assert "died" in results["05.png"].error
     assert [name for name, r in results.items() if r.error] == ["05.png"]
     assert len(list(tmp_path.glob("*.out"))) == 11
