@@ -25,7 +25,7 @@ from PIL import Image
 
 import codec
 from benchmarks.lib.output import add_options, hand_over
-from codec.evaluation.judges import data_root
+from codec.evaluation.judges import data_root, read_pixels
 from codec.evaluation.machine import describe
 
 Command = list[str]
@@ -54,10 +54,9 @@ def crops(folder: Path, count: int, side: int, seed: int = 0) -> None:
     draw = random.Random(seed)
     folder.mkdir(parents=True)
     for number, path in zip(range(count), cycle(photos)):
-        with Image.open(path) as photo:
-            left, top = (draw.randint(0, max(0, length - side)) for length in photo.size)
-            box = left, top, left + side, top + side
-            photo.convert("RGB").crop(box).save(folder / f"{number:05}.png")
+        photo = Image.fromarray(read_pixels(path))
+        left, top = (draw.randint(0, max(0, length - side)) for length in photo.size)
+        photo.crop((left, top, left + side, top + side)).save(folder / f"{number:05}.png")
 
 
 def encode(source: Path, out: Path, workers: int) -> Command:

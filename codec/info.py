@@ -12,7 +12,7 @@ from codec import quality as rate
 from codec.bitstream import container, qp_map
 from codec.coding.latent_grid import latent_grid
 from codec.coding.qp_field import field_of
-from codec.errors import NoLatents, WrongModel
+from codec.errors import NoLatents, WrongModel, only_codec_errors
 from codec.tools.choice import reason_of
 from codec.tools.registry import NAMES, is_lossless
 from codec.weights import checkpoint as checkpoints
@@ -64,6 +64,7 @@ class FileInfo:
     sections: dict[str, int]
 
 
+@only_codec_errors
 def models() -> list[dict[str, Any]]:
     """Describe the shipped weights.
 
@@ -86,6 +87,7 @@ def models() -> list[dict[str, Any]]:
     return descriptions
 
 
+@only_codec_errors
 def inspect(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> FileInfo:
     """Read what a file says, after all checks but without decoding pixels and without torch.
 
@@ -175,6 +177,7 @@ def weights_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) 
     return name
 
 
+@only_codec_errors
 def qp_field_of(
     data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS
 ) -> NDArray[np.int64]:

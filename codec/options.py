@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from codec.towers import Tower
     from codec.tuning import Tuner
 
-ToolName = Literal["auto", "learned", "screen", "palette", "av1", "webp-lossless", "regions"]
+ToolName = Literal["auto", "learned", "screen", "palette", "av1"]
 Keep = Literal["all", "safe", "none"]
 TOOL_NAMES: tuple[str, ...] = get_args(ToolName)
 KEEPS: tuple[str, ...] = get_args(Keep)

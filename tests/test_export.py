@@ -164,7 +164,11 @@ def test_int8_needs_pictures(tmp_path: Path) -> None:
 def test_an_exported_encoder_rounds_as_its_weights_say(
     cotam: Codec, halves: Path, tmp_path: Path
 ) -> None:
-    assert codec.load(halves / "encoder").pipeline.rate_weight == cotam.learned.pipeline.rate_weight > 0
+    assert (
+        codec.load(halves / "encoder").pipeline.rate_weight
+        == cotam.learned.pipeline.rate_weight
+        > 0
+    )
     found = cotam.backend.checkpoint
     other = Checkpoint(found.arrays, found.metadata | {"rate_weight": 0.01})  # type: ignore[attr-defined]
     save(other, tmp_path / "other.safetensors")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import logging
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
-from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from codec.api import Codec
@@ -20,7 +20,7 @@ from codec.io.heatmap import panels
 from codec.networks.model import Networks
 from codec.weights.checkpoint import Checkpoint
 from codec.weights.networks import to_arrays
-from training.data.folder import list_pictures
+from training.data.folder import list_pictures, read_picture
 from training.fit.preview import fit_preview
 from training.fit.tables import fit_tables
 
@@ -114,46 +114,49 @@ class RealBytes(pl.Callback):
             are empty, after a warning, where there are no pictures.
         """
         try:
-            all_paths = list_pictures(self.folder)
+            paths = list_pictures(self.folder)
         except FileNotFoundError as error:
             log.warning("no validation: %s", error)
             return {}, {}
-        paths = all_paths[:: max(1, len(all_paths) // self.pictures)][: self.pictures]
+        pictures = readable(paths, self.pictures)
+        if not pictures:
+            log.warning("no validation: none of the pictures in %s can be read", self.folder)
+            return {}, {}
         copied = copy.deepcopy(networks).cpu().eval()
-        checkpoint = make_checkpoint(copied, "validation", self.fit_on, TABLE_PICTURES)
-        cotam = Codec(TorchBackend(checkpoint, "cpu"))
-        values: dict[str, list[float]] = {}
-        for path in paths:
-            pixels = np.asarray(Image.open(path).convert("RGB"))
+        cotam = Codec(TorchBackend(make_checkpoint(copied, "validation", self.fit_on, 4), "cpu"))
+        found: dict[str, list[float]] = {}
+        for pixels in pictures:
             for quality in self.qualities:
                 data = cotam.encode(pixels, tool="learned", quality=quality, guide="uniform")
-                bpp = len(data) * 8 * 3 / pixels.size
                 squared = np.square(cotam.decode(data, "array").astype(np.float32) - pixels).mean()
-                psnr = 10 * float(np.log10(255**2 / max(float(squared), TINY)))
-                values.setdefault(f"val_bpp_q{quality}", []).append(bpp)
-                values.setdefault(f"val_psnr_q{quality}", []).append(psnr)
-        means = {name: float(np.mean(numbers)) for name, numbers in values.items()}
-        return means, views_of(cotam, paths[0], self.qualities[1])
+                found.setdefault(f"val_bpp_q{quality}", []).append(len(data) * 24 / pixels.size)
+                found.setdefault(f"val_psnr_q{quality}", []).append(
+                    10 * float(np.log10(255**2 / max(float(squared), 1e-9)))
+                )
+        return {name: float(np.mean(values)) for name, values in found.items()}, views_of(
+            cotam, pictures[0], self.qualities[1]
+        )
 
 
-def views_of(cotam: Codec, path: Path, quality: float) -> dict[str, NDArray[np.uint8]]:
-    """Draw a picture and what was made of it.
+def readable(paths: list[Path], count: int) -> list[NDArray[np.uint8]]:
+    """At most `count` pictures [H, W, 3], evenly spaced; each that cannot be read is skipped, and its next neighbour takes its place."""
+    step = max(1, len(paths) // count)
+    chosen = []
+    for start in range(0, len(paths), step)[:count]:
+        pixels = (read_picture(path) for path in paths[start : start + step])
+        chosen += list(islice((one for one in pixels if one is not None), 1))
+    return chosen
 
-    Args:
-        cotam: The codec.
-        path: The picture.
-        quality: Of the file, 0..100.
 
-    Returns:
-        `x`, and `x_hat` beside the student's importance, the QP field and the bits spent, each
-        [H, W, 3].
-    """
-    pixels = np.asarray(Image.open(path).convert("RGB"))
-    guidance = choose("student")(pixels)
-    data = cotam.encode(pixels, tool="learned", quality=quality, guide=lambda _: guidance)
+def views_of(
+    cotam: Codec, pixels: NDArray[np.uint8], quality: float
+) -> dict[str, NDArray[np.uint8]]:
+    """The first picture as x, and x_hat beside the student's importance, its QP field and the bits spent: [H, W, 3] each."""
+    found = choose("student")(pixels)
+    data = cotam.encode(pixels, tool="learned", quality=quality, guide=lambda _: found)
     decoded = cotam.decode_full(data, want_bits=True)
     assert decoded.bits is not None
-    importance = None if guidance is None else np.log(guidance.values + TINY)
+    importance = None if found is None else np.log(found.values + TINY)
     return {
         "x": pixels,
         "x_hat": np.asarray(

@@ -28,6 +28,8 @@ from codec.cli.options import (
     load_for,
     own_weights,
 )
+from codec.cli.outputs import same_file
+from codec.cli.terminal import one_line, say
 from codec.errors import BadArgument, CodecError, sentence
 from codec.io import heatmap, images
 
@@ -46,15 +48,18 @@ def info(
 ) -> None:
     """What the headers of .ctm files say; nothing is decoded."""
     found = []
-    failed = False
-    for item in inputs:
+    files, unreadable = jobs.files_of(inputs, {jobs.ENCODED})
+    for folder in unreadable:
+        say(f"cotam: {one_line(f'{folder.source}: {folder.error}')}", err=True)
+    failed = bool(unreadable)
+    for item in files:
         try:
             found.append({"file": item} | asdict(codec.inspect(jobs.read(item), limit_pixels)))
         except (CodecError, OSError) as error:
             if debug:
                 raise
             failed = True
-            typer.echo(f"cotam: {item}: {sentence(error)}", err=True)
+            say(f"cotam: {one_line(f'{item}: {sentence(error)}')}", err=True)
     if json_output:
         typer.echo(json.dumps(found, indent=1))
     else:
@@ -108,6 +113,8 @@ def _examine(
     """What `inspect` prints; writes the heatmap, if wanted. map_share: of the file's bytes; bits_*: per latent position."""
     if target is not None and not overwrite:
         jobs.refuse_existing(target)
+    if target is not None and same_file(file, target):
+        raise BadArgument(f"the heatmap would replace {file}; give it another name")
     data = jobs.read(file)
     limit = weights[2]
     entry = {"file": file} | asdict(codec.inspect(data, limit))

@@ -16,7 +16,7 @@ from codec.evaluation.distortion import Pixels
 from codec.evaluation.inputs import Input
 from codec.evaluation.metrics import METRICS, Metric, Settings, judge_name, scores
 from codec.evaluation.rows import Key, Row, RowsFile, collect
-from codec.io.images import load
+from codec.io.images import read_shown
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def pixels_of(picture: Input, limit: int) -> Pixels:
         BadPicture: it cannot be decoded.
         TooLarge: it has more pixels.
     """
-    return load(picture.path, limit).pixels
+    return read_shown(picture.path, limit)
 
 
 def measure(job: Job, setup: Setup) -> list[Row]:

@@ -29,7 +29,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from codec.api import Codec
 from codec.backends.onnx import OnnxBackend
-from codec.io.images import load
+from codec.io.images import read_shown
 
 TRANSFORMS = {"encoder": "analysis.onnx", "decoder": "synthesis.onnx"}  # by half
 QUALITIES = (15, 50, 85)  # at which ranges are recorded
@@ -95,7 +95,7 @@ def record_inputs(folder: Path, pictures: list[Path]) -> dict[str, Feeds]:
     backends = {half: _RecordingBackend(folder / half, graph) for half, graph in TRANSFORMS.items()}
     encoder, decoder = (Codec(backend) for backend in backends.values())
     for path in pictures[:: max(1, len(pictures) // MOST_PICTURES)][:MOST_PICTURES]:
-        pixels = load(path, encoder.limit_pixels).pixels
+        pixels = read_shown(path, encoder.limit_pixels)
         top, left = (max(0, side - LARGEST) // 2 for side in pixels.shape[:2])
         for quality in QUALITIES:
             crop = pixels[top : top + LARGEST, left : left + LARGEST]

@@ -152,7 +152,9 @@ def resolve(
     if values is not None:
         return ArrayGuide(importance.checked(values))
     if regions is not None:
-        return RegionGuide(tuple(tuple(box) for box in regions))
+        return RegionGuide(importance.boxes_of(regions))
+    if guide is not None and not isinstance(guide, str) and not callable(guide):
+        return ArrayGuide(importance.checked(guide))
     if guide is None or isinstance(guide, str):
         return choose(guide or default or DEFAULT_GUIDE, looker=looker)
     return guide

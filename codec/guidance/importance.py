@@ -18,6 +18,8 @@ Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 Rule = Literal["zscore", "paper", "value"]
 Box = Sequence[float]
+# Named, so that Pillow starts no program for a map's file.
+MAP_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF")
 
 
 @dataclass(frozen=True)
@@ -110,14 +112,28 @@ def from_file(path: Path) -> Floats:
     try:
         if path.suffix.lower() == ".npy":
             return checked(np.load(path, allow_pickle=False))
-        with Image.open(path) as image:
+        with Image.open(path, formats=MAP_FORMATS) as image:
             return checked(np.asarray(image.convert("F")))
     except BadArgument:
         raise
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # Pillow's plugins raise whatever they like over hostile bytes
         raise BadArgument(
             f"no importance map can be read from {path} ({type(error).__name__})"
         ) from None
+
+
+def boxes_of(regions: Any) -> tuple[Box, ...]:
+    """One box (left, top, right, bottom) or several of them, as tuples. Raises BadArgument."""
+    try:
+        items = list(regions)
+        if len(items) == 4 and all(np.ndim(item) == 0 for item in items):
+            items = [items]
+        boxes = tuple(tuple(float(value) for value in box) for box in items)
+    except (TypeError, ValueError):
+        boxes = ((),)
+    if any(len(box) != 4 for box in boxes):
+        raise BadArgument("regions must be boxes (left, top, right, bottom) in pixels")
+    return boxes
 
 
 def from_boxes(boxes: Sequence[Box], height: int, width: int, rows: int, cols: int) -> Floats:

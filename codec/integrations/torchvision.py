@@ -10,6 +10,7 @@ from torch import Tensor
 
 import codec
 from codec.errors import BadArgument
+from codec.io import images
 
 MODES = {"RGB": "RGB", "GRAY": "L", "GRAY_ALPHA": "LA", "RGB_ALPHA": "RGBA", "UNCHANGED": None}
 
@@ -32,6 +33,8 @@ def decode_ctm(
     image = codec.decode(
         file if isinstance(file, bytes) else Path(file).read_bytes(), device=device
     )
+    if MODES[name] in ("RGB", "L"):
+        image = images.on_background(image)
     if MODES[name] is not None:
         image = image.convert(MODES[name])
     pixels = np.asarray(image)

@@ -14,36 +14,37 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
+from codec.errors import sentence
+from codec.io.folders import PICTURES, listing
+from codec.io.images import read_shown
 from codec.networks.config import STRIDE_Z
 
 log = logging.getLogger(__name__)
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+SUFFIXES = PICTURES
 
 
 def list_pictures(folder: Path) -> list[Path]:
     """All pictures below a folder, sorted. Raises FileNotFoundError if there is none."""
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if not paths:
+    found = listing(folder, SUFFIXES)
+    for place, why in found.unreadable.items():
+        log.warning("skipped the folder %s (%s)", place, why)
+    if not found.files:
         raise FileNotFoundError(
             f"no pictures below {folder}; set data.root or the variable COTAM_DATA"
         )
-    return paths
+    return found.files
 
 
 def read_picture(source: Path | BinaryIO, name: str | None = None) -> np.ndarray | None:
-    """Read a picture file.
+    """Pixels [H, W, 3] of a file or an open one as a tower sees them (codec.io.images.read_shown).
 
-    Args:
-        source: Its path, or an open file.
-        name: What a warning calls it, if not by its path.
-
-    Returns:
-        RGB pixels [H, W, 3]; None, after a warning, for a file that cannot be decoded.
+    None, with a warning that gives its name, for what cannot be decoded, bombs included.
     """
     try:
-        return np.array(Image.open(source).convert("RGB"))
-    except (OSError, ValueError) as error:
-        log.warning("skipped %s (%s)", name or source, error)
+        return np.array(read_shown(source, DEFAULT_LIMIT_PIXELS))
+    except Exception as error:  # a run of days must not end over one picture, whatever it does
+        log.warning("skipped %s (%s)", name or source, sentence(error))
         return None
 
 

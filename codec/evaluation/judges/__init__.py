@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
-from PIL import Image
 
+from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
 from codec.evaluation.distortion import Pixels
+from codec.io.images import read_shown
 
 Direction = Literal["higher", "lower", "log", "to-one"]
 T = TypeVar("T")
@@ -147,9 +148,8 @@ def load_judge(name: str, data: Path) -> Judge:
 
 
 def read_pixels(path: Path) -> Pixels:
-    """A picture file as uint8 [H, W, 3]."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+    """Read a picture file as a tower sees it: uint8 [H, W, 3]. Raises CodecError."""
+    return read_shown(path, DEFAULT_LIMIT_PIXELS)
 
 
 def spread(samples: list[T], count: int | None) -> list[T]:
