@@ -19,6 +19,7 @@ from codec.coding.pipeline import Refine
 from codec.errors import BadArgument, TooLarge
 from codec.guidance.clip import DEFAULT_TOWER, DEFAULT_WEIGHTS
 from codec.networks.gains import qp_to_t
+from codec.networks.host_state import exact_arithmetic
 from codec.networks.integer import round_half_up
 from codec.networks.prior import scale_of
 from codec.networks.tensors import as_array, as_batch, has_bfloat16
@@ -44,7 +45,7 @@ TUNE_BYTES = 1000  # per pixel; up to 855 were measured in float32, 610 in bfloa
 
 def exchange(qp: float) -> float:
     """a(QP), see EXCHANGE."""
-    return EXCHANGE * math.exp(-FALL * float(qp_to_t(torch.tensor(qp))))
+    return EXCHANGE * math.exp(-FALL * float(qp_to_t(torch.tensor(qp, dtype=torch.float32))))
 
 
 def check_steps(steps: int) -> None:
@@ -142,7 +143,7 @@ class Tuner:
 
     def _tuned(self, picture: _Picture, y: Floats, z: Floats) -> Floats:
         """y [4 a, 4 b, M], z [a, b, Z] whole numbers. What does not win on views that tuning did not see is not taken."""
-        with torch.inference_mode(False):
+        with torch.inference_mode(False), exact_arithmetic():
             start, z_hat = (
                 as_batch(torch.from_numpy(np.array(v)).to(picture.x.device)) for v in (y, z)
             )

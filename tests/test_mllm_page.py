@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from codec.errors import BadArgument
-from codec.integrations.data_url import data_url
 from codec.towers import load_tower
 from tests.conftest import ROOT
 from tests.test_tokens import made_for
@@ -84,15 +82,3 @@ def test_the_page_runs(
     sent = REQUESTS[-1]["messages"][0]["content"][1]["image_url"]["url"]
     with Image.open(io.BytesIO(base64.b64decode(sent.partition(",")[2]))) as received:
         np.testing.assert_array_equal(np.asarray(received), cotam.decode(data, "array"))
-
-
-def test_data_urls(cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path) -> None:
-    path = tmp_path / "x.ctm"
-    path.write_bytes(cotam.encode(small, quality=50))
-    assert data_url(path, ".jpg").startswith("data:image/jpeg;base64,")
-    head, _, body = data_url(path.read_bytes(), ".webp", "preview").partition(",")
-    assert head == "data:image/webp;base64"
-    with Image.open(io.BytesIO(base64.b64decode(body))) as image:
-        assert image.size == (17, 12)
-    with pytest.raises(BadArgument):
-        data_url(path, ".xyz")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from codec.integrations.transformers.budget import shorten  # noqa: E402
 from codec.tokens.selection import quadtree  # noqa: E402
 
 integration = pytest.importorskip("codec.integrations.transformers")
+from codec.integrations.transformers import registration  # noqa: E402
 
 SIDE, PATCH, WIDTH = 48, 8, 32
 WORDS = {"<pad>": 0, "<image>": 1, "what": 2, "is": 3, "this": 4, "<unk>": 5}
@@ -121,6 +122,14 @@ def made_for(cotam: codec.Codec, model: Any, path: Path, later: Sequence[int] = 
     own = signature(model.model.vision_tower)
     save_adapter(path, networks, {"codec": cotam.fingerprint, "tower": "tiny", "signature": own})
     return load_adapter(path)
+
+
+@pytest.fixture(autouse=True)
+def transformers_as_it_was() -> Iterator[None]:
+    """Whatever a test attaches."""
+    yield
+    for holder in list(registration._holders):
+        registration.release(holder)
 
 
 @pytest.fixture
@@ -294,12 +303,6 @@ def test_labels_are_cut_and_padded_as_labels(cotam: codec.Codec, ctm: bytes) -> 
     assert cut["attention_mask"][1].tolist() == [0, 0, *[1] * 10]
 
 
-def test_a_processor_can_be_copied(cotam: codec.Codec) -> None:
-    wrapped = integration.CotamImageProcessor(llava()[1].image_processor)
-    assert copy.copy(wrapped).size == wrapped.size
-    assert pickle.loads(pickle.dumps(wrapped)).crop_size == wrapped.crop_size
-
-
 def test_any_weights_go_by_pixels(ctm: bytes) -> None:
     """Without an adapter a model takes files of any shipped weights."""
     model, processor = llava()
@@ -382,8 +385,9 @@ def test_qwen_goes_by_pixels(kind: str, cotam: codec.Codec, ctm: bytes) -> None:
     model = getattr(transformers, f"{kind}ForConditionalGeneration")(config).eval()
     images = transformers.Qwen2VLImageProcessor(min_pixels=56 * 56, max_pixels=112 * 112)
     decoded = images([cotam.decode(ctm)], return_tensors="pt")
-    integration.attach(model, cotam)
-    inputs = integration.CotamImageProcessor(images, cotam)([ctm], return_tensors="pt")
+    integration.attach(model, cotam, images)
+    inputs = images([ctm], return_tensors="pt")
+    model.cotam.detach()
     assert set(inputs) == set(decoded)
     torch.testing.assert_close(inputs["pixel_values"], decoded["pixel_values"])
     count = int(inputs["image_grid_thw"].prod()) // 4
@@ -397,3 +401,357 @@ def test_qwen_goes_by_pixels(kind: str, cotam: codec.Codec, ctm: bytes) -> None:
     }
     out = model.generate(**given, max_new_tokens=3, do_sample=False)
     assert out.shape[1] == ids.shape[1] + 3
+
+
+COPIES: dict[str, Callable[[Any], Any]] = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda value: pickle.loads(pickle.dumps(value)),
+}
+
+
+def attached(cotam: codec.Codec, folder: Path, make: Any = None, **options: Any) -> tuple[Any, Any]:
+    """A LLaVA with an adapter."""
+    model, processor = (make or llava)()
+    adapter = made_for(cotam, model, folder / "a.safetensors")
+    integration.attach(model, cotam, processor, adapter=adapter, **options)
+    return model, processor
+
+
+def only_known(inputs: Any) -> dict[str, Any]:
+    return {name: value for name, value in inputs.items() if not name.startswith("cotam")}
+
+
+def test_an_attached_processor_is_the_object_that_it_was(
+    cotam: codec.Codec, ctm: bytes, tmp_path: Path
+) -> None:
+    """It prints, saves and loads as before, and its copies go by pixels."""
+    _, plain = llava()
+    plain.save_pretrained(tmp_path / "before")
+    model, processor = attached(cotam, tmp_path)
+    assert type(processor.image_processor) is type(plain.image_processor)
+    assert repr(processor) == repr(plain)
+    assert hash(processor.image_processor) == hash(processor.image_processor)
+    inputs = processor(text="<image> what", images=[ctm], return_tensors="pt")
+    assert "cotam_latents" in inputs
+    processor.save_pretrained(tmp_path / "after")
+    for file in (tmp_path / "before").iterdir():
+        assert (tmp_path / "after" / file.name).read_bytes() == file.read_bytes()
+    loaded = transformers.LlavaProcessor.from_pretrained(tmp_path / "after")
+    for copied in (*(make(processor) for make in COPIES.values()), loaded):
+        others = copied(text="<image> what", images=[ctm], return_tensors="pt")
+        assert set(others) == set(only_known(inputs))
+        assert torch.equal(others["pixel_values"], inputs["pixel_values"])
+        assert logits(model, others).shape == logits(model, inputs).shape
+
+
+@pytest.mark.parametrize("copied", COPIES)
+def test_an_attached_model_is_copied_with_what_is_attached(
+    copied: str, cotam: codec.Codec, ctm: bytes, tmp_path: Path
+) -> None:
+    """Before and after use; detaching the copy leaves the original attached, and the reverse."""
+    model, processor = attached(cotam, tmp_path)
+    unused = COPIES[copied](model)
+    inputs = processor(text="<image> what", images=[ctm], return_tensors="pt")
+    wanted = logits(model, inputs)
+    said = answer(model, inputs)
+    # After its first call a model holds hooks of transformers that cannot be pickled.
+    other = copy.deepcopy(model) if copied == "pickle" else COPIES[copied](model)
+    for one in (unused, other):
+        torch.testing.assert_close(logits(one, inputs), wanted)
+        assert answer(one, inputs) == said
+        assert one.cotam.model is one
+        assert repr(one) == repr(model)
+    by_pixels = logits(model, only_known(inputs))
+    other.cotam.detach()
+    torch.testing.assert_close(logits(other, only_known(inputs)), by_pixels)
+    assert not hasattr(other, "cotam")
+    torch.testing.assert_close(logits(model, inputs), wanted)
+    model.cotam.detach()
+    torch.testing.assert_close(logits(unused, inputs), wanted)
+    assert answer(unused, inputs) == said
+
+
+def test_an_attached_model_is_saved_as_if_it_were_not(
+    cotam: codec.Codec, ctm: bytes, tmp_path: Path
+) -> None:
+    model, processor = attached(cotam, tmp_path, token_budget=0.5)
+    inputs = processor(text="<image> what", images=[ctm], return_tensors="pt")
+    loss = model(**inputs, labels=inputs["input_ids"].clone()).loss
+    loss.backward()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    optimizer.step()
+    model.save_pretrained(tmp_path / "saved")
+    plain = transformers.LlavaForConditionalGeneration.from_pretrained(tmp_path / "saved")
+    assert set(plain.state_dict()) == set(llava()[0].state_dict())
+    model.cotam.detach()
+    torch.testing.assert_close(logits(plain, only_known(inputs)), logits(model, only_known(inputs)))
+
+
+@pytest.mark.slow
+def test_a_trainer_saves_a_checkpoint_of_an_attached_model(
+    cotam: codec.Codec, ctm: bytes, tmp_path: Path
+) -> None:
+    pytest.importorskip("accelerate")
+    model, processor = attached(cotam, tmp_path)
+    inputs = processor(text="<image> what", images=[ctm], return_tensors="pt")
+    row = {name: value[0] for name, value in inputs.items()} | {"labels": inputs["input_ids"][0]}
+    settings = transformers.TrainingArguments(
+        output_dir=str(tmp_path / "out"),
+        max_steps=1,
+        save_steps=1,
+        per_device_train_batch_size=2,
+        remove_unused_columns=False,
+        report_to=[],
+        use_cpu=True,
+    )
+    transformers.Trainer(model, settings, train_dataset=[row, row]).train()
+    assert (tmp_path / "out" / "checkpoint-1" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("make", [llava, llava_next])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_repaired_alike(
+    make: Any, dtype: torch.dtype, cotam: codec.Codec, ctm: bytes, tmp_path: Path
+) -> None:
+    model, processor = attached(cotam, tmp_path, make)
+    inputs = processor(text="<image> what", images=[ctm], return_tensors="pt")
+    wanted = logits(model, inputs)
+    by_pixels = logits(model, only_known(inputs))
+    model.to(dtype)
+    for given in (inputs, copy.deepcopy(inputs).to(dtype)):
+        halves = {
+            name: value.to(dtype) if name == "pixel_values" else value
+            for name, value in given.items()
+        }
+        found = logits(model, halves)
+        assert found.dtype == dtype
+        change = (wanted - by_pixels).abs().max()
+        assert (found.float() - wanted).abs().max() < 0.5 * change
+        assert len(answer(model, halves)) == 4
+
+
+def test_a_model_under_autocast_is_repaired(cotam: codec.Codec, ctm: bytes, tmp_path: Path) -> None:
+    model, processor = attached(cotam, tmp_path)
+    inputs = processor(text="<image> what", images=[ctm], return_tensors="pt")
+    wanted = logits(model, inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = logits(model, inputs)
+    torch.testing.assert_close(found.float(), wanted, atol=0.05, rtol=0.1)
+
+
+def test_an_adapter_follows_the_features_to_their_device(
+    cotam: codec.Codec, ctm: bytes, tmp_path: Path
+) -> None:
+    """On the meta device, which every machine has, nothing is computed but devices are checked."""
+    model, processor = attached(cotam, tmp_path)
+    inputs = processor(text="<image> what", images=[ctm], return_tensors="pt")
+    tokens = torch.zeros(1, 37, WIDTH, device="meta")
+    model.cotam._begin("forward", dict(inputs))
+    assert model.cotam._repaired(0, tokens).device.type == "meta"
+    model.cotam._end()
+    assert model.cotam.adapter.networks[0].positions.device.type == "cpu"
+    assert len(answer(model, inputs)) == 4
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_model_moved_after_attach_is_repaired(
+    cotam: codec.Codec, ctm: bytes, tmp_path: Path
+) -> None:
+    model, processor = attached(cotam, tmp_path, token_budget=0.5)
+    inputs = processor(text="<image> what", images=[ctm], return_tensors="pt")
+    wanted = logits(model, inputs)
+    model.to("cuda")
+    on_gpu = inputs.to("cuda")
+    torch.testing.assert_close(logits(model, on_gpu).cpu(), wanted, atol=1e-3, rtol=1e-3)
+    assert len(answer(model, on_gpu)) == 4
+
+
+def test_what_follows_the_prompt_is_the_answer(cotam: codec.Codec, ctm: bytes) -> None:
+    """Also with a budget: `out[:, input_ids.shape[1]:]`, with beams, several answers and dictionaries."""
+    model, processor = llava()
+    texts = ["<image> what is this", "<image> what"]
+    integration.register()
+    inputs = processor(text=texts, images=[ctm, ctm], return_tensors="pt", padding=True)
+    integration.attach(model, cotam, processor, token_budget=0.25)
+    with_bits = processor(text=texts, images=[ctm, ctm], return_tensors="pt", padding=True)
+    ids = inputs["input_ids"]
+    for given in (inputs, with_bits):
+        out = model.generate(**given, max_new_tokens=3, min_new_tokens=3, do_sample=False)
+        assert torch.equal(out[:, : ids.shape[1]], ids)
+        assert out.shape == (2, ids.shape[1] + 3)
+    options = {"max_new_tokens": 3, "min_new_tokens": 3, "do_sample": False}
+    many = model.generate(**with_bits, **options, num_beams=2, num_return_sequences=2)
+    assert torch.equal(many[:, : ids.shape[1]], ids.repeat_interleave(2, 0))
+    both = model.generate(**with_bits, **options, return_dict_in_generate=True)
+    assert torch.equal(both.sequences, out)
+    limited = model.generate(
+        **with_bits, max_length=ids.shape[1] + 3, min_new_tokens=3, do_sample=False
+    )
+    assert torch.equal(limited, out)
+    positional = model.generate(
+        ids, **{k: v for k, v in with_bits.items() if k != "input_ids"}, **options
+    )
+    assert torch.equal(positional, out)
+    one = model.generate(input_ids=torch.tensor([[2, 3]]), max_new_tokens=2, min_new_tokens=2)
+    assert one.shape == (1, 4)
+
+
+def test_each_picture_gets_its_share_whatever_its_format_or_neighbours(
+    cotam: codec.Codec, ctm: bytes, photo: NDArray[np.uint8]
+) -> None:
+    model, processor = llava()
+    integration.attach(model, cotam, processor, token_budget=0.25)
+    png = Image.fromarray(photo)
+    screen = cotam.encode(photo[:64, :64], tool="webp-lossless")
+    quarter = (SIDE // PATCH) ** 2 // 4
+
+    def given(*pictures: Any) -> Any:
+        texts = ["<image> what"] * len(pictures)
+        return processor(text=texts, images=list(pictures), return_tensors="pt")
+
+    alone = {name: logits(model, given(one)) for name, one in (("png", png), ("ctm", ctm))}
+    assert {one.shape[1] for one in alone.values()} == {quarter + 1}
+    assert logits(model, given(screen)).shape[1] == quarter + 1
+    together = logits(model, given(png, ctm, screen))
+    torch.testing.assert_close(together[:1], alone["png"])
+    torch.testing.assert_close(together[1:2], alone["ctm"])
+
+
+def test_pictures_of_other_tools_and_weights_have_no_latents_and_go_by_pixels(
+    cotam: codec.Codec, ctm: bytes, photo: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    model, processor = attached(cotam, tmp_path)
+    screen = cotam.encode(photo[:64, :64], tool="webp-lossless")
+    foreign = codec.load("tiny", "cpu").encode(photo, tool="learned")
+    text = ["<image> what"] * 3
+    inputs = processor(text=text, images=[screen, ctm, foreign], return_tensors="pt")
+    found = logits(model, inputs)
+    by_pixels = logits(model, only_known(inputs))
+    torch.testing.assert_close(found[[0, 2]], by_pixels[[0, 2]])
+    assert (found[1] - by_pixels[1]).abs().max() > 1e-3
+
+
+def test_transparency_is_seen_on_white(cotam: codec.Codec) -> None:
+    model, processor = llava()
+    integration.attach(model, cotam, processor)
+    letters = np.zeros((60, 60, 4), np.uint8)
+    letters[20:40, 20:40, 3] = 255
+    ground = np.full((60, 60, 3), 255, np.uint8)
+    ground[20:40, 20:40] = 0
+    for tool in ("learned", "webp-lossless"):
+        file = cotam.encode(Image.fromarray(letters), tool=tool)
+        seen = processor.image_processor([file], return_tensors="pt")["pixel_values"]
+        wanted = processor.image_processor([ground], return_tensors="pt")["pixel_values"]
+        assert (seen - wanted).abs().mean() < 0.1
+
+
+def test_ordinary_pictures_are_preprocessed_once(
+    cotam: codec.Codec, ctm: bytes, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, processor = llava()
+    integration.attach(model, cotam, processor, token_budget=0.5)
+    calls: list[int] = []
+    kind = type(processor.image_processor)
+    preprocess = kind.preprocess
+
+    def counted(self: Any, images: Any, *arguments: Any, **named: Any) -> Any:
+        calls.append(len(images))
+        return preprocess(self, images, *arguments, **named)
+
+    monkeypatch.setattr(kind, "preprocess", counted)
+    processor.image_processor([Image.fromarray(photo)] * 3, return_tensors="pt")
+    assert calls == [3]
+    for _ in range(2):  # a picture of coordinates says where the tower looks, once for each size
+        calls.clear()
+        processor.image_processor([Image.fromarray(photo), ctm], return_tensors="pt")
+        first, calls[:] = list(calls), []
+    assert first == [2]
+
+
+def test_batches_of_tiled_pictures_keep_each_pictures_latents(
+    cotam: codec.Codec, ctm: bytes, photo: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    """Pictures with other numbers of views, ordinary ones among them, and beams."""
+    model, processor = attached(cotam, tmp_path, llava_next)
+    wide = cotam.encode(photo[:100], quality=50)
+    pictures = {"ctm": ctm, "png": Image.fromarray(photo[::-1].copy()), "wide": wide}
+
+    def given(*names: str) -> Any:
+        texts = ["<image> what"] * len(names)
+        images = [pictures[name] for name in names]
+        return processor(text=texts, images=images, return_tensors="pt", padding=True)
+
+    def last(inputs: Any) -> torch.Tensor:
+        return logits(model, inputs)[:, -1]
+
+    processor.tokenizer.padding_side = "left"
+    together = last(given("png", "wide", "ctm"))
+    for place, name in enumerate(("png", "wide", "ctm")):
+        torch.testing.assert_close(together[place], last(given(name))[0], atol=1e-4, rtol=1e-3)
+    single = model.generate(**given("wide"), max_new_tokens=2, min_new_tokens=2, num_beams=2)
+    both = model.generate(**given("wide", "ctm"), max_new_tokens=2, min_new_tokens=2, num_beams=2)
+    assert single[0, -2:].tolist() == both[0, -2:].tolist()
+
+
+def test_detach_undoes_everything(
+    cotam: codec.Codec, ctm: bytes, tmp_path: Path, photo: NDArray[np.uint8]
+) -> None:
+    from transformers import image_utils
+
+    before = [
+        image_utils.load_image,
+        transformers.image_processing_base.ImageProcessingMixin.fetch_images,
+    ]
+    model, processor = llava()
+    keys = set(vars(model))
+    picture = processor(text="<image>", images=[Image.fromarray(photo)], return_tensors="pt")
+    wanted = logits(model, picture)
+    hooks = [
+        len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()
+    ]
+    adapter = made_for(cotam, model, tmp_path / "a.safetensors")
+    integration.attach(model, cotam, processor, adapter=adapter, token_budget=0.5)
+    integration.attach(model, cotam, processor, adapter=adapter, token_budget=0.5)
+    integration.detach(model)
+    integration.detach(model)
+    assert set(vars(model)) == keys
+    assert hooks == [
+        len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()
+    ]
+    again = processor(text="<image>", images=[Image.fromarray(photo)], return_tensors="pt")
+    assert set(again) == set(picture)
+    torch.testing.assert_close(logits(model, again), wanted)
+    assert before == [
+        image_utils.load_image,
+        transformers.image_processing_base.ImageProcessingMixin.fetch_images,
+    ]
+    with pytest.raises((TypeError, ValueError, RuntimeError)):
+        processor(text="<image>", images=[ctm], return_tensors="pt")
+
+
+def test_a_model_that_is_gone_leaves_transformers_as_it_was(cotam: codec.Codec) -> None:
+    import gc
+
+    model, processor = llava()
+    integration.attach(model, cotam, processor, token_budget=0.5)
+    assert registration._holders
+    del model
+    gc.collect()
+    assert not registration._holders
+
+
+def test_threads_of_one_model_keep_their_pictures_apart(
+    cotam: codec.Codec, ctm: bytes, photo: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    model, processor = attached(cotam, tmp_path)
+    other = cotam.encode(photo[::-1].copy(), quality=50)
+    inputs = [
+        processor(text="<image> what", images=[one], return_tensors="pt") for one in (ctm, other)
+    ]
+    wanted = [logits(model, one) for one in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda one: logits(model, one), inputs * 4))
+    for one, right in zip(found, wanted * 4):
+        torch.testing.assert_close(one, right)

@@ -50,6 +50,13 @@ class OnnxBackend:
         self.checkpoint = read_manifest(folder)
         self.session = lru_cache(maxsize=None)(self._session)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.checkpoint.folder)!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle as the folder it was made of: sessions do not travel."""
+        return OnnxBackend, (self.checkpoint.folder.resolve(),)
+
     def _session(self, name: str) -> Any:
         """Open a graph. Raises BadArgument without ONNX Runtime or for the other half's graphs."""
         try:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -19,43 +18,23 @@ from codec.coding.latent_grid import Floats
 from codec.errors import BadArgument
 from codec.networks.byte_stem import ByteStem
 from codec.networks.config import PRIOR_STEPS, LatentLayer
+from codec.networks.host_state import exact_arithmetic
 from codec.networks.tensors import as_array, as_batch, has_bfloat16
 from codec.weights.checkpoint import Checkpoint
 from codec.weights.networks import from_checkpoint
 
-
-class _ExactArithmetic:
-    """float32 means float32: no TF32, no bfloat16 shortcuts, no autocast, whatever the process has switched on.
-
-    The switches are global to the process, so threads inside are counted and the last one out restores them.
-    """
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.inside = 0
-        self.before: list[str] = []
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        places: tuple[Any, ...] = (torch.backends.mkldnn.conv, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
-        with self.lock:
-            if not self.inside:
-                self.before = [place.fp32_precision for place in places]
-                for place in places:
-                    place.fp32_precision = "ieee"
-            self.inside += 1
-        try:
-            with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-                yield
-        finally:
-            with self.lock:
-                self.inside -= 1
-                if not self.inside:
-                    for place, value in zip(places, self.before):
-                        place.fp32_precision = value
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-exact_arithmetic = _ExactArithmetic()
+def _apart(method: Method) -> Method:
+    """Run a method without gradients and apart from the program's own switches (host_state)."""
+
+    @functools.wraps(method)
+    def apart(*arguments: Any, **named: Any) -> Any:
+        with torch.inference_mode(), exact_arithmetic():
+            return method(*arguments, **named)
+
+    return cast(Method, apart)
 
 
 def pick_device(device: str) -> torch.device:
@@ -97,13 +76,21 @@ class TorchBackend:
     def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
         memory.keep_freed_memory()
         self.checkpoint = checkpoint
+        self.wanted_device = device
         self.device = pick_device(device)
-        with torch.inference_mode(
-            False
-        ):  # tuning takes gradients through them, wherever they were loaded
+        # Tuning takes gradients through the networks, wherever they were loaded.
+        with torch.inference_mode(False), exact_arithmetic():
             self.networks = from_checkpoint(checkpoint).to(self.device).requires_grad_(False)
+            self.stem = ByteStem(self.networks.g_a.stem)
         self.bfloat16 = has_bfloat16(self.device)
-        self.stem = ByteStem(self.networks.g_a.stem)
+
+    def __repr__(self) -> str:
+        return f"TorchBackend({self.checkpoint.name!r}, {self.wanted_device!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle as the weights it was made of: the same bytes before and after use."""
+        weights = Checkpoint(self.checkpoint.arrays, self.checkpoint.metadata)
+        return TorchBackend, (weights, self.wanted_device)
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self.device)
@@ -123,45 +110,42 @@ class TorchBackend:
     def _transforms(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
-    @torch.inference_mode()
+    @_apart
     def analysis(self, pixels: NDArray[np.uint8], qp: QpField) -> Floats:
         x = self.stem(self._tensor(pixels), torch.bfloat16 if self.bfloat16 else torch.float32)
         with self._transforms():
             return self._out(self.networks.g_a.after_stem(x, self._qp(qp)))  # type: ignore[return-value]
 
-    @torch.inference_mode()
+    @_apart
     def hyper_analysis(self, y: Floats) -> Floats:
         return self._out(self.networks.h_a(self._in(y)))  # type: ignore[return-value]
 
-    @torch.inference_mode()
+    @_apart
     def features(self, layer: LatentLayer, z: Floats, qp: QpField) -> PriorState:
-        with exact_arithmetic():
-            return PriorState(self.networks.prior.features(layer, self._in(z), self._qp(qp)), [])
+        return PriorState(self.networks.prior.features(layer, self._in(z), self._qp(qp)), [])
 
-    @torch.inference_mode()
+    @_apart
     def prior_step(
         self, layer: LatentLayer, step: int, features: PriorState, decoded: list[Floats]
     ) -> tuple[Floats, NDArray[np.uint8]]:
         prior = self.networks.prior
-        with exact_arithmetic():
-            for number in range(len(features.context), len(decoded)):
-                features.context.append(
-                    prior.as_context(prior.layers[number // PRIOR_STEPS], self._in(decoded[number]))
-                )
-            mean, index = prior.step(layer, step, features.tensor, features.context)
+        for number in range(len(features.context), len(decoded)):
+            coded_layer = prior.layers[number // PRIOR_STEPS]
+            features.context.append(prior.as_context(coded_layer, self._in(decoded[number])))
+        mean, index = prior.step(layer, step, features.tensor, features.context)
         return self._out(mean), self._out(index.to(torch.uint8))  # type: ignore[return-value]
 
-    @torch.inference_mode()
+    @_apart
     def dequantised(self, y_hat: Floats, qp: QpField) -> Floats:
         return self._out(self.networks.g_s.dequantised(self._in(y_hat), self._qp(qp)))  # type: ignore[return-value]
 
-    @torch.inference_mode()
+    @_apart
     def synthesis(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
         with self._transforms():
             x = self.networks.g_s(self._in(y_hat), self._qp(qp))
         return self._out(x.mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8))  # type: ignore[return-value]
 
-    @torch.inference_mode()
+    @_apart
     def preview(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
         latents = self.networks.g_s.dequantised(self._in(y_hat), self._qp(qp))
         return self._out(

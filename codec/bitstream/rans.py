@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from typing import Any
 
 import constriction
 import numpy as np
@@ -69,6 +70,10 @@ class Tables:
     def __len__(self) -> int:
         """Number of tables."""
         return len(self.lengths)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle without the coder's models, which cannot travel and are made anew."""
+        return Tables, (self.frequencies, self.lengths)
 
     @cached_property
     def models(self) -> list[object]:

@@ -57,6 +57,10 @@ class Latents:
     bits: Floats | None
     merge: Callable[[], Floats] | None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy and pickle with y_hat made, so that no networks travel with it."""
+        return {"data": self.data, "bits": self.bits, "y_hat": self.y_hat, "merge": None}
+
     @cached_property
     def y_hat(self) -> Floats:
         """float32 [h, w, M]; an encoder needs it only where somebody asks."""

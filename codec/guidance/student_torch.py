@@ -13,6 +13,7 @@ from codec.errors import UnknownModel
 from codec.guidance.files import SHIPPED, read
 from codec.guidance.importance import Floats, Pixels
 from codec.guidance.student import Look
+from codec.networks.host_state import exact_arithmetic, unfilled
 from codec.networks.student import Student, StudentConfig
 from codec.networks.tensors import as_batch, has_bfloat16
 
@@ -35,7 +36,7 @@ def look(network: Student | None = None) -> Look:
     @torch.inference_mode()
     def by_network(pixels: Pixels) -> tuple[Floats, Floats, float]:
         x = as_batch(torch.from_numpy(np.array(pixels))).float() / 255
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        with exact_arithmetic(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             attention, sensitivity, document = (v.float() for v in student(x))
         return attention[0].numpy(), sensitivity[0].numpy(), float(document)
 
@@ -58,7 +59,8 @@ def load_student(path: Path = SHIPPED) -> tuple[Student, dict[str, Any]]:
     """
     arrays, metadata = read(path)
     try:
-        network = Student(StudentConfig(**metadata["config"]))
+        config = StudentConfig(**metadata["config"])
+        network = unfilled(lambda: Student(config))
         network.load_state_dict(
             {n: torch.from_numpy(arrays[f"student.{n}"]) for n in network.state_dict()}
         )

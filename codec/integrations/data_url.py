@@ -1,42 +1,215 @@
-"""`.ctm` for servers that speak OpenAI's protocol (vLLM, SGLang, the hosted ones): pictures travel there as data URLs."""
+"""`.ctm` for servers that speak OpenAI's protocol: pictures travel there as data URLs.
+
+::
+
+    .ctm -> decoded, no metadata -> the size that the receiver looks at -> WebP, JPEG or PNG -> base64
+        \\-> format="ctm": the file itself, without location and maker notes -------------> base64
+"""
 
 from __future__ import annotations
 
 import base64
 import io
+import math
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from PIL import Image
 
 import codec
-from codec.errors import Unreadable, only_codec_errors, sentence
-from codec.io import compose, formats, images
-from codec.io.metadata import kept
+from codec.bitstream import container
+from codec.errors import BadArgument, BadPicture, TargetTooSmall, sentence
+from codec.integrations.pillow import MEDIA_TYPE
+from codec.integrations.receivers import ReceiverName, Size, receiver, scaled, within
+from codec.integrations.shown import in_srgb, on_white
 from codec.results import Level
+
+Format = Literal["webp", "jpeg", "png", "ctm"]
+FORMATS: tuple[str, ...] = get_args(Format)
+OTHER_NAMES = {"jpg": "jpeg"}
+# What is written where no size is asked for, and the worst that is written to keep one.
+QUALITY = 85
+LOWEST_QUALITY = 30
+# A picture that is too large even so is made smaller, by a little more than the estimate says.
+SAFETY = 0.95
+SMALLEST_SIDE = 16
+
+
+class DataUrl(str):
+    """A data URL, which is a string like any other, and what is known about it.
+
+    Attributes:
+        size: width and height in pixels of the picture that is sent.
+        tokens: what the picture costs by the published rule of the receiver; None where it is
+            unknown.
+    """
+
+    __slots__ = ("size", "tokens")
+
+    size: Size
+    tokens: int | None
+
+    def __new__(cls, text: str, size: Size, tokens: int | None) -> DataUrl:
+        """Make a URL from its text."""
+        url = super().__new__(cls, text)
+        url.size = size
+        url.tokens = tokens
+        return url
+
+    def __getnewargs__(self) -> tuple[str, Size, int | None]:  # type: ignore[override]
+        return str(self), self.size, self.tokens
 
 
 @only_codec_errors
 def data_url(
     file: bytes | str | Path,
-    suffix: str = ".png",
+    format: Format = "webp",
+    *,
+    max_bytes: int | None = None,
+    fit: ReceiverName | Size | None = None,
     level: Level = "pixels",
     device: str = "auto",
-    background: Any = compose.WHITE,
-) -> str:
-    """A file as `data:image/...;base64,...`, by the weights that it names.
+) -> DataUrl:
+    """Turn a `.ctm` into a data URL, decoded with the weights that it names.
 
-    file: bytes or a path; suffix: what the server gets, `.png` loses nothing, `.webp` and `.jpg` are smaller; level: `pixels` or
-    `preview` (an eighth of the sides). The server gets pixels in sRGB and no metadata: no location, no maker notes, no profile.
-    background: what transparent pixels are composed on where the format has no alpha. Raises CodecError.
+    No metadata is sent: neither location nor maker notes. Colours are sRGB. Transparency is kept
+    by `webp` and `png`, and composed on white by `jpeg`.
+
+    Args:
+        file: a file's bytes or its path.
+        format: what is sent: `webp` (quality 85), `jpeg` (quality 85), `png` (loses nothing), or
+            `ctm`: the file itself, for servers that read it (codec.integrations.pillow).
+        max_bytes: the largest length of the URL. Quality is lowered first, then the size.
+        fit: who receives it: `claude`, `openai` or `gemini`; or a box (width, height). The picture
+            is made as small as the receiver would make it.
+        level: `pixels`, or `preview`: an eighth of the sides.
+        device: where the file is decoded.
+
+    Returns:
+        The URL, with `size` and `tokens`.
+
+    Raises:
+        CodecError: the file is bad or cannot be read.
+        BadArgument: an argument is unknown, or does not go with the format.
+        TargetTooSmall: `max_bytes` cannot be kept.
+
+    Example:
+        >>> import numpy as np
+        >>> file = codec.load("tiny").encode(np.zeros((1080, 1920, 3), np.uint8))
+        >>> url = data_url(file, fit="claude")
+        >>> url.size, url.tokens
+        ((1456, 819), 1560)
     """
+    kind = _format(format)
+    hosted = None if fit is None else receiver(fit)
+    if level not in ("pixels", "preview"):
+        raise BadArgument(f"level must be pixels or preview, not {level!r}")
+    data = _bytes_of(file)
+    if kind == "ctm":
+        if fit is not None or level != "pixels":
+            raise BadArgument("a .ctm travels as it is: leave fit and level out, or choose webp")
+        return _as_it_is(data, max_bytes)
+    image = _plain(codec.decode(data, level=level, device=device), kind)
+    if fit is not None:
+        box = fit if hosted is None else hosted.fitted(image.size)
+        image = _resized(image, within(image.size, box))  # type: ignore[arg-type]
+    text, size = _written(image, kind, max_bytes)
+    return DataUrl(text, size, None if hosted is None else hosted.tokens(size))
+
+
+def _format(name: Any) -> str:
+    """A format by its name or suffix. Raises BadArgument."""
+    kind = str(name).lower().removeprefix(".")
+    kind = OTHER_NAMES.get(kind, kind)
+    if kind not in FORMATS:
+        raise BadArgument(f"format must be one of {', '.join(FORMATS)}, not {name!r}")
+    return kind
+
+
+def _bytes_of(file: Any) -> bytes:
+    if isinstance(file, (bytes, bytearray, memoryview)):
+        return bytes(file)
     try:
-        data = Path(file).read_bytes() if isinstance(file, (str, Path)) else bytes(file)
+        return Path(file).read_bytes()
     except OSError as error:
-        raise Unreadable(sentence(error)) from error
-    image = codec.decode(data, level=level, device=device)
-    picture = kept(images.from_pil(image, image.width * image.height), "none")
+        raise BadPicture(sentence(error)) from error
+    except TypeError:
+        raise BadArgument(f"a file is bytes or a path, not a {type(file).__name__}") from None
+
+
+def _as_it_is(data: bytes, max_bytes: int | None) -> DataUrl:
+    """The file itself; its EXIF, which may say where and with what it was taken, is left out."""
+    content = container.read(data)
+    if container.EXTRA_EXIF in content.extras:
+        kept = {key: value for key, value in content.extras.items() if key != container.EXTRA_EXIF}
+        data = container.write(replace(content, extras=kept))
+    text = _url(MEDIA_TYPE, data)
+    if max_bytes is not None and len(text) > max_bytes:
+        raise TargetTooSmall(
+            f"the file needs a URL of {len(text)} bytes, more than {max_bytes}: "
+            "encode it smaller, or choose webp"
+        )
+    return DataUrl(text, (content.width, content.height), None)
+
+
+def _plain(image: Image.Image, kind: str) -> Image.Image:
+    """The pixels in sRGB, without metadata, in a mode that the format has."""
+    image = in_srgb(image)
+    if kind == "jpeg" or not image.has_transparency_data:
+        image = image if image.mode == "L" else on_white(image)
+    plain = image.copy()
+    plain.info = {}
+    return plain
+
+
+def _resized(image: Image.Image, size: Size) -> Image.Image:
+    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _written(image: Image.Image, kind: str, max_bytes: int | None) -> tuple[str, Size]:
+    """The URL and the size of the picture in it. Raises TargetTooSmall."""
+    current = image
+    while True:
+        text = _best(current, kind, max_bytes)
+        if max_bytes is None or len(text) <= max_bytes:
+            return text, current.size
+        if max(current.size) <= SMALLEST_SIDE:
+            raise TargetTooSmall(
+                f"no picture fits a URL of {max_bytes} bytes: the smallest has {len(text)}"
+            )
+        scale = SAFETY * min(SAFETY, math.sqrt(max_bytes / len(text)))
+        smaller = scaled(current.size, scale)
+        if max(smaller) < SMALLEST_SIDE:
+            smaller = scaled(current.size, SMALLEST_SIDE / max(current.size))
+        current = _resized(image, smaller)
+
+
+def _best(image: Image.Image, kind: str, max_bytes: int | None) -> str:
+    """A URL of the best quality that fits; of the lowest where none does."""
+    text = _coded(image, kind, QUALITY)
+    if kind == "png" or max_bytes is None or len(text) <= max_bytes:
+        return text
+    best = _coded(image, kind, LOWEST_QUALITY)
+    low = LOWEST_QUALITY + 1
+    high = QUALITY - 1
+    while low <= high and len(best) <= max_bytes:
+        middle = (low + high) // 2
+        text = _coded(image, kind, middle)
+        if len(text) <= max_bytes:
+            best = text
+            low = middle + 1
+        else:
+            high = middle - 1
+    return best
+
+
+def _coded(image: Image.Image, kind: str, quality: int) -> str:
     stream = io.BytesIO()
-    images.save(picture, stream, suffix, background=background)
-    kind = Image.MIME[formats.written_format(suffix) or ""]
-    return f"data:{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
+    options: dict[str, Any] = {"optimize": True} if kind == "png" else {"quality": quality}
+    image.save(stream, kind.upper(), **options)
+    return _url(f"image/{kind}", stream.getvalue())
+
+
+def _url(media_type: str, data: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"

@@ -1,4 +1,8 @@
-"""`.ctm` in Pillow: importing this file is enough for `Image.open("x.ctm")` and `image.save("x.ctm", quality=60)`."""
+"""`.ctm` in Pillow: `Image.open("x.ctm")` and `image.save("x.ctm", quality=60)`.
+
+Importing this file is enough. `register` is the same as a function, for programs that load plugins
+by entry points (vLLM: `vllm.general_plugins`, SGLang: `sglang.srt.plugins`).
+"""
 
 from __future__ import annotations
 
@@ -15,14 +19,19 @@ from codec.io import colour, images
 from codec.options import OPTION_NAMES
 
 FORMAT = "CTM"
-DEFAULT_QUALITY = 50
+SUFFIX = ".ctm"
+MEDIA_TYPE = "image/x-cotam"
+# Codecs of `save` that are kept: programs seldom write with more weights than these.
+MOST_ENCODERS = 2
 
 
 class CtmImageFile(ImageFile.ImageFile):
-    """Opening reads the header (and which extras there are); pixels are decoded when they are first asked for."""
+    """A picture whose header is read on opening and whose pixels are decoded when they are needed."""
 
     format = FORMAT
     format_description = "CoTAM image"
+    # Copies and unpickled pictures hold their pixels.
+    _undecoded = False
 
     def _open(self) -> None:
         """Raises SyntaxError, as Pillow's plugins do, for what is no sound header."""
@@ -51,7 +60,11 @@ class CtmImageFile(ImageFile.ImageFile):
         return container.read_extras(self.fp.read(header.extras))
 
     def load(self) -> Any:
-        """Decode by the weights that the file names. Raises OSError for a damaged file or weights that are not shipped."""
+        """Decode with the weights that the file names.
+
+        Raises:
+            OSError: the file is damaged, or its weights are not shipped.
+        """
         if self._undecoded and self.fp is not None:
             self.fp.seek(0)
             try:
@@ -67,19 +80,26 @@ class CtmImageFile(ImageFile.ImageFile):
         return super().load()
 
 
+def register() -> None:
+    """Make Pillow read and write `.ctm`; calling it again changes nothing."""
+    Image.register_open(FORMAT, CtmImageFile, _accept)
+    Image.register_save(FORMAT, _save)
+    Image.register_extension(FORMAT, SUFFIX)
+    Image.register_mime(FORMAT, MEDIA_TYPE)
+
+
 def _accept(start: bytes) -> bool:
     return start.startswith(container.MAGIC)
 
 
 def _save(image: Image.Image, stream: IO[bytes], name: str | bytes) -> None:
-    """Options of `save`: what `codec.Codec.encode` takes (quality, target_bytes, guide, strip, ...), and `model`.
+    """Write a picture with the options of codec.EncodeOptions and `model`.
 
-    icc_profile and exif replace the picture's own; other formats' options are ignored, as Pillow's plugins do.
+    icc_profile and exif replace the picture's own. Options of other formats are ignored, as
+    Pillow's plugins do.
     """
     given = dict(image.encoderinfo)
     options = {key: given[key] for key in OPTION_NAMES if given.get(key) is not None}
-    if not {"target_bytes", "qp_map"} & set(options):
-        options.setdefault("quality", DEFAULT_QUALITY)
     try:
         picture = images.from_pil(image, container.DEFAULT_LIMIT_PIXELS, given.get("exif"))
         if "icc_profile" in given:
@@ -90,12 +110,9 @@ def _save(image: Image.Image, stream: IO[bytes], name: str | bytes) -> None:
         raise OSError(str(error)) from error
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=MOST_ENCODERS)
 def _encoder(model: str) -> codec.Codec:
     return codec.load(model)
 
 
-Image.register_open(FORMAT, CtmImageFile, _accept)
-Image.register_save(FORMAT, _save)
-Image.register_extension(FORMAT, ".ctm")
-Image.register_mime(FORMAT, "image/x-cotam")
+register()

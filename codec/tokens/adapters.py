@@ -13,6 +13,7 @@ from torch import Tensor
 
 from codec.errors import AdapterUnavailable, UnknownModel, WrongAdapter
 from codec.networks.adapter import AdapterConfig, TokenAdapter
+from codec.networks.host_state import unfilled
 from codec.towers import Repairs
 from codec.weights import safetensors_file
 from codec.weights.shipped import CHECKPOINTS
@@ -135,7 +136,8 @@ def _configs(metadata: dict[str, Any]) -> dict[int, dict[str, Any]]:
 
 
 def _network(config: dict[str, Any], arrays: Mapping[str, Any], prefix: str) -> TokenAdapter:
-    network = TokenAdapter(AdapterConfig(**config))
+    settings = AdapterConfig(**config)
+    network = unfilled(lambda: TokenAdapter(settings))
     network.load_state_dict(
         {name: torch.from_numpy(arrays[prefix + name]) for name in network.state_dict()}
     )

@@ -12,6 +12,7 @@ from codec.errors import UnknownModel
 from codec.networks.block_transform import start_as_block_transform
 from codec.networks.config import ModelConfig
 from codec.networks.gains import ANCHOR_DISTANCE, Gain, IntegerQpTable
+from codec.networks.host_state import unfilled
 from codec.networks.integer import ACTIVATION_MAX, EXACT_LIMIT, UNIT, integer_layers
 from codec.networks.model import Networks
 from codec.weights.checkpoint import Arrays, Checkpoint
@@ -116,7 +117,8 @@ def from_checkpoint(checkpoint: Checkpoint) -> Networks:
     too_large = {name: b for name, b in stored_bounds(arrays).items() if b >= EXACT_LIMIT}
     if too_large:
         raise UnknownModel(f"the checkpoint breaks the exactness bound in {', '.join(too_large)}")
-    networks = Networks(ModelConfig(**checkpoint.metadata["config"]))
+    config = ModelConfig(**checkpoint.metadata["config"])
+    networks = unfilled(lambda: Networks(config))
     for part in TRANSFORMS:
         module = getattr(networks, part)
         state = {n: _tensor(arrays, f"{part}.{n}", t.shape) for n, t in module.state_dict().items()}

@@ -1,122 +1,41 @@
-"""Hugging Face transformers: `.ctm` wherever a model takes pictures.
+"""`attach`: a model of transformers takes `.ctm`, by tokens where its tower has an adapter.
 
 ::
 
-    .ctm --CotamImageProcessor--> pixel_values ------------------------> vision tower's embedding --+--> its blocks --+--> ...
-             \\-> latents and bits at the tower's patches --attach(model)--> Adapter ----------------+-----------------+
-                                                              \\-> which of its tokens the language model gets
+    .ctm --processor--> pixel_values ----------------> vision tower's embedding --+--> its blocks --+-->
+             \\-> latents at the tower's patches --> Adapter ---------------------+-----------------+
+             \\-> bits at the tower's patches --> which tokens the language model gets (token_budget)
 """
 
 from __future__ import annotations
 
+import copy
 import functools
 import threading
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 import codec
 from codec.api import Codec
-from codec.bitstream.container import MAGIC
-from codec.coding.latent_grid import STRIDE
 from codec.errors import AdapterUnavailable, BadArgument, UnsupportedTower
-from codec.integrations.transformers.budget import keep_features, shorten
-from codec.integrations.transformers.crop_boxes import views_of
-from codec.networks.adapter import sample
-from codec.results import Decoded
+from codec.integrations.transformers import attached, budget
+from codec.integrations.transformers.attached import KEYS, LATENTS, Entry
+from codec.integrations.transformers.registration import hold, release
+from codec.integrations.transformers.vision import VisionTower, takes_budget, tower_of
+from codec.networks.adapter import TokenAdapter
 from codec.tokens.adapters import Adapter, find_adapter, load_adapter
-from codec.tokens.decode import latent_tensors
 from codec.tokens.selection import Selection, quadtree
 from codec.towers import LAST
 from codec.towers.signature import signature
 
-ATTACHED = "cotam"
-SEEN = "cotam_decoded"
-LATENTS = "cotam_latents"
-INFORMATION = "cotam_information"
-
-
-class CotamImageProcessor:
-    """A model's image processor that also takes `.ctm`, as bytes or path; all else about it stays as it was.
-
-    inner: the model's own; cotam: the codec, None: by each file's own weights; grid: rows and columns of the tower's patches if
-    `attach` is to get latents (it sets them itself where it is given the processor), None for pixels only.
-    """
-
-    def __init__(
-        self, inner: Any, cotam: Codec | None = None, grid: tuple[int, int] | None = None
-    ) -> None:
-        self.inner = inner
-        self.cotam = cotam
-        self.grid = grid
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "inner":  # a copy that is being made has none yet
-            raise AttributeError(name)
-        return getattr(self.inner, name)
-
-    def fetch_images(self, images: Any) -> Any:
-        """One picture, or lists of them: `.ctm` are decoded, the rest is the model's own matter. Raises CodecError, OSError."""
-        if isinstance(images, (list, tuple)):
-            return [self.fetch_images(image) for image in images]
-        if isinstance(images, bytes) and images.startswith(MAGIC):
-            return self._decoded(images)
-        if (
-            isinstance(images, (str, Path))
-            and str(images).lower().endswith(".ctm")
-            and "://" not in str(images)
-        ):
-            return self._decoded(Path(images).read_bytes())
-        return self.inner.fetch_images(str(images) if isinstance(images, Path) else images)
-
-    def __call__(self, images: Any, **options: Any) -> Any:
-        """As the inner one, and, with a grid, cotam_latents [views, M + 1, rows, columns] and cotam_information [views, ...]."""
-        fetched = self.fetch_images(images)
-        made = self.inner(fetched, **options)
-        if self.grid is not None:
-            parts = [self._seen_by_tower(image, options) for image in _flat(fetched)]
-            known = next((latents for latents, _ in parts if latents is not None), None)
-            if known is not None:
-                blank = torch.full((1, *known.shape[1:]), float("nan"))
-                made[LATENTS] = torch.cat(
-                    [blank.expand(len(i), -1, -1, -1) if x is None else x for x, i in parts]
-                )
-                made[INFORMATION] = torch.cat([information for _, information in parts])
-        return made
-
-    def _decoded(self, data: bytes) -> Any:
-        cotam = self.cotam or codec.load_for(data)
-        decoded = cotam.decode_full(data, want_bits=self.grid is not None)
-        image = decoded.to("pil")
-        image.info[SEEN] = (cotam, decoded)
-        return image
-
-    def _seen_by_tower(self, image: Any, options: dict[str, Any]) -> tuple[Tensor | None, Tensor]:
-        """(latents or None, information) at the patches of each view of a picture."""
-        assert self.grid is not None
-        found: tuple[Codec, Decoded] | None = getattr(image, "info", {}).get(SEEN)
-        if found is None:
-            views = len(
-                self.inner([image], **(options | {"return_tensors": "pt"}))["pixel_values"].flatten(
-                    0, -4
-                )
-            )
-            return None, torch.ones(views, *self.grid)
-        cotam, decoded = found
-        height, width = decoded.picture.pixels.shape[:2]
-        boxes = views_of(self.inner, height, width, **options).nan_to_num(-1.0)
-        scale = torch.tensor([width, height, width, height]) / STRIDE
-        placed = torch.cat([torch.zeros(len(boxes), 1), boxes * scale], 1)
-        latents, qp = latent_tensors(cotam.backend, decoded)
-        assert decoded.bits is not None
-        spent = roi_align(
-            torch.from_numpy(decoded.bits)[None, None], placed, self.grid, aligned=True
-        )[:, 0]
-        return sample(latents, qp, self.grid, placed), spent + 1e-3
+ATTACHMENT = "cotam"
 
 
 def attach(
@@ -126,188 +45,310 @@ def attach(
     adapter: str | Path | Adapter | None = None,
     token_budget: float | None = None,
 ) -> nn.Module:
-    """Let a model take `.ctm` in `generate` (and when called), prepared by a processor with a CotamImageProcessor.
+    """Let a model take `.ctm`, and repair its tokens from the latents where there is an adapter.
 
-    model: LLaVA, LLaVA-NeXT (by tokens where its tower has an adapter, else by pixels), Qwen2-VL, Qwen2.5-VL (by pixels), as
-    transformers' classes; changed in place and returned. processor: the model's; its image processor is wrapped. adapter: a file
-    or an Adapter, the shipped one of this tower and these weights if there is one. token_budget: the share of an image's tokens
-    that the language model gets (LLaVA only), chosen by the bits that the file spent. Raises WrongAdapter, UnsupportedTower,
-    BadArgument.
+    It does what `register` does. The model sees the decoded pixels; where its tower has an adapter
+    for the codec's weights, its tokens are repaired. `model.cotam` is what was attached, and
+    `detach` undoes all of it.
+
+    Args:
+        model: any model of transformers that takes pictures; changed in place.
+        cotam: the codec; the default weights where an adapter is used, else each file's own.
+        processor: the model's processor, or its image processor. It hands latents to the model, as
+            `cotam_latents` and others beside `pixel_values`. It stays the object that it is; copies
+            of it hand on pixels only.
+        adapter: a file or an Adapter; the shipped one of this tower and these weights, if there is
+            one.
+        token_budget: share of each picture's tokens that the language model gets, above 0 to 1.
+            The bits of a `.ctm` say which; of other pictures they are spread evenly.
+
+    Returns:
+        The model.
+
+    Raises:
+        UnsupportedTower: an adapter was given, and the model's tower takes none.
+        WrongAdapter: the adapter belongs to another tower or to other weights.
+        BadArgument: the token budget is out of range, or this model cannot serve one.
+
+    Example:
+        >>> attach(model, codec.load(), processor)  # doctest: +SKIP
+        >>> inputs = processor(images=["x.ctm"], text="<image>", return_tensors="pt")  # doctest: +SKIP
     """
-    tower = getattr(getattr(model, "model", model), "vision_tower", None)
-    if token_budget is not None and (tower is None or hasattr(model.model, "pack_image_features")):
-        raise BadArgument("token_budget needs a LLaVA model whose tower sees each picture once")
-    if token_budget is not None and not 0 < token_budget <= 1:
-        raise BadArgument(f"token_budget must be above 0 and at most 1, not {token_budget}")
+    _check_budget(model, token_budget)
+    tower = tower_of(model)
     chosen = None
     if tower is not None:
         own = cotam or codec.load()
         chosen = _adapter_for(tower, own, adapter)
-        cotam = (
-            cotam if chosen is None else own
-        )  # latents of other weights are not for this adapter
+        cotam = cotam if chosen is None else own
     if adapter is not None and chosen is None:
-        raise UnsupportedTower("this model's tower takes no adapter; leave it out to go by pixels")
-    grid = None if tower is None or not (chosen or token_budget) else _grid(tower)
+        raise UnsupportedTower(
+            f"the tower of {type(model).__name__} takes no adapter; leave it out to go by pixels"
+        )
+    detach(model)
+    attachment = Attachment(model, tower, chosen, token_budget)
     if processor is not None:
-        inner = processor.image_processor
-        inner = inner.inner if isinstance(inner, CotamImageProcessor) else inner
-        processor.image_processor = CotamImageProcessor(inner, cotam, grid)
-    _Attachment(model, tower, chosen, token_budget)
+        wanted = chosen is not None, token_budget is not None
+        grid = tower.grid if tower is not None and any(wanted) else (0, 0)
+        entry = Entry(attachment.key, cotam, grid, *wanted)
+        attached.put(getattr(processor, "image_processor", processor), entry)
     return model
 
 
-class _Call(threading.local):
-    """What belongs to the call that a thread is in."""
+def detach(model: Any) -> None:
+    """Undo `attach`: model, processor and transformers are as they were."""
+    attachment = vars(model).get(ATTACHMENT)
+    if isinstance(attachment, Attachment):
+        attachment.detach()
 
+
+class _Call(threading.local):
+    """What belongs to the call that a thread is in: of `generate`, or of the model itself."""
+
+    by: str = ""
     latents: Tensor | None = None
+    pictures: Sequence[range] = ()
     chosen: Sequence[Selection] = ()
 
 
-class _Attachment:
-    """What `attach` adds to a model: hooks at the tower's blocks, and wrappers that hand it what belongs to a call."""
+class Attachment:
+    """What `attach` adds to a model: hooks, and a `generate` that prepares a call.
+
+    All of it is bound methods of this object, which copies and pickles with its model.
+    """
 
     def __init__(
-        self, model: Any, tower: nn.Module | None, adapter: Adapter | None, budget: float | None
+        self,
+        model: Any,
+        tower: VisionTower | None,
+        adapter: Adapter | None,
+        token_budget: float | None,
     ) -> None:
-        if hasattr(model, ATTACHED):
-            getattr(model, ATTACHED).detach()
+        """Change the model; see `attach`."""
         self.model = model
         self.adapter = adapter
-        self.budget = budget
-        self.call = _Call()
+        self.token_budget = token_budget
+        self.grid = (0, 0) if tower is None else tower.grid
+        self.key = object()
+        self.before = vars(model).get("generate")
         self.handles: list[Any] = []
+        self._reset()
+        hold(self.key)
+        weakref.finalize(self, release, self.key)
+        setattr(model, ATTACHMENT, self)
+        model.generate = self.generate
+        self._hook_model()
         if tower is not None and adapter is not None:
-            self._hook(_blocks(tower), adapter)
-        setattr(model, ATTACHED, self)
-        model.generate = self._prepared(model.generate)
-        model.forward = self._prepared(model.forward)
-        if budget is not None:
-            model.model.get_image_features = self._selected(model.model.get_image_features)
+            self._hook_tower(tower, adapter)
 
-    def _hook(self, blocks: nn.ModuleList, adapter: Adapter) -> None:
-        """Tokens after the final norm stay as they are: these models take those of a block."""
-        for layer, network in adapter.networks.items():
-            if layer == LAST:
-                continue
-            network.to(next(blocks.parameters()).device)
-            if layer == 0:
-                self.handles.append(
-                    blocks[0].register_forward_pre_hook(self._enter, with_kwargs=True)
-                )
-            else:  # before the hooks by which transformers records what a block puts out
-                leave = functools.partial(self._leave, layer)
-                self.handles.append(blocks[layer - 1].register_forward_hook(leave, prepend=True))
+    def _reset(self) -> None:
+        self._call = _Call()
+        self._moved: dict[tuple[int, torch.device], TokenAdapter] = {}
+
+    def __repr__(self) -> str:
+        layers = [] if self.adapter is None else sorted(self.adapter.networks)
+        return f"Attachment(layers={layers}, token_budget={self.token_budget})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._reset()
 
     def detach(self) -> None:
-        """The model as it was."""
+        """Leave the model, its processor and transformers as they were."""
         for handle in self.handles:
             handle.remove()
-        for owner, names in (
-            (self.model, ("generate", "forward")),
-            (self.model.model, ("get_image_features",)),
-        ):
-            for name in names:
-                owner.__dict__.pop(name, None)
+        self.handles.clear()
+        vars(self.model).pop("generate", None)
+        if self.before is not None:
+            self.model.generate = self.before
+        vars(self.model).pop(ATTACHMENT, None)
+        attached.forget(self.key)
+        release(self.key)
 
-    def _prepared(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(call)
-        def prepared(*arguments: Any, **given: Any) -> Any:
-            latents = given.pop(LATENTS, None)
-            information = given.pop(INFORMATION, None)
-            if latents is None and information is None:
-                return call(*arguments, **given)
-            try:
-                self.call.latents = latents
-                if self.budget is not None:
-                    self.call.chosen = [
-                        quadtree(i.cpu().numpy(), max(1, round(self.budget * i.numel())))
-                        for i in information
-                    ]
-                    if arguments:
-                        given["input_ids"] = arguments[0]
-                        arguments = arguments[1:]
-                    given = shorten(given, self.call.chosen, self.model.config.image_token_id)
-                return call(*arguments, **given)
-            finally:
-                self.call.latents = None
-                self.call.chosen = []
+    def _hook_model(self) -> None:
+        """Prepare calls of the model, and forget them afterwards, whatever happens."""
+        model = self.model
+        self.handles += [
+            model.register_forward_pre_hook(self._before_forward, with_kwargs=True, prepend=True),
+            model.register_forward_hook(self._after_forward, always_call=True),
+        ]
+        if self.token_budget is not None:
+            projector = model.model.multi_modal_projector
+            self.handles.append(projector.register_forward_pre_hook(self._before_projector))
 
-        return prepared
+    def _hook_tower(self, tower: VisionTower, adapter: Adapter) -> None:
+        """Repair the tokens of blocks; those after the final norm these models do not take."""
+        for layer in adapter.networks:
+            if layer == 0:
+                first = tower.blocks[0]
+                self.handles.append(
+                    first.register_forward_pre_hook(self._before_block, with_kwargs=True)
+                )
+            elif layer != LAST:
+                # Before the hooks by which transformers records what a block puts out.
+                hook = functools.partial(self._after_block, layer)
+                block = tower.blocks[layer - 1]
+                self.handles.append(block.register_forward_hook(hook, prepend=True))
 
-    def _selected(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(call)
-        def selected(*arguments: Any, **given: Any) -> Any:
-            found = call(*arguments, **given)
-            if self.call.chosen:
-                found.pooler_output = keep_features(found.pooler_output, self.call.chosen)
-            return found
+    def generate(self, *arguments: Any, **named: Any) -> Any:
+        """As the model's own `generate`, for pictures with latents or with a token budget."""
+        own = self.before or functools.partial(type(self.model).generate, self.model)
+        if self.token_budget is not None:
+            arguments, named = _ids_by_name(arguments, named)
+        prompt = named.get("input_ids")
+        try:
+            named = self._begin("generate", named)
+            made = own(*arguments, **named)
+        finally:
+            self._end()
+        given = named.get("input_ids")
+        return made if given is prompt else budget.with_prompt(made, prompt, given)
 
-        return selected
+    def _before_forward(
+        self, model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        if self._call.by:
+            return None
+        if arguments and self.token_budget is not None:
+            named = named | {"input_ids": arguments[0]}
+            arguments = (None, *arguments[1:]) if arguments[1:] else ()
+        return arguments, self._begin("forward", named)
 
-    def _enter(self, block: nn.Module, arguments: tuple[Any, ...], given: dict[str, Any]) -> Any:
-        """Before the tower's first block."""
-        if self.call.latents is None:
+    def _after_forward(self, model: nn.Module, arguments: Any, output: Any) -> None:
+        if self._call.by == "forward":
+            self._end()
+
+    def _begin(self, by: str, named: dict[str, Any]) -> dict[str, Any]:
+        """Keep what our processor added, and return what the model understands.
+
+        Raises:
+            BadArgument: placeholders and pictures do not fit.
+        """
+        named = dict(named)
+        latents, views, information = (named.pop(key, None) for key in KEYS)
+        pixels = named.get("pixel_values")
+        call = self._call
+        call.by = by
+        if self.adapter is not None and latents is not None:
+            ends = torch.as_tensor(views).cumsum(0).tolist()
+            call.pictures = [range(*ends) for ends in pairwise([0, *ends])]
+            call.latents = torch.cat([row[: int(n)] for row, n in zip(latents, views)])
+        if self.token_budget is None or pixels is None or named.get("input_ids") is None:
+            return named
+        if information is None:
+            information = torch.ones(len(pixels), *self.grid)
+        count = max(1, round(self.token_budget * self.grid[0] * self.grid[1]))
+        call.chosen = [quadtree(one.float().cpu().numpy(), count) for one in information]
+        return budget.shorten(named, call.chosen, self.model.config.image_token_id)
+
+    def _end(self) -> None:
+        call = self._call
+        call.by = ""
+        call.latents = None
+        call.pictures = ()
+        call.chosen = ()
+
+    def _before_projector(self, module: nn.Module, arguments: tuple[Tensor, ...]) -> Any:
+        """The chosen ones of the tower's tokens [pictures, prefix + patches, width] go on."""
+        if not self._call.chosen:
+            return None
+        return budget.kept(arguments[0], self._call.chosen), *arguments[1:]
+
+    def _before_block(
+        self, block: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        if self._call.latents is None:
             return None
         if arguments:
-            return (self._repaired(0, arguments[0]), *arguments[1:]), given
-        return arguments, given | {"hidden_states": self._repaired(0, given["hidden_states"])}
+            return (self._repaired(0, arguments[0]), *arguments[1:]), named
+        tokens = self._repaired(0, named["hidden_states"])
+        return arguments, named | {"hidden_states": tokens}
 
-    def _leave(self, layer: int, block: nn.Module, arguments: Any, output: Any) -> Any:
-        """After a later block."""
-        if self.call.latents is None:
+    def _after_block(self, layer: int, block: nn.Module, arguments: Any, output: Any) -> Any:
+        if self._call.latents is None:
             return None
         if isinstance(output, tuple):
             return (self._repaired(layer, output[0]), *output[1:])
         return self._repaired(layer, output)
 
     def _repaired(self, layer: int, tokens: Tensor) -> Tensor:
-        """A layer's tokens with the adapter's added."""
-        assert self.call.latents is not None
+        """Tokens [views, prefix + patches, width] of a layer, with the adapter's added.
+
+        The adapter computes in float32, on the tokens' device; the sum has the tokens' dtype.
+        """
+        call = self._call
+        assert call.latents is not None
+        if len(tokens) % len(call.latents):
+            raise BadArgument(
+                f"the tower sees {len(tokens)} views, and there are latents of "
+                f"{len(call.latents)}: hand pixel_values and {LATENTS} on together"
+            )
+        copies = len(tokens) // len(call.latents)
+        # generate repeats pictures, each with all of its views, for several answers a prompt.
+        order = [view for views in call.pictures for _ in range(copies) for view in views]
+        latents = call.latents[order].to(tokens.device, torch.float32)
+        known = ~latents.isnan().flatten(1).any(1)
+        network = self._network(layer, tokens.device)
+        with _without_autocast(tokens.device.type):
+            added = network(latents.nan_to_num(), tokens.float()) * known[:, None, None]
+        return tokens + added.to(tokens.dtype)
+
+    def _network(self, layer: int, device: torch.device) -> TokenAdapter:
+        """A layer's network on a device; the adapter itself stays where it is."""
         assert self.adapter is not None
         network = self.adapter.networks[layer]
-        latents = self.call.latents.to(network.positions.device)
-        known = ~latents.isnan().flatten(1).any(1)  # pictures that were no .ctm have none
-        copies = len(tokens) // len(latents)
-        latents = latents.repeat_interleave(copies, 0)
-        known = known.repeat_interleave(copies, 0)
-        added = network(latents.nan_to_num(), tokens.to(latents.dtype)) * known[:, None, None]
-        return tokens + added.to(tokens.dtype)
+        if network.positions.device == device:
+            return network
+        if (layer, device) not in self._moved:
+            self._moved[layer, device] = copy.deepcopy(network).to(device)
+        return self._moved[layer, device]
+
+
+def _without_autocast(device: str) -> AbstractContextManager[Any]:
+    available = torch.amp.is_autocast_available(device)
+    return torch.autocast(device, enabled=False) if available else nullcontext()
+
+
+def _ids_by_name(
+    arguments: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The prompt of `generate` as input_ids, however it was given."""
+    named = dict(named)
+    if arguments:
+        named["input_ids"] = arguments[0]
+        arguments = (None, *arguments[1:])
+    if named.get("inputs") is not None:
+        named["input_ids"] = named.pop("inputs")
+    return arguments, named
+
+
+def _check_budget(model: nn.Module, token_budget: float | None) -> None:
+    """Raises BadArgument."""
+    if token_budget is None:
+        return
+    if not takes_budget(model):
+        raise BadArgument(
+            f"{type(model).__name__} cannot serve a token_budget: only LLaVA models can, whose "
+            "tower sees each picture once at one size; leave it out"
+        )
+    if not 0 < token_budget <= 1:
+        raise BadArgument(f"token_budget must be above 0 and at most 1, not {token_budget}")
 
 
 def _adapter_for(
-    tower: nn.Module, cotam: Codec, adapter: str | Path | Adapter | None
+    tower: VisionTower, cotam: Codec, adapter: str | Path | Adapter | None
 ) -> Adapter | None:
     try:
-        own = signature(tower)
+        own = signature(tower.module)
     except UnsupportedTower:
         return None
     if adapter is not None:
         loaded = adapter if isinstance(adapter, Adapter) else load_adapter(Path(adapter))
         return loaded.check(cotam.fingerprint, own)
     try:
-        return find_adapter(cotam.fingerprint, own, type(tower).__name__)
+        return find_adapter(cotam.fingerprint, own, type(tower.module).__name__)
     except AdapterUnavailable:
         return None
-
-
-def _grid(tower: Any) -> tuple[int, int]:
-    config = tower.config
-    return (config.image_size // config.patch_size,) * 2
-
-
-def _blocks(tower: nn.Module) -> nn.ModuleList:
-    for name, module in tower.named_modules():
-        if isinstance(module, nn.ModuleList) and name.split(".")[-1] == "layers":
-            return module
-    raise UnsupportedTower(
-        f"{type(tower).__name__} has no list of layers that an adapter could feed"
-    )
-
-
-def _flat(images: Any) -> list[Any]:
-    return (
-        [flat for image in images for flat in _flat(image)]
-        if isinstance(images, list)
-        else [images]
-    )

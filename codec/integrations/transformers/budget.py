@@ -12,24 +12,47 @@ from torch.nn import functional as F
 from codec.errors import BadArgument
 from codec.tokens.selection import Selection
 
+# Options of `generate` that count the prompt.
+LENGTHS = ("max_length", "min_length")
 
-def keep_features(features: Sequence[Tensor], chosen: Sequence[Selection]) -> list[Tensor]:
-    """Of each image's features [prefix + rows * columns, width], the prefix and the chosen ones."""
-    kept = []
-    for image, selection in zip(features, _over(chosen, len(features))):
-        prefix = len(image) - len(selection.owner)
-        places = torch.cat([torch.arange(prefix), torch.from_numpy(selection.indexes) + prefix])
-        kept.append(image[places.to(image.device)])
-    return kept
+
+def kept(features: Tensor, chosen: Sequence[Selection]) -> Tensor:
+    """Of each picture's tokens, the prefix and the chosen ones.
+
+    Args:
+        features: [pictures, prefix + rows * columns, width].
+        chosen: as many positions for each picture; repeated where `generate` repeats pictures.
+
+    Returns:
+        [pictures, prefix + chosen, width].
+    """
+    prefix = features.shape[1] - len(chosen[0].owner)
+    places = torch.tensor(
+        [
+            [*range(prefix), *(prefix + selection.indexes)]
+            for selection in _over(chosen, len(features))
+        ],
+        device=features.device,
+    )
+    return features.gather(1, places[..., None].expand(-1, -1, features.shape[2]))
 
 
 def shorten(
     inputs: dict[str, Any], chosen: Sequence[Selection], image_token: int
 ) -> dict[str, Any]:
-    """The same inputs with the placeholders of tokens that are left out removed, in input_ids [B, N] and all that is as long.
+    """Remove the placeholders of tokens that are left out.
 
-    Padding goes to the left: rows end together, as generation wants it. Raises BadArgument where placeholders and images
-    do not fit.
+    Args:
+        inputs: of a model; input_ids [B, N] and every other tensor of that shape are shortened,
+            and limits of the whole length with them.
+        chosen: what is kept of each picture, in the order of the placeholders.
+        image_token: the placeholder.
+
+    Returns:
+        New inputs. Padding goes to the left: rows end together, as generation wants it.
+
+    Raises:
+        BadArgument: placeholders and pictures do not fit.
     """
     ids: Tensor = inputs["input_ids"]
     keep = torch.ones_like(ids, dtype=torch.bool)
@@ -59,11 +82,35 @@ def shorten(
                 F.pad(v[k], (longest - int(k.sum()), 0), value=blank) for v, k in zip(value, keep)
             ]
             inputs[name] = torch.stack(rows)
+    for name in LENGTHS:
+        if inputs.get(name) is not None:
+            inputs[name] -= ids.shape[1] - longest
     return inputs
 
 
+def with_prompt(made: Any, prompt: Tensor, shortened: Tensor) -> Any:
+    """What `generate` returned, with the prompt that it was given in place of the shortened one.
+
+    So `out[:, input_ids.shape[1]:]` is the answer, as everywhere.
+
+    Args:
+        made: token ids [B * answers, shortened + new], or an output with `sequences`.
+        prompt: ids [B, N].
+        shortened: ids [B, n], what the model saw.
+
+    Returns:
+        The same kind, ids [B * answers, N + new].
+    """
+    if not isinstance(made, Tensor):
+        made.sequences = with_prompt(made.sequences, prompt, shortened)
+        return made
+    answers = made[:, shortened.shape[1] :]
+    copies = len(made) // len(prompt)
+    return torch.cat([prompt.to(made.device).repeat_interleave(copies, 0), answers], 1)
+
+
 def _run_length(places: Tensor, patches: int) -> int:
-    """How many placeholders the first image has: its patches, and one more where the tower's class token is kept."""
+    """How many placeholders the first picture has: its patches, and a class token's if it is kept."""
     gaps = (places.diff() != 1).nonzero()[:, 0]
     together = int(gaps[0]) + 1 if len(gaps) else len(places)
     return next(

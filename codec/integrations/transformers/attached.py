@@ -1,0 +1,206 @@
+"""What the processor of an attached model hands to it beside pixels.
+
+The processor is not wrapped and gets no attribute: which ones are attached is a table here, by
+identity. A copy of a processor is another object and goes by pixels.
+
+::
+
+    .ctm -> fetch_images -> RGB image with its latents in `info` -> preprocessed -> pixel_values
+                                        \\-> views_of: where the tower looks -> cotam_latents, ...
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.ops import roi_align
+
+import codec
+from codec.api import Codec
+from codec.bitstream import container
+from codec.coding.latent_grid import STRIDE
+from codec.errors import BadArgument
+from codec.integrations.shown import shown
+from codec.integrations.transformers.crop_boxes import views_of
+from codec.networks.adapter import sample
+from codec.networks.host_state import exact_arithmetic
+from codec.results import Decoded
+from codec.tokens.decode import latent_tensors
+
+LATENTS = "cotam_latents"
+VIEWS = "cotam_views"
+INFORMATION = "cotam_information"
+KEYS = (LATENTS, VIEWS, INFORMATION)
+# In the `info` of a decoded image, on its way through a processor.
+DECODED = "cotam_decoded"
+# Where a tower looks at pictures of one size is found once; so many sizes are remembered.
+MOST_SIZES = 256
+# Bits of a patch on which nothing was spent, so that all patches can be compared by ratios.
+LEAST_BITS = 1e-3
+
+
+@dataclass
+class Entry:
+    """An attached image processor.
+
+    Attributes:
+        owner: identifies the attachment.
+        codec: the weights whose latents the adapter reads; None: each file's own.
+        grid: rows and columns of the tower's patches; (0, 0) where the model wants pixels only.
+        latents: whether the model wants latents.
+        information: whether the model wants the bits of each patch.
+    """
+
+    owner: object
+    codec: Codec | None
+    grid: tuple[int, int]
+    latents: bool
+    information: bool
+    _boxes: dict[Any, Tensor] = field(default_factory=dict)
+
+    def image(self, file: bytes) -> Any:
+        """A file decoded, with what `with_latents` needs in its `info`."""
+        cotam = self.codec
+        if cotam is None or container.read_header(file).fingerprint.hex() != cotam.fingerprint:
+            cotam = codec.load_for(file)
+        decoded = cotam.decode_full(file, want_bits=self.information)
+        image = shown(decoded)
+        image.info[DECODED] = (cotam, decoded)
+        return image
+
+    def with_latents(self, processor: Any, images: Any, made: Any, options: dict[str, Any]) -> Any:
+        """Add to a processor's result what is known of its `.ctm` pictures.
+
+        Args:
+            processor: the image processor.
+            images: the pictures as fetched, in lists.
+            made: its result for them.
+            options: what it was called with.
+
+        Returns:
+            `made`, with KEYS where there is a `.ctm` picture: latents
+            [pictures, views, M + 1, rows, columns] (NaN where a picture has none), the number of
+            views [pictures], and information [pictures, rows, columns] (1 where it is unknown).
+        """
+        decoded = [getattr(image, "info", {}).get(DECODED) for image in _flat(images)]
+        if not (self.latents or self.information) or all(one is None for one in decoded):
+            return made
+        with exact_arithmetic():
+            boxes = [
+                None if one is None else self._views(processor, one[1], options) for one in decoded
+            ]
+            if self.information:
+                made[INFORMATION] = torch.stack(
+                    [self._spent(one, box) for one, box in zip(decoded, boxes)]
+                )
+            if self.latents:
+                sampled = [self._sampled(one, box) for one, box in zip(decoded, boxes)]
+                if any(one is not None for one in sampled):
+                    views = _view_counts(made["pixel_values"], sampled)
+                    made[LATENTS] = _padded(sampled, views)
+                    made[VIEWS] = torch.tensor(views)
+        return made
+
+    def _views(self, processor: Any, decoded: Decoded, options: dict[str, Any]) -> Tensor:
+        """Where each view of a picture lies in it, [views, 4] in 0..1."""
+        size = decoded.size
+        key = (size, repr(sorted(options.items(), key=lambda item: item[0])))
+        boxes = self._boxes.get(key)
+        if boxes is None:
+            boxes = views_of(processor, *size, **options).nan_to_num(-1.0)
+            if len(self._boxes) >= MOST_SIZES:
+                self._boxes.clear()
+            self._boxes[key] = boxes
+        return boxes
+
+    def _sampled(self, one: tuple[Codec, Decoded] | None, boxes: Tensor | None) -> Tensor | None:
+        """Latents at the patches of each view [views, M + 1, rows, columns], where there are any."""
+        if one is None or boxes is None:
+            return None
+        cotam, decoded = one
+        foreign = self.codec is not None and cotam.fingerprint != self.codec.fingerprint
+        if foreign or not decoded.has_latents:
+            return None
+        latents, qp = latent_tensors(cotam.backend, decoded)
+        return sample(latents, qp, self.grid, _in_latents(boxes, decoded))
+
+    def _spent(self, one: tuple[Codec, Decoded] | None, boxes: Tensor | None) -> Tensor:
+        """Bits at the patches of a picture's first view [rows, columns]; 1 where they are unknown."""
+        if one is None or boxes is None or one[1].bits is None:
+            return torch.ones(self.grid, dtype=torch.float32)
+        bits = torch.from_numpy(one[1].bits)[None, None]
+        placed = _in_latents(boxes[:1], one[1])
+        return roi_align(bits, placed, self.grid, aligned=True)[0, 0] + LEAST_BITS
+
+
+_entries: weakref.WeakKeyDictionary[Any, Entry] = weakref.WeakKeyDictionary()
+
+
+def entry_of(processor: Any) -> Entry | None:
+    """What is attached to an image processor."""
+    return _entries.get(processor)
+
+
+def put(processor: Any, entry: Entry) -> None:
+    """Attach an entry to an image processor, instead of an earlier one."""
+    _entries[processor] = entry
+
+
+def forget(owner: object) -> None:
+    """Detach what belongs to an attachment."""
+    for processor, entry in list(_entries.items()):
+        if entry.owner is owner:
+            del _entries[processor]
+
+
+def _flat(images: Any) -> list[Any]:
+    if isinstance(images, (list, tuple)):
+        return [flat for image in images for flat in _flat(image)]
+    return [images]
+
+
+def _in_latents(boxes: Tensor, decoded: Decoded) -> Tensor:
+    """Boxes in 0..1 as roi_align takes them: number of the picture, and latent positions."""
+    height, width = decoded.size
+    scale = torch.tensor([width, height, width, height], dtype=torch.float32) / STRIDE
+    return torch.cat([boxes.new_zeros(len(boxes), 1), boxes * scale], 1)
+
+
+def _view_counts(pixel_values: Any, sampled: list[Tensor | None]) -> list[int]:
+    """How many views of each picture the tower gets. Raises BadArgument where nobody can tell."""
+    if len(pixel_values) == len(sampled):
+        return [
+            _count(values) if one is None else len(one)
+            for values, one in zip(pixel_values, sampled)
+        ]
+    counts = [0 if one is None else len(one) for one in sampled]
+    if sum(counts) != len(pixel_values) or 0 in counts:
+        raise BadArgument(
+            "this processor does not say which views are whose, so that latents cannot be "
+            "handed on; attach the model without an adapter"
+        )
+    return counts
+
+
+def _count(values: Any) -> int:
+    """Views of an ordinary picture: a batch is padded by views of zeros."""
+    values = torch.as_tensor(values)
+    if values.ndim == 3:
+        return 1
+    real = values.flatten(1).any(1).nonzero()
+    return int(real.max()) + 1 if len(real) else 1
+
+
+def _padded(sampled: list[Tensor | None], views: list[int]) -> Tensor:
+    """[pictures, views, M + 1, rows, columns], NaN where there is nothing."""
+    shape = next(one.shape[1:] for one in sampled if one is not None)
+    size = (len(sampled), max(views), *shape)
+    latents = torch.full(size, float("nan"), dtype=torch.float32)
+    for place, one in zip(latents, sampled):
+        if one is not None:
+            place[: len(one)] = one
+    return latents

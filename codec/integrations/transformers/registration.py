@@ -1,0 +1,175 @@
+"""`register`: every processor, chat template and pipeline of transformers takes `.ctm`.
+
+transformers loads pictures in three places, and these are where `.ctm` is recognised::
+
+    processor(images=...), chat templates -> fetch_images --+
+    pipelines, load_image(s) ---------------> load_image ---+--> ctm_file -> decoded, RGB
+    text sources of fast processors -> load_image_as_tensor-+
+
+Processors and models themselves are not touched, so they are saved, printed, copied and hashed as
+before.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+import codec
+from codec.integrations import pillow
+from codec.integrations.shown import shown
+from codec.integrations.transformers import attached
+from codec.integrations.transformers.sources import ctm_file
+
+LOADERS = ("load_image", "load_image_as_tensor")
+USER = "register()"
+
+_lock = threading.RLock()
+_holders: set[Any] = set()
+_undo: list[Callable[[], None]] = []
+
+
+def register() -> None:
+    """Let transformers take `.ctm` wherever it takes a picture, until `unregister`.
+
+    A file may be given as a path, a `pathlib.Path`, bytes, an http, data or file URL, or base64
+    text, with or without a suffix. It is decoded with the weights that it names. Pillow takes
+    `.ctm` from then on, too. Calling this again changes nothing.
+    """
+    hold(USER)
+
+
+def unregister() -> None:
+    """Undo `register`; models that are attached keep what they need until they are detached."""
+    release(USER)
+
+
+def hold(holder: Any) -> None:
+    """Keep transformers prepared for as long as this holder needs it."""
+    with _lock:
+        if not _holders:
+            _prepare()
+        _holders.add(holder)
+
+
+def release(holder: Any) -> None:
+    """The holder needs nothing any more; the last one out leaves transformers as it was."""
+    with _lock:
+        if holder in _holders:
+            _holders.remove(holder)
+            if not _holders:
+                while _undo:
+                    _undo.pop()()
+
+
+def _prepare() -> None:
+    from transformers import image_processing_base, image_utils
+    from transformers.image_processing_utils import BaseImageProcessor
+
+    pillow.register()
+    wrappers = {"load_image": _image_loader, "load_image_as_tensor": _tensor_loader}
+    for name in LOADERS:
+        loader = getattr(image_utils, name, None)
+        if loader is not None:
+            _undo.append(_Replaced(name, loader, wrappers[name](loader)).put_back)
+    owners = [image_processing_base.ImageProcessingMixin, *_backends()]
+    for owner in owners:
+        if "fetch_images" in vars(owner):
+            _replace_method(owner, "fetch_images", _fetcher(vars(owner)["fetch_images"]))
+    _replace_method(BaseImageProcessor, "__call__", _caller(BaseImageProcessor.__call__))
+
+
+def _backends() -> list[type]:
+    """Classes with a `fetch_images` of their own, where this version of transformers has them."""
+    try:
+        from transformers.image_processing_backends import TorchvisionBackend
+    except ImportError:
+        return []
+    return [TorchvisionBackend]
+
+
+@dataclass
+class _Replaced:
+    """A function that many modules have imported by name."""
+
+    name: str
+    original: Callable[..., Any]
+    ours: Callable[..., Any]
+
+    def __post_init__(self) -> None:
+        self._swap(self.original, self.ours)
+
+    def put_back(self) -> None:
+        """Every module has the original again, those that were imported meanwhile included."""
+        self._swap(self.ours, self.original)
+
+    def _swap(self, old: Callable[..., Any], new: Callable[..., Any]) -> None:
+        for name, module in list(sys.modules.items()):
+            names = getattr(module, "__dict__", {})
+            if name.split(".")[0] == "transformers" and names.get(self.name) is old:
+                setattr(module, self.name, new)
+
+
+def _replace_method(owner: type, name: str, ours: Callable[..., Any]) -> None:
+    original = vars(owner).get(name)
+    setattr(owner, name, ours)
+    if original is None:
+        _undo.append(functools.partial(delattr, owner, name))
+    else:
+        _undo.append(functools.partial(setattr, owner, name, original))
+
+
+def _image_loader(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def load_image(image: Any, timeout: float | None = None) -> Any:
+        file, rest = ctm_file(image, timeout)
+        return original(rest, timeout) if file is None else _image(file)
+
+    return load_image
+
+
+def _tensor_loader(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def load_image_as_tensor(image: Any, timeout: float | None = None) -> Any:
+        file, rest = ctm_file(image, timeout)
+        if file is None:
+            return original(rest, timeout)
+        return torch.from_numpy(np.array(_image(file)).transpose(2, 0, 1).copy())
+
+    return load_image_as_tensor
+
+
+def _fetcher(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def fetch_images(self: Any, image_url_or_urls: Any, *arguments: Any, **named: Any) -> Any:
+        file, rest = ctm_file(image_url_or_urls)
+        if file is None:
+            return original(self, rest, *arguments, **named)
+        entry = attached.entry_of(self)
+        return _image(file) if entry is None else entry.image(file)
+
+    return fetch_images
+
+
+def _caller(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def call(self: Any, images: Any, *arguments: Any, **named: Any) -> Any:
+        entry = attached.entry_of(self)
+        if entry is None:
+            return original(self, images, *arguments, **named)
+        fetched = self.fetch_images(images)
+        made = original(self, fetched, *arguments, **named)
+        return entry.with_latents(self, fetched, made, named)
+
+    return call
+
+
+def _image(file: bytes) -> Any:
+    return shown(codec.load_for(file).decode_full(file))

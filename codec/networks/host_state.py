@@ -1,0 +1,105 @@
+"""Our networks compute the same, whatever switches the program around them has set in PyTorch.
+
+::
+
+    the host's autocast, default device, TF32 or bfloat16 shortcuts
+        -> exact_arithmetic() -> our networks, in the precision that they were written for
+    the host's default dtype, default device, random numbers
+        -> unfilled(make) -> a network in float32 on the CPU, ready to be loaded
+
+Autocast and the default device belong to a thread, so setting them aside is seen by nobody else.
+The default dtype belongs to the process: nothing here touches it, networks name their own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+Network = TypeVar("Network", bound=nn.Module)
+AUTOCAST_DEVICES = ("cpu", "cuda")
+FULL_PRECISION = "ieee"
+CPU = torch.device("cpu")
+
+
+def _switches() -> tuple[Any, ...]:
+    """Where PyTorch keeps how float32 is computed."""
+    backends: Any = torch.backends
+    return (
+        backends.mkldnn.conv,
+        backends.mkldnn.matmul,
+        backends.cudnn.conv,
+        backends.cuda.matmul,
+    )
+
+
+class _ExactArithmetic:
+    """A context in which float32 means float32: no TF32, no bfloat16 shortcuts, no autocast.
+
+    The precision switches belong to the process, so the threads inside are counted, and the last
+    one out restores them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before: list[tuple[Any, str]] = []
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        self._enter()
+        try:
+            with ExitStack() as stack:
+                for device in AUTOCAST_DEVICES:
+                    stack.enter_context(torch.autocast(device, enabled=False))
+                if torch.get_default_device() != CPU:
+                    stack.enter_context(CPU)
+                yield
+        finally:
+            self._leave()
+
+    def _enter(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = [(switch, switch.fp32_precision) for switch in _switches()]
+                for switch, value in self._before:
+                    if value != FULL_PRECISION:
+                        switch.fp32_precision = FULL_PRECISION
+            self._inside += 1
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                for switch, value in self._before:
+                    if switch.fp32_precision != value:
+                        switch.fp32_precision = value
+
+
+exact_arithmetic = _ExactArithmetic()
+
+
+def unfilled(make: Callable[[], Network]) -> Network:
+    """A network in float32 on the CPU whose parameters and buffers are yet to be loaded.
+
+    It is made on the meta device, so no random number is drawn: loading a codec in the middle of
+    somebody's training run leaves that run as it was.
+
+    Args:
+        make: makes the network; all its values must be loaded afterwards.
+
+    Returns:
+        The network, all its values zero.
+    """
+    with torch.device("meta"):
+        network = make()
+    network = network.to(torch.float32).to_empty(device="cpu")
+    with torch.no_grad():
+        for values in (*network.parameters(), *network.buffers()):
+            values.zero_()
+    return network
