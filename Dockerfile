@@ -6,11 +6,8 @@ ARG PYTHON=3.11
 FROM python:${PYTHON}-slim AS build
 ARG DEVICE=cpu
 WORKDIR /source
-COPY setup.cfg pyproject.toml README.md ./
+COPY setup.py setup.cfg pyproject.toml README.md ./
 COPY codec codec
-COPY training training
-COPY benchmarks benchmarks
-COPY conf conf
 COPY checkpoints checkpoints
 COPY docker docker
 RUN sh docker/install.sh "$DEVICE" /opt/cotam

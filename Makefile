@@ -1,18 +1,20 @@
 # The two commands: `make demo` and `make test`. Both set up .venv first.
-PYTHON ?= $(firstword $(foreach v,python3.11 python3.12 python3.10 python3,$(shell command -v $(v) 2>/dev/null)))
+# Python 3.11 first, because compressai, which the benchmarks compare with, ends at 3.12.
+PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10 3.13 3.14,$(shell python$(v) -c '' 2>/dev/null && command -v python$(v))) python3)
 BIN := .venv/bin
+EXTRAS := train,bench,compressai,mllm,export,ray,dev
 IMAGE ?=
 export GOMP_SPINCOUNT ?= 20000
 
-.PHONY: install demo test check lint types fuzz binaries clean
+.PHONY: install demo test check lint types fuzz binaries dist clean
 
 install: .venv/installed
 
-.venv/installed: setup.cfg pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || { echo "CoTAM needs Python 3.10 to 3.12; name one: make PYTHON=python3.11"; exit 1; }
+.venv/installed: setup.py setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' || { echo "CoTAM needs Python 3.10 to 3.14; name one: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet -e '.[train,bench,mllm,export,ray,dev]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet -e '.[$(EXTRAS)]'
 	touch $@
 
 demo: install
@@ -25,8 +27,9 @@ lint: install
 types: install
 	$(BIN)/mypy
 
+# One thread for each of the processes that share the tests.
 check: lint types
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto
 
 test: lint types
 	$(BIN)/python -m pytest
@@ -38,5 +41,11 @@ fuzz: install
 binaries: install
 	$(BIN)/python -m codec.export.binaries dist
 
+# The source distribution, and the wheel as it comes from there.
+dist: install
+	rm -rf build dist/*.tar.gz dist/*.whl
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*.tar.gz dist/*.whl
+
 clean:
-	rm -rf .venv build dist *.egg-info demo
+	rm -rf .venv .venv-newest build dist *.egg-info demo

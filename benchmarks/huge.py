@@ -1,6 +1,7 @@
-"""Time and memory of `cotam encode` and `cotam decode` for pictures of hundreds of megapixels: `python -m benchmarks.huge --json`.
+"""Time and memory of both commands for pictures of hundreds of megapixels.
 
-The picture is a mosaic of real photographs, each a little different in size so that nothing repeats on the codec's grid.
+`python -m benchmarks.huge --json`. The picture is a mosaic of real photographs, each a little
+larger than the one before, so that nothing repeats on the codec's grid.
 """
 
 from __future__ import annotations
@@ -18,54 +19,74 @@ from benchmarks.lib.output import add_options, hand_over
 from benchmarks.lib.timing import command
 from codec.evaluation.machine import describe
 
+# Width and height in pixels: a square, and a long strip.
 SIZES = ((16384, 16384), (25000, 4000))
 PHOTOS = ("coffee", "astronaut", "chelsea", "rocket", "stereo_motorcycle")
+# Height in pixels of the first row of photographs, and how much taller the next one is: not a
+# multiple of 16, so that no row repeats on the latent grid.
+FIRST_ROW = 500
+GROWTH = 37
 
 
 def photos() -> list[Image.Image]:
-    """Those that are shipped with scikit-image."""
-    loaded = (getattr(pictures, name)() for name in PHOTOS)
+    """Photographs that scikit-image ships."""
+    arrays = (getattr(pictures, name)() for name in PHOTOS)
     return [
-        Image.fromarray(values[0] if isinstance(values, tuple) else values) for values in loaded
+        Image.fromarray(values[0] if isinstance(values, tuple) else values) for values in arrays
     ]
 
 
 def mosaic(width: int, height: int) -> Image.Image:
-    """Rows of photographs at growing sizes."""
+    """Rows of photographs at growing sizes.
+
+    Args:
+        width: in pixels.
+        height: in pixels.
+
+    Returns:
+        An image of that size.
+    """
     image = Image.new("RGB", (width, height))
     supply = cycle(photos())
-    side = 500
+    side = FIRST_ROW
     top = 0
     while top < height:
         left = 0
         while left < width:
             photo = next(supply)
-            scaled = photo.resize(
-                (round(side * photo.width / photo.height), side), Image.Resampling.BICUBIC
-            )
+            size = round(side * photo.width / photo.height), side
+            scaled = photo.resize(size, Image.Resampling.BICUBIC)
             image.paste(scaled, (left, top))
             left += scaled.width
-        top = top + side
-        side = side + 37
+        top += side
+        side += GROWTH
     return image
 
 
 def measured(width: int, height: int, folder: Path, quality: float, rounds: int) -> dict[str, Any]:
-    """Seconds and peak memory of both commands, and the file's bytes."""
+    """Measure both commands on a mosaic.
+
+    Args:
+        width: in pixels.
+        height: in pixels.
+        folder: for the picture and its files.
+        quality: 0..100.
+        rounds: how often each command runs.
+
+    Returns:
+        size; encode and decode: seconds and peak memory; bytes of the file.
+    """
     source = folder / "picture.png"
     coded = folder / "picture.ctm"
+    target = folder / "decoded.png"
     mosaic(width, height).save(source, compress_level=1)
     limits = ["--limit-pixels", str(width * height)]
-    encode = command(
-        ["encode", str(source), "-o", str(coded), "-q", str(quality), *limits], rounds, warm_up=0
-    )
-    decode = command(
-        ["decode", str(coded), "-o", str(folder / "decoded.png"), *limits], rounds, warm_up=0
-    )
+    encoding = ["encode", str(source), "-o", str(coded), "-q", str(quality), *limits]
+    decoding = ["decode", str(coded), "-o", str(target), *limits]
     return {
         "size": [width, height],
-        "encode": encode,
-        "decode": decode,
+        "encode": command(encoding, rounds, warm_up=0),
+        "decode": command(decoding, rounds, warm_up=0),
         "bytes": coded.stat().st_size,
     }
 
@@ -84,13 +105,13 @@ def main() -> None:
     options = parser.parse_args()
     sizes = [(options.size[0], options.size[1])] if options.size else SIZES
     with tempfile.TemporaryDirectory() as folder:
-        found = [
+        rows = [
             measured(width, height, Path(folder), options.quality, options.rounds)
             for width, height in sizes
         ]
-    result = {"machine": describe(None), "quality": options.quality, "pictures": found}
+    result = {"machine": describe(None), "quality": options.quality, "pictures": rows}
     if not hand_over(result, options):
-        for facts in found:
+        for facts in rows:
             print(facts)
 
 

@@ -1,6 +1,8 @@
-"""What each level of a file costs, and how near the preview is: `python -m benchmarks.levels --json`.
+"""What each level of a file costs, and how near the preview is.
 
-Times: 768x512, quality 50, warmed up, taking turns, medians. Preview: PSNR to the full decode reduced by 8 (box), Kodak.
+`python -m benchmarks.levels --json`.
+Times: 768x512, quality 50, medians of calls that take turns after a warm-up. Preview: PSNR to the
+full decode reduced by 8 (box filter), on Kodak.
 """
 
 from __future__ import annotations
@@ -17,26 +19,29 @@ from benchmarks.lib.output import add_options, hand_over
 from benchmarks.lib.timing import medians
 from benchmarks.speed import SIDES, picture
 from codec.coding.pipeline import PREVIEW
+from codec.evaluation.distortion import psnr
 from codec.evaluation.judges import data_root, read_pixels
 from codec.evaluation.machine import describe
-from codec.evaluation.rivals import psnr
 from codec.io import images
 from codec.networks.adapter import AdapterConfig, TokenAdapter
 from codec.tokens import select_tokens
 from codec.tokens.adapters import Adapter
 from codec.tokens.decode import embedded, tokens
-from codec.towers import load_tower
+from codec.towers import Tower, load_tower
 
 TOWER = "ViT-L-14-336"
+QUALITY = 50.0
+# Qualities of the preview's PSNR: coarse, usual, fine.
 QUALITIES = (20, 50, 80)
+# Share of the tower's 24x24 tokens that is selected.
+SELECTED = 0.25
+GRID = (24, 24)
 
 
-def times(cotam: codec.Codec, rounds: int) -> dict[str, float]:
-    """Pixels, preview, and tokens of a CLIP ViT-L/14-336 (random weights, first block only) with an adapter for it."""
-    data = cotam.encode(picture(*SIDES), tool="learned", quality=50)
-    tower = load_tower(TOWER, "random", layers=1)
+def adapter_for(cotam: codec.Codec, tower: Tower) -> Adapter:
+    """An adapter with random weights, of the shape of the shipped one for embeddings."""
     config = AdapterConfig(
-        cotam.pipeline.layers[-1].stop,
+        cotam.learned.pipeline.layers[-1].stop,
         tower.width,
         *tower.grid,
         tower.prefix,
@@ -45,26 +50,33 @@ def times(cotam: codec.Codec, rounds: int) -> dict[str, float]:
         blocks=4,
         sees=True,
     )
-    adapter = Adapter(
-        {0: TokenAdapter(config).eval().requires_grad_(False)},
-        cotam.fingerprint,
-        tower.name,
-        tower.signature,
-        {},
-    )
-    spent = cotam.decode_full(data, want_bits=True)
+    network = TokenAdapter(config).eval().requires_grad_(False)
+    return Adapter({0: network}, cotam.fingerprint, tower.name, tower.signature, {})
+
+
+def times(cotam: codec.Codec, rounds: int) -> dict[str, float]:
+    """Time the levels of a file.
+
+    Tokens are those of a CLIP ViT-L/14-336 with random weights and its first block only, which
+    changes neither its embedding nor the adapter.
+
+    Args:
+        cotam: the codec.
+        rounds: how often each level is timed.
+
+    Returns:
+        Level -> median milliseconds.
+    """
+    data = cotam.encode(picture(*SIDES), tool="learned", quality=QUALITY)
+    tower = load_tower(TOWER, "random", layers=1)
+    adapter = adapter_for(cotam, tower)
+    with_bits = cotam.decode_full(data, want_bits=True)
 
     def embedding() -> Any:
         decoded = cotam.decode_full(data)
+        shown = tower.prepare(decoded.to("tensor")[None])
         with torch.inference_mode():
-            return embedded(
-                cotam.backend,
-                decoded,
-                tower,
-                None,
-                tower.prepare(decoded.to("tensor")[None]),
-                torch.zeros(1, 4),
-            )
+            return embedded(cotam.backend, decoded, tower, None, shown, torch.zeros(1, 4))
 
     return medians(
         {
@@ -74,23 +86,27 @@ def times(cotam: codec.Codec, rounds: int) -> dict[str, float]:
             "decode_tokens": lambda: tokens(
                 cotam.backend, [cotam.decode_full(data)], tower, adapter
             ),
-            "select_tokens": lambda: select_tokens(spent, 0.25, (24, 24)),
+            "select_tokens": lambda: select_tokens(with_bits, SELECTED, GRID),
         },
         rounds,
     )
 
 
 def preview_psnr(cotam: codec.Codec) -> dict[str, dict[str, float]]:
-    """Mean and least over the Kodak pictures, by quality."""
-    found = {}
+    """PSNR of previews on Kodak.
+
+    Returns:
+        Quality -> mean and least over the pictures.
+    """
+    by_quality = {}
     for quality in QUALITIES:
         values = []
         for path in sorted((data_root() / "eval" / "kodak").glob("*.png")):
             data = cotam.encode(read_pixels(path), tool="learned", quality=quality)
             full = images.reduced(cotam.decode_full(data).picture, PREVIEW).pixels
             values.append(psnr(cotam.decode(data, "array", "preview"), np.asarray(full)))
-        found[str(quality)] = {"mean": mean(values), "least": min(values)}
-    return found
+        by_quality[str(quality)] = {"mean": mean(values), "least": min(values)}
+    return by_quality
 
 
 def main() -> None:
@@ -105,9 +121,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cotam = codec.load(options.model, "cpu")
-    layered = (
-        len(cotam.pipeline.layers) > 1
-    )  # without a preview layer, the preview is the full decode, reduced
+    # Without a preview layer, the preview is the full decode, reduced.
+    layered = len(cotam.learned.pipeline.layers) > 1
     spent = times(cotam, options.rounds)
     result = {
         "model": cotam.backend.checkpoint.name,

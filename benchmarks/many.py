@@ -1,6 +1,7 @@
-"""Many pictures: a run that is killed again and again, and two workers beside one: `python -m benchmarks.many --json`.
+"""Many pictures: a run that is killed again and again, and two workers beside one.
 
-Real commands on crops of real photographs (COTAM_DATA/train/photos); SIGKILL reaches the workers, too.
+`python -m benchmarks.many --json`. Real commands on crops of real photographs
+(COTAM_DATA/train/photos); SIGKILL reaches the workers, too.
 """
 
 from __future__ import annotations
@@ -24,43 +25,48 @@ from PIL import Image
 
 import codec
 from benchmarks.lib.output import add_options, hand_over
-from codec.evaluation.judges import data_root
+from codec.evaluation.judges import data_root, read_pixels
 from codec.evaluation.machine import describe
 
 Command = list[str]
+# Sides in pixels: small crops make a long run of many files, large ones keep workers busy.
+SMALL = 96
+LARGE = 512
+# Seconds until a run that makes no progress is killed, and between two looks at its folder.
+PATIENCE = 120.0
+PAUSE = 0.005
+# The same for the run that is killed at random moments: it may take an hour, and the pause is
+# random so that kills hit every stage.
+LONG_PATIENCE = 3600.0
+PAUSES = (0.01, 0.2)
 
 
 def crops(folder: Path, count: int, side: int, seed: int = 0) -> None:
-    """PNG files 00000.png, ..., of random places of the photographs."""
+    """Write PNG files 00000.png, ... of random places of the photographs.
+
+    Args:
+        folder: it is made.
+        count: of files.
+        side: in pixels, at most.
+        seed: of the places.
+    """
     photos = sorted((data_root() / "train" / "photos").glob("*.*"))
     draw = random.Random(seed)
     folder.mkdir(parents=True)
     for number, path in zip(range(count), cycle(photos)):
-        with Image.open(path) as photo:
-            left, top = (draw.randint(0, max(0, length - side)) for length in photo.size)
-            photo.convert("RGB").crop((left, top, left + side, top + side)).save(
-                folder / f"{number:05}.png"
-            )
+        photo = Image.fromarray(read_pixels(path))
+        left, top = (draw.randint(0, max(0, length - side)) for length in photo.size)
+        photo.crop((left, top, left + side, top + side)).save(folder / f"{number:05}.png")
 
 
 def encode(source: Path, out: Path, workers: int) -> Command:
-    """`cotam encode` of a folder; what is there is not done again."""
-    return [
-        sys.executable,
-        "-m",
-        "codec.cli",
-        "encode",
-        str(source),
-        "-o",
-        str(out),
-        "--skip-existing",
-        "-j",
-        str(workers),
-    ]
+    """`cotam encode` of a folder that skips what is there."""
+    options = ["--skip-existing", "-j", str(workers)]
+    return [sys.executable, "-m", "codec.cli", "encode", str(source), "-o", str(out), *options]
 
 
 def seconds(command: Command) -> float:
-    """From start to end, one thread a process."""
+    """How long a command takes, with one thread a process."""
     start = time.perf_counter()
     subprocess.run(
         command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, stdout=subprocess.DEVNULL
@@ -72,10 +78,21 @@ def killed_at(
     command: Command,
     out: Path,
     moments: Iterable[int],
-    patience: float = 120,
-    pause: Callable[[], float] = lambda: 0.005,
+    patience: float = PATIENCE,
+    pause: Callable[[], float] = lambda: PAUSE,
 ) -> Iterator[int]:
-    """Files in `out` after each kill: the command starts anew and is killed once there are so many, or after `patience` seconds."""
+    """Start a command again and again, and kill it each time.
+
+    Args:
+        command: writes .ctm files to `out`.
+        out: a folder.
+        moments: numbers of files at which it is killed.
+        patience: seconds after which it is killed anyway.
+        pause: seconds between two looks at the folder.
+
+    Yields:
+        The number of files after each kill.
+    """
     for moment in moments:
         process = subprocess.Popen(
             command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -87,6 +104,7 @@ def killed_at(
             and time.monotonic() < end
         ):
             time.sleep(pause())
+        # The process may end by itself just before.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -94,13 +112,24 @@ def killed_at(
 
 
 def killed(source: Path, folder: Path, kills: int, seed: int = 0) -> dict[str, Any]:
-    """Files of a run killed at random moments, each decoded and compared with those of a run that was never killed."""
+    """Compare a run that is killed at random moments with a run that is not.
+
+    Args:
+        source: pictures.
+        folder: for the files of both runs.
+        kills: how often.
+        seed: of the moments.
+
+    Returns:
+        Numbers of pictures, kills, files, files that decode, and files that are equal.
+    """
     expected = len(list(source.glob("*.png")))
     out = folder / "killed"
     whole = folder / "whole"
     draw = random.Random(seed)
     moments = sorted(draw.sample(range(1, expected), kills))
-    for _ in killed_at(encode(source, out, 2), out, moments, 3600, lambda: draw.uniform(0.01, 0.2)):
+    command = encode(source, out, 2)
+    for _ in killed_at(command, out, moments, LONG_PATIENCE, lambda: draw.uniform(*PAUSES)):
         pass
     for target in (out, whole):
         seconds(encode(source, target, 2))
@@ -118,9 +147,9 @@ def killed(source: Path, folder: Path, kills: int, seed: int = 0) -> dict[str, A
 
 
 def throughput(source: Path, folder: Path) -> dict[str, float]:
-    """Seconds with one and with two workers, a thread each."""
-    found = {f"workers_{n}": seconds(encode(source, folder / str(n), n)) for n in (1, 2)}
-    return found | {"times": found["workers_1"] / found["workers_2"]}
+    """Seconds with one and with two workers, a thread each, and their ratio."""
+    spent = {f"workers_{n}": seconds(encode(source, folder / str(n), n)) for n in (1, 2)}
+    return spent | {"times": spent["workers_1"] / spent["workers_2"]}
 
 
 def main() -> None:
@@ -129,27 +158,31 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--count", type=int, default=5000, help="pictures of the run that is killed, 96x96"
+        "--count",
+        type=int,
+        default=5000,
+        help=f"pictures of the run that is killed, {SMALL}x{SMALL}",
     )
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument(
-        "--pictures", type=int, default=200, help="pictures for one and two workers, 512x512"
+        "--pictures",
+        type=int,
+        default=200,
+        help=f"pictures for one and two workers, {LARGE}x{LARGE}",
     )
     add_options(parser)
     options = parser.parse_args()
-    kept = (
-        json.loads(options.out.read_text()) if options.out and options.out.exists() else {}
-    )  # a part that is left out stays
-    result: dict[str, Any] = kept | {"machine": describe(1)}
+    # A part that is left out keeps its earlier result.
+    earlier = json.loads(options.out.read_text()) if options.out and options.out.exists() else {}
+    result: dict[str, Any] = earlier | {"machine": describe(1)}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if options.pictures:
-            crops(folder / "large", options.pictures, 512)
-            result["throughput"] = {"pictures": options.pictures} | throughput(
-                folder / "large", folder
-            )
+            crops(folder / "large", options.pictures, LARGE)
+            spent = throughput(folder / "large", folder)
+            result["throughput"] = {"pictures": options.pictures} | spent
         if options.count:
-            crops(folder / "small", options.count, 96)
+            crops(folder / "small", options.count, SMALL)
             result["killed"] = killed(folder / "small", folder, options.kills)
     if not hand_over(result, options):
         print(result.get("throughput"), result.get("killed"))

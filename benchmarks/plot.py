@@ -1,4 +1,4 @@
-"""The README's picture from committed JSON: `python -m benchmarks.plot`."""
+"""Draw the README's picture from committed results: `python -m benchmarks.plot`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ COLOURS = {
     "WebP": "#1f77b4",
     "AVIF": "#2ca02c",
 }
+# Label -> system in tasks.json.
 SYSTEMS = {
     "CoTAM small": "default",
     "CoTAM small-mse": "base-default",
@@ -27,7 +28,13 @@ SYSTEMS = {
 
 
 def draw(axes: Any, curves: dict[str, list[dict[str, float]]], score: str) -> None:
-    """Curves of a score over bits per pixel."""
+    """Draw a score over bits per pixel.
+
+    Args:
+        axes: of matplotlib.
+        curves: label -> points with "bpp" and the score.
+        score: a key of the points.
+    """
     for name, points in curves.items():
         colour = COLOURS[name]
         width = 2.5 if name.startswith("CoTAM") else 1.5
@@ -45,8 +52,9 @@ def draw(axes: Any, curves: dict[str, list[dict[str, float]]], score: str) -> No
 
 
 def main() -> None:
-    """What a vision tower loses, and PSNR, over the rate, as SVG."""
+    """Draw what a vision tower loses, and PSNR, over the rate, as SVG."""
     matplotlib.use("Agg")
+    # Without it, the same picture has other bytes in every run.
     matplotlib.rcParams["svg.hashsalt"] = "cotam"
     from matplotlib import pyplot
 

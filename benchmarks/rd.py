@@ -1,4 +1,4 @@
-"""Rate-distortion on a folder of pictures, real file bytes: `python -m benchmarks.rd --json [--out benchmarks/results/rd.json]`."""
+"""Rate-distortion on a folder of pictures, real file bytes: `python -m benchmarks.rd --json`."""
 
 from __future__ import annotations
 
@@ -9,18 +9,34 @@ from typing import Any
 
 import bjontegaard
 import numpy as np
-from PIL import Image
 
 import codec
 from benchmarks.lib.output import add_options, hand_over
-from codec.evaluation.judges import data_root
+from codec.evaluation import codecs
+from codec.evaluation.codecs import CodecUnderTest, codec_under_test
+from codec.evaluation.distortion import Pixels, in_db, ms_ssim, psnr
+from codec.evaluation.judges import data_root, read_pixels
 from codec.evaluation.machine import describe
-from codec.evaluation.metrics import ms_ssim
-from codec.evaluation.rivals import RIVALS, Pixels, Rival, in_db, psnr
 
+Points = list[dict[str, float]]
 QUALITIES = (0, 6, 12, 18, 24, 30, 36, 42, 48, 54, 60, 66, 72, 80, 90, 100)
+# Qualities of rivals, dense enough for Akima interpolation over RANGE; others have the registry's.
+RIVAL_QUALITIES = {
+    "jpeg": (3.0, 6.0, 10.0, 15.0, 22.0, 30.0, 40.0, 52.0, 65.0, 75.0, 84.0),
+    "webp": (1.0, 5.0, 12.0, 22.0, 35.0, 48.0, 60.0, 72.0, 80.0, 86.0, 90.0),
+    "avif": (12.0, 20.0, 28.0, 36.0, 44.0, 52.0, 60.0, 68.0, 76.0, 84.0),
+}
+# Bits per pixel of the anchor's points that BD-rates count.
 RANGE = (0.1, 1.0)
+# Factors by which the test curve may reach beyond RANGE, so that the ends are interpolated.
+BELOW = 3
+ABOVE = 1.5
+LEAST_OVERLAP = 0.5
 MODELS = "small-mse,small,tiny"
+RIVALS = "jpeg,webp,avif"
+# Bytes of a file that are not entropy-coded.
+HEADER = 20
+SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 def default_pictures() -> Path:
@@ -28,102 +44,154 @@ def default_pictures() -> Path:
     return data_root() / "eval" / "kodak"
 
 
-def point(quality: float, rows: list[dict[str, float]]) -> dict[str, float]:
-    """Means over pictures."""
-    mean = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
-    return {"quality": quality} | mean
+def rival_qualities(name: str) -> tuple[float, ...]:
+    """The qualities that a rival is measured at.
+
+    Args:
+        name: in the registry; `avif-444` has the qualities of `avif`, for example.
+
+    Returns:
+        Coarse to fine; one where the rival's quality is fixed.
+    """
+    listed = codec_under_test(name).qualities
+    return RIVAL_QUALITIES.get(name.partition("-")[0], listed) if len(listed) > 1 else listed
 
 
-def distortions(original: Pixels, decoded: Pixels) -> dict[str, float]:
-    """psnr in dB; ms_ssim, 0..1; nan for pictures too small for it."""
-    similar = ms_ssim(original, decoded)
-    return {
-        "psnr": psnr(original, decoded),
-        "ms_ssim": float("nan") if similar is None else similar,
+def point(quality: float, rows: Points) -> dict[str, float]:
+    """Means over pictures, with their quality."""
+    return {"quality": quality} | {
+        key: float(np.mean([row[key] for row in rows])) for key in rows[0]
     }
 
 
-def measure_rival(rival: Rival, pictures: list[np.ndarray]) -> list[dict[str, float]]:
+def distortions(original: Pixels, decoded: Pixels) -> dict[str, float]:
+    """psnr in dB; ms_ssim, 0..1, nan for pictures that are too small for it."""
+    similarity = ms_ssim(original, decoded)
+    return {
+        "psnr": psnr(original, decoded),
+        "ms_ssim": float("nan") if similarity is None else similarity,
+    }
+
+
+def measure_rival(
+    rival: CodecUnderTest, qualities: tuple[float, ...], pictures: list[Pixels]
+) -> Points:
+    """A rival's curve.
+
+    Args:
+        rival: the codec.
+        qualities: coarse to fine.
+        pictures: uint8 [H, W, 3] each.
+
+    Returns:
+        At each quality, means of bpp, psnr and ms_ssim.
+    """
     points = []
-    for quality in rival.qualities:
+    for quality in qualities:
         rows = []
         for pixels in pictures:
             data = rival.encode(pixels, quality)
-            rows.append(
-                {"bpp": len(data) * 24 / pixels.size} | distortions(pixels, rival.decode(data))
-            )
+            bpp = len(data) * 24 / pixels.size
+            rows.append({"bpp": bpp} | distortions(pixels, rival.decode(data)))
         points.append(point(quality, rows))
     return points
 
 
-def measure_cotam(loaded: codec.Codec, pictures: list[np.ndarray]) -> list[dict[str, float]]:
-    """One QP for all pictures of a quality. Adds `excess`: file bytes over the model's own entropy (bits of the integer tables),
-    the 20-byte header left out.
+def measure_cotam(cotam: codec.Codec, pictures: list[Pixels]) -> Points:
+    """CoTAM's curve, with one QP for all pictures of a quality.
+
+    Args:
+        cotam: the codec.
+        pictures: uint8 [H, W, 3] each.
+
+    Returns:
+        At each quality, means of bpp, psnr, ms_ssim and excess: bytes without the header over the
+        model's own entropy (bits of the integer tables), minus 1.
     """
     points = []
     for quality in QUALITIES:
         rows = []
         for pixels in pictures:
-            encoded = loaded.encode_full(pixels, tool="learned", quality=quality, want_bits=True, guide="uniform", slope=0)
-            decoded = loaded.decode(encoded.data, "array")
-            assert encoded.bits is not None
-            excess = (len(encoded.data) - 20) * 8 / float(encoded.bits.sum()) - 1
-            rows.append(
-                {"bpp": len(encoded.data) * 24 / pixels.size, "excess": excess}
-                | distortions(pixels, decoded)
+            encoded = cotam.encode_full(
+                pixels, tool="learned", quality=quality, want_bits=True, guide="uniform", slope=0
             )
+            decoded = cotam.decode(encoded.data, "array")
+            assert encoded.bits is not None
+            rates = {
+                "bpp": len(encoded.data) * 24 / pixels.size,
+                "excess": (len(encoded.data) - HEADER) * 8 / float(encoded.bits.sum()) - 1,
+            }
+            rows.append(rates | distortions(pixels, decoded))
         points.append(point(quality, rows))
     return points
 
 
-def bd_rate(
-    anchor: list[dict[str, float]], test: list[dict[str, float]], score: str = "psnr"
-) -> float:
-    """Percent of the anchor's rate that the test curve needs more (negative: less), over the anchor's points in RANGE."""
+def bd_rate(anchor: Points, test: Points, score: str = "psnr") -> float:
+    """BD-rate over the anchor's points in RANGE.
+
+    Args:
+        anchor: what `test` is compared with.
+        test: a curve.
+        score: "psnr" or "ms_ssim"; the latter in decibels.
+
+    Returns:
+        Percent of the anchor's rate that the test curve needs more; negative: less.
+    """
     low, high = RANGE
+    scale = in_db if score == "ms_ssim" else float
     inside = [p for p in anchor if low <= p["bpp"] <= high]
-    shown = in_db if score == "ms_ssim" else float
-    rates = [p["bpp"] for p in inside]
-    scores = [shown(p[score]) for p in inside]
-    chosen = [p for p in test if low / 3 <= p["bpp"] <= high * 1.5]
-    rates_test = [p["bpp"] for p in chosen]
-    scores_test = [shown(p[score]) for p in chosen]
+    near = [p for p in test if low / BELOW <= p["bpp"] <= high * ABOVE]
     return float(
         bjontegaard.bd_rate(
-            rates,
-            scores,
-            rates_test,
-            scores_test,
+            [p["bpp"] for p in inside],
+            [scale(p[score]) for p in inside],
+            [p["bpp"] for p in near],
+            [scale(p[score]) for p in near],
             method="akima",
             require_matching_points=False,
-            min_overlap=0.5,
+            min_overlap=LEAST_OVERLAP,
         )
     )
 
 
-def bd_psnr(anchor: list[dict[str, float]], test: list[dict[str, float]]) -> float:
+def bd_psnr(anchor: Points, test: Points) -> float:
     """Decibels that the test curve lies above the anchor, both in RANGE."""
     inside = [
-        [p for p in points if RANGE[0] / 1.5 <= p["bpp"] <= RANGE[1] * 1.5]
+        [p for p in points if RANGE[0] / ABOVE <= p["bpp"] <= RANGE[1] * ABOVE]
         for points in (anchor, test)
     ]
     values = [[p[key] for p in points] for points in inside for key in ("bpp", "psnr")]
     return float(
-        bjontegaard.bd_psnr(*values, method="akima", require_matching_points=False, min_overlap=0.5)
+        bjontegaard.bd_psnr(
+            *values, method="akima", require_matching_points=False, min_overlap=LEAST_OVERLAP
+        )
     )
 
 
-def facts_of(
-    loaded: codec.Codec, curves: dict[str, list[dict[str, float]]], rivals: list[str]
-) -> dict[str, Any]:
-    """What is known of one set of weights beside its curve."""
-    points = curves[curve_name(loaded)]
+def comparable(points: Points) -> bool:
+    """Whether a curve has enough points in RANGE for a BD-rate: two, as bjontegaard needs."""
+    return sum(RANGE[0] <= p["bpp"] <= RANGE[1] for p in points) > 1
+
+
+def facts_of(cotam: codec.Codec, curves: dict[str, Points], rivals: list[str]) -> dict[str, Any]:
+    """What is known about one set of weights beside its curve.
+
+    Args:
+        cotam: the codec.
+        curves: title -> curve.
+        rivals: titles.
+
+    Returns:
+        Fingerprint, BD-rates, range of rates, whether it is monotone, and the largest excess.
+    """
+    points = curves[curve_name(cotam)]
     rates = [p["bpp"] for p in points]
+    anchors = [name for name in rivals if comparable(curves[name])]
     return {
-        "fingerprint": loaded.fingerprint,
-        "bd_rate_psnr": {name: round(bd_rate(curves[name], points), 2) for name in rivals},
+        "fingerprint": cotam.fingerprint,
+        "bd_rate_psnr": {name: round(bd_rate(curves[name], points), 2) for name in anchors},
         "bd_rate_ms_ssim": {
-            name: round(bd_rate(curves[name], points, "ms_ssim"), 2) for name in rivals
+            name: round(bd_rate(curves[name], points, "ms_ssim"), 2) for name in anchors
         },
         "range_bpp": [min(rates), max(rates)],
         "monotone": all(a < b for a, b in pairwise(rates)),
@@ -131,32 +199,57 @@ def facts_of(
     }
 
 
-def curve_name(loaded: codec.Codec) -> str:
-    """As in tables and plots."""
-    return f"CoTAM {loaded.backend.checkpoint.name}"
+def curve_name(cotam: codec.Codec) -> str:
+    """The key of a CoTAM curve in results, tables and plots."""
+    return f"CoTAM {cotam.backend.checkpoint.name}"
 
 
 def run(folder: Path, models: list[str], rivals: list[str], limit: int | None) -> dict[str, Any]:
-    """All curves and BD-rates; the first model is what the others' PSNR is compared with."""
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in {".png", ".jpg", ".jpeg"})[
-        :limit
-    ]
-    pictures = [np.asarray(Image.open(p).convert("RGB")) for p in paths]
+    """Measure all curves and BD-rates.
+
+    Args:
+        folder: the pictures.
+        models: weights by name or path; the others' PSNR is compared with the first one's.
+        rivals: names in the registry.
+        limit: only the first pictures; None for all.
+
+    Returns:
+        The result; curves and BD-rates by the codecs' titles.
+    """
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)[:limit]
+    pictures = [read_pixels(path) for path in paths]
     loaded = [codec.load(model) for model in models]
     curves = {curve_name(one): measure_cotam(one, pictures) for one in loaded}
     first, *others = curves
-    curves |= {name: measure_rival(RIVALS[name], pictures) for name in rivals}
+    opened = {name: codec_under_test(name) for name in rivals}
+    titles = [rival.name for rival in opened.values()]
+    for name, rival in opened.items():
+        curves[rival.name] = measure_rival(rival, rival_qualities(name), pictures)
     return {
         "set": folder.name,
         "pictures": len(pictures),
         "machine": describe(),
-        "weights": {one.backend.checkpoint.name: facts_of(one, curves, rivals) for one in loaded},
+        "systems": {rival.name: rival.identity for rival in opened.values()},
+        "weights": {one.backend.checkpoint.name: facts_of(one, curves, titles) for one in loaded},
         "bd_psnr": {
             f"{name} against {first}": round(bd_psnr(curves[first], curves[name]), 3)
             for name in others
         },
         "curves": curves,
     }
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print a summary for people."""
+    for name, facts in result["weights"].items():
+        print(f"{name} on {result['pictures']} pictures of {result['set']}")
+        print(f"BD-rate (PSNR) {facts['bd_rate_psnr']}")
+        print(f"BD-rate (MS-SSIM) {facts['bd_rate_ms_ssim']}")
+    print(result["bd_psnr"])
+    for name, identity in result["systems"].items():
+        print(f"{name}: {identity}")
+    for name, points in result["curves"].items():
+        print(name, "  ".join(f"{p['bpp']:.3f}/{p['psnr']:.2f}" for p in points))
 
 
 def main() -> None:
@@ -166,25 +259,22 @@ def main() -> None:
         "--pictures", type=Path, default=None, help="a folder; Kodak below COTAM_DATA by default"
     )
     parser.add_argument("--models", default=MODELS, help="names or paths, with commas")
-    parser.add_argument("--rivals", default="JPEG,WebP,AVIF")
+    parser.add_argument("--rivals", default=RIVALS, help="names in the registry, with commas")
     parser.add_argument("--limit", type=int, default=None, help="only the first pictures")
     add_options(parser)
     options = parser.parse_args()
-    result = run(
-        options.pictures or default_pictures(),
-        options.models.split(","),
-        options.rivals.split(","),
-        options.limit,
-    )
+    try:
+        rivals = list(codecs.names(options.rivals))
+        result = run(
+            options.pictures or default_pictures(),
+            options.models.split(","),
+            rivals,
+            options.limit,
+        )
+    except (codec.CodecError, OSError) as error:
+        raise SystemExit(f"rd: {error}") from None
     if not hand_over(result, options):
-        for name, facts in result["weights"].items():
-            print(
-                f"{name} on {result['pictures']} pictures of {result['set']}: BD-rate (PSNR) {facts['bd_rate_psnr']}"
-            )
-            print(f"BD-rate (MS-SSIM) {facts['bd_rate_ms_ssim']}")
-        print(result["bd_psnr"])
-        for name, points in result["curves"].items():
-            print(name, "  ".join(f"{p['bpp']:.3f}/{p['psnr']:.2f}" for p in points))
+        show(result)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The log of training runs: `python -m benchmarks.runs NAME "what was tried"` adds weights and their rd.json to it."""
+"""The log of training runs: `python -m benchmarks.runs NAME "what was tried"`.
+
+It adds shipped weights and what rd.json and tasks.json say about them.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,23 @@ from codec.weights import checkpoint
 
 
 def total(training: dict[str, Any] | None, key: str) -> float:
-    """Over a run and all that it started from."""
+    """A number summed over a run and all runs that it started from."""
     return training[key] + total(training.get("before"), key) if training else 0
 
 
 def entry(name: str, what: str) -> dict[str, Any]:
-    """Facts from the checkpoint's metadata and its measured points. Raises SystemExit if rd.json is of other weights."""
+    """A line of the log.
+
+    Args:
+        name: of the weights.
+        what: was tried.
+
+    Returns:
+        Facts from the checkpoint's metadata, and its measured points.
+
+    Raises:
+        SystemExit: rd.json was measured with other weights.
+    """
     loaded = checkpoint.load(name)
     rd = load("rd")
     facts_of = rd["weights"].get(name)
@@ -27,23 +41,31 @@ def entry(name: str, what: str) -> dict[str, Any]:
             f"rd.json was not measured with {name} {fingerprint}; run benchmarks.rd first"
         )
     training = loaded.metadata["training"]
-    points = [[p["bpp"], p["psnr"]] for p in rd["curves"][f"CoTAM {name}"]]
-    facts = {key: total(training, key) for key in ("steps", "minutes")} | {
-        "device": training["device"]
+    return {
+        "name": name,
+        "what": what,
+        "date": loaded.metadata["date"],
+        "fingerprint": fingerprint,
+        "steps": total(training, "steps"),
+        "minutes": total(training, "minutes"),
+        "device": training["device"],
+        "bd_rate_psnr": facts_of["bd_rate_psnr"],
+        "kodak": [[p["bpp"], p["psnr"]] for p in rd["curves"][f"CoTAM {name}"]],
+        "tasks": task_points(name, fingerprint),
     }
-    return (
-        {"name": name, "what": what, "date": loaded.metadata["date"], "fingerprint": fingerprint}
-        | facts
-        | {
-            "bd_rate_psnr": facts_of["bd_rate_psnr"],
-            "kodak": points,
-            "tasks": task_points(name, fingerprint),
-        }
-    )
 
 
 def task_points(name: str, fingerprint: str) -> list[list[float]]:
-    """[bpp, squared error of DeiT-Tiny's last tokens, its top-1] with uniform steps; empty where tasks.json is of other weights."""
+    """Points of the weights with uniform steps.
+
+    Args:
+        name: of the weights.
+        fingerprint: of the weights, hexadecimal.
+
+    Returns:
+        [bpp, squared error of DeiT-Tiny's last tokens, its top-1] at each quality; empty where
+        tasks.json was measured with other weights.
+    """
     tasks = load("tasks_tiny" if name == "tiny" else "tasks")
     system = {
         tasks["fingerprint"]: "uniform",
@@ -60,9 +82,8 @@ def main() -> None:
     parser.add_argument("what")
     options = parser.parse_args()
     runs = json.loads(RUNS.read_text()) if RUNS.exists() else []
-    runs = [
-        run for run in runs if run["fingerprint"] != checkpoint.load(options.name).fingerprint.hex()
-    ]
+    fingerprint = checkpoint.load(options.name).fingerprint.hex()
+    runs = [run for run in runs if run["fingerprint"] != fingerprint]
     RUNS.write_text(json.dumps([*runs, entry(options.name, options.what)], indent=1) + "\n")
 
 

@@ -2,159 +2,72 @@
 
 ::
 
-    a folder's pictures x systems x qualities -> rows (kept in a file) -> means, BD-rate
+    a folder's pictures x codecs x qualities -> rows (kept in a file) -> means, BD-rates
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL
-from numpy.typing import NDArray
-from PIL import Image, features
+from PIL import Image
 
-from benchmarks.bd import PERCENTILES, RESAMPLES, Measured, compare
-from benchmarks.judges import JudgeUnavailable, data_root, spread
-from benchmarks.machine import describe
-from benchmarks.output import add_options, hand_over
-from benchmarks.rows import Row, RowsFile
+from benchmarks.lib.output import add_options, hand_over
+from codec.errors import CodecError
+from codec.evaluation import codecs
+from codec.evaluation.bd import PERCENTILES, RESAMPLES, Measured, compare
+from codec.evaluation.codecs import codec_under_test, title_of
+from codec.evaluation.codecs.pillow import settings_of
+from codec.evaluation.distortion import Pixels
+from codec.evaluation.judges import JudgeUnavailable, data_root, spread
 from codec.evaluation.judges.native_tiles import NativeTilesJudge
 from codec.evaluation.judges.words import WordsJudge
-from codec.tools import av1, vp8l
+from codec.evaluation.machine import describe
+from codec.evaluation.rows import Key, Row, RowsFile, collect
 
-Pixels = NDArray[np.uint8]
 RESULTS = Path(__file__).resolve().parent / "results"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-# What agents send (Anthropic's reference loop for computer use).
-AGENT_SIZE = (1456, 819)
+# Width and height that a client with a smaller screen budget sends; pictures are fitted into it.
+CLIENT_SIZE = (1456, 819)
+# What such a client sends.
+CLIENT_FORMAT = "jpeg-q75"
 JUDGES: dict[str, Callable[[Path], Any]] = {"tokens": NativeTilesJudge, "words": WordsJudge}
-ONE_POINT = (0.0,)
-AGENT = "JPEG 75"
-
-
-@dataclass(frozen=True)
-class Coded:
-    """size: bytes of the file or payload; seconds: to encode, to decode."""
-
-    size: int
-    pixels: Pixels
-    seconds: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class System:
-    """What is compared. qualities: its own scale; note: version and settings."""
-
-    encode: Callable[[Pixels, float], bytes]
-    decode: Callable[[bytes, Pixels], Pixels]
-    qualities: tuple[float, ...]
-    note: str
-
-    def code(self, pixels: Pixels, quality: float) -> Coded:
-        """A picture coded and decoded."""
-        start = time.perf_counter()
-        data = self.encode(pixels, quality)
-        middle = time.perf_counter()
-        decoded = self.decode(data, pixels)
-        return Coded(len(data), decoded, (middle - start, time.perf_counter() - middle))
-
-
-def pillow(name: str, qualities: Sequence[float], **options: Any) -> System:
-    """A format of Pillow."""
-
-    def encode(pixels: Pixels, quality: float) -> bytes:
-        stream = io.BytesIO()
-        chosen = options if tuple(qualities) == ONE_POINT else options | {"quality": int(quality)}
-        Image.fromarray(pixels).save(stream, name, **chosen)
-        return stream.getvalue()
-
-    def decode(data: bytes, _: Pixels) -> Pixels:
-        with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(image.convert("RGB"))
-
-    said = ", ".join(f"{key}={value}" for key, value in options.items()) or "default settings"
-    library = features.version(name.lower()) if name in ("AVIF", "WEBP") else None
-    library = library or (features.version("libjpeg_turbo") if name == "JPEG" else "")
-    return System(encode, decode, tuple(qualities), f"Pillow {PIL.__version__} {library}, {said}")
-
-
-def of_av1(subsampling: av1.Subsampling) -> System:
-    """Our AV1 tool."""
-
-    def encode(pixels: Pixels, quality: float) -> bytes:
-        return av1.encode(pixels, int(quality), subsampling=subsampling)
-
-    def decode(data: bytes, pixels: Pixels) -> Pixels:
-        return av1.decode(data, *pixels.shape[:2])
-
-    return System(encode, decode, (4, 12, 20, 28, 36, 44, 54), f"codec.tools.av1, {subsampling}")
-
-
-def of_vp8l() -> System:
-    """Our lossless WebP tool."""
-
-    def decode(data: bytes, pixels: Pixels) -> Pixels:
-        return vp8l.decode(data, *pixels.shape)
-
-    return System(lambda pixels, _: vp8l.encode(pixels, effort=9), decode, ONE_POINT, "effort 9")
-
-
-def of_learned() -> System:
-    """The default weights as they are shipped."""
-    import codec
-
-    cotam = codec.load(device="cpu")
-
-    def decode(data: bytes, _: Pixels) -> Pixels:
-        decoded: Pixels = cotam.decode(data, "array")
-        return decoded
-
-    return System(cotam.encode, decode, (3, 15, 30, 50, 70, 85), f"weights {cotam.fingerprint}")
-
-
-def of_palette() -> System:
-    """Our palette tool. Raises ImportError where it is not there yet."""
-    from codec.tools import palette
-
-    def encode(pixels: Pixels, quality: float) -> bytes:
-        coded: bytes = palette.encode(pixels, tolerance=quality)
-        return coded
-
-    def decode(data: bytes, pixels: Pixels) -> Pixels:
-        decoded: Pixels = palette.decode(data, *pixels.shape)
-        return decoded
-
-    return System(encode, decode, (64, 32, 16, 8, 4, 0), "codec.tools.palette, by tolerance")
-
-
-AVIF_QUALITIES = (4, 10, 20, 30, 40, 50, 60, 75)
-SYSTEMS: dict[str, Callable[[], System]] = {
-    "AVIF": lambda: pillow("AVIF", AVIF_QUALITIES, speed=6),
-    "AVIF 4:4:4": lambda: pillow("AVIF", AVIF_QUALITIES, speed=6, subsampling="4:4:4"),
-    "WebP": lambda: pillow("WEBP", (1, 5, 20, 40, 60, 80), method=6),
-    "WebP lossless": lambda: pillow("WEBP", ONE_POINT, lossless=True, method=6, quality=100),
-    "JPEG": lambda: pillow("JPEG", (5, 10, 25, 40, 60, 75, 85), optimize=True),
-    AGENT: lambda: pillow("JPEG", ONE_POINT, quality=75),
-    "PNG": lambda: pillow("PNG", ONE_POINT, optimize=True),
-    "av1": lambda: of_av1("4:2:0"),
-    "av1 4:4:4": lambda: of_av1("4:4:4"),
-    "vp8l": of_vp8l,
-    "palette": of_palette,
-    "learned": of_learned,
+# Of the registry; the tools of CoTAM are named so that each one is measured by itself.
+SYSTEMS = (
+    "avif",
+    "avif-444",
+    "webp",
+    "webp-lossless",
+    "jpeg",
+    CLIENT_FORMAT,
+    "png",
+    "tool:av1",
+    "tool:webp-lossless",
+    "tool:learned",
+)
+ANCHORS = ("avif", "avif-444")
+# Format or registry name -> qualities. Screens need more quality than photographs.
+QUALITIES = {
+    "AVIF": (4.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 75.0),
+    "WEBP": (1.0, 5.0, 20.0, 40.0, 60.0, 80.0),
+    "JPEG": (5.0, 10.0, 25.0, 40.0, 60.0, 75.0, 85.0),
+    "tool:learned": (3.0, 15.0, 30.0, 50.0, 70.0, 85.0),
 }
-ANCHORS = ("AVIF", "AVIF 4:4:4")
-_system: Callable[[str], System] = lru_cache(maxsize=None)(lambda name: SYSTEMS[name]())
 _judge = lru_cache(maxsize=None)(lambda name: JUDGES[name](data_root()))
+
+
+def qualities_of(system: str) -> tuple[float, ...]:
+    """The qualities that a codec of the registry is measured at; one where it is fixed."""
+    settings = settings_of(system)
+    listed = settings.qualities if settings else codec_under_test(system).qualities
+    family = settings.format if settings else system
+    return QUALITIES.get(family, listed) if len(listed) > 1 else listed
 
 
 @dataclass(frozen=True)
@@ -163,10 +76,10 @@ class Plan:
 
     Attributes:
         folder: below COTAM_DATA.
-        size: (width, height) that pictures are reduced to fit in, None for their own.
-        systems: keys of SYSTEMS.
+        size: (width, height) that pictures are reduced to fit in; None for their own.
+        systems: names in the registry.
         judges: keys of JUDGES.
-        limit: at most so many pictures, None for all.
+        limit: at most so many pictures, evenly spaced; None for all.
     """
 
     folder: str
@@ -177,14 +90,27 @@ class Plan:
 
     def pictures(self) -> list[Path]:
         """By name, at most `limit`, evenly spaced."""
-        root = data_root() / self.folder
-        found = sorted(path for path in root.iterdir() if path.suffix in SUFFIXES)
-        return spread(found, self.limit)  # type: ignore[type-var, arg-type, return-value]
+        folder = data_root() / self.folder
+        return spread(sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES), self.limit)
 
-    def key(self, picture: Path, system: str, quality: float, judge: str) -> tuple[Any, ...]:
-        """Of a row, all strings and numbers as JSON gives them back."""
+    def key(self, picture: Path, system: str, quality: float, judge: str) -> Key:
+        """The key of a row, of strings and numbers as JSON gives them back."""
         size = "native" if self.size is None else f"{self.size[0]}x{self.size[1]}"
-        return self.folder, size, system, float(quality), judge, picture.name
+        identity = codec_under_test(system).identity
+        return self.folder, size, identity, float(quality), judge, picture.name
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture.
+
+    Attributes:
+        picture: the file.
+        todo: (system, quality, judge) without a row.
+    """
+
+    picture: Path
+    todo: tuple[tuple[str, float, str], ...]
 
 
 def read(path: Path, size: tuple[int, int] | None) -> Pixels:
@@ -196,132 +122,171 @@ def read(path: Path, size: tuple[int, int] | None) -> Pixels:
     return np.asarray(shown)
 
 
-def measure(picture: Path, plan: Plan, known: frozenset[tuple[Any, ...]]) -> list[Row]:
-    """All rows of a picture that are not known."""
-    original = read(picture, plan.size)
+def jobs_of(plan: Plan, file: RowsFile) -> list[Job]:
+    """What is missing, by picture."""
+    jobs = []
+    for picture in plan.pictures():
+        todo = tuple(
+            (system, quality, judge)
+            for system in plan.systems
+            for quality in qualities_of(system)
+            for judge in plan.judges
+            if plan.key(picture, system, quality, judge) not in file.rows
+        )
+        if todo:
+            jobs.append(Job(picture, todo))
+    return jobs
+
+
+def measure(job: Job, plan: Plan) -> list[Row]:
+    """Measure a picture; each file is coded once for all judges.
+
+    Args:
+        job: the picture and what is missing.
+        plan: sizes and codecs.
+
+    Returns:
+        Rows with bpp, scores and seconds to encode and decode.
+    """
+    original = read(job.picture, plan.size)
+    coded: dict[tuple[str, float], tuple[int, Pixels, list[float]]] = {}
     rows: list[Row] = []
-    for name in plan.systems:
-        system = _system(name)
-        for quality in system.qualities:
-            keys = {judge: plan.key(picture, name, quality, judge) for judge in plan.judges}
-            missing = [judge for judge in plan.judges if keys[judge] not in known]
-            if not missing:
-                continue
-            coded = system.code(original, quality)
-            for judge in missing:
-                scores = _judge(judge).judge(original, coded.pixels, None)
-                row = {"key": list(keys[judge]), "bpp": coded.size * 24 / original.size}
-                rows.append(row | {"scores": scores, "seconds": coded.seconds})
+    for system, quality, judge in job.todo:
+        if (system, quality) not in coded:
+            coded[system, quality] = _coded(system, quality, original)
+        size, decoded, seconds = coded[system, quality]
+        rows.append(
+            {
+                "key": list(plan.key(job.picture, system, quality, judge)),
+                "bpp": size * 24 / original.size,
+                "scores": _judge(judge).judge(original, decoded, None),
+                "seconds": seconds,
+            }
+        )
     return rows
 
 
-def collect(plan: Plan, file: RowsFile, processes: int) -> None:
-    """Measure what the file does not hold."""
-    work = partial(measure, plan=plan, known=frozenset(file.rows))
-    if processes == 1:
-        for picture in plan.pictures():
-            file.add(work(picture))
-        return
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        for rows in pool.map(work, plan.pictures()):
-            file.add(rows)
+def _coded(system: str, quality: float, original: Pixels) -> tuple[int, Pixels, list[float]]:
+    codec = codec_under_test(system)
+    start = time.perf_counter()
+    data = codec.encode(original, quality)
+    middle = time.perf_counter()
+    decoded = codec.decode(data)
+    return len(data), decoded, [middle - start, time.perf_counter() - middle]
 
 
 def table(plan: Plan, file: RowsFile, system: str, judge: str) -> Measured:
-    """(rates, scores) [pictures, qualities] of a system before a judge."""
+    """Rates and scores [pictures, qualities] of a codec before a judge."""
     score = next(iter(_judge(judge).scores))
     rows = [
-        [
-            file.rows[plan.key(picture, system, quality, judge)]
-            for quality in _system(system).qualities
-        ]
+        [file.rows[plan.key(picture, system, q, judge)] for q in qualities_of(system)]
         for picture in plan.pictures()
     ]
     rates = np.array([[row["bpp"] for row in picture] for picture in rows])
-    return Measured(
-        rates, np.array([[row["scores"][score] for row in picture] for picture in rows])
-    )
+    scores = np.array([[row["scores"][score] for row in picture] for picture in rows])
+    return Measured(rates, scores)
 
 
-def against_agent(anchor: Measured, test: Measured) -> dict[str, float]:
-    """The smallest rates that keep as many words as JPEG of quality 75, relative to its rates.
+def against_client(anchor: Measured, test: Measured) -> dict[str, float]:
+    """The smallest rates that keep as many words as what the client sends, relative to its rates.
+
+    Args:
+        anchor: of CLIENT_FORMAT.
+        test: of another codec.
 
     Returns:
-        mean: over the pictures for which there is one; pictures: their share.
+        mean: over the pictures for which there is such a rate; pictures: their share.
     """
     enough = test.scores >= anchor.scores
     smallest = np.where(enough, test.rates, np.inf).min(1)
-    found = np.isfinite(smallest)
-    ratios = smallest[found] / anchor.rates[found, 0]
+    matched = np.isfinite(smallest)
+    ratios = smallest[matched] / anchor.rates[matched, 0]
     return {
-        "mean": float(ratios.mean()) if found.any() else float("nan"),
-        "pictures": float(found.mean()),
+        "mean": float(ratios.mean()) if matched.any() else float("nan"),
+        "pictures": float(matched.mean()),
     }
 
 
+def curve(system: str, measured: Measured) -> list[dict[str, float]]:
+    """Means over pictures, at each quality."""
+    points = zip(qualities_of(system), measured.rates.mean(0), measured.scores.mean(0), strict=True)
+    return [
+        {"quality": float(q), "bpp": float(rate), "score": float(score)}
+        for q, rate, score in points
+    ]
+
+
 def results(plan: Plan, file: RowsFile) -> dict[str, Any]:
-    """Curves, BD-rates and notes, by judge."""
-    found: dict[str, Any] = {"curves": {}, "bd_rate": {}}
+    """Curves and BD-rates, by judge and by the codecs' titles."""
+    outcome: dict[str, Any] = {"curves": {}, "bd_rate": {}}
     for judge in plan.judges:
         tables = {system: table(plan, file, system, judge) for system in plan.systems}
-        found["curves"][judge] = {
-            system: [
-                {"quality": float(q), "bpp": float(rate), "score": float(score)}
-                for q, rate, score in zip(
-                    _system(system).qualities, one.rates.mean(0), one.scores.mean(0), strict=True
-                )
-            ]
-            for system, one in tables.items()
+        outcome["curves"][judge] = {
+            title_of(system): curve(system, measured) for system, measured in tables.items()
         }
         direction = next(iter(_judge(judge).scores.values()))
-        found["bd_rate"][judge] = {
-            anchor: {
-                system: compare(tables[anchor], one, direction)
-                for system, one in tables.items()
-                if system != anchor and one.rates.shape[1] > 1
+        outcome["bd_rate"][judge] = {
+            title_of(anchor): {
+                title_of(system): compare(tables[anchor], measured, direction)
+                for system, measured in tables.items()
+                if system != anchor and measured.rates.shape[1] > 1
             }
             for anchor in ANCHORS
             if anchor in tables
         }
-        if judge == "words" and AGENT in tables:
-            found["against_agent"] = {
-                system: against_agent(tables[AGENT], one) for system, one in tables.items()
+        if judge == "words" and CLIENT_FORMAT in tables:
+            outcome["against_client"] = {
+                title_of(system): against_client(tables[CLIENT_FORMAT], measured)
+                for system, measured in tables.items()
             }
-    return found
+    return outcome
 
 
 def seconds(plan: Plan, file: RowsFile) -> dict[str, dict[str, float]]:
-    """Mean seconds to encode and decode, over pictures and qualities."""
-    found = {}
+    """Mean seconds to encode and decode, over pictures and qualities, by title."""
+    means = {}
     for system in plan.systems:
         rows = [
             file.rows[plan.key(picture, system, quality, plan.judges[0])]["seconds"]
             for picture in plan.pictures()
-            for quality in _system(system).qualities
+            for quality in qualities_of(system)
         ]
         encode, decode = np.array(rows).mean(0)
-        found[system] = {"encode": float(encode), "decode": float(decode)}
-    return found
+        means[title_of(system)] = {"encode": float(encode), "decode": float(decode)}
+    return means
 
 
 def run(plan: Plan, file: RowsFile, processes: int) -> dict[str, Any]:
-    """Measure what is missing; everything. Raises JudgeUnavailable."""
+    """Measure what is missing, and compare everything.
+
+    Args:
+        plan: what is measured.
+        file: where rows are kept.
+        processes: workers.
+
+    Returns:
+        The result.
+
+    Raises:
+        JudgeUnavailable: a judge is missing.
+        CodecError: a codec is missing.
+    """
     notes = {judge: _judge(judge).note for judge in plan.judges}
-    collect(plan, file, processes)
+    collect(jobs_of(plan, file), partial(measure, plan=plan), file, processes)
     return {
         "machine": describe(),
         "folder": plan.folder,
         "size": plan.size,
         "pictures": len(plan.pictures()),
-        "systems": {system: _system(system).note for system in plan.systems},
+        "systems": {title_of(name): codec_under_test(name).identity for name in plan.systems},
         "judge_note": notes,
         "bd_note": (
             "percent of rate at equal mean score, Akima over isotonic fits; low, high: "
             f"{PERCENTILES[0]} and {PERCENTILES[1]} % of {RESAMPLES} resamples of the pictures"
         ),
-        "agent_note": (
-            f"bytes relative to {AGENT}, at the smallest quality that reads no fewer words; "
-            "pictures: share of the pictures for which there is one"
+        "client_note": (
+            f"bytes relative to {title_of(CLIENT_FORMAT)}, at the smallest quality that reads no "
+            "fewer words; pictures: share of the pictures for which there is one"
         ),
         "seconds": seconds(plan, file),
         **results(plan, file),
@@ -329,31 +294,35 @@ def run(plan: Plan, file: RowsFile, processes: int) -> dict[str, Any]:
 
 
 def show(result: dict[str, Any]) -> None:
-    """A summary for people."""
+    """Print a summary for people."""
     print(f"{result['pictures']} pictures of {result['folder']}")
     for judge, curves in result["curves"].items():
         print(f"\n{judge}: {result['judge_note'][judge]}\nbpp/score")
         for system, points in curves.items():
-            print(f"  {system:15}" + "  ".join(f"{p['bpp']:.3f}/{p['score']:.3f}" for p in points))
-        for anchor, found in result["bd_rate"][judge].items():
-            for system, rate in found.items():
+            print(f"  {system:22}" + "  ".join(f"{p['bpp']:.3f}/{p['score']:.3f}" for p in points))
+        for anchor, rates in result["bd_rate"][judge].items():
+            for system, rate in rates.items():
                 if rate["value"] is not None:
-                    interval = (
-                        f" ({rate['low']}..{rate['high']})" if rate["low"] is not None else ""
-                    )
-                    print(f"  {system} against {anchor}: {rate['value']:+.1f} %{interval}")
-    for system, ratio in result.get("against_agent", {}).items():
-        print(f"  {system}: {ratio['mean']:.3f} of the bytes of {AGENT}, {ratio['pictures']:.0%}")
+                    ends = f" ({rate['low']}..{rate['high']})" if rate["low"] is not None else ""
+                    print(f"  {system} against {anchor}: {rate['value']:+.1f} %{ends}")
+    client = title_of(CLIENT_FORMAT)
+    for system, ratio in result.get("against_client", {}).items():
+        print(f"  {system}: {ratio['mean']:.3f} of the bytes of {client}, {ratio['pictures']:.0%}")
 
 
 def options_of() -> argparse.Namespace:
+    """The command line's options."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--folder", default="eval/screens", help="pictures, below COTAM_DATA")
-    parser.add_argument("--agent-size", action="store_true", help="reduced to fit in 1456x819")
     parser.add_argument(
-        "--systems", default=",".join(name for name in SYSTEMS if name != "palette")
+        "--client-size",
+        action="store_true",
+        help=f"reduce pictures to fit in {CLIENT_SIZE[0]}x{CLIENT_SIZE[1]}",
+    )
+    parser.add_argument(
+        "--systems", default=",".join(SYSTEMS), help="names in the registry, with commas"
     )
     parser.add_argument("--judges", default=",".join(JUDGES))
     parser.add_argument(
@@ -368,15 +337,15 @@ def options_of() -> argparse.Namespace:
 def main() -> None:
     """Command line."""
     options = options_of()
-    names = tuple(options.systems.split(","))
-    for name in names:
-        if name not in SYSTEMS:
-            raise SystemExit(f"screens: systems are {', '.join(SYSTEMS)}, not '{name}'")
-    size = AGENT_SIZE if options.agent_size else None
-    plan = Plan(options.folder, size, names, tuple(options.judges.split(",")), options.limit)
+    size = CLIENT_SIZE if options.client_size else None
+    judges = tuple(options.judges.split(","))
+    if unknown := [name for name in judges if name not in JUDGES]:
+        raise SystemExit(f"screens: judges are {', '.join(JUDGES)}, not '{unknown[0]}'")
     try:
+        systems = codecs.names(options.systems)
+        plan = Plan(options.folder, size, systems, judges, options.limit)
         result = run(plan, RowsFile(options.rows), max(1, options.jobs))
-    except (JudgeUnavailable, OSError) as error:
+    except (CodecError, JudgeUnavailable, OSError) as error:
         raise SystemExit(f"screens: {error}") from None
     if not hand_over(result, options):
         show(result)

@@ -1,6 +1,7 @@
-"""Which of a tower's tokens to keep: by the file's bits, at random, by the tower's own attention: `python -m benchmarks.selection`.
+"""Which of a tower's tokens to keep: by the file's bits, at random, or by the tower's attention.
 
-DeiT-Tiny sees the whole decoded picture up to a block, then only the kept tokens go on; top-1 on eval/imagenet.
+`python -m benchmarks.selection`. DeiT-Tiny sees the whole decoded picture up to a block; after it,
+only the selected tokens are computed. Top-1 on eval/imagenet.
 """
 
 from __future__ import annotations
@@ -20,15 +21,29 @@ from codec.evaluation.judges.deit import DeitJudge
 from codec.evaluation.machine import describe
 from codec.tokens.selection import quadtree, spent_at
 
+# Shares of the tokens that are kept.
 BUDGETS = (0.25, 0.125, 0.0625)
+# Blocks after which tokens are dropped.
 BLOCKS = (4, 8)
+# Draws of the random selection that are averaged.
 SEEDS = 3
 
 
 def kept_by(
     way: str, information: np.ndarray, attention: np.ndarray, count: int, seed: int
 ) -> np.ndarray:
-    """Positions of the kept patches, `count` of them."""
+    """Select patches.
+
+    Args:
+        way: "bits", "attention" or "random".
+        information: bits of each patch [rows, columns].
+        attention: of the class token to each patch [patches].
+        count: of patches that are kept.
+        seed: of the random selection.
+
+    Returns:
+        Their positions [count].
+    """
     if way == "random":
         return np.sort(np.random.default_rng(seed).permutation(information.size)[:count])
     if way == "attention":
@@ -40,21 +55,26 @@ def kept_by(
 def top1_of(
     judge: DeitJudge, x: Tensor, information: np.ndarray, truth: int, seed: int
 ) -> dict[str, float]:
-    """1 or 0 by 'block/budget/way' for the tower's input x [1, 3, h, w] and its patches' information [rows, columns]."""
+    """Whether the tower is right about a picture, with all tokens and with fewer.
+
+    Args:
+        judge: with the tower.
+        x: the tower's input [1, 3, h, w].
+        information: bits of each patch [rows, columns].
+        truth: the class 0..999.
+        seed: of the random selection.
+
+    Returns:
+        "full" and "block/budget/way" -> 1 or 0, or a mean over draws.
+    """
     tower = judge.tower
     tokens = tower.tokens(x, BLOCKS)
     attention = tower.attention(x, BLOCKS)[0].numpy()
-    found = {"full": float(int(tower.classify(x).argmax()) == truth)}
+    top1 = {"full": float(int(tower.classify(x).argmax()) == truth)}
 
     def right(kept: Tensor, block: int) -> float:
-        return float(
-            int(
-                tower.classify_tokens(
-                    torch.cat([tokens[block][:, : tower.prefix], kept], 1), block
-                ).argmax()
-            )
-            == truth
-        )
+        with_prefix = torch.cat([tokens[block][:, : tower.prefix], kept], 1)
+        return float(int(tower.classify_tokens(with_prefix, block).argmax()) == truth)
 
     for number, block in enumerate(BLOCKS):
         patches = tokens[block][:, tower.prefix :]
@@ -66,23 +86,31 @@ def top1_of(
                     kept_by(way, information, attention[number], count, seed * SEEDS + s)
                     for s in range(seeds)
                 ]
-                found[f"{block}/{budget}/{way}"] = float(
-                    np.mean([right(patches[:, torch.from_numpy(p)], block) for p in places])
-                )
-            found[f"{block}/{budget}/bits, merged"] = right(
-                quadtree(information, count).merged(patches), block
-            )
-    return found
+                answers = [right(patches[:, torch.from_numpy(p)], block) for p in places]
+                top1[f"{block}/{budget}/{way}"] = float(np.mean(answers))
+            merged = quadtree(information, count).merged(patches)
+            top1[f"{block}/{budget}/bits, merged"] = right(merged, block)
+    return top1
 
 
 def run(model: str, quality: float, limit: int | None) -> dict[str, Any]:
-    """Mean top-1 and its standard error, by way."""
+    """Measure all ways.
+
+    Args:
+        model: the weights.
+        quality: 0..100.
+        limit: at most so many pictures, evenly spaced; None for all.
+
+    Returns:
+        Mean top-1 and its standard error, by way.
+    """
     cotam = codec.load(model, "cpu")
     judge = DeitJudge(data_root())
     samples = spread(judge.pictures(), limit)
     rows = []
     for number, sample in enumerate(track(samples, "pictures")):
-        decoded = cotam.decode_full(cotam.encode(read_pixels(sample.path), tool="learned", quality=quality), want_bits=True)
+        data = cotam.encode(read_pixels(sample.path), tool="learned", quality=quality)
+        decoded = cotam.decode_full(data, want_bits=True)
         pixels = decoded.picture.pixels
         information = spent_at(decoded, judge.tower.grid, judge.box(*pixels.shape[:2])[0].tolist())
         rows.append(top1_of(judge, judge.look(pixels), information, sample.truth, number))
@@ -93,7 +121,10 @@ def run(model: str, quality: float, limit: int | None) -> dict[str, Any]:
         "machine": describe(),
         "quality": quality,
         "pictures": len(samples),
-        "note": f"random: mean of {SEEDS} draws; attention: the tower's own [CLS] attention in the block before",
+        "note": (
+            f"random: mean of {SEEDS} draws; "
+            "attention: the tower's own [CLS] attention in the block before"
+        ),
         "top1": {name: float(v.mean()) for name, v in table.items()},
         "standard_error": {name: float(v.std() / np.sqrt(len(v))) for name, v in table.items()},
     }

@@ -1,6 +1,7 @@
-"""Time and memory: in process beside other codecs, and as whole processes: `python -m benchmarks.speed --json`.
+"""Time and memory: in process beside other codecs, and of whole commands.
 
-Protocol: everything warmed up, the systems take turns, medians; ratios are within one run.
+`python -m benchmarks.speed --json`. Everything is warmed up, the codecs take turns, and medians
+count. Ratios are within one run.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -19,128 +20,223 @@ import torch
 from PIL import Image
 from skimage import data as pictures
 
-import codec
 from benchmarks.lib.backends import BACKENDS, compared
-from benchmarks.lib.learned import LEARNED, Coder, kmac_per_pixel, learned
 from benchmarks.lib.output import add_options, hand_over
-from benchmarks.lib.timing import WARM_UP, command, medians
+from benchmarks.lib.timing import WARM_UP, command, kmac_per_pixel, medians
+from benchmarks.rd import RIVAL_QUALITIES
+from codec.evaluation.codecs import codec_under_test, cotam_codec
+from codec.evaluation.codecs.compressai_zoo import UNTRAINED
+from codec.evaluation.codecs.pillow import SETTINGS
+from codec.evaluation.distortion import Pixels
 from codec.evaluation.machine import describe
-from codec.evaluation.rivals import RIVALS, Rival
 
+# Width and height of the picture in process: the size of Kodak's.
 SIDES = (768, 512)
-CODER = "CoTAM"
+COTAM = "CoTAM"
+# Weights that are timed beside the default ones.
 OTHER_WEIGHTS = ("tiny",)
+# Name in the registry -> the option of Image.save with which Pillow limits its threads.
+RIVALS: dict[str, str | None] = {"avif": "max_threads", "webp": None, "jpeg": None}
+# Rounds of whole commands, for 768x512 and for 3840x2160.
+COMMAND_ROUNDS = 5
+LARGE_COMMAND_ROUNDS = 2
+WAYS = ("encode", "decode")
+
+Call = Callable[[], Any]
 
 
-def picture(width: int, height: int) -> np.ndarray:
-    """A real photograph at a given size."""
-    return np.asarray(
-        Image.fromarray(pictures.coffee()).resize((width, height), Image.Resampling.LANCZOS)
-    )
+@dataclass(frozen=True)
+class Timed:
+    """A codec that is timed on one picture.
+
+    Attributes:
+        calls: encode and decode.
+        identity: of the codec.
+        parameters: of its networks; None where there are none.
+    """
+
+    calls: dict[str, Call]
+    identity: str
+    parameters: int | None = None
 
 
-def nearest(rival: Rival, pixels: np.ndarray, size: int) -> int:
-    """The quality, of those that rate-distortion curves are measured at, whose file is nearest in size."""
-    return min(rival.qualities, key=lambda quality: abs(len(rival.encode(pixels, quality)) - size))
+def picture(width: int, height: int) -> Pixels:
+    """A real photograph, resized."""
+    photo = Image.fromarray(pictures.coffee())
+    return np.asarray(photo.resize((width, height), Image.Resampling.LANCZOS))
 
 
-def own(model: str, pixels: np.ndarray, quality: float) -> tuple[Coder, int]:
-    """CoTAM with these weights, and its file's bytes."""
-    cotam = codec.load(model, "cpu")
-    data = cotam.encode(pixels, tool="learned", quality=quality)
-    weights = cotam.backend.checkpoint
-    arrays = weights.arrays  # type: ignore[attr-defined]
-    count = sum(array.size for name, array in arrays.items() if not name.startswith("tables."))
-    return Coder(
-        lambda: cotam.encode_full(pixels, tool="learned", quality=quality), lambda: cotam.decode_full(data), count
-    ), len(data)
+def timed_cotam(name: str, pixels: Pixels, quality: float) -> tuple[Timed, int]:
+    """CoTAM on a picture, by calls that also return seconds by stage.
+
+    Args:
+        name: `cotam` or `cotam:WEIGHTS`.
+        pixels: uint8 [H, W, 3].
+        quality: 0..100.
+
+    Returns:
+        What is timed, and the bytes of its file.
+    """
+    under_test = codec_under_test(name)
+    cotam = cotam_codec(name)
+    assert cotam is not None
+    encode = partial(cotam.encode_full, pixels, tool="learned", quality=quality)
+    data = encode().data
+    calls: dict[str, Call] = {"encode": encode, "decode": partial(cotam.decode_full, data)}
+    return Timed(calls, under_test.identity, under_test.parameters), len(data)
 
 
-def coders(pixels: np.ndarray, quality: float, threads: int) -> dict[str, Coder]:
-    """Who takes part; the default weights come first, Pillow's codecs are at about their file size."""
-    coder, size = own("default", pixels, quality)
-    found = {CODER: coder} | {
-        f"{CODER} {model}": own(model, pixels, quality)[0] for model in OTHER_WEIGHTS
+def timed_rival(name: str, pixels: Pixels, size: int, threads: int) -> Timed:
+    """A format of Pillow, at the quality whose file is nearest to a size.
+
+    Args:
+        name: in the registry.
+        pixels: uint8 [H, W, 3].
+        size: bytes.
+        threads: that it may use, where it can use several.
+
+    Returns:
+        What is timed.
+    """
+    option = RIVALS[name]
+    rival = SETTINGS[name].codec(**({option: threads} if option else {}))
+    quality = rival.nearest_quality(pixels, size, RIVAL_QUALITIES[name])
+    data = rival.encode(pixels, quality)
+    calls: dict[str, Call] = {
+        "encode": partial(rival.encode, pixels, quality),
+        "decode": partial(rival.decode, data),
     }
-    for name, knobs in (("AVIF", {"max_threads": threads}), ("WebP", {}), ("JPEG", {})):
-        rival = RIVALS[name]
-        rival = replace(rival, options=rival.options + tuple(knobs.items()))
-        near = nearest(rival, pixels, size)
-        found[name] = Coder(
-            partial(rival.encode, pixels, near),
-            partial(rival.decode, rival.encode(pixels, near)),
-            None,
-        )
-    x = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float().contiguous() / 255
-    return found | {name: learned(name, x) for name in LEARNED}
+    return Timed(calls, rival.identity)
+
+
+def timed_untrained(name: str, pixels: Pixels) -> Timed:
+    """A learned codec with random weights: they change neither its layers nor its symbols."""
+    model = codec_under_test(f"untrained:{name}")
+    quality = model.qualities[0]
+    data = model.encode(pixels, quality)
+    calls: dict[str, Call] = {
+        "encode": partial(model.encode, pixels, quality),
+        "decode": partial(model.decode, data),
+    }
+    return Timed(calls, model.identity, model.parameters)
+
+
+def systems_for(pixels: Pixels, quality: float, threads: int) -> dict[str, Timed]:
+    """Everything that is timed, by title; the default weights come first.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        quality: of CoTAM, 0..100; formats of Pillow have about its file size.
+        threads: that each may use.
+
+    Returns:
+        Title -> what is timed.
+    """
+    cotam, size = timed_cotam("cotam", pixels, quality)
+    systems = {COTAM: cotam}
+    for model in OTHER_WEIGHTS:
+        systems[f"{COTAM} {model}"] = timed_cotam(f"cotam:{model}", pixels, quality)[0]
+    for name in RIVALS:
+        systems[SETTINGS[name].title] = timed_rival(name, pixels, size, threads)
+    for name in UNTRAINED:
+        systems[name] = timed_untrained(name, pixels)
+    return systems
 
 
 def in_process(threads: int, rounds: int, quality: float) -> dict[str, Any]:
-    """Milliseconds (medians) of encode and decode of every coder, CoTAM's by stage, and what the networks cost."""
+    """Time all codecs in this process.
+
+    Args:
+        threads: of each codec.
+        rounds: how often each call is timed.
+        quality: of CoTAM, 0..100.
+
+    Returns:
+        Median milliseconds to encode and decode, CoTAM's by stage, and what the networks cost.
+    """
     torch.set_num_threads(threads)
-    pixels = picture(*SIDES)
-    systems = coders(pixels, quality, threads)
-    stages: dict[str, list[dict[str, float]]] = {"encode": [], "decode": []}
+    systems = systems_for(picture(*SIDES), quality, threads)
+    stages: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
 
-    def staged(what: str, call: Callable[[], Any]) -> None:
-        stages[what].append(call().seconds)
+    def staged(way: str, call: Call) -> None:
+        stages[way].append(call().seconds)
 
-    calls: dict[str, Callable[[], Any]] = {}
-    for name, coder in systems.items():
-        for what, call in (("encode", coder.encode), ("decode", coder.decode)):
-            calls[f"{name} {what}"] = partial(staged, what, call) if name == CODER else call
+    calls: dict[str, Call] = {}
+    for name, system in systems.items():
+        for way, call in system.calls.items():
+            calls[f"{name} {way}"] = partial(staged, way, call) if name == COTAM else call
     spent = medians(calls, rounds)
-    middle = {name: {what: spent[f"{name} {what}"] for what in stages} for name in systems}
+    milliseconds = {name: {way: spent[f"{name} {way}"] for way in WAYS} for name in systems}
     split = {
-        n: {k: 1000 * median(r[k] for r in rows[WARM_UP:]) for k in rows[0]}
-        for n, rows in stages.items()
+        way: {stage: 1000 * median(row[stage] for row in rows[WARM_UP:]) for stage in rows[0]}
+        for way, rows in stages.items()
     }
-    ours = middle[CODER]
+    cotam = milliseconds[COTAM]
+    networks = {name: system for name, system in systems.items() if system.parameters}
     return {
         "size": list(SIDES),
         "quality": quality,
-        "milliseconds": middle,
+        "systems": {name: system.identity for name, system in systems.items()},
+        "milliseconds": milliseconds,
         "stages": split,
         "times_faster": {
-            name: {what: v[what] / ours[what] for what in v}
-            for name, v in middle.items()
-            if name != CODER
+            name: {way: value / cotam[way] for way, value in values.items()}
+            for name, values in milliseconds.items()
+            if name != COTAM
         },
-        "entropy_share": {n: split[n]["entropy"] / ours[n] for n in ours},
-        "parameters": {
-            name: coder.parameters for name, coder in systems.items() if coder.parameters
-        },
+        "entropy_share": {way: split[way]["entropy"] / cotam[way] for way in WAYS},
+        "parameters": {name: system.parameters for name, system in networks.items()},
         "kmac_per_pixel": {
             name: {
-                "encode": kmac_per_pixel(coder.encode, SIDES[0] * SIDES[1]),
-                "decode": kmac_per_pixel(coder.decode, SIDES[0] * SIDES[1]),
+                way: kmac_per_pixel(call, SIDES[0] * SIDES[1]) for way, call in system.calls.items()
             }
-            for name, coder in systems.items()
-            if coder.parameters
+            for name, system in networks.items()
         },
     }
 
 
 def whole_process(width: int, height: int, rounds: int) -> dict[str, float]:
-    """`cotam encode` of a picture of that size."""
+    """Seconds and peak memory of `cotam encode` for a picture of that size."""
     with tempfile.TemporaryDirectory() as folder:
         source = saved(Path(folder), width, height)
         return command(["encode", str(source)], rounds)
 
 
 def saved(folder: Path, width: int, height: int) -> Path:
-    """`picture` as a file."""
+    """`picture` as a PNG file."""
     source = folder / "picture.png"
     Image.fromarray(picture(width, height)).save(source)
     return source
 
 
 def chosen_backends(text: str) -> list[str]:
-    """Names with commas. Raises ArgumentTypeError."""
+    """Read a list of backends.
+
+    Args:
+        text: names with commas.
+
+    Returns:
+        The names.
+
+    Raises:
+        ArgumentTypeError: a name is unknown.
+    """
     names = [name for name in text.split(",") if name]
-    if wrong := [name for name in names if name not in BACKENDS]:
-        raise argparse.ArgumentTypeError(f"backends are {', '.join(BACKENDS)}, not '{wrong[0]}'")
+    if unknown := [name for name in names if name not in BACKENDS]:
+        raise argparse.ArgumentTypeError(f"backends are {', '.join(BACKENDS)}, not '{unknown[0]}'")
     return names
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print a summary for people."""
+    inside = result["in_process"]
+    for name, spent in inside["milliseconds"].items():
+        times = inside["times_faster"].get(name, dict.fromkeys(WAYS, 1.0))
+        cells = [f"{way} {spent[way]:7.1f} ms ({times[way]:.1f} times CoTAM's)" for way in spent]
+        print(f"{name:14}" + "  ".join(cells))
+    print("whole command:", result["command_768x512"], result["command_3840x2160"])
+    for name, facts in result.get("backends", {}).items():
+        print(name, facts)
 
 
 def main() -> None:
@@ -159,7 +255,7 @@ def main() -> None:
         "--int8-pictures",
         type=Path,
         default=None,
-        help="a folder for onnx-int8 to find its ranges with",
+        help="a folder of pictures that onnx-int8 finds its ranges with",
     )
     add_options(parser)
     options = parser.parse_args()
@@ -168,26 +264,21 @@ def main() -> None:
     result: dict[str, Any] = {
         "machine": describe(options.threads),
         "in_process": in_process(options.threads, options.rounds, options.quality),
-        "command_768x512": whole_process(768, 512, 5),
-        "command_3840x2160": whole_process(3840, 2160, 2),
+        "command_768x512": whole_process(768, 512, COMMAND_ROUNDS),
+        "command_3840x2160": whole_process(3840, 2160, LARGE_COMMAND_ROUNDS),
     }
     if options.backends:
         with tempfile.TemporaryDirectory() as folder:
-            how = options.threads, options.quality, options.rounds, options.int8_pictures
-            result["backends"] = compared(options.backends, saved(Path(folder), *SIDES), *how)
-    if not hand_over(result, options):
-        inside = result["in_process"]
-        for name, spent in inside["milliseconds"].items():
-            times = inside["times_faster"].get(name, {"encode": 1.0, "decode": 1.0})
-            print(
-                f"{name:14}"
-                + "  ".join(
-                    f"{what} {spent[what]:7.1f} ms ({times[what]:.1f} times ours)" for what in spent
-                )
+            result["backends"] = compared(
+                options.backends,
+                saved(Path(folder), *SIDES),
+                options.threads,
+                options.quality,
+                options.rounds,
+                options.int8_pictures,
             )
-        print("whole command:", result["command_768x512"], result["command_3840x2160"])
-        for name, facts in result.get("backends", {}).items():
-            print(name, facts)
+    if not hand_over(result, options):
+        show(result)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Tables in Markdown from committed JSON: `python -m benchmarks.tables` rewrites the marked parts of the READMEs.
+"""Tables in Markdown from committed JSON: `python -m benchmarks.tables` rewrites marked parts.
 
-A marked part lies between `<!-- table:NAME -->` and `<!-- /table -->`; a test fails when one differs from its JSON.
+A marked part of a page is between `<!-- table:NAME -->` and `<!-- /table -->`; a test fails when
+one differs from its JSON.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from functools import partial
 
 from benchmarks.lib.markdown import ROOT, at_rate, load, rows_to_markdown
 from benchmarks.lib.task_tables import TASK_TABLES
-from codec.evaluation.rivals import in_db
+from codec.evaluation.distortion import in_db
 from codec.weights import checkpoint
 
+# The log of training runs.
 RUNS = ROOT / "checkpoints" / "runs.json"
 PAGES = (
     ROOT / "README.md",
@@ -26,11 +28,21 @@ PAGES = (
     ROOT / "docs" / "tuning.md",
 )
 MARK = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
+# Rates of the columns, in bits per pixel.
 AT_BPP = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 
 
 def curves_table(title: str, score: str, shown: Callable[[float], float]) -> str:
-    """A score at equal rate, and BD-rate against each codec. shown: the score as it is written."""
+    """A score at equal rate, and BD-rates of the weights against each codec.
+
+    Args:
+        title: of the score.
+        score: its key in rd.json.
+        shown: from the score to what is written.
+
+    Returns:
+        The table.
+    """
     result = load("rd")
     rows = []
     for name, points in result["curves"].items():
@@ -43,12 +55,12 @@ def curves_table(title: str, score: str, shown: Callable[[float], float]) -> str
 
 
 def rd_table() -> str:
-    """PSNR."""
+    """PSNR on Kodak."""
     return curves_table("PSNR, dB", "psnr", float)
 
 
 def ms_ssim_table() -> str:
-    """MS-SSIM in dB."""
+    """MS-SSIM on Kodak, in dB."""
     return curves_table("MS-SSIM, dB", "ms_ssim", in_db)
 
 
@@ -99,15 +111,17 @@ def goals_table() -> str:
 
 def both(values: dict[str, float], factor: float, digits: int, unit: str) -> str:
     """'encode / decode' figures with their unit, if any."""
-    return f"{factor * values['encode']:.{digits}f} / {factor * values['decode']:.{digits}f} {unit}".rstrip()
+    encode, decode = (f"{factor * values[way]:.{digits}f}" for way in ("encode", "decode"))
+    return f"{encode} / {decode} {unit}".rstrip()
 
 
 def speed_table(source: str = "speed") -> str:
-    """Milliseconds of every codec, how many times CoTAM's they are, and what their networks cost."""
+    """Milliseconds of every codec, their ratio to CoTAM's, and what the networks cost."""
     result = load(source)
     inside = result["in_process"]
     machine = result["machine"]
-    head = f"768x512, quality {inside['quality']:g}, {machine['threads']} threads of {machine['processor']}"
+    where = f"{machine['threads']} threads of {machine['processor']}"
+    head = f"768x512, quality {inside['quality']:g}, {where}"
     rows = []
     for name, spent in inside["milliseconds"].items():
         times = inside["times_faster"].get(name)
@@ -129,7 +143,7 @@ def speed_table(source: str = "speed") -> str:
 
 
 def stages_table() -> str:
-    """Where CoTAM's milliseconds go."""
+    """CoTAM's milliseconds by stage."""
     inside = load("speed")["in_process"]
     rows = [
         [name, ", ".join(f"{k} {v:.1f}" for k, v in inside["stages"][name].items() if v >= 0.05)]
@@ -169,12 +183,13 @@ def backends_table() -> str:
 
 
 def weights_table() -> str:
-    """What each set of weights costs and gives."""
+    """Costs and BD-rates of each set of weights."""
     speed = load("speed_float32")["in_process"]
     rd = load("rd")["weights"]
     rows = []
     for name, coder, tasks in (("small", "CoTAM", "tasks"), ("tiny", "CoTAM tiny", "tasks_tiny")):
-        variant = checkpoint.load(name).guide or "default"  # as they encode unless told otherwise
+        # The guide that the weights use by default.
+        variant = checkpoint.load(name).guide or "default"
         at_tokens = {
             k: v[variant]["token_mse_last"]
             for k, v in load(tasks)["bd_rate_rivals"]["deit"].items()
@@ -195,7 +210,7 @@ def weights_table() -> str:
 
 
 def runs_table() -> str:
-    """Every run whose weights were shipped."""
+    """Every training run whose weights were shipped."""
     rows = []
     for run in json.loads(RUNS.read_text()):
         points = [{"bpp": bpp, "psnr": value} for bpp, value in run["kodak"]]
@@ -203,7 +218,7 @@ def runs_table() -> str:
         spent = f"{run['steps']} steps, {run['minutes']:.0f} min, {run['device']}"
         psnr_at = " / ".join(at_rate(points, bpp) for bpp in (0.2, 0.5, 1.0))
         top1 = [{"bpp": bpp, "top1": 100 * share} for bpp, _, share in run.get("tasks", [])]
-        seen = " / ".join(f"{at_rate(top1, bpp, 'top1')} %" for bpp in (0.2, 0.4)) if top1 else "-"
+        judged = [f"{at_rate(top1, bpp, 'top1')} %" for bpp in (0.2, 0.4) if top1]
         rows.append(
             [
                 run["name"],
@@ -213,7 +228,7 @@ def runs_table() -> str:
                 spent,
                 psnr_at,
                 against,
-                seen,
+                " / ".join(judged) or "-",
             ]
         )
     head = [
@@ -339,7 +354,8 @@ def selection_table() -> str:
                 *(cell(f"{group}/{way}") for way in ways),
             ]
         )
-    about = f"{result['pictures']} pictures of ImageNet, `{result['model']}` at quality {result['quality']:g}"
+    weights = f"`{result['model']}` at quality {result['quality']:g}"
+    about = f"{result['pictures']} pictures of ImageNet, {weights}"
     return rows_to_markdown([about, "tokens kept", *ways], rows)
 
 
@@ -362,7 +378,7 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def fill(text: str) -> str:
-    """A page with its marked parts made anew."""
+    """A page whose marked parts are made again from the results."""
     return MARK.sub(lambda m: m[1] + TABLES[m[2]]() + m[3], text)
 
 

@@ -1,8 +1,11 @@
-"""Rate against what a machine still sees, real file bytes with the QP map's included: `python -m benchmarks.tasks --json [-j 2]`.
+"""Rate against what a machine still sees: `python -m benchmarks.tasks`.
+
+Rates are of whole files, QP maps included.
 
 ::
 
-    judges' pictures x systems x qualities -> rows (kept in a file) -> curves of means -> BD-rate with intervals
+    judges' pictures x systems x qualities -> rows (kept in a file)
+    rows -> curves of means -> BD-rates with intervals
 """
 
 from __future__ import annotations
@@ -16,21 +19,29 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.lib.oracle import oracle_for
 from benchmarks.lib.output import add_options, hand_over
+from benchmarks.lib.task_rows import ORIGINAL, Job, key_of, measure
 from codec.errors import CodecError
+from codec.evaluation import codecs
 from codec.evaluation.bd import LEAST_OVERLAP, PERCENTILES, RESAMPLES, Measured, compare
-from codec.evaluation.coders import (
+from codec.evaluation.codecs.cotam import student_hash
+from codec.evaluation.codecs.pillow import SETTINGS
+from codec.evaluation.codecs.variants import (
     BASE,
+    DEFAULT,
     NO_MAPS,
+    ORACLE,
     QUALITIES,
     SAME_QP,
     TOKEN_VARIANTS,
     TOKENS,
     TUNED,
+    UNIFORM,
     VARIANTS,
     Setup,
+    identity,
     qualities,
-    student_hash,
 )
 from codec.evaluation.judges import (
     JUDGES,
@@ -42,22 +53,22 @@ from codec.evaluation.judges import (
     spread,
 )
 from codec.evaluation.machine import describe
-from codec.evaluation.rivals import RIVALS
-from codec.evaluation.rows import ORIGINAL, Job, RowsFile, collect, key_of, measure
+from codec.evaluation.rows import RowsFile, collect
 from codec.guidance import STRENGTH
 from codec.weights import checkpoint
 
-ANCHOR = "uniform"
-AGAINST_RIVALS = ("uniform", "default")
-OWN_SETS = tuple(
-    name for name in JUDGES if name != "vqa"
-)  # judges whose pictures lie below COTAM_DATA
-ORACLE = "oracle"
+# What other variants are compared with.
+ANCHOR = UNIFORM
+AGAINST_RIVALS = (UNIFORM, DEFAULT)
+RIVALS = "jpeg,webp,avif"
+# Judges whose pictures are below COTAM_DATA.
+OWN_SETS = tuple(name for name in JUDGES if name != "vqa")
+# The judge that knows tokens and the oracle.
 TOWER_JUDGE = "deit"
+# Systems that take minutes a picture.
 SLOW = (ORACLE, TUNED)
-FINER = (
-    "yolox",
-)  # judges whose score jumps with every box from one quality to the next: more of them are measured
+# Judges whose score jumps with every box from one quality to the next: they get more qualities.
+FINER = ("yolox",)
 RESULTS = Path(__file__).resolve().parent / "results"
 Curve = list[dict[str, float]]
 Rates = dict[str, dict[str, float | None]]
@@ -65,7 +76,17 @@ Rates = dict[str, dict[str, float | None]]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured. limit, slow_limit: pictures per judge, None for all."""
+    """What is measured.
+
+    Attributes:
+        setup: weights and settings.
+        judges: names.
+        variants: of CoTAM.
+        rivals: titles of formats.
+        qualities: of CoTAM.
+        limit: pictures per judge; None for all.
+        slow_limit: pictures per judge for SLOW systems; None for all.
+    """
 
     setup: Setup
     judges: tuple[str, ...]
@@ -78,7 +99,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of one judge: system -> its pictures, its qualities, bits per pixel and scores, each [pictures, qualities]."""
+    """The rows of one judge, by system.
+
+    Attributes:
+        judge: who judged.
+        pictures: names of files.
+        qualities: coarse to fine.
+        rates: bits per pixel [pictures, qualities].
+        scores: score -> [pictures, qualities].
+    """
 
     judge: Judge
     pictures: dict[str, list[str]]
@@ -86,8 +115,12 @@ class Table:
     rates: dict[str, np.ndarray]
     scores: dict[str, dict[str, np.ndarray]]
 
+    def has(self, *systems: str) -> bool:
+        """Whether all of these systems were measured."""
+        return set(systems) <= set(self.rates)
+
     def points(self, system: str) -> Curve:
-        """Means over the system's pictures."""
+        """Means over a system's pictures, at each of its qualities."""
         columns = {"bpp": self.rates[system]} | self.scores[system]
         means = {name: values.mean(0) for name, values in columns.items()}
         return [
@@ -96,48 +129,81 @@ class Table:
         ]
 
     def compare(self, anchor: str, test: str) -> Rates:
-        """BD-rate of `test` against `anchor` by score, over the pictures that both have."""
+        """BD-rates of `test` against `anchor`, over the pictures that both have.
+
+        Args:
+            anchor: a system.
+            test: a system.
+
+        Returns:
+            Score -> percent and interval, as bd.compare returns it.
+        """
         common = [name for name in self.pictures[anchor] if name in set(self.pictures[test])]
         rows = [[self.pictures[system].index(name) for name in common] for system in (anchor, test)]
-        found = {}
+        rates = {}
         for score, direction in self.judge.scores.items():
             a, b = (
                 Measured(self.rates[s][r], self.scores[s][score][r])
                 for s, r in zip((anchor, test), rows)
             )
-            found[score] = compare(a, b, direction)
-        return found
+            rates[score] = compare(a, b, direction)
+        return rates
 
 
 def of_base(plan: Plan) -> tuple[str, ...]:
-    """The other weights' systems: those that are compared with everything else."""
+    """Systems of the other weights: those that are compared with everything else."""
     return tuple(BASE + v for v in AGAINST_RIVALS if v in plan.variants) if plan.setup.base else ()
 
 
 def systems(
     plan: Plan, judge: str, samples: list[Sample]
 ) -> dict[str, tuple[list[Sample], tuple[float, ...]]]:
-    """system -> (its pictures, its qualities). Tokens and the oracle know DeiT-Tiny only; what is slow takes part of the set."""
-    found: dict[str, tuple[list[Sample], tuple[float, ...]]] = {ORIGINAL: (samples, (0.0,))}
+    """What a judge sees.
+
+    Only DeiT-Tiny gets tokens and the oracle; slow systems get fewer pictures.
+
+    Args:
+        plan: what is measured.
+        judge: its name.
+        samples: its pictures.
+
+    Returns:
+        System -> its pictures and its qualities.
+    """
+    work: dict[str, tuple[list[Sample], tuple[float, ...]]] = {ORIGINAL: (samples, (0.0,))}
     for name in plan.variants + of_base(plan) + plan.rivals:
         if judge != TOWER_JUDGE and (name == ORACLE or name.startswith(TOKENS)):
             continue
-        wanted = qualities(name, plan.qualities, judge in FINER)
-        found[name] = spread(samples, plan.slow_limit if name in SLOW else None), wanted
-    return found
+        pictures = spread(samples, plan.slow_limit if name in SLOW else None)
+        work[name] = pictures, qualities(name, plan.qualities, judge in FINER)
+    return work
 
 
 def jobs_of(plan: Plan, judges: dict[str, tuple[Judge, list[Sample]]], file: RowsFile) -> list[Job]:
-    """All rows that the file does not hold, by picture."""
+    """All rows that are missing, by picture.
+
+    Args:
+        plan: what is measured.
+        judges: name -> judge and its pictures.
+        file: the rows that are there.
+
+    Returns:
+        A job for each picture that lacks rows.
+    """
     jobs = []
     for name, (_, samples) in judges.items():
-        wanted = systems(plan, name, samples)
+        work = systems(plan, name, samples)
         for sample in samples:
-            pairs = [(s, q) for s, (its, qs) in wanted.items() if sample in its for q in qs]
+            pairs = [
+                (system, quality)
+                for system, (pictures, grid) in work.items()
+                if sample in pictures
+                for quality in grid
+            ]
             todo = tuple(
-                (s, q)
-                for s, q in pairs
-                if key_of(name, sample.path.name, s, q, plan.setup) not in file.rows
+                (system, quality)
+                for system, quality in pairs
+                if key_of(name, sample.path.name, system, quality, plan.setup) not in file.rows
             )
             if todo:
                 jobs.append(Job(name, sample, todo))
@@ -145,16 +211,25 @@ def jobs_of(plan: Plan, judges: dict[str, tuple[Judge, list[Sample]]], file: Row
 
 
 def table_of(plan: Plan, judge: Judge, samples: list[Sample], file: RowsFile) -> Table:
-    """Everything of one judge; all rows must be there."""
-    wanted = systems(plan, judge.name, samples)
+    """Everything of one judge.
+
+    Args:
+        plan: what is measured.
+        judge: who judges.
+        samples: its pictures.
+        file: has all rows.
+
+    Returns:
+        The table.
+    """
     table = Table(judge, {}, {}, {}, {})
-    for system, (its, qs) in wanted.items():
+    for system, (pictures, grid) in systems(plan, judge.name, samples).items():
         rows = [
-            [file.rows[key_of(judge.name, sample.path.name, system, q, plan.setup)] for q in qs]
-            for sample in its
+            [file.rows[key_of(judge.name, sample.path.name, system, q, plan.setup)] for q in grid]
+            for sample in pictures
         ]
-        table.pictures[system] = [sample.path.name for sample in its]
-        table.qualities[system] = qs
+        table.pictures[system] = [sample.path.name for sample in pictures]
+        table.qualities[system] = grid
         table.rates[system] = np.array([[row["bpp"] for row in picture] for picture in rows])
         table.scores[system] = {
             score: np.array([[row["scores"][score] for row in picture] for picture in rows])
@@ -164,64 +239,98 @@ def table_of(plan: Plan, judge: Judge, samples: list[Sample], file: RowsFile) ->
 
 
 def against_anchor(table: Table, variants: Iterable[str], prefix: str = "") -> dict[str, Rates]:
-    """variant -> BD-rates against uniform steps; prefix: of the systems of other weights."""
-    if prefix + ANCHOR not in table.rates:
+    """BD-rates against uniform steps.
+
+    Args:
+        table: of one judge.
+        variants: that are compared.
+        prefix: of the systems of other weights.
+
+    Returns:
+        Variant -> BD-rates.
+    """
+    if not table.has(prefix + ANCHOR):
         return {}
     return {
         v: table.compare(prefix + ANCHOR, prefix + v)
         for v in variants
-        if v not in (ANCHOR, SAME_QP) and prefix + v in table.rates
+        if v not in (ANCHOR, SAME_QP) and table.has(prefix + v)
     }
 
 
 def against_rivals(table: Table, plan: Plan) -> dict[str, dict[str, Rates]]:
-    """rival -> variant -> BD-rates."""
-    ours = [
-        v
-        for v in (*AGAINST_RIVALS, TUNED, *TOKEN_VARIANTS)
-        if v in plan.variants and v in table.rates
+    """Rival -> variant -> BD-rates."""
+    variants = [
+        v for v in (*AGAINST_RIVALS, TUNED, *TOKEN_VARIANTS) if v in plan.variants and table.has(v)
     ]
-    return {rival: {v: table.compare(rival, v) for v in ours} for rival in plan.rivals}
+    return {rival: {v: table.compare(rival, v) for v in variants} for rival in plan.rivals}
 
 
 def against_same_qp(table: Table) -> Rates:
-    """Score -> BD-rate of uniform steps, each picture's from what it costs, against one QP for all pictures."""
-    return table.compare(SAME_QP, ANCHOR) if {SAME_QP, ANCHOR} <= set(table.rates) else {}
+    """BD-rates of uniform steps, with a QP that follows each picture's cost, against one QP."""
+    return table.compare(SAME_QP, ANCHOR) if table.has(SAME_QP, ANCHOR) else {}
 
 
 def against_untuned(table: Table) -> Rates:
-    """Score -> BD-rate of tuned files against those of the same guide."""
-    return table.compare("default", TUNED) if {"default", TUNED} <= set(table.rates) else {}
+    """BD-rates of tuned files against those of the same guide."""
+    return table.compare(DEFAULT, TUNED) if table.has(DEFAULT, TUNED) else {}
 
 
 def against_pixels(table: Table) -> dict[str, Rates]:
-    """variant -> BD-rates of its files by tokens against the same files by pixels."""
+    """Variant -> BD-rates of its files by tokens against the same files by pixels."""
     pairs = [(name.removeprefix(TOKENS), name) for name in TOKEN_VARIANTS]
     return {
         pixels: table.compare(pixels, tokens)
         for pixels, tokens in pairs
-        if {pixels, tokens} <= set(table.rates)
+        if table.has(pixels, tokens)
     }
 
 
 def against_base(table: Table, plan: Plan) -> dict[str, Rates]:
-    """variant -> BD-rates against the other weights with the same guide, each with the slope that it has.
+    """BD-rates against the other weights.
 
-    same-qp: against their uniform steps, where these are one QP for all pictures, too.
+    Args:
+        table: of one judge.
+        plan: what is measured.
+
+    Returns:
+        Variant -> BD-rates against the same guide, each with the slope of its weights; `same-qp`
+        -> against the other weights' uniform steps, if these are one QP for all pictures, too.
     """
-    found = {
+    rates = {
         name.removeprefix(BASE): table.compare(name, name.removeprefix(BASE))
         for name in of_base(plan)
     }
-    if {SAME_QP, BASE + ANCHOR} <= set(table.rates) and not plan.setup.slope_of(
+    if table.has(SAME_QP, BASE + ANCHOR) and not plan.setup.slope_of(
         checkpoint.load(plan.setup.base or "")
     ):
-        found[SAME_QP] = table.compare(BASE + ANCHOR, SAME_QP)
-    return found
+        rates[SAME_QP] = table.compare(BASE + ANCHOR, SAME_QP)
+    return rates
+
+
+def base_of(plan: Plan, tables: dict[str, Table]) -> dict[str, Any] | None:
+    """The other weights and their guides against their uniform steps; None without others."""
+    if not plan.setup.base:
+        return None
+    weights = checkpoint.load(plan.setup.base)
+    rates = {name: against_anchor(table, plan.variants, BASE) for name, table in tables.items()}
+    return {"model": weights.name, "fingerprint": weights.fingerprint.hex(), "bd_rate": rates}
 
 
 def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
-    """Measure what is missing; all curves and BD-rates. Raises CodecError."""
+    """Measure what is missing, and compare everything.
+
+    Args:
+        plan: what is measured.
+        file: where rows are kept.
+        processes: workers.
+
+    Returns:
+        The result: curves, BD-rates, and what they were measured with.
+
+    Raises:
+        CodecError: weights or a library are missing.
+    """
     judges = {}
     skipped = {}
     for name in plan.judges:
@@ -235,25 +344,22 @@ def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
         name: table_of(plan, judge, samples, file) for name, (judge, samples) in judges.items()
     }
     guided = any(v not in NO_MAPS for v in plan.variants)
-    loaded = checkpoint.load(plan.setup.model)
-    base = None
-    if plan.setup.base:
-        other = checkpoint.load(plan.setup.base)
-        found = {name: against_anchor(table, plan.variants, BASE) for name, table in tables.items()}
-        base = {"model": other.name, "fingerprint": other.fingerprint.hex(), "bd_rate": found}
+    weights = checkpoint.load(plan.setup.model)
     return {
-        "model": loaded.name,
-        "fingerprint": loaded.fingerprint.hex(),
+        "model": weights.name,
+        "fingerprint": weights.fingerprint.hex(),
         "student": student_hash() if guided else None,
         "strength": plan.setup.strength,
-        "slope": plan.setup.slope_of(loaded),
+        "slope": plan.setup.slope_of(weights),
         "machine": describe(),
+        "systems": {name: identity(name, plan.setup)[0] for name in plan.rivals},
         "judge_note": {name: table.judge.note for name, table in tables.items()},
         "skipped": skipped,
         "bd_note": (
-            "percent of rate at equal mean score, Akima over isotonic fits; null where scores overlap in less than "
-            f"{LEAST_OVERLAP:.0%} of the shorter range; low, high: "
-            f"{PERCENTILES[0]} and {PERCENTILES[1]} % of {RESAMPLES} resamples of the pictures"
+            "percent of rate at equal mean score, Akima over isotonic fits; "
+            f"null where scores overlap in less than {LEAST_OVERLAP:.0%} of the shorter range; "
+            f"low, high: {PERCENTILES[0]} and {PERCENTILES[1]} % of {RESAMPLES} resamples "
+            "of the pictures"
         ),
         "sets": {name: describe_set(table) for name, table in tables.items()},
         "curves": {
@@ -261,7 +367,7 @@ def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
             for name, table in tables.items()
         },
         "bd_rate": {name: against_anchor(table, plan.variants) for name, table in tables.items()},
-        "base": base,
+        "base": base_of(plan, tables),
         "bd_rate_slope": {name: against_same_qp(table) for name, table in tables.items()},
         "bd_rate_tuned": {name: against_untuned(table) for name, table in tables.items()},
         "bd_rate_tokens": {name: against_pixels(table) for name, table in tables.items()},
@@ -271,7 +377,15 @@ def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
 
 
 def describe_set(table: Table) -> dict[str, Any]:
-    """originals: mean scores before any coding, bpp of the files as they are; pictures: by system."""
+    """A judge's pictures.
+
+    Args:
+        table: of one judge.
+
+    Returns:
+        folder; pictures: their number; pictures_of_some: the same for systems that have fewer;
+        originals: mean scores before any coding, and bpp of the files as they are.
+    """
     counts = {system: len(names) for system, names in table.pictures.items()}
     everything = counts.pop(ORIGINAL)
     originals = {
@@ -286,45 +400,37 @@ def describe_set(table: Table) -> dict[str, Any]:
     }
 
 
+def comparisons_of(result: dict[str, Any], judge: str) -> dict[str, Rates]:
+    """All BD-rates of a judge, by what is compared in words."""
+    rates = {f"{v} against {ANCHOR}": r for v, r in result["bd_rate"][judge].items()}
+    rates[f"{ANCHOR} against {SAME_QP}"] = result["bd_rate_slope"][judge]
+    rates[f"{TUNED} against {DEFAULT}"] = result["bd_rate_tuned"][judge]
+    for variant, by_tokens in result["bd_rate_tokens"][judge].items():
+        rates[f"{variant}, tokens against pixels"] = by_tokens
+    for variant, by_base in result["bd_rate_base"][judge].items():
+        rates[f"{variant} against {result['base']['model']}"] = by_base
+    for rival, variants in result["bd_rate_rivals"][judge].items():
+        rates |= {f"{variant} against {rival}": r for variant, r in variants.items()}
+    return {title: scores for title, scores in rates.items() if scores}
+
+
 def show(result: dict[str, Any]) -> None:
-    """A summary for people."""
+    """Print a summary for people."""
     for name, reason in result["skipped"].items():
         print(f"{name} is left out: {reason}")
     for name, curves in result["curves"].items():
         about = result["sets"][name]
-        rates = result["bd_rate"][name]
-        print(
-            f"\n{name}: {result['judge_note'][name]}\n{about['pictures']} pictures of {about['folder']}, {result['model']}"
-        )
+        print(f"\n{name}: {result['judge_note'][name]}")
+        print(f"{about['pictures']} pictures of {about['folder']}, {result['model']}")
         first = next(score for score in about["originals"] if score != "bpp")
         print(f"bpp/{first}; originals {about['originals'][first]:.3f}")
         for system, points in curves.items():
             print(f"  {system:18}" + "  ".join(f"{p['bpp']:.3f}/{p[first]:.3f}" for p in points))
-        shown = {f"{variant} against {ANCHOR}": found for variant, found in rates.items()}
-        shown |= {
-            f"{ANCHOR} against {SAME_QP}": found
-            for found in [result["bd_rate_slope"][name]]
-            if found
-        }
-        shown |= {
-            f"{TUNED} against default": found for found in [result["bd_rate_tuned"][name]] if found
-        }
-        shown |= {
-            f"{v}, tokens against pixels": found
-            for v, found in result["bd_rate_tokens"][name].items()
-        }
-        shown |= {
-            f"{v} against {result['base']['model']}": found
-            for v, found in result["bd_rate_base"][name].items()
-        }
-        for rival, variants in result["bd_rate_rivals"][name].items():
-            shown |= {f"{variant} against {rival}": found for variant, found in variants.items()}
-        print("BD-rate, %" if shown else "")
-        for title, found in shown.items():
-            print(
-                f"  {title:36}"
-                + "  ".join(f"{score} {in_words(values)}" for score, values in found.items())
-            )
+        comparisons = comparisons_of(result, name)
+        print("BD-rate, %" if comparisons else "")
+        for title, scores in comparisons.items():
+            cells = [f"{score} {in_words(values)}" for score, values in scores.items()]
+            print(f"  {title:36}" + "  ".join(cells))
 
 
 def in_words(values: dict[str, float | None]) -> str:
@@ -336,21 +442,56 @@ def in_words(values: dict[str, float | None]) -> str:
     return f"{values['value']:+.1f} ({values['low']:+.1f}..{values['high']:+.1f})"
 
 
-def chosen(text: str, known: tuple[str, ...], what: str) -> tuple[str, ...]:
-    """The names in a list with commas. Ends the program for an unknown one."""
+def chosen(text: str, allowed: tuple[str, ...], what: str) -> tuple[str, ...]:
+    """Read a list of names.
+
+    Args:
+        text: names with commas.
+        allowed: the names that there are.
+        what: they are, for the message.
+
+    Returns:
+        The names.
+
+    Raises:
+        SystemExit: a name is unknown.
+    """
     names = tuple(name for name in text.split(",") if name)
     for name in names:
-        if name not in known:
-            raise SystemExit(f"tasks: {what} are {', '.join(known)}, not '{name}'")
+        if name not in allowed:
+            raise SystemExit(f"tasks: {what} are {', '.join(allowed)}, not '{name}'")
     return names
 
 
+def rivals_of(text: str) -> tuple[str, ...]:
+    """Read a list of rivals.
+
+    Args:
+        text: formats of the registry with commas, by name or title; may be empty.
+
+    Returns:
+        Their titles.
+
+    Raises:
+        SystemExit: a name is not one of a format.
+    """
+    if not text.strip():
+        return ()
+    try:
+        names = codecs.names(text)
+    except CodecError as error:
+        raise SystemExit(f"tasks: {error}") from None
+    chosen(",".join(names), tuple(SETTINGS), "rivals")
+    return tuple(SETTINGS[name].title for name in names)
+
+
 def options_of() -> argparse.Namespace:
+    """The command line's options."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--variants", default=",".join(VARIANTS))
-    parser.add_argument("--rivals", default=",".join(RIVALS), help="'' for none")
+    parser.add_argument("--rivals", default=RIVALS, help=f"of {', '.join(SETTINGS)}; '' for none")
     parser.add_argument("--judges", default=",".join(OWN_SETS))
     parser.add_argument(
         "--limit", type=int, default=None, help="only so many pictures of each judge, evenly spaced"
@@ -368,7 +509,7 @@ def options_of() -> argparse.Namespace:
         "--slope",
         type=float,
         default=None,
-        help="as of `cotam encode`; the weights' own if not given",
+        help="as of `cotam encode`; the slope of the weights if not given",
     )
     parser.add_argument("-j", "--jobs", type=int, default=1, help="processes")
     parser.add_argument("--rows", type=Path, default=None, help="where measured rows are kept")
@@ -379,21 +520,21 @@ def options_of() -> argparse.Namespace:
 def main() -> None:
     """Command line."""
     options = options_of()
-    setup = Setup(options.model, data_root(), options.strength, options.base, options.slope)
+    setup = Setup(
+        options.model, data_root(), options.strength, options.base, options.slope, oracle_for
+    )
     plan = Plan(
         setup,
         chosen(options.judges, OWN_SETS, "judges"),
         chosen(options.variants, VARIANTS + TOKEN_VARIANTS, "variants"),
-        chosen(options.rivals, tuple(RIVALS), "rivals"),
+        rivals_of(options.rivals),
         tuple(float(q) for q in options.qualities.split(",")),
         options.limit,
         options.slow_limit,
     )
     try:
-        rows = (
-            options.rows
-            or RESULTS / f".rows-{checkpoint.load(options.model).fingerprint.hex()}.jsonl"
-        )
+        fingerprint = checkpoint.load(options.model).fingerprint.hex()
+        rows = options.rows or RESULTS / f".rows-{fingerprint}.jsonl"
         result = run(plan, RowsFile(rows), max(1, options.jobs))
     except CodecError as error:
         raise SystemExit(f"tasks: {error}") from None

@@ -1,4 +1,4 @@
-"""How long a step of training takes, everything in it: `python -m benchmarks.train_step --json`.
+"""How long a whole step of training takes: `python -m benchmarks.train_step --json`.
 
 The real trainer and its callbacks on pictures of COTAM_DATA, as an experiment configures them.
 """
@@ -22,13 +22,14 @@ from codec.memory import keep_freed_memory
 from training.device import use_huge_pages
 from training.train import CONF, KEPT_BYTES, make_trainer, pick_precision
 
+# Steps before the clock counts: the first allocate memory; one of ten refreshes the optimizer.
 WARMUP = 12
-# What the trainer has done when each moment comes, in the order of a step; `between`: averaged weights, logs, the next crops.
+# Parts of a step in their order; `between`: averaged weights, logs, the next crops.
 PARTS = ("between", "forward", "backward", "optimizer")
 
 
 class Clock(pl.Callback):
-    """Moments of each step."""
+    """Takes the time at the moments of each step."""
 
     def __init__(self) -> None:
         self.steps: list[list[float]] = []
@@ -46,20 +47,33 @@ class Clock(pl.Callback):
         self.steps[-1].append(time.perf_counter())
 
     def seconds(self) -> list[dict[str, float]]:
-        """Of each step after the warm-up: its parts, and `step`, from the end of the one before to its own."""
-        found = []
+        """Seconds of each step after the warm-up.
+
+        Returns:
+            For each step, its PARTS, and `step`: from the end of the step before to its own end.
+        """
+        rows = []
         for before, now in zip(self.steps[WARMUP - 1 :], self.steps[WARMUP:], strict=False):
             moments = [before[-1], *now]
             parts = {part: b - a for part, (a, b) in zip(PARTS, pairwise(moments), strict=True)}
-            found.append(parts | {"step": moments[-1] - moments[0]})
-        return found
+            rows.append(parts | {"step": moments[-1] - moments[0]})
+        return rows
 
 
 def measure(settings: list[str], steps: int) -> dict[str, Any]:
-    """Seconds of a step with these settings: their mean, since every tenth one refreshes the optimizer's bases, and medians."""
+    """Time steps of training.
+
+    Args:
+        settings: Hydra's overrides.
+        steps: that are timed.
+
+    Returns:
+        Seconds of a step and of its parts: medians, and the mean of whole steps, because every
+        tenth one refreshes the optimizer's bases.
+    """
     with tempfile.TemporaryDirectory() as folder, initialize_config_dir(CONF, version_base="1.3"):
-        own = [f"run_dir={folder}", f"steps={WARMUP + steps}", "validation.every=0"]
-        config = compose("train", [*settings, *own])
+        fixed = [f"run_dir={folder}", f"steps={WARMUP + steps}", "validation.every=0"]
+        config = compose("train", [*settings, *fixed])
         stage = hydra.utils.instantiate(config.stage)
         data = hydra.utils.instantiate(config.data)
         clock = Clock()

@@ -17,11 +17,18 @@ from codec.bitstream import container, qp_map
 from codec.coding.backend import Backend, QpField, Weights
 from codec.coding.latent_grid import Floats, latent_grid
 from codec.coding.pipeline import PREVIEW, Latents, Stopwatch
-from codec.errors import BadArgument, NoLatents, WrongModel
+from codec.errors import (
+    BadArgument,
+    NoLatents,
+    TargetTooSmall,
+    WrongModel,
+    only_codec_errors,
+)
 from codec.guidance import Guidance, Plan, resolve
 from codec.info import weights_of
-from codec.io import images
-from codec.io.image_like import ImageLike, size_of, to_picture
+from codec.io import images, metadata
+from codec.io.compose import WHITE
+from codec.io.image_like import ImageLike, size_of
 from codec.io.metadata import extras_of, picture_of
 from codec.options import EncodeOptions
 from codec.results import LEVELS, NOTHING, Decoded, Encoded, Level, Output
@@ -41,6 +48,7 @@ if TYPE_CHECKING:
     from codec.tuning import Tuner
 
 
+@only_codec_errors
 def load(name_or_path: str | Path = "default", device: str | torch.device = "auto") -> Codec:
     """A codec with weights by name, by path, or from the folder of an exported half.
 
@@ -69,6 +77,7 @@ def _cached(name: str, device: str) -> Codec:
     return load(name, device)
 
 
+@only_codec_errors
 def load_for(data: bytes, device: str | torch.device = "auto") -> Codec:
     """The codec that a file was encoded with, kept for the next file.
 
@@ -78,14 +87,16 @@ def load_for(data: bytes, device: str | torch.device = "auto") -> Codec:
     return _cached(weights_of(data) or "default", str(device))
 
 
+@only_codec_errors
 def decode(
     data: bytes,
     output: Output = "pil",
     level: Level = "pixels",
     device: str | torch.device = "auto",
+    background: Any = WHITE,
 ) -> Any:
     """Decode a file with whichever shipped weights it was encoded with; see `Codec.decode`."""
-    return load_for(data, device).decode(data, output, level)
+    return load_for(data, device).decode(data, output, level, background)
 
 
 class Codec:
@@ -134,6 +145,7 @@ class Codec:
         """Hexadecimal; files of the learned tool carry it."""
         return self.backend.checkpoint.fingerprint.hex()
 
+    @only_codec_errors
     def encode(
         self, image: ImageLike, *, options: EncodeOptions | None = None, **changes: Any
     ) -> bytes:
@@ -164,6 +176,7 @@ class Codec:
         """
         return self.encode_full(image, options=options, **changes).data
 
+    @only_codec_errors
     def encode_full(
         self,
         image: ImageLike,
@@ -189,11 +202,11 @@ class Codec:
         chosen = EncodeOptions.of(options, changes)
         watch = Stopwatch()
         with watch.stage("load"):
-            picture = to_picture(image, self.limit_pixels)
+            picture = metadata.kept(images.from_any(image, self.limit_pixels), chosen.kept)
         with watch.stage("choose"):
             learned_only = chosen.qp_map is not None or chosen.tune is not None
             choice = choice_for(picture, chosen.tool, chosen.lossless, learned_only)
-        if choice.tool != LEARNED:
+        if choice.tools != (LEARNED,):
             return tool_files.encode(picture, choice, chosen, self.limit_memory, watch)
         return self._encode_learned(picture, choice, chosen, watch, want_bits)
 
@@ -205,6 +218,7 @@ class Codec:
         watch: Stopwatch,
         want_bits: bool,
     ) -> Encoded:
+        picture = metadata.for_lossy(picture)
         height, width = size_of(picture)
         container.check_memory(width, height, container.ENCODE_BYTES, self.limit_memory)
         refiner = None if options.tune is None else self._refiner(options.tune)
@@ -213,12 +227,20 @@ class Codec:
             settings = LearnedSettings(qp, plan, refiner, want_bits, watch)
             coded = self.learned.code(picture.pixels, settings)
             with watch.stage("write"):
-                data = self._file(picture, options, coded)
+                data = self._file(picture, coded)
             size = (height, width)
             bits = coded.latents.bits
             notes = picture.notes
             return Encoded(
-                data, coded.latents, bits, coded.field, size, notes, watch.seconds, *_said(choice)
+                data,
+                coded.latents,
+                bits,
+                coded.field,
+                size,
+                notes,
+                watch.seconds,
+                LEARNED,
+                choice.reason,
             )
 
         if options.qp_map is not None:
@@ -239,7 +261,7 @@ class Codec:
             guide = resolve(
                 options.guide, options.importance, options.roi, self.backend, weights.guide
             )
-            guidance = Guidance(guide, options.strength, picture.pixels, slope)
+            guidance = Guidance(guide, options.strength, images.shown(picture), slope)
 
         def planned(qp: int) -> Encoded:
             with watch.stage("guide"):
@@ -247,12 +269,15 @@ class Codec:
             return at(qp, plan)
 
         if options.target_bytes is not None:
-            return _best_within(planned, options.target_bytes)
+            try:
+                return _best_within(planned, options.target_bytes)
+            except TargetTooSmall as error:
+                raise metadata.explained(picture, error, options.target_bytes) from None
         with watch.stage("guide"):
             qp = guidance.base_qp(qualities.quality_to_qp(options.usual_quality))
         return planned(qp)
 
-    def _file(self, picture: images.Picture, options: EncodeOptions, coded: Coded) -> bytes:
+    def _file(self, picture: images.Picture, coded: Coded) -> bytes:
         height, width = size_of(picture)
         return container.write(
             container.Container(
@@ -262,7 +287,7 @@ class Codec:
                 self.backend.checkpoint.fingerprint,
                 coded.latents.data,
                 coded.qp_map,
-                extras_of(picture, options.kept == "none"),
+                extras_of(picture),
             )
         )
 
@@ -287,6 +312,7 @@ class Codec:
         data: bytes,
         output: Literal["pil"] = ...,
         level: Literal["pixels", "preview"] = ...,
+        background: Any = ...,
     ) -> Image.Image: ...
 
     @overload
@@ -295,6 +321,7 @@ class Codec:
         data: bytes,
         output: Literal["array"],
         level: Literal["pixels", "preview"] = ...,
+        background: Any = ...,
     ) -> NDArray[np.uint8]: ...
 
     @overload
@@ -303,12 +330,22 @@ class Codec:
         data: bytes,
         output: Literal["tensor"],
         level: Literal["pixels", "preview"] = ...,
+        background: Any = ...,
     ) -> Tensor: ...
 
     @overload
-    def decode(self, data: bytes, output: Output = ..., level: Level = ...) -> Any: ...
+    def decode(
+        self, data: bytes, output: Output = ..., level: Level = ..., background: Any = ...
+    ) -> Any: ...
 
-    def decode(self, data: bytes, output: Output = "pil", level: Level = "pixels") -> Any:
+    @only_codec_errors
+    def decode(
+        self,
+        data: bytes,
+        output: Output = "pil",
+        level: Level = "pixels",
+        background: Any = WHITE,
+    ) -> Any:
         """Decode a file.
 
         Args:
@@ -318,6 +355,8 @@ class Codec:
             level: `pixels`; `preview`: a picture of ceil(H / 8) x ceil(W / 8), from the first layer
                 of the latents where the weights have one; `latents`: y_hat, float32 [h, w, M] in
                 quantization steps, whatever the output.
+            background: what transparent pixels of an array or a tensor are composed on: the name
+                of a colour or (red, green, blue).
 
         Returns:
             The picture or the latents.
@@ -334,8 +373,9 @@ class Codec:
         if level == "latents":
             return self._decode_latents(self._open(data), Stopwatch(), False)[1].y_hat
         full = self.decode_full(data) if level == "pixels" else self.decode_preview(data)
-        return full.to(output)
+        return full.to(output, background)
 
+    @only_codec_errors
     def decode_preview(self, data: bytes) -> Decoded:
         """As `decode_full`, an eighth of the sides; y_hat is empty and EXIF is left out."""
         content = self._open(data)
@@ -350,6 +390,7 @@ class Codec:
         picture = images.reduced(picture_of(content, pixels), PREVIEW, {"pixels"})
         return Decoded(picture, NOTHING, None, qp, watch.seconds)
 
+    @only_codec_errors
     def decode_full(self, data: bytes, *, want_bits: bool = False) -> Decoded:
         """Decode a file, with latents, bits per latent position and seconds by stage.
 
@@ -376,6 +417,7 @@ class Codec:
             picture = picture_of(content, pixels)
         return Decoded(picture, latents.y_hat, latents.bits, qp, watch.seconds)
 
+    @only_codec_errors
     def decode_tokens(
         self,
         data: bytes | Sequence[bytes],
@@ -446,10 +488,6 @@ class Codec:
             content.width, content.height, container.DECODE_BYTES, self.limit_memory
         )
         return content
-
-
-def _said(choice: Choice) -> tuple[str, str]:
-    return choice.tool, choice.reason
 
 
 def _best_within(at: Callable[[int], Encoded], target_bytes: int) -> Encoded:

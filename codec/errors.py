@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 class CodecError(Exception):
     """Base of all errors of this package."""
@@ -39,12 +46,26 @@ class BadPicture(CodecError):
     """The input is not a picture this codec can read."""
 
 
+class Unreadable(CodecError, OSError):
+    """A file cannot be opened, read or written."""
+
+
+class NoRoom(CodecError, OSError):
+    """The disk for temporary files has no room (TMPDIR says which)."""
+
+
 class BadArgument(CodecError, ValueError):
     """An argument is out of its range or of the wrong shape."""
 
 
 class TargetTooSmall(CodecError):
-    """The wanted size cannot be met even at the lowest quality."""
+    """The wanted size cannot be met even at the lowest quality; smallest: what could be had, in
+    bytes.
+    """
+
+    def __init__(self, message: str = "", smallest: int = 0) -> None:
+        super().__init__(message)
+        self.smallest = smallest
 
 
 class NoLatents(CodecError):
@@ -52,7 +73,9 @@ class NoLatents(CodecError):
 
 
 class GuideUnavailable(CodecError):
-    """The vision tower or its weights cannot be had here: a package, a file or the network is missing."""
+    """The vision tower or its weights cannot be had here: a package, a file or the network is
+    missing.
+    """
 
 
 class UnsupportedTower(CodecError):
@@ -65,6 +88,15 @@ class AdapterUnavailable(CodecError):
 
 class WrongAdapter(CodecError):
     """A token adapter was given that belongs to another tower or to other codec weights."""
+
+
+def shown(value: object, most: int = 60) -> str:
+    """An argument as a message quotes it: its repr, in one short line; its type without one."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # any object may be given, and its repr may do anything
+        return f"a {type(value).__name__}"
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def reason(error: BaseException) -> str:
@@ -85,3 +117,29 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, (CodecError, OSError)):
         return reason(error)
     return f"unexpected {type(error).__name__}: {reason(error)} (--debug shows where)"
+
+
+def only_codec_errors(function: Callable[P, R]) -> Callable[P, R]:
+    """A public function whose every error is a CodecError with one sentence; the cause is kept.
+
+    The net below the checks: what no check foresaw, such as an argument of a type that makes no
+    sense, is a BadArgument; a full memory is TooLarge, a file that cannot be had is Unreadable.
+    """
+
+    @wraps(function)
+    def guarded(*arguments: P.args, **named: P.kwargs) -> R:
+        try:
+            return function(*arguments, **named)
+        except CodecError:
+            raise
+        except OSError as error:
+            raise Unreadable(sentence(error)) from error
+        except Exception as error:
+            if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+                raise TooLarge("not enough memory for this picture") from error
+            raise BadArgument(
+                f"{function.__name__}: an argument cannot be used "
+                f"({type(error).__name__}: {reason(error)})"
+            ) from error
+
+    return guarded

@@ -12,7 +12,7 @@ from codec import quality as rate
 from codec.bitstream import container, qp_map
 from codec.coding.latent_grid import latent_grid
 from codec.coding.qp_field import field_of
-from codec.errors import NoLatents, WrongModel
+from codec.errors import NoLatents, WrongModel, only_codec_errors
 from codec.tools.choice import reason_of
 from codec.tools.registry import NAMES, is_lossless
 from codec.weights import checkpoint as checkpoints
@@ -64,27 +64,32 @@ class FileInfo:
     sections: dict[str, int]
 
 
+@only_codec_errors
 def models() -> list[dict[str, Any]]:
-    """The shipped weights: name, fingerprint, parameters, bytes and how they were trained."""
-    found = []
+    """Describe the shipped weights.
+
+    Returns:
+        For each set of weights its name, fingerprint (hexadecimal), number of parameters, size in
+        bytes, and the checkpoint's metadata, which says how it was trained.
+    """
+    descriptions = []
     for name in checkpoints.names():
-        loaded = checkpoints.load(name)
+        weights = checkpoints.load(name)
         size = checkpoints.find(name).stat().st_size
-        parameters = sum(a.size for n, a in loaded.arrays.items() if not n.startswith("tables."))
-        found.append(
-            {
-                "name": name,
-                "fingerprint": loaded.fingerprint.hex(),
-                "parameters": parameters,
-                "bytes": size,
-            }
-            | loaded.metadata
-        )
-    return found
+        parameters = sum(a.size for n, a in weights.arrays.items() if not n.startswith("tables."))
+        description = {
+            "name": name,
+            "fingerprint": weights.fingerprint.hex(),
+            "parameters": parameters,
+            "bytes": size,
+        }
+        descriptions.append(description | weights.metadata)
+    return descriptions
 
 
+@only_codec_errors
 def inspect(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> FileInfo:
-    """What a file says, after all checks but without decoding pixels and without torch.
+    """Read what a file says, after all checks but without decoding pixels and without torch.
 
     Args:
         data: the file.
@@ -147,7 +152,7 @@ def _of_learned(content: container.Container) -> dict[str, Any]:
 
 
 def weights_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> str | None:
-    """The name of the shipped weights that a file was encoded with.
+    """Find the name of the shipped weights that a file was encoded with.
 
     Args:
         data: the file.
@@ -163,19 +168,20 @@ def weights_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) 
     content = container.read(data, limit_pixels)
     if content.tool:
         return None
-    known = checkpoints.by_fingerprint(content.fingerprint)
-    if known is None:
+    name = checkpoints.by_fingerprint(content.fingerprint)
+    if name is None:
         raise WrongModel(
             f"the file was encoded with weights {content.fingerprint.hex()}, which are not among "
             f"{', '.join(checkpoints.names())}; find them and give their path as the model"
         )
-    return known
+    return name
 
 
+@only_codec_errors
 def qp_field_of(
     data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS
 ) -> NDArray[np.int64]:
-    """A file's QPs on its latent grid, without decoding the picture and without torch.
+    """Read a file's QPs on its latent grid, without decoding the picture and without torch.
 
     Args:
         data: the file.

@@ -1,4 +1,5 @@
-r"""Arrays of any size: a large one lies in a temporary file without a name, and only the part at work is in memory.
+r"""Arrays of any size: a large one lies in a temporary file without a name, and only the part at
+work is in memory.
 
 ::
 
@@ -20,6 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from codec.errors import NoRoom
+
 SPILL_BYTES = 64 << 20
 BAND_BYTES = 16 << 20
 # malloc.h
@@ -31,18 +34,28 @@ _kept_bytes = 0
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """An array with any values. Raises OSError where the disk has no room for a large one (TMPDIR says which disk)."""
+    """An array with any values. Raises NoRoom where the disk for temporary files (TMPDIR) is too
+    full for a large one.
+    """
     size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     if size < SPILL_BYTES:
         return np.empty(shape, dtype)
-    with tempfile.TemporaryFile(prefix="cotam-") as file:
-        if hasattr(os, "posix_fallocate"):  # else a full disk would show as a signal, later
-            os.posix_fallocate(file.fileno(), 0, size)
-        return np.memmap(file, dtype, "r+", shape=shape)
+    try:
+        with tempfile.TemporaryFile(prefix="cotam-") as file:
+            if hasattr(os, "posix_fallocate"):  # else a full disk would show as a signal, later
+                os.posix_fallocate(file.fileno(), 0, size)
+            return np.memmap(file, dtype, "r+", shape=shape)
+    except OSError as error:
+        raise NoRoom(
+            f"a large picture needs {size / 1e6:.0f} MB in the folder for temporary files, "
+            f"which cannot be had ({error.strerror or 'no such folder'}); point TMPDIR to a larger disk"
+        ) from error
 
 
 def release(*arrays: NDArray[Any]) -> None:
-    """What was written stays, its memory is free for others; so is what the C library kept of freed work on large arrays."""
+    """What was written stays, its memory is free for others; so is what the C library kept of freed
+    work on large arrays.
+    """
     large = [mapped for array in arrays if (mapped := getattr(array, "_mmap", None)) is not None]
     for mapped in large:
         if hasattr(mapped, "madvise"):
@@ -52,9 +65,11 @@ def release(*arrays: NDArray[Any]) -> None:
 
 
 def keep_freed_memory(most: int = KEPT_BYTES) -> None:
-    """Ask glibc to keep freed memory for what comes next, up to `most` bytes in pieces of up to KEPT_PIECE, until `release`.
+    """Ask glibc to keep freed memory for what comes next, up to `most` bytes in pieces of up to
+    KEPT_PIECE, until `release`.
 
-    By default arrays of a few MB go back to the system each time, and each page of the next one costs a fault: a fifth of a decode.
+    By default arrays of a few MB go back to the system each time, and each page of the next one
+    costs a fault: a fifth of a decode.
     Of several wishes in a process the largest holds.
     """
     global _kept_bytes

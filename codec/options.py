@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from codec.towers import Tower
     from codec.tuning import Tuner
 
-ToolName = Literal["auto", "learned", "screen", "palette", "av1", "webp-lossless", "regions"]
+ToolName = Literal["auto", "learned", "screen", "palette", "av1"]
 Keep = Literal["all", "safe", "none"]
 TOOL_NAMES: tuple[str, ...] = get_args(ToolName)
 KEEPS: tuple[str, ...] = get_args(Keep)
@@ -72,6 +72,8 @@ class EncodeOptions:
         """Accept values that make sense and refuse the rest. Raises BadArgument."""
         for name in ("quality", "strength", "slope"):
             self._set(name, _number(getattr(self, name), name))
+        if self.strength is None:
+            self._set("strength", STRENGTH)
         self._set("target_bytes", _size(self.target_bytes))
         self._set("roi", _boxes(self.roi))
         self._check_choices()

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from codec.errors import BadArgument, TargetTooSmall
+import numpy as np
 
-QP_MAX = 63
+from codec.errors import BadArgument, TargetTooSmall, shown
+from codec.networks.config import QP_MAX
+
 DEFAULT_QUALITY = 50.0
 BEST_QUALITY = 100.0
 
 
-def quality_to_qp(quality: float) -> int:
-    """The QP of a quality: linear, rounded. A larger QP is a finer step (as in DCVC-RT). Raises BadArgument outside 0..100."""
-    if not 0 <= quality <= 100:
-        raise BadArgument(f"quality must be between 0 and 100, not {quality:g}")
-    return int(quality * QP_MAX / 100 + 0.5)
+def quality_to_qp(quality: float | str) -> int:
+    """The QP of a quality, a number or its text: linear, rounded. A larger QP is a finer step (as in DCVC-RT).
+
+    Raises BadArgument outside 0..100.
+    """
+    try:
+        value = -1.0 if isinstance(quality, bool) else float(quality)
+    except (TypeError, ValueError, OverflowError):
+        value = -1.0
+    if not 0 <= value <= 100:
+        raise BadArgument(f"quality must be a number between 0 and 100, not {shown(quality)}")
+    return int(value * QP_MAX / 100 + 0.5)
 
 
 def qp_to_quality(qp: int) -> float:
@@ -23,8 +32,11 @@ def qp_to_quality(qp: int) -> float:
     return qp * 100 / QP_MAX
 
 
-def parse_size(text: str) -> int:
-    """'20KB', '1.5 MiB', '8GiB', '800' -> bytes (KB = 1000, KiB = 1024). Raises BadArgument."""
+def parse_size(text: str | int | float) -> int:
+    """'20KB', '1.5 MiB', '8GiB', '800', 800 -> bytes (KB = 1000, KiB = 1024). Raises BadArgument."""
+    if isinstance(text, bool) or not isinstance(text, (str, int, float, np.number)):
+        raise BadArgument(f"{shown(text)} is not a size; write 20KB, 1.5MB or a number of bytes")
+    text = str(text)
     units = {
         "": 1,
         "b": 1,
@@ -67,7 +79,7 @@ def search_qp(encode: Callable[[int], bytes], target_bytes: int) -> bytes:
             high = middle - 1
             smallest = len(data)
     if best is None:
-        raise TargetTooSmall(too_small(smallest))
+        raise TargetTooSmall(too_small(smallest), smallest)
     return best
 
 

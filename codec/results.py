@@ -12,6 +12,7 @@ from codec.coding.latent_grid import Floats
 from codec.coding.pipeline import Latents
 from codec.errors import BadArgument, NoLatents
 from codec.io import images
+from codec.io.compose import WHITE
 
 Output = Literal["pil", "array", "tensor"]
 Level = Literal["pixels", "preview", "latents"]
@@ -84,14 +85,19 @@ class Decoded:
         """Height and width in pixels."""
         return self.picture.pixels.shape[0], self.picture.pixels.shape[1]
 
-    def to(self, output: Output) -> Any:
-        """A PIL image, a uint8 array [H, W, 3] or a float tensor [3, H, W] in 0..1."""
+    def to(self, output: Output, background: Any = WHITE) -> Any:
+        """A PIL image, a uint8 array [H, W, 3] or a float tensor [3, H, W] in 0..1.
+
+        Arrays and tensors are what a person or a tower sees: in sRGB, transparent pixels composed on
+        the background, a colour's name or (red, green, blue).
+        """
         if output == "pil":
             return images.to_pil(self.picture)
         if output == "array":
-            return self.picture.pixels
+            return images.shown(self.picture, background)
         if output == "tensor":
             import torch
 
-            return torch.from_numpy(self.picture.pixels.transpose(2, 0, 1).astype(np.float32) / 255)
+            pixels = images.shown(self.picture, background)
+            return torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32) / 255)
         raise BadArgument(f"output must be 'pil', 'array' or 'tensor', not {output!r}")

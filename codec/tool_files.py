@@ -16,15 +16,16 @@ from codec import quality as qualities
 from codec.bitstream import container
 from codec.coding.latent_grid import Floats
 from codec.coding.pipeline import PREVIEW, Stopwatch
-from codec.errors import TargetTooSmall
+from codec.errors import TargetTooSmall, TooLarge
 from codec.io import images
 from codec.io.image_like import samples_of, size_of
-from codec.io.metadata import extras_of, picture_of
+from codec.io.metadata import explained, extras_of, for_lossy, picture_of
 from codec.options import EncodeOptions
 from codec.results import NOTHING, Decoded, Encoded
 from codec.tools.choice import Choice
+from codec.tools.expected import Candidate, better
 from codec.tools.interface import Pixels, Settings
-from codec.tools.registry import LOSSLESS, NAMES, tool_named, tool_numbered
+from codec.tools.registry import LOSSLESS, NAMES, is_lossless, tool_named, tool_numbered
 
 # Bytes of memory that a pixel takes beyond the program itself, measured at 4096x4096.
 ENCODE_BYTES = 40
@@ -38,46 +39,83 @@ def encode(
     limit_memory: int,
     watch: Stopwatch,
 ) -> Encoded:
-    """Encode a picture with the tool of a choice.
+    """Encode a picture with the best tool of a choice.
 
     Raises:
         TargetTooSmall: no quality fits `options.target_bytes`.
-        TooLarge: the picture needs more memory than `limit_memory` bytes.
+        TooLarge: the picture needs more memory than `limit_memory` bytes, or is too large for
+            every tool.
     """
     height, width = size_of(picture)
     container.check_memory(width, height, ENCODE_BYTES, limit_memory)
-    pixels = _samples(picture, choice, options)
-    extras = extras_of(picture, options.kept == "none")
-    if pixels.shape[2] == 4:
-        extras.pop(container.EXTRA_ALPHA, None)
+    if not options.lossless:
+        picture = for_lossy(picture)
 
-    def file_of(quality: float) -> bytes:
-        settings = Settings(quality, options.effort)
+    def file_of(quality: float) -> tuple[bytes, str]:
         with watch.stage("tool"):
-            payload = tool_named(choice.tool).encode(pixels, settings)
-        return container.write(
-            container.Container(
-                width,
-                height,
-                0,
-                b"",
-                payload,
-                extras=extras,
-                tool=tool_named(choice.tool).number,
-                channels=pixels.shape[2],
-                quality=int(quality + 0.5),
-                reason=choice.code,
-            )
-        )
+            return _best_tool(picture, choice, Settings(quality, options.effort, choice.content))
 
-    data = _file(file_of, options)
-    notes = picture.notes + _ignored(options, choice.tool)
-    return Encoded(
-        data, None, None, 0, (height, width), notes, watch.seconds, choice.tool, choice.reason
+    try:
+        data, tool = _file(file_of, options)
+    except TargetTooSmall as error:
+        raise explained(picture, error, options.target_bytes or 0) from None
+    notes = picture.notes + _ignored(options, tool)
+    size = (height, width)
+    return Encoded(data, None, None, 0, size, notes, watch.seconds, tool, choice.reason)
+
+
+def _best_tool(picture: images.Picture, choice: Choice, settings: Settings) -> tuple[bytes, str]:
+    """The file of the tool that loses least for its bytes, and the tool's name."""
+    exact = settings.quality >= container.BEST_QUALITY
+    names = [name for name in choice.tools if is_lossless(name, settings.quality) or not exact]
+    names = names or list(choice.tools)
+    candidates: list[Candidate] = []
+    failure: TooLarge | None = None
+    for name in names:
+        samples = _samples(picture, name)
+        try:
+            payload = tool_named(name).encode(samples, settings)
+        except TooLarge as error:
+            failure = error
+            continue
+        decoded = picture.pixels
+        if len(names) > 1:
+            decoded = np.ascontiguousarray(tool_named(name).decode(payload, samples.shape)[..., :3])  # type: ignore[arg-type]
+        candidates.append(Candidate(name, payload, decoded))
+    if not candidates:
+        assert failure is not None
+        raise failure
+    best = candidates[0] if len(candidates) == 1 else better(picture.pixels, candidates)
+    return _written(picture, best, settings, choice.code), best.tool
+
+
+def _written(
+    picture: images.Picture, candidate: Candidate, settings: Settings, reason: int
+) -> bytes:
+    height, width = size_of(picture)
+    channels = _samples(picture, candidate.tool).shape[2]
+    extras = extras_of(picture)
+    if channels == 4:
+        extras.pop(container.EXTRA_ALPHA, None)
+    return container.write(
+        container.Container(
+            width,
+            height,
+            0,
+            b"",
+            candidate.payload,
+            extras=extras,
+            tool=tool_named(candidate.tool).number,
+            channels=channels,
+            quality=int(settings.quality + 0.5),
+            reason=reason,
+        )
     )
 
 
-def _file(file_of: Callable[[float], bytes], options: EncodeOptions) -> bytes:
+def _file(
+    file_of: Callable[[float], tuple[bytes, str]], options: EncodeOptions
+) -> tuple[bytes, str]:
     if options.lossless:
         return file_of(container.BEST_QUALITY)
     if options.target_bytes is None:
@@ -85,7 +123,9 @@ def _file(file_of: Callable[[float], bytes], options: EncodeOptions) -> bytes:
     return _best_within(file_of, options.target_bytes)
 
 
-def _best_within(file_of: Callable[[float], bytes], target_bytes: int) -> bytes:
+def _best_within(
+    file_of: Callable[[float], tuple[bytes, str]], target_bytes: int
+) -> tuple[bytes, str]:
     """The file of the best whole quality that is not larger. Raises TargetTooSmall."""
     low = 0
     high = container.BEST_QUALITY
@@ -93,25 +133,21 @@ def _best_within(file_of: Callable[[float], bytes], target_bytes: int) -> bytes:
     smallest = 0
     while low <= high:
         middle = (low + high) // 2
-        data = file_of(middle)
+        data, tool = file_of(middle)
         if len(data) <= target_bytes:
-            best = data
+            best = data, tool
             low = middle + 1
         else:
             smallest = len(data)
             high = middle - 1
     if best is None:
-        raise TargetTooSmall(qualities.too_small(smallest))
+        raise TargetTooSmall(qualities.too_small(smallest), smallest)
     return best
 
 
-def _samples(picture: images.Picture, choice: Choice, options: EncodeOptions) -> Pixels:
+def _samples(picture: images.Picture, tool: str) -> Pixels:
     """What the tool codes: with alpha where the tool has alpha."""
-    if choice.tool == "palette":
-        return np.ascontiguousarray(samples_of(picture))
-    if choice.tool in LOSSLESS and picture.alpha is not None:
-        return samples_of(picture)
-    return picture.pixels
+    return samples_of(picture) if tool in LOSSLESS else picture.pixels
 
 
 def _ignored(options: EncodeOptions, tool: str) -> list[str]:

@@ -18,8 +18,8 @@ from codec.coding.latent_grid import Floats, latent_grid, pad
 from codec.coding.pipeline import Refine
 from codec.errors import BadArgument, TooLarge
 from codec.guidance.clip import DEFAULT_TOWER, DEFAULT_WEIGHTS
+from codec.host_state import exact_arithmetic
 from codec.networks.gains import qp_to_t
-from codec.networks.host_state import exact_arithmetic
 from codec.networks.integer import round_half_up
 from codec.networks.prior import scale_of
 from codec.networks.tensors import as_array, as_batch, has_bfloat16

@@ -14,7 +14,7 @@ from PIL import Image
 from skimage import data
 
 import codec
-from codec.evaluation.rivals import psnr
+from codec.evaluation.distortion import psnr
 
 __all__ = ["psnr", "run_cotam"]
 ROOT = Path(__file__).resolve().parents[1]

@@ -4,6 +4,8 @@
 
     files of all weights, golden ones -> mutated, lengths and checksum made right again -> decode, preview, inspect, save
       -> a picture or a CodecError, in bounded time and memory; anything else is kept in tests/attacks
+    sound JPEG, PNG, TIFF, WebP with metadata drawn at random (tests/attacks/pictures.py)
+      -> what Pillow decodes is encoded and decoded again, the rest is one sentence
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ import codec
 from codec.bitstream import container
 from codec.bitstream.container import Container, put_varint
 from codec.errors import CodecError
-from codec.io import images
+from codec.io import images, metadata
+from tests.attacks import pictures as odd_pictures
 
 ATTACKS = Path(__file__).with_name("attacks")
 MODELS = ("small", "small-mse", "tiny")
@@ -62,7 +65,11 @@ def seeds() -> list[bytes]:
         found += [cotam.encode(photo[:90, :130], quality=quality) for quality in (5, 50, 95)]
         found.append(cotam.encode(photo[40:140, 60:200], quality=40, guide="uniform"))
         found.append(cotam.encode(photo[:64, :64], qp_map=np.array([[3, 60], [31, 12]])))
-        found += [cotam.encode(alpha, quality=30), cotam.encode(grey, quality=40), cotam.encode(photo[:1, :1], quality=50)]
+        found += [
+            cotam.encode(alpha, quality=30),
+            cotam.encode(grey, quality=40),
+            cotam.encode(photo[:1, :1], quality=50),
+        ]
     return found
 
 
@@ -234,6 +241,36 @@ def run(seconds: float, count: int | None, seed: int, keep: Path | None) -> Tall
     return tally
 
 
+def with_metadata(count: int, seed: int, keep: Path | None) -> Tally:
+    """`count` pictures of each kind with odd metadata, coded by small weights."""
+    random, tally = Random(seed), Tally()
+    toy = codec.load(ATTACKS.parent / "golden" / "toy.safetensors", "cpu")
+    for number in range(count * len(odd_pictures.KINDS)):
+        kind = odd_pictures.KINDS[number % len(odd_pictures.KINDS)]
+        data = odd_pictures.with_odd_metadata(kind, random)
+        if random.random() < 0.1:
+            data = mutated_bytes(data, random, [data])
+        sound, tally.files = odd_pictures.pillow_decodes(data), tally.files + 1
+        try:
+            file = toy.encode(data, keep=random.choice(metadata.KEEP), guide="uniform")
+            picture = toy.decode_full(file).picture
+            images.save(picture, io.BytesIO(), (".png", ".jpg", ".tif", ".webp")[number % 4])
+            outcome, problem = f"{kind} coded", ""
+        except CodecError as error:
+            outcome = f"{kind} {type(error).__name__}"
+            problem = f"refused though Pillow decodes it: {error}" if sound else ""
+            problem = problem or ("not one sentence" if "\n" in str(error) else "")
+        except Exception as error:
+            outcome, problem = f"{kind} UNTYPED", f"{type(error).__name__}: {error}"
+        tally.outcomes[outcome] += 1
+        if problem:
+            tally.failures.append(f"{kind}: {problem}")
+            if keep is not None:
+                name = f"{hashlib.sha256(data).hexdigest()[:16]}.{kind.lower()}"
+                (keep / name).write_bytes(data)
+    return tally
+
+
 def main() -> None:
     """Command line; status 1 where a file did harm."""
     parser = argparse.ArgumentParser(
@@ -242,14 +279,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--count", type=int, default=None)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pictures", type=int, default=1500, help="with odd metadata, of a kind")
     options = parser.parse_args()
-    tally = run(options.seconds, options.count, options.seed, ATTACKS)
-    print(f"{tally.files} files; slowest {tally.slowest:.2f} s, largest {tally.largest:.0f} MB")
-    for outcome, number in tally.outcomes.most_common():
-        print(f"{number:8} {outcome}")
-    for failure in tally.failures[:20]:
-        print(failure)
-    sys.exit(bool(tally.failures))
+    tallies = [with_metadata(options.pictures, options.seed, ATTACKS)]
+    tallies.append(run(options.seconds, options.count, options.seed, ATTACKS))
+    for tally in tallies:
+        print(f"{tally.files} files; slowest {tally.slowest:.2f} s, largest {tally.largest:.0f} MB")
+        for outcome, number in tally.outcomes.most_common():
+            print(f"{number:8} {outcome}")
+        for failure in tally.failures[:20]:
+            print(failure)
+    sys.exit(any(tally.failures for tally in tallies))
 
 
 if __name__ == "__main__":

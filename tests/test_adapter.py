@@ -190,7 +190,7 @@ def test_a_run_that_goes_on_has_its_codec_and_its_blocks(
     torch.testing.assert_close(grown.frozen[0].g_s.state_dict(), stage.frozen[0].g_s.state_dict())
     coded = stage.coded(x)
     torch.testing.assert_close(
-        grown.adapter(coded.samples, coded.seen), stage.adapter(coded.samples, coded.seen)
+        grown.adapter(coded.samples, coded.tokens), stage.adapter(coded.samples, coded.tokens)
     )
     resumed = hydra.utils.instantiate(config.stage)
     resumed.on_load_checkpoint(state)
@@ -230,8 +230,8 @@ def test_a_later_layer_is_repaired_behind_the_frozen_earlier_ones(
     maps = lambda x: torch.full((len(x), 16, 16), 8)  # noqa: E731
     stage.maps = later.maps = maps
     before, coded = stage.coded(x), later.coded(x)
-    entering = before.seen + load_adapter(place).networks[0](before.samples, before.seen)
-    torch.testing.assert_close(coded.seen, tower.continued(entering, [LAST])[LAST])
+    entering = before.tokens + load_adapter(place).networks[0](before.samples, before.tokens)
+    torch.testing.assert_close(coded.tokens, tower.continued(entering, [LAST])[LAST])
     optimizer = torch.optim.Adam(later.adapter.parameters(), lr=1e-3)
     losses = []
     for _ in range(15):

@@ -69,7 +69,7 @@ def test_rounding_weighs_rate_against_error(
     cotam: codec.Codec, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weighed = cotam.encode_full(photo, quality=40)
-    monkeypatch.setattr(cotam.pipeline, "rate_weight", 0.0)
+    monkeypatch.setattr(cotam.learned.pipeline, "rate_weight", 0.0)
     plain = cotam.encode_full(photo, quality=40)
     assert len(weighed.data) < 0.97 * len(plain.data)
     np.testing.assert_array_equal(cotam.decode_full(weighed.data).y_hat, weighed.y_hat)
@@ -91,13 +91,6 @@ def test_kinds_of_input_agree(cotam: codec.Codec, small: NDArray[np.uint8], tmp_
     np.testing.assert_array_equal((tensor_out * 255).round().byte().permute(1, 2, 0).numpy(), array)
     with pytest.raises(codec.BadArgument):
         cotam.decode(data, "jpeg")  # type: ignore[arg-type]
-
-
-def test_batches(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
-    pictures = [small, small[:40], small[:, :33]]
-    files = cotam.encode_batch(pictures, quality=40)
-    assert files == [cotam.encode(p, quality=40) for p in pictures]
-    assert [p.shape for p in cotam.decode_batch(files, "array")] == [p.shape for p in pictures]
 
 
 def test_target_size(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
@@ -241,7 +234,8 @@ def test_inspect_and_import_need_no_torch(
     (tmp_path / "a.ctm").write_bytes(cotam.encode(small, quality=40))
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "import codec; info = codec.inspect(open('a.ctm', 'rb').read()); print(info.width, info.height, info.base_qp, info.model)"
+        "import codec; info = codec.inspect(open('a.ctm', 'rb').read()); "
+        "print(info.width, info.height, info.base_qp, info.model)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True

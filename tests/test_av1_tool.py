@@ -19,7 +19,7 @@ from codec.tools.avif import media_data, obus
 
 Pixels = NDArray[np.uint8]
 SIDES = st.integers(1, 70)
-LAYOUTS = st.sampled_from(["4:2:0", "4:4:4"])
+LAYOUTS: st.SearchStrategy[av1.Subsampling] = st.sampled_from(["4:2:0", "4:4:4"])
 
 
 def noise(height: int, width: int, seed: int = 0) -> Pixels:

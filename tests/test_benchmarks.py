@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks import demo, rd, tables
-from codec.evaluation.rivals import JPEG, RIVALS, largest_below, psnr
+from codec.evaluation.codecs import codec_under_test, pillow
+from codec.evaluation.codecs.interface import largest_below
 
 
 @pytest.mark.parametrize("page", tables.PAGES, ids=lambda p: p.name)
@@ -30,17 +31,46 @@ def test_bd_rate_of_a_known_shift() -> None:
     assert rd.bd_rate(anchor, anchor) == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", sorted(RIVALS))
-def test_rivals_code_real_bytes(name: str, small: NDArray[np.uint8]) -> None:
-    rival = RIVALS[name]
-    sizes = [len(rival.encode(small, q)) for q in rival.qualities]
-    assert sizes[0] < sizes[-1]
-    assert psnr(small, rival.decode(rival.encode(small, rival.qualities[-1]))) > 30
-
-
 def test_a_rival_meets_a_size(photo: NDArray[np.uint8]) -> None:
-    assert 8000 < len(JPEG.at_size(photo, 9000)) <= 9000
+    jpeg = codec_under_test("jpeg")
+    assert 8000 < len(jpeg.at_size(photo, 9000)) <= 9000
+    assert len(jpeg.at_size(photo, 1)) == len(jpeg.encode(photo, jpeg.qualities[0]))
     assert len(largest_below(lambda q: bytes(10 * q), 1, 95, 333)) == 330
+
+
+def test_rate_distortion_names_versions_and_keeps_its_keys(
+    tmp_path: Path, photo: NDArray[np.uint8]
+) -> None:
+    from PIL import Image
+
+    Image.fromarray(photo[:176, :192]).save(tmp_path / "cat.png")
+    found = rd.run(tmp_path, ["tiny"], ["jpeg", "avif-444", "png"], None)
+    committed = tables.load("rd")
+    assert set(committed) <= set(found)
+    assert list(found["curves"]) == ["CoTAM tiny", "JPEG", "AVIF 4:4:4", "PNG"]
+    assert list(found["systems"]) == ["JPEG", "AVIF 4:4:4", "PNG"]
+    assert "libavif" in found["systems"]["AVIF 4:4:4"]
+    facts = found["weights"]["tiny"]
+    assert set(facts) == set(committed["weights"]["tiny"])
+    assert "PNG" not in facts["bd_rate_psnr"], "one point has no BD-rate"
+    assert [p["quality"] for p in found["curves"]["JPEG"]] == list(rd.RIVAL_QUALITIES["jpeg"])
+    assert rd.rival_qualities("avif-444") == rd.RIVAL_QUALITIES["avif"]
+    assert rd.rival_qualities("jpeg-q75") == (75.0,)
+
+
+@pytest.mark.slow
+def test_the_timed_codecs_are_those_of_the_committed_tables(photo: NDArray[np.uint8]) -> None:
+    from benchmarks.speed import WAYS, systems_for
+
+    systems = systems_for(photo[:128, :192], 50, 1)
+    assert set(tables.load("speed_float32")["in_process"]["milliseconds"]) == set(systems)
+    parameters = tables.load("speed_float32")["in_process"]["parameters"]
+    assert {n: s.parameters for n, s in systems.items() if s.parameters} == parameters
+    for name, system in systems.items():
+        assert set(system.calls) == set(WAYS), name
+        for call in system.calls.values():
+            call()
+    assert systems["AVIF"].identity == pillow.SETTINGS["avif"].identity
 
 
 def test_the_demo_writes_one_picture(
@@ -63,7 +93,7 @@ def test_the_demo_writes_one_picture(
 def test_multiplications_are_counted() -> None:
     import torch
 
-    from benchmarks.lib.learned import kmac_per_pixel
+    from benchmarks.lib.timing import kmac_per_pixel
 
     layer = torch.nn.Conv2d(3, 8, 5, padding=2)
     assert kmac_per_pixel(lambda: layer(torch.zeros(1, 3, 16, 20)), 320) == pytest.approx(

@@ -40,7 +40,7 @@ def test_encode_info_decode(folder: Path, small: NDArray[np.uint8]) -> None:
     assert b"130" in run_cotam("info", "a.ctm", cwd=folder).stdout
     assert run_cotam("decode", "a.ctm", "-o", "out.jpg", cwd=folder).returncode == 0
     assert Image.open(folder / "out.jpg").format == "JPEG"
-    assert run_cotam("decode", "a.ctm", cwd=folder).returncode == 0
+    assert run_cotam("decode", "a.ctm", "--overwrite", cwd=folder).returncode == 0
     assert Image.open(folder / "a.png").size == (130, 96)
 
 
@@ -59,7 +59,7 @@ def test_streams_carry_the_same_bytes_as_files(folder: Path) -> None:
 def test_a_folder_with_a_broken_picture(folder: Path, tmp_path: Path, jobs: int) -> None:
     done = run_cotam("encode", folder, "-o", tmp_path / "out", "-j", jobs, "--json")
     assert done.returncode == 1
-    results = {Path(r["source"]).name: r for r in json.loads(done.stdout)}
+    results = {Path(r["source"]).name: r for r in map(json.loads, done.stdout.splitlines())}
     assert {n: r["ok"] for n, r in results.items()} == {
         "a.png": True,
         "b.jpg": True,
@@ -99,9 +99,13 @@ def test_no_overwrite_and_target_size(folder: Path) -> None:
         (["encode", "a.png", "--device", "toaster"], 2),
         (["encode", "a.png", "--no-such-flag"], 2),
         (["encode", "a.png", "--limit-pixels", "100"], 1),
-        (["encode", "a.png", "deep/../a.png"], 2),
+        (["encode", "a.png", "-o", "deep/../a.png"], 2),
+        (["encode", "a.png", "--overwrite", "--no-overwrite"], 2),
+        (["encode", "a.png", "--keep", "some"], 2),
+        (["encode", "a.png", "deep/b.jpg", "-o", "-"], 2),
         (["encode", "empty"], 2),
-        (["decode", "a.png"], 1),
+        (["decode", "a.png"], 2),
+        (["decode", "a.png", "-o", "b.png"], 1),
         (["decode", "missing.ctm"], 1),
         (["info", "a.png"], 1),
         (["info", "missing.ctm"], 1),
@@ -121,7 +125,7 @@ def test_errors_are_one_sentence(folder: Path, arguments: list[str], status: int
 
 
 def test_debug_shows_the_traceback(folder: Path) -> None:
-    done = run_cotam("decode", "a.png", "--debug", cwd=folder)
+    done = run_cotam("decode", "a.png", "-o", "b.png", "--debug", cwd=folder)
     assert b"Traceback" in done.stderr
     assert b"NotACotamFile" in done.stderr
 
@@ -184,7 +188,8 @@ def test_an_interrupt_leaves_no_half_file(
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert b"Traceback" not in stderr
-    assert process.returncode == 130
+    assert process.returncode == 1
+    assert b"not done: the run was ended by SIGINT" in stderr
     assert 0 < len(list(folder.rglob("*.ctm"))) < 42
     loaded = codec.load()
     for path in folder.rglob("*.ctm"):

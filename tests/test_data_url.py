@@ -78,7 +78,7 @@ def test_a_ctm_travels_as_it_is_but_for_its_exif(file: bytes, cotam: codec.Codec
         data_url(file, "ctm", max_bytes=20)
 
 
-@pytest.mark.parametrize("tool", ["learned", "webp-lossless"])
+@pytest.mark.parametrize("tool", ["learned", "palette"])
 def test_transparency_is_composed_on_white_for_jpeg(tool: str, cotam: codec.Codec) -> None:
     letters = np.zeros((48, 48, 4), np.uint8)
     letters[16:32, 16:32, 3] = 255
@@ -154,7 +154,7 @@ def test_a_fitted_size_is_within_the_limits_and_stays(fit: str, width: int, heig
 def test_a_picture_is_resized_for_its_receiver(cotam: codec.Codec) -> None:
     page = np.full((700, 1800, 3), 250, np.uint8)
     page[::20, 100:900] = 20
-    file = cotam.encode(page, tool="webp-lossless")
+    file = cotam.encode(page, tool="palette")
     url = data_url(file, "png", fit="claude")
     assert url.size == received(url).size == (1568, 610)
     assert url.tokens == 56 * 22

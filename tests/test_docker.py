@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.conftest import ROOT
-from tests.test_install import TOP
+from tests.test_install import copy_of_the_tree
 
 pytest.importorskip("onnxscript", reason="cotam[export] is not installed")
 
@@ -39,16 +39,8 @@ def test_every_step_is_one_that_is_tested_here() -> None:
 def test_the_install_step_gives_a_codec_without_pytorch(
     tmp_path: Path, photo: NDArray[np.uint8]
 ) -> None:
-    source, place = tmp_path / "source", tmp_path / "cotam"
-    source.mkdir()
-    for name in (*TOP, "docker"):
-        shutil.copytree(
-            ROOT / name,
-            source / name,
-            ignore=shutil.ignore_patterns("__pycache__", "results", ".rows-*"),
-        )
-    for name in ("setup.cfg", "pyproject.toml", "README.md"):
-        shutil.copy(ROOT / name, source)
+    place = tmp_path / "cotam"
+    source = copy_of_the_tree(tmp_path / "source", "docker")
     environment = os.environ | {"PYTHON": sys.executable, "EXPORT_PYTHON": sys.executable}
     environment.pop("PYTHONPATH", None)
     subprocess.run(

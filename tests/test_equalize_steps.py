@@ -1,4 +1,4 @@
-"""Balanced step sizes: the same codec at other steps, and costs as a direct measurement finds them."""
+"""Equalized step sizes: the same codec at other steps, and costs that a measurement confirms."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codec.networks.config import PRIOR_STEPS
+from codec.networks.config import PRIOR_STEPS, SCALE_COUNT
 from codec.networks.gains import qp_to_t
 from codec.networks.integer import round_half_up
 from codec.networks.model import Networks
-from codec.networks.prior import SCALE_COUNT, SCALE_MAX, SCALE_MIN
+from codec.networks.prior import SCALE_MAX, SCALE_MIN
 from codec.weights.checkpoint import load
 from codec.weights.networks import trainable_from_checkpoint
 from tests.test_training import CONF
 from training.losses.joint import RateDistortion
-from training.surgery.equalize_steps import balance, costs, rescale
+from training.surgery.equalize_steps import costs, equalize_steps, rescale
 
 QP = 30
 
@@ -46,7 +46,7 @@ def field(x: Tensor) -> Tensor:
 
 
 def foretold(networks: Networks, y: Tensor, z: Tensor, qp: Tensor) -> tuple[Tensor, Tensor]:
-    """Means and scale indexes of all sets, each set known exactly to those after it; flat, channels first."""
+    """Means and scale indexes of all sets, each with the exact sets before it; channels first."""
     found: list[tuple[Tensor, Tensor]] = []
 
     def code_set(values: Tensor, mean: Tensor, index: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ def test_costs_are_what_a_measurement_finds(trained: Networks, x: Tensor, experi
             assert 0.7 < float(found[channel] / measured) < 1.4, channel
 
 
-def test_balanced_steps_cost_alike(trained: Networks, x: Tensor) -> None:
+def test_equalized_steps_cost_alike(trained: Networks, x: Tensor) -> None:
     torch.manual_seed(0)
     loss = RateDistortion()
     networks = copy.deepcopy(trained)
@@ -117,9 +117,9 @@ def test_balanced_steps_cost_alike(trained: Networks, x: Tensor) -> None:
         )
 
     before = unevenness()
-    factors = balance(networks, loss, lambda: x, 0.8)
+    factors = equalize_steps(networks, loss, lambda: x, 0.8)
     assert factors.shape == (networks.config.m,)
     torch.testing.assert_close(factors.log().mean(), torch.tensor(0.0), atol=1e-4, rtol=0)
     assert unevenness() < 0.7 * before
     with pytest.raises(ValueError, match="share"):
-        balance(networks, loss, lambda: x, 1.5)
+        equalize_steps(networks, loss, lambda: x, 1.5)

@@ -1,4 +1,4 @@
-"""The promise: a picture's symbols and y_hat are the same on every thread count and instruction set."""
+"""The promise: symbols and y_hat are the same on every thread count and instruction set."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_checkpoint_that_breaks_the_bound_is_refused(tmp_path: Path) -> None:
 
 
 def test_integer_layers_equal_64_bit_integer_arithmetic(cotam: codec.Codec) -> None:
-    """Against NumPy's int64, at the extremes of the activations, for every pointwise layer of the shipped prior."""
+    """As NumPy's int64, at the extremes of the activations, for every pointwise layer."""
     random = np.random.default_rng(0)
     arrays = cotam.backend.checkpoint.arrays
     for name, layer in integer_layers(cotam.backend.networks.prior).items():  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""docs/format.md, read by a stranger: its coder and its tables in plain Python give what the codec writes."""
+"""docs/format.md in plain Python: its coder and its tables give what the codec writes."""
 
 from __future__ import annotations
 

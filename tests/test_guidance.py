@@ -299,7 +299,8 @@ def test_decoding_needs_no_tower(
     program = (
         "import sys, codec\n"
         "codec.load(device='cpu').decode(open(sys.argv[1], 'rb').read())\n"
-        "assert not {'timm', 'open_clip', 'codec.towers', 'codec.networks.student'} & set(sys.modules)"
+        "assert not {'timm', 'open_clip', 'codec.towers', 'codec.networks.student'} "
+        "& set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "x.ctm")], check=True)
 

@@ -154,7 +154,10 @@ def test_the_command_draws_and_counts(folder: Path, cotam: codec.Codec, stairs: 
 
 
 def test_without_a_heatmap_no_torch_is_needed(folder: Path) -> None:
-    script = "import sys; from codec.cli.main import app; app(sys.argv[1:], standalone_mode=False); assert 'torch' not in sys.modules"
+    script = (
+        "import sys; from codec.cli.main import app; app(sys.argv[1:], standalone_mode=False); "
+        "assert 'torch' not in sys.modules"
+    )
     command = [sys.executable, "-c", script, "inspect", str(folder / "a.ctm")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -31,7 +31,7 @@ def gradient(height: int, width: int) -> NDArray[np.uint8]:
 
 
 def as_a_huge_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small pictures go the way of huge ones: tiles, bands of rows, arrays on disk, symbols sorted in parts."""
+    """Small pictures are coded as huge ones: tiles, bands, arrays on disk, symbols in parts."""
     monkeypatch.setattr(tiled_backend, "LARGEST", 5)
     monkeypatch.setattr(tiled_backend, "PRIOR_TILE", 3)
     monkeypatch.setattr(tiling, "TILE", 9)
@@ -71,7 +71,7 @@ def test_tiles_leave_no_seams(
 def test_bands_of_symbols_touch_bands_of_latents(
     photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The preview's few channels lie on the pages of all: a band of them had been the whole of a huge picture's latents."""
+    """Reading a band of the preview's channels once read all latents of a huge picture."""
     touched = []
 
     def watched(y: NDArray[np.float32], step: int) -> NDArray[np.float32]:
@@ -163,8 +163,8 @@ def test_spans_cover_a_side() -> None:
 
 def test_a_margin_is_as_wide_as_a_transform_looks(cotam: codec.Codec) -> None:
     """One latent more or less than the margin away changes nothing, one inside it does."""
-    analysis, synthesis = cotam.pipeline.margins
-    y = np.zeros((1, 4 * synthesis, cotam.pipeline.layers[-1].stop), np.float32)
+    analysis, synthesis = cotam.learned.pipeline.margins
+    y = np.zeros((1, 4 * synthesis, cotam.learned.pipeline.layers[-1].stop), np.float32)
     y_far, y_near = y.copy(), y.copy()
     y_far[0, 2 * synthesis + 1] = y_near[0, synthesis + 1] = 40
     flat, far, near = (cotam.backend.synthesis(v, 40)[:, :16] for v in (y, y_far, y_near))

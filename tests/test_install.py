@@ -1,11 +1,18 @@
-"""The package as pip installs it: weights and configuration come along."""
+"""The package as pip installs it: one folder, weights inside, a command that works anywhere."""
 
 from __future__ import annotations
 
 import os
+import re
+import runpy
 import shutil
 import subprocess
 import sys
+import sysconfig
+import tarfile
+import zipfile
+from collections.abc import Callable
+from email.parser import BytesParser
 from pathlib import Path
 
 import numpy as np
@@ -15,60 +22,194 @@ from PIL import Image
 
 from tests.conftest import ROOT
 
-TOP = ("codec", "training", "benchmarks", "checkpoints", "conf")
+BUILD_FILES = ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "MANIFEST.in")
+PACKAGED = ("codec", "checkpoints")
+CLONED = ("training", "benchmarks", "conf", "docs", "tests", "docker", ".ci")
+IGNORED = shutil.ignore_patterns("__pycache__", "results", ".rows-*", "*.egg-info")
+PIP = (sys.executable, "-m", "pip")
 
 
-@pytest.mark.slow
-def test_an_installed_package_is_complete(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
-    source, target = tmp_path / "source", tmp_path / "site"
-    source.mkdir()
-    for name in TOP:
-        shutil.copytree(
-            ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", ".rows-*")
-        )
-    for name in ("setup.cfg", "pyproject.toml", "README.md"):
-        shutil.copy(ROOT / name, source)
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--target",
-        str(target),
-    ]
-    subprocess.run([*pip, str(source)], check=True, timeout=300, capture_output=True)
-    Image.fromarray(photo).save(tmp_path / "cat.png")
-    environment = os.environ | {"PYTHONPATH": str(target)}
-    program = f"""
-import sys
-import codec
-assert codec.__file__.startswith({str(target)!r}), codec.__file__
-from codec.cli import main
-main()
-"""
-    for arguments in (["models"], ["encode", "cat.png"], ["decode", "cat.ctm", "-o", "back.png"]):
-        command = [sys.executable, "-c", program, *arguments]
-        done = subprocess.run(
-            command,
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-    train = [sys.executable, "-m", "training.train", "--cfg", "job", "experiment=joint"]
-    done = subprocess.run(
-        train,
-        cwd=tmp_path,
-        env=environment,
+def copy_of_the_tree(target: Path, *folders: str) -> Path:
+    """What a build needs, and more folders of the clone."""
+    target.mkdir()
+    for name in (*PACKAGED, *folders):
+        shutil.copytree(ROOT / name, target / name, ignore=IGNORED)
+    for name in BUILD_FILES:
+        shutil.copy(ROOT / name, target)
+    return target
+
+
+def new_environment(folder: Path) -> Path:
+    """A virtual environment with this one's dependencies and nothing of cotam; its Python.
+
+    A plain path in a .pth file is searched last, and .pth files in it, as an editable install's,
+    are not read.
+    """
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=120)
+    python = folder / "bin" / "python"
+    ask = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
+    site = subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True).stdout
+    (Path(site.strip()) / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"])
+    return python
+
+
+def pip_install(python: Path, *what: object) -> None:
+    options = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index")
+    command = [*PIP, "--python", python, "install", *options, *map(str, what)]
+    subprocess.run(command, check=True, timeout=300, capture_output=True, env=clean())
+
+
+def clean() -> dict[str, str]:
+    """The environment without a way to the clone."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
+def run(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        list(map(str, command)),
+        cwd=cwd,
+        env=clean(),
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    assert "DeiT" in done.stdout or "deit" in done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(sdist, wheel), the wheel built from the unpacked sdist."""
+    folder = tmp_path_factory.mktemp("dist")
+    source = copy_of_the_tree(folder / "source", *CLONED)
+    build = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+    subprocess.run(
+        [sys.executable, "-c", build, folder], cwd=source, check=True, capture_output=True
+    )
+    (sdist,) = folder.glob("*.tar.gz")
+    with tarfile.open(sdist) as tar:
+        tar.extractall(folder / "unpacked", filter="data")
+    (unpacked,) = (folder / "unpacked").iterdir()
+    options = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index")
+    command = [*PIP, "wheel", *options, "--wheel-dir", folder, unpacked]
+    subprocess.run(command, check=True, timeout=300, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    return sdist, wheel
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_one_package_with_everything_it_needs(
+    distributions: tuple[Path, Path],
+) -> None:
+    with zipfile.ZipFile(distributions[1]) as wheel:
+        names = wheel.namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"codec"}
+    packaged = {name.removeprefix("codec/") for name in names}
+    for path in (ROOT / "codec").rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            assert str(path.relative_to(ROOT / "codec")) in packaged
+    for path in (ROOT / "checkpoints").rglob("*.safetensors"):
+        relative = path.relative_to(ROOT)
+        assert str(relative) in packaged
+        assert str(relative.with_suffix(".md")) in packaged
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_works_from_another_folder(
+    distributions: tuple[Path, Path], tmp_path: Path, photo: NDArray[np.uint8]
+) -> None:
+    python = new_environment(tmp_path / "env")
+    pip_install(python, distributions[1])
+    Image.fromarray(photo).save(tmp_path / "cat.png")
+    where = run(python, "-c", "import codec; print(codec.__file__)", cwd=tmp_path)
+    assert where.stdout.startswith(str(tmp_path / "env")), where.stdout + where.stderr
+    cotam = python.with_name("cotam")
+    for arguments in (["models"], ["encode", "cat.png"], ["decode", "cat.ctm", "-o", "back.png"]):
+        done = run(cotam, *arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert Image.open(tmp_path / "back.png").size == (451, 300)
+    train = run(python.with_name("cotam-train"), "experiment=toy", cwd=tmp_path)
+    assert train.returncode == 1
+    assert train.stderr.count("\n") == 1
+    assert "clone" in train.stderr
+
+
+@pytest.mark.slow
+def test_an_editable_install_of_a_clone_trains_from_another_folder(tmp_path: Path) -> None:
+    clone = copy_of_the_tree(tmp_path / "clone", "training", "conf")
+    python = new_environment(tmp_path / "env")
+    pip_install(python, "-e", clone)
+    models = run(python.with_name("cotam"), "models", cwd=tmp_path)
+    assert "small-mse" in models.stdout, models.stderr
+    train = run(python.with_name("cotam-train"), "--cfg", "job", "experiment=joint", cwd=tmp_path)
+    assert "deit_tiny" in train.stdout, train.stderr
+
+
+def test_a_missing_training_package_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from codec.cli import train
+
+    monkeypatch.delitem(sys.modules, "training.train", raising=False)
+    monkeypatch.setitem(sys.modules, "hydra", None)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    with pytest.raises(SystemExit, match=r"hydra is missing.*\[train\]"):
+        train.main()
+    monkeypatch.setattr(train, "CLONE", tmp_path)
+    with pytest.raises(SystemExit, match="clone"):
+        train.main()
+
+
+@pytest.mark.slow
+def test_a_package_index_accepts_the_description(distributions: tuple[Path, Path]) -> None:
+    check = pytest.importorskip("twine.commands.check", reason="cotam[dev] is not installed")
+    assert check.check([str(path) for path in distributions], strict=True) is False
+    with zipfile.ZipFile(distributions[1]) as wheel:
+        (name,) = (name for name in wheel.namelist() if name.endswith("/METADATA"))
+        metadata = BytesParser().parsebytes(wheel.read(name))
+    assert "numpy<3,>=1.24" in metadata.get_all("Requires-Dist", [])
+    assert metadata["Requires-Python"] == ">=3.10"
+    assert not relative_links(metadata.get_payload())
+
+
+@pytest.fixture(scope="module")
+def portable() -> Callable[[str], str]:
+    return runpy.run_path(str(ROOT / "setup.py"))["portable"]  # type: ignore[no-any-return]
+
+
+def relative_links(markdown: str) -> list[str]:
+    """Targets of links and pictures, in Markdown or HTML, that need the repository beside them."""
+    targets = re.findall(r"\]\(\s*<?([^)\s>]+)", markdown)
+    targets += re.findall(r"^\s*\[[^\]]+\]:\s*(\S+)", markdown, re.M)
+    targets += re.findall(r"\b(?:src|href|srcset)=[\"']([^\"']+)", markdown)
+    return [target for target in targets if not target.startswith(("http://", "https://"))]
+
+
+def test_the_readmes_links_need_no_repository(portable: Callable[[str], str]) -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert not relative_links(portable(readme))
+    assert [line for line in readme.splitlines() if line.startswith("#")] == [
+        line for line in portable(readme).splitlines() if line.startswith("#")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("markdown", "words"),
+    [
+        ("see [the format](docs/format.md#head)", "see the format (`docs/format.md`)"),
+        ("[docs/format.md](docs/format.md)", "docs/format.md"),
+        ("[below](#results)", "below"),
+        ("![A curve](docs/rd.svg)", "*A curve (`docs/rd.svg`)*"),
+        (
+            "[![A curve](docs/rd.svg)](docs/design.md)",
+            "*A curve (`docs/rd.svg`)* (`docs/design.md`)",
+        ),
+        ('<img src="docs/rd.svg" alt="A curve" width="80%">', "<em>A curve</em>"),
+        ("[arXiv](https://arxiv.org/abs/1802.01436)", "[arXiv](https://arxiv.org/abs/1802.01436)"),
+        ("cells[0](x, y) and `a[i]`", "cells[0](x, y) and `a[i]`"),
+    ],
+)
+def test_a_relative_link_becomes_words(
+    portable: Callable[[str], str], markdown: str, words: str
+) -> None:
+    assert portable(markdown) == words

@@ -49,6 +49,8 @@ def test_pillow_opens_lazily_and_decodes_when_asked(
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA"])
 def test_pillow_saves_what_it_opens(mode: str, small: NDArray[np.uint8], tmp_path: Path) -> None:
     image = Image.fromarray(small).convert(mode)
+    if mode.endswith("A"):
+        image.putalpha(Image.new("L", image.size, 200))
     exif = Image.Exif()
     exif[0x010E] = "a cat"
     sizes = []

@@ -29,7 +29,7 @@ from training.validation import make_checkpoint
 
 @pytest.fixture(scope="module")
 def layered(tmp_path_factory: pytest.TempPathFactory, photo: NDArray[np.uint8]) -> Codec:
-    """The block transform with a prior that has not learned anything, but whose sets depend on those before."""
+    """The block transform with an untrained prior whose sets depend on those before."""
     folder = tmp_path_factory.mktemp("pictures")
     for number in range(3):
         Image.fromarray(np.roll(photo, 60 * number, 1)).save(folder / f"{number}.png")
@@ -70,7 +70,8 @@ def test_both_layers_come_back_and_the_preview_is_the_small_picture(
 def test_a_preview_asks_for_the_first_layer_only(layered: Codec, photo: NDArray[np.uint8]) -> None:
     """It neither reads nor runs what comes after: another second layer changes nothing."""
     first, second = (
-        container.read(layered.encode(p, quality=60, guide="uniform")) for p in (photo, photo[::-1].copy())
+        container.read(layered.encode(p, quality=60, guide="uniform"))
+        for p in (photo, photo[::-1].copy())
     )
     length = container.Reader(first.latents)
     low = length.take(length.varint())
@@ -103,7 +104,7 @@ def test_alpha_and_grey_are_kept_at_the_previews_size(
 def test_weights_without_a_preview_layer_reduce_the_full_picture(
     cotam: Codec, small: NDArray[np.uint8]
 ) -> None:
-    if len(cotam.pipeline.layers) > 1:
+    if len(cotam.learned.pipeline.layers) > 1:
         networks = cotam.backend.checkpoint
         pytest.skip(f"{networks.name} has a preview layer")
     data = cotam.encode(small, quality=50)

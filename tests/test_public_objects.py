@@ -127,7 +127,10 @@ def test_an_opened_picture_is_copied_before_and_after_it_is_decoded(
     copied: str, mode: str, picture: NDArray[np.uint8]
 ) -> None:
     stream = io.BytesIO()
-    Image.fromarray(picture).convert(mode).save(stream, "CTM", model=WEIGHTS)
+    source = Image.fromarray(picture).convert(mode)
+    if mode == "LA":
+        source.putalpha(Image.fromarray(picture[..., 0]))
+    source.save(stream, "CTM", model=WEIGHTS)
     for decoded_before in (False, True):
         with Image.open(io.BytesIO(stream.getvalue())) as image:
             if decoded_before:

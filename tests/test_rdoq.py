@@ -1,4 +1,4 @@
-"""Rounding: the nearest integer, or one closer to zero where that is worth it; never anything else."""
+"""RDOQ: the nearest integer, or one closer to zero where that is worth it, and no other."""
 
 from __future__ import annotations
 

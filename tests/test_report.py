@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from codec.errors import BadArgument
-from codec.evaluation import bd, codecs, inputs, measure, metrics
+from codec.evaluation import bd, codecs, distortion, inputs, measure, metrics
+from codec.evaluation.codecs import compressai_zoo, pillow
 from codec.evaluation.metrics import METRICS, Settings
 from codec.evaluation.report import same_size
 from tests.conftest import ROOT, run_cotam
@@ -26,11 +28,56 @@ def test_codecs_by_name() -> None:
         "cotam:small-mse",
         "compressai:mbt2018-mean",
     )
+    assert codecs.names("WebP,AVIF 4:4:4,JPEG 75") == ("webp", "avif-444", "jpeg-q75")
     for wrong in ("", "gif", "cotam:", "jpeg:3", "compressai", "compressai:"):
         with pytest.raises(BadArgument):
             codecs.names(wrong)
     with pytest.raises(BadArgument, match="mbt2018-mean"):
-        codecs.contender("compressai:none")
+        codecs.codec_under_test("compressai:none")
+
+
+LOSSLESS = ("png", "webp-lossless")
+PLUGINS = ("jpegxl",)
+
+
+@pytest.mark.parametrize("name", [name for name in pillow.SETTINGS if name not in PLUGINS])
+def test_formats_code_real_files_and_say_what_wrote_them(
+    name: str, small: NDArray[np.uint8]
+) -> None:
+    one = codecs.codec_under_test(name)
+    sizes = [len(one.encode(small, q)) for q in one.qualities]
+    assert sizes == sorted(sizes)
+    assert (len(sizes) == 1) == (name in (*LOSSLESS, "jpeg-q75"))
+    decoded = one.decode(one.encode(small, one.qualities[-1]))
+    assert np.array_equal(decoded, small) == (name in LOSSLESS)
+    assert distortion.psnr(small, decoded) > 28
+    assert one.identity.startswith(pillow.SETTINGS[name].said)
+    assert re.search(r"(lib\S+|zlib\S*) \d.*, Pillow \d", one.identity)
+    assert len(one.at_size(small, 10**6)) == len(one.encode(small, one.highest))
+
+
+def test_settings_change_the_files_that_they_name(small: NDArray[np.uint8]) -> None:
+    names = ("avif", "avif-444", "avif-best", "avif-psnr")
+    files = [codecs.codec_under_test(name).encode(small, 40) for name in names]
+    assert len(set(files)) == len(names)
+    assert "libaom" in codecs.codec_under_test("avif").identity
+    identities = {one.identity for one in map(codecs.codec_under_test, names)}
+    assert len(identities) == len(names)
+
+
+def test_a_format_that_pillow_lacks_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_jxl", None)
+    codecs.codec_under_test.cache_clear()
+    with pytest.raises(BadArgument, match="pillow-jxl-plugin"):
+        codecs.codec_under_test("jpegxl")
+    with pytest.raises(BadArgument, match="coding tools are"):
+        codecs.codec_under_test("tool:none")
+
+
+def test_a_coding_tool_takes_part(small: NDArray[np.uint8]) -> None:
+    tool = codecs.codec_under_test("tool:webp-lossless")
+    assert np.array_equal(tool.decode(tool.encode(small, tool.qualities[0])), small)
+    assert tool.identity != codecs.codec_under_test("cotam").identity
 
 
 def test_a_missing_codec_is_left_out_with_its_reason() -> None:
@@ -50,28 +97,36 @@ def test_models_of_compressai_write_real_files(name: str, photo: NDArray[np.uint
     torch.manual_seed(0)
     model = image_models[name](1, pretrained=False).eval()
     model.update(force=True)
-    who = codecs.learned_contender(name, "random", (1,), lambda quality: model)
+    who = compressai_zoo.learned_codec(
+        name,
+        "random",
+        (1,),
+        lambda quality: model,
+        compressai_zoo.packed,
+        compressai_zoo.unpacked,
+    )
     pixels = photo[:100, :130]
     data = who.encode(pixels, 1)
     decoded = who.decode(data)
     assert decoded.shape == pixels.shape
     padded = np.pad(pixels, ((0, 28), (0, 62), (0, 0)), mode="edge")
     with torch.inference_mode():
-        coded = model.compress(torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 255)
-        wanted = (
+        x = torch.from_numpy(padded.transpose(2, 0, 1).copy())[None].float() / 255
+        coded = model.compress(x)
+        x_hat = (
             model.decompress(coded["strings"], coded["shape"])["x_hat"][0]
             .clamp(0, 1)
             .mul(255)
             .round()
             .byte()
         )
-    np.testing.assert_array_equal(decoded, wanted.permute(1, 2, 0).numpy()[:100, :130])
+    np.testing.assert_array_equal(decoded, x_hat.permute(1, 2, 0).numpy()[:100, :130])
     assert len(data) == 10 + sum(4 + len(group[0]) for group in coded["strings"])
 
 
 def test_strings_of_an_unknown_kind_are_refused() -> None:
     with pytest.raises(BadArgument):
-        codecs.packed(1, (8, 8), {"strings": [[[b"a"], [b"b"]]], "shape": (1, 1)})
+        compressai_zoo.packed(1, (8, 8), {"strings": [[[b"a"], [b"b"]]], "shape": (1, 1)})
 
 
 def test_metrics_by_name_and_of_pixels(photo: NDArray[np.uint8], small: NDArray[np.uint8]) -> None:
@@ -82,9 +137,9 @@ def test_metrics_by_name_and_of_pixels(photo: NDArray[np.uint8], small: NDArray[
     noisy = np.clip(photo + np.random.default_rng(0).normal(0, 20, photo.shape), 0, 255).astype(
         np.uint8
     )
-    assert metrics.ms_ssim(photo, photo) == pytest.approx(1)
-    assert 0.5 < (metrics.ms_ssim(photo, noisy) or 0) < 0.98
-    assert metrics.ms_ssim(small, small) is None
+    assert distortion.ms_ssim(photo, photo) == pytest.approx(1)
+    assert 0.5 < (distortion.ms_ssim(photo, noisy) or 0) < 0.98
+    assert distortion.ms_ssim(small, small) is None
 
 
 def test_ms_ssim_agrees_with_another_library(photo: NDArray[np.uint8]) -> None:
@@ -93,11 +148,11 @@ def test_ms_ssim_agrees_with_another_library(photo: NDArray[np.uint8]) -> None:
         multiscale_structural_similarity_index_measure as other,
     )
 
-    coded = codecs.contender("jpeg")
+    coded = codecs.codec_under_test("jpeg")
     decoded = coded.decode(coded.encode(photo, 12))
     x, y = (torch.from_numpy(np.array(v)).permute(2, 0, 1)[None].float() for v in (decoded, photo))
     # That library pads and weighs borders differently.
-    assert metrics.ms_ssim(photo, decoded) == pytest.approx(
+    assert distortion.ms_ssim(photo, decoded) == pytest.approx(
         float(other(x, y, data_range=255.0)), abs=0.01
     )
 
@@ -110,7 +165,7 @@ TEST = ([9787.80, 4469.00, 2451.52, 1356.24], [40.121, 38.651, 36.970, 34.987])
 def vceg_m33(
     anchor: tuple[list[float], list[float]], test: tuple[list[float], list[float]]
 ) -> float:
-    """The formula of VCEG-M33: third-order polynomials of log rate over PSNR, their mean difference."""
+    """VCEG-M33: mean difference of third-order polynomials of log rate over PSNR."""
     low, high = max(min(anchor[1]), min(test[1])), min(max(anchor[1]), max(test[1]))
     areas = []
     for rates, scores in (anchor, test):
@@ -169,7 +224,7 @@ def test_files_of_one_size(photo: NDArray[np.uint8], tmp_path: Path) -> None:
         [str(tmp_path)], metrics.metrics_of("psnr"), Settings(tmp_path), None
     )
     entries = same_size.shown(
-        picture, {name: codecs.contender(name) for name in ("cotam", "webp")}, 10**8
+        picture, {name: codecs.codec_under_test(name) for name in ("cotam", "webp")}, 10**8
     )
     assert [entry.size for entry in entries] == list(same_size.SIZES)
     for entry in entries:
@@ -181,7 +236,7 @@ def test_files_of_one_size(photo: NDArray[np.uint8], tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report on two pictures, one of them hostile to HTML by its name, and one file that is no picture."""
+    """A report on two pictures, one with a name hostile to HTML, and a file that is no picture."""
     from skimage import data
 
     folder = tmp_path_factory.mktemp("eval")
@@ -263,7 +318,7 @@ def test_rows_are_not_measured_twice(report: Path) -> None:
 
 def test_a_new_metric_is_added_to_kept_rows(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
     Image.fromarray(photo).save(tmp_path / "cat.png")
-    who = (("jpeg", codecs.contender("jpeg").identity, (20.0, 60.0)),)
+    who = (("jpeg", codecs.codec_under_test("jpeg").identity, (20.0, 60.0)),)
     settings = Settings(tmp_path)
     pictures = inputs.inputs(
         [str(tmp_path / "cat.png")], metrics.metrics_of("psnr"), settings, None

@@ -44,7 +44,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, report: Path) -> Iterator[Any]:
-    """The page on a phone's width, opened from disk, offline; an error in its script fails the test."""
+    """The page on a phone, opened from disk, offline; an error in its script fails the test."""
     context = browser.new_context(viewport={"width": 390, "height": 844}, offline=True)
     opened = context.new_page()
     errors: list[str] = []
@@ -66,7 +66,8 @@ def test_it_fits_a_phone(page: Any) -> None:
         == 0
     )
     assert page.evaluate(
-        "[...document.querySelectorAll('select')].every(s => s.getBoundingClientRect().height >= 44)"
+        "[...document.querySelectorAll('select')]"
+        ".every(s => s.getBoundingClientRect().height >= 44)"
     )
 
 

@@ -53,14 +53,16 @@ def test_what_was_ever_found(path: Path | None) -> None:
 
 
 def with_extras(cotam: codec.Codec, picture: NDArray[np.uint8], extras: dict[int, bytes]) -> bytes:
-    return container.write(replace(container.read(cotam.encode(picture, quality=30)), extras=extras))
+    return container.write(
+        replace(container.read(cotam.encode(picture, quality=30)), extras=extras)
+    )
 
 
 @pytest.mark.slow
 def test_sections_that_pillow_stumbles_over(
     cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    """Each raised something of its own, none of it an OSError; the files beside it were lost, too."""
+    """Each raised another error than OSError, and the files beside it were lost, too."""
     alpha = images.pack_alpha(small[..., 0])
     chunk = bytes(4) + b"iCCP" + zlib.crc32(b"iCCP").to_bytes(4, "big")
     files = {
@@ -72,18 +74,17 @@ def test_sections_that_pillow_stumbles_over(
     }
     for name, data in files.items():
         (tmp_path / f"{name}.ctm").write_bytes(data)
-    for suffix, failed in ((".tif", 2), (".avif", 2), (".png", 1)):
+    for suffix in (".tif", ".avif", ".png"):
         for name in files:
             done = run_cotam("decode", tmp_path / f"{name}.ctm", "-o", tmp_path / f"{name}{suffix}")
-            assert done.returncode == (
-                name != "good" and not (name == "exif" and suffix == ".png")
-            ), (suffix, done.stderr)
-            assert done.stderr.count(b"\n") == done.returncode
-        assert len(list(tmp_path.glob(f"*{suffix}"))) == 3 - failed
+            assert done.returncode == (name == "alpha"), (suffix, done.stderr)
+            assert done.stderr.count(b"\n") == (name != "good")
+        assert len(list(tmp_path.glob(f"*{suffix}"))) == 2
     with pytest.raises(Corrupt, match="alpha"):
         cotam.decode(files["alpha"])
     done = run_cotam("decode", tmp_path, "-o", tmp_path / "out", "--json")
-    assert [bool(entry["error"]) for entry in json.loads(done.stdout)] == [True, False, False]
+    entries = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [bool(entry["error"]) for entry in entries] == [True, False, False]
 
 
 def test_what_no_writer_writes_is_corrupt(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
@@ -223,7 +224,8 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(many: Path, tmp_path: Pa
     """RLIMIT_FSIZE stands for the disk: a file may not grow beyond 100 bytes."""
     program = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     program += (
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); import codec.cli; codec.cli.main()"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); "
+        "from codec.cli.main import main; main()"
     )
     arguments = ["encode", str(many / "00.png"), "-o", str(tmp_path / "out.ctm")]
     done = subprocess.run(

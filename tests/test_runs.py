@@ -1,4 +1,4 @@
-"""Whole training runs as a user starts them: they learn, stop, resume, spread over processes and export weights that encode."""
+"""Whole training runs as a user starts them: they learn, resume, use processes, and export."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def logged(run: Path, version: int = 0) -> list[dict[str, str]]:
 
 
 def state_of(run: Path) -> dict[str, Any]:
-    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=False)
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
 
 
 def export(run: Path, target: Path, *options: str) -> None:
@@ -83,9 +83,14 @@ def test_a_toy_run_learns_resumes_and_exports(
     assert np.mean(losses[-20:]) < np.mean(losses[:20])
     assert any(row["val_bpp_q45"] for row in rows)
     last = run / "checkpoints" / "last.ckpt"
-    assert torch.load(last, weights_only=False)["global_step"] == 60
+    assert [path.name for path in last.parent.iterdir()] == ["last.ckpt"]
+    state = state_of(run)
+    assert state["global_step"] == 60
+    averaged, in_training = state["state_dict"], state["current_model_state"]
+    assert any(not torch.equal(averaged[name], in_training[name]) for name in averaged)
     train(pictures, run, "steps=80", f"resume={last}")
-    assert torch.load(last, weights_only=True)["global_step"] == 80
+    assert [path.name for path in last.parent.iterdir()] == ["last.ckpt"]
+    assert state_of(run)["global_step"] == 80
     target = tmp_path / "toy.safetensors"
     options = (
         "--pictures",
@@ -95,7 +100,7 @@ def test_a_toy_run_learns_resumes_and_exports(
         "0.5",
         "--rate-weight",
         "0.03",
-        "--balance",
+        "--equalize",
         "0.5",
         "--slope",
         "5",
@@ -105,7 +110,7 @@ def test_a_toy_run_learns_resumes_and_exports(
     toy = codec.load(target)
     assert "mixed with 50%" in target.with_suffix(".md").read_text()
     assert "50% of the way to equilibrium" in target.with_suffix(".md").read_text()
-    assert toy.pipeline.rate_weight == 0.03
+    assert toy.learned.pipeline.rate_weight == 0.03
     assert toy.backend.checkpoint.slope == 5
     assert "5 lower for each nat" in target.with_suffix(".md").read_text()
     assert toy.backend.checkpoint.metadata["training"]["steps"] == 80
@@ -128,10 +133,43 @@ def test_a_toy_run_learns_resumes_and_exports(
         tmp_path / "further",
         "steps=2",
         f"start={target}",
-        "stage.balance=0.5",
+        "stage.equalize=0.5",
         "stage.gain_factor=4",
     )
     export(tmp_path / "further", tmp_path / "further.safetensors", "--blend", str(target), "0.5")
+
+
+def test_a_run_learns_where_compressai_cannot_be_imported(pictures: Path, tmp_path: Path) -> None:
+    """As on Python 3.13, which compressai does not support."""
+    program = (
+        "import sys; sys.modules['compressai'] = None; from training.train import main; main()"
+    )
+    run = tmp_path / "run"
+    settings = ("experiment=toy", f"run_dir={run}", "steps=30", "trainer.log_every_n_steps=1")
+    subprocess.run(
+        [sys.executable, "-c", program, *settings],
+        cwd=ROOT,
+        env=os.environ | {"COTAM_DATA": str(pictures), "PYTHONPATH": str(ROOT)},
+        check=True,
+        timeout=600,
+    )
+    losses = [float(row["loss"]) for row in logged(run) if row["loss"]]
+    assert np.mean(losses[-10:]) < np.mean(losses[:10])
+    assert state_of(run)["global_step"] == 30
+
+
+def test_a_run_without_pictures_or_weights_ends_with_one_sentence(
+    pictures: Path, tmp_path: Path
+) -> None:
+    for folder, *overrides, sentence in (
+        (tmp_path, f"cotam-train: no pictures below {tmp_path}/train/photos"),
+        (pictures, "start=none.safetensors", "cotam-train: no weights named 'none.safetensors'"),
+    ):
+        process = start(folder, tmp_path / "run", *overrides)
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 1
+        assert "Traceback" not in output, output
+        assert sentence in output.splitlines()[-1], output
 
 
 def test_a_resumed_run_is_the_run_that_never_stopped(pictures: Path, tmp_path: Path) -> None:
@@ -171,6 +209,7 @@ def test_sigterm_saves_a_checkpoint_that_resumes(pictures: Path, tmp_path: Path)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=120)
     assert "Received SIGTERM" in output, output[-1000:]
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["last.ckpt"]
     reached = state_of(run)["global_step"]
     assert reached > 0
     train(pictures, run, f"steps={reached + 3}", f"resume={run}/checkpoints/last.ckpt")

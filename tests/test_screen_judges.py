@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from benchmarks.judges import JudgeUnavailable
+from codec.evaluation.judges import JudgeUnavailable
 from codec.evaluation.judges.native_tiles import NativeTilesJudge, tiles
 from codec.evaluation.judges.words import WordsJudge, share_found, words
 

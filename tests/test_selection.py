@@ -65,7 +65,7 @@ def test_a_files_bits_choose_the_tokens(cotam: codec.Codec, photo: NDArray[np.ui
 
 
 def test_the_grid_covers_the_picture_and_not_its_padding() -> None:
-    """A picture 17 pixels wide has two latent columns, the second of which is seen by its last sixteenth only."""
+    """A picture 17 pixels wide has two latent columns, the second for its last pixel only."""
     bits = np.array([[1.0, 1000.0]], np.float32)
     found = density(SimpleNamespace(bits=bits, qp=30, size=(16, 17)), (1, 17))
     assert (found[0, :16] < found[0, 16]).all()

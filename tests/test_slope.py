@@ -15,7 +15,7 @@ from PIL import Image, ImageFilter
 
 import codec
 from codec.evaluation import codecs
-from codec.evaluation.coders import SAME_QP, Setup, coder, identity
+from codec.evaluation.codecs.variants import SAME_QP, Setup, identity, system_codec
 from codec.guidance import Guidance, importance
 from codec.guidance.rate_estimate import shipped
 from codec.info import qp_field_of
@@ -122,8 +122,11 @@ def test_the_benchmark_tells_slopes_apart(
     assert identity("uniform", setups[0]) != identity("uniform", setups[1])
     assert identity(SAME_QP, setups[0]) == identity(SAME_QP, setups[1])
     files = [f"cotam:{setup.model}" for setup in setups]
-    assert codecs.contender(files[0]).identity != codecs.contender(files[1]).identity
-    assert coder(SAME_QP, setups[1])(photo, 40)[0] == flat.encode(photo, quality=40, guide="uniform")
+    identities = [codecs.codec_under_test(name).identity for name in files]
+    assert identities[0] != identities[1]
+    assert system_codec(SAME_QP, setups[1]).encode(photo, 40) == flat.encode(
+        photo, quality=40, guide="uniform"
+    )
 
 
 def test_without_a_usual_cost_nothing_is_unusual(photo: NDArray[np.uint8]) -> None:

@@ -23,7 +23,7 @@ MakeOptimizer = Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
 
 
 class Problem:
-    """A small network of pointwise layers, two of one shape and one with a side that is too long, and what it is to learn."""
+    """A small network and its task: two layers of one shape, one with a side that is too long."""
 
     def __init__(self, make: MakeOptimizer) -> None:
         torch.manual_seed(0)

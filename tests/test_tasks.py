@@ -1,8 +1,9 @@
-"""The benchmark of what machines still see: its arithmetic, its judges, and that no row is measured twice."""
+"""The task benchmark: its arithmetic, its judges, and that no row is measured twice."""
 
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,18 @@ from PIL import Image
 
 import codec
 from benchmarks import tasks
-from benchmarks.lib.oracle import Oracle
+from benchmarks.lib import task_rows
+from benchmarks.lib.oracle import Oracle, oracle_for
+from codec.errors import BadArgument
 from codec.evaluation import bd, rows
-from codec.evaluation.coders import RIVAL_QUALITIES, Setup, coder, identity, qualities
+from codec.evaluation.codecs import pillow
+from codec.evaluation.codecs.variants import (
+    PILLOW_QUALITIES,
+    Setup,
+    identity,
+    qualities,
+    system_codec,
+)
 from codec.evaluation.judges import (
     JUDGES,
     JudgeUnavailable,
@@ -26,15 +36,15 @@ from codec.evaluation.judges import (
     ocr,
     read_pixels,
     spread,
+    tesseract,
     yolox,
 )
 from codec.evaluation.judges.deit import WEIGHTS, DeitJudge, centre_view, load_deit
-from codec.evaluation.rivals import RIVALS
 from codec.guidance.files import SHIPPED
 
 
 def measured(shift: float = 1.0, pictures: int = 40) -> bd.Measured:
-    """Pictures of differing difficulty whose scores rise with log rate, at five qualities; rates times `shift`."""
+    """Scores rise with log rate, in pictures of differing difficulty; rates times `shift`."""
     random = np.random.default_rng(3)
     difficulty = random.uniform(0.5, 2.0, (pictures, 1))
     rates = difficulty * 0.1 * 1.6 ** np.arange(5)
@@ -98,7 +108,7 @@ def test_word_recall() -> None:
 def test_a_missing_program_or_folder_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ocr, "PROGRAM", "no-such-program")
+    monkeypatch.setattr(tesseract, "PROGRAM", "no-such-program")
     for judge in JUDGES:
         with pytest.raises(JudgeUnavailable) as error:
             load_judge(judge, tmp_path)
@@ -130,8 +140,8 @@ def test_a_judge_knows_its_pictures(name: str, data_folder: Path) -> None:
 
 
 def test_a_picture_is_looked_at_once(small: NDArray[np.uint8]) -> None:
-    seen: list[int] = []
-    look = PerPicture(lambda pixels: seen.append(1) or len(seen))
+    calls: list[int] = []
+    look = PerPicture(lambda pixels: calls.append(1) or len(calls))
     assert [look(small), look(small.copy()), look(small[::-1]), look(small)] == [1, 1, 2, 3]
 
 
@@ -156,26 +166,54 @@ def test_a_torn_line_is_not_a_row(tmp_path: Path) -> None:
 def test_systems_are_told_apart(data_folder: Path) -> None:
     weak, strong = (Setup("default", data_folder, s) for s in (0.2, 0.8))
     assert identity("uniform", weak) == identity("uniform", strong)
-    assert identity("JPEG", weak)[0].startswith("Pillow")
+    assert identity("JPEG", weak)[0] == pillow.SETTINGS["jpeg"].identity
     if SHIPPED.is_file():
         assert identity("default", weak) != identity("default", strong)
-    assert set(RIVAL_QUALITIES) == set(RIVALS)
 
 
 def test_finer_qualities_lie_half_way_and_are_whole_for_rivals() -> None:
     assert qualities("default", (3.0, 10.0, 20.0)) == (3.0, 10.0, 20.0)
     assert qualities("default", (3.0, 10.0, 20.0), finer=True) == (3.0, 6.5, 10.0, 15.0, 20.0)
-    for rival, usual in RIVAL_QUALITIES.items():
+    for rival in ("JPEG", "WebP", "AVIF"):
+        usual = PILLOW_QUALITIES[rival.upper()]
         assert qualities(rival, (3.0,)) == usual
         finer = qualities(rival, (3.0,), finer=True)
         assert set(usual) < set(finer)
         assert all(q == int(q) for q in finer)
 
+    assert qualities("AVIF 4:4:4", (3.0,)) == PILLOW_QUALITIES["AVIF"]
+    assert qualities("JPEG 75", (3.0,), finer=True) == (75.0,)
 
-def test_a_rival_as_a_coder(small: NDArray[np.uint8], tmp_path: Path) -> None:
-    data, decoded = coder("WebP", Setup("default", tmp_path, 0.5))(small, 40)
+
+def test_a_rival_as_a_system(small: NDArray[np.uint8], tmp_path: Path) -> None:
+    rival = system_codec("WebP", Setup("default", tmp_path, 0.5))
+    data = rival.encode(small, 40)
     assert data[8:12] == b"WEBP"
-    assert decoded.shape == small.shape
+    assert rival.decode(data).shape == small.shape
+
+
+def test_rivals_are_named_as_in_the_registry_and_kept_by_title() -> None:
+    assert tasks.rivals_of("jpeg,WebP,avif-best") == ("JPEG", "WebP", "AVIF best")
+    assert tasks.rivals_of("") == ()
+    for wrong in ("gif", "cotam"):
+        with pytest.raises(SystemExit, match=wrong):
+            tasks.rivals_of(wrong)
+
+
+def test_without_an_oracle_its_variant_is_one_sentence(data_folder: Path) -> None:
+    with pytest.raises(BadArgument, match="oracle"):
+        system_codec("oracle", Setup("default", data_folder, 0.5))
+
+
+@pytest.mark.slow
+def test_the_oracle_is_passed_to_the_registry(
+    data_folder: Path, small: NDArray[np.uint8], cotam: codec.Codec
+) -> None:
+    if not (data_folder / WEIGHTS).is_file():
+        pytest.skip("needs DeiT-Tiny's weights")
+    setup = pickle.loads(pickle.dumps(Setup("default", data_folder, 0.5, oracle=oracle_for)))
+    data = system_codec("oracle", setup).encode(small, 30)
+    assert cotam.decode(data, "array").shape == small.shape
 
 
 def test_unknown_names_are_one_sentence() -> None:
@@ -206,9 +244,9 @@ def test_rows_are_resumed(
     assert [p["quality"] for p in first["curves"]["deit"]["default"]] == [20, 40]
     assert first["sets"]["deit"]["pictures"] == 2
 
-    measured: list[rows.Job] = []
+    measured: list[task_rows.Job] = []
 
-    def watched(job: rows.Job, setup: Setup, real: Any = rows.measure) -> list[rows.Row]:
+    def watched(job: task_rows.Job, setup: Setup, real: Any = task_rows.measure) -> list[rows.Row]:
         measured.append(job)
         return real(job, setup)
 

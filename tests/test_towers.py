@@ -1,4 +1,4 @@
-"""Vision towers against their own libraries: attention by hand, tokens by the trunk, weights from files."""
+"""Vision towers against their own libraries: attention, tokens, weights from files."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def blocks_of(tower: Tower) -> list[nn.Module]:
 
 
 def attention_by_hand(tower: Tower, entering: Tensor, k: int) -> Tensor:
-    """softmax(Q K^T / sqrt d) of block k from its own weights, averaged over the heads [B, N, N]."""
+    """softmax(Q K^T / sqrt d) of block k from its weights, averaged over the heads [B, N, N]."""
     block = blocks_of(tower)[k - 1]
     if isinstance(tower.trunk, VisionTransformer):
         heads = block.attn.num_heads

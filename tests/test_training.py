@@ -1,4 +1,4 @@
-"""Training as configured: every configuration instantiates, a toy run learns, resumes and exports weights that encode."""
+"""Training as configured: configurations, crops, losses, and weights to start from."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_crops_skip_and_count_what_cannot_be_decoded(pictures: Path) -> None:
 
 
 def test_steps_that_remember_draw_no_crops(pictures: Path) -> None:
-    """But the first one after a start does, wherever it begins; the others are the same crops as ever."""
+    """The first one after a start does draw, wherever it begins; others draw the usual crops."""
     folder = [pictures / "train" / "photos"]
     every, some = (RandomCrops(folder, [1.0], 16, 128) for _ in range(2))
     every.first = some.first = 2 * 5
@@ -91,7 +91,8 @@ import torch
 from training.device import use_huge_pages
 {wish}
 kept = torch.zeros(16 << 20)
-print(next(line.split()[1] for line in Path("/proc/self/smaps_rollup").read_text().splitlines() if "AnonHugePages" in line))
+lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+print(next(line.split()[1] for line in lines if "AnonHugePages" in line))
 """
 
 
@@ -142,10 +143,10 @@ def test_random_maps_cover_all_rates() -> None:
 def test_the_training_path_is_the_coding_path(
     cotam: codec.Codec, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With plain rounding and nothing skipped, y_hat of the training pass is the coder's, and its bits are near the file's."""
+    """With plain rounding, y_hat in training is the coder's, and its bits are near the file's."""
     monkeypatch.setattr(cotam.backend, "bfloat16", False)
     plain = codec.Codec(cotam.backend)
-    plain.pipeline.skip_below, plain.pipeline.rate_weight = 0, 0.0
+    plain.learned.pipeline.skip_below, plain.learned.pipeline.rate_weight = 0, 0.0
     networks = from_checkpoint(cotam.backend.checkpoint)
     pixels = photo[:256, :384]
     x = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255
@@ -317,7 +318,7 @@ def test_a_mean_of_two_runs() -> None:
 
 
 def test_a_mean_with_a_start_of_fewer_blocks() -> None:
-    """A block that the start has not got is the identity in it; its share of the mean is the run's own block, weaker."""
+    """A block that the start does not have counts as the identity: the mean has a weaker one."""
     from training.export.codec import blended
 
     small = {"name": "toy", "n": 48, "c": 64, "m": 32, "h": 16, "z": 8, "p": 16}

@@ -600,7 +600,7 @@ def test_each_picture_gets_its_share_whatever_its_format_or_neighbours(
     model, processor = llava()
     integration.attach(model, cotam, processor, token_budget=0.25)
     png = Image.fromarray(photo)
-    screen = cotam.encode(photo[:64, :64], tool="webp-lossless")
+    screen = cotam.encode(photo[:64, :64], tool="palette")
     quarter = (SIDE // PATCH) ** 2 // 4
 
     def given(*pictures: Any) -> Any:
@@ -619,7 +619,7 @@ def test_pictures_of_other_tools_and_weights_have_no_latents_and_go_by_pixels(
     cotam: codec.Codec, ctm: bytes, photo: NDArray[np.uint8], tmp_path: Path
 ) -> None:
     model, processor = attached(cotam, tmp_path)
-    screen = cotam.encode(photo[:64, :64], tool="webp-lossless")
+    screen = cotam.encode(photo[:64, :64], tool="palette")
     foreign = codec.load("tiny", "cpu").encode(photo, tool="learned")
     text = ["<image> what"] * 3
     inputs = processor(text=text, images=[screen, ctm, foreign], return_tensors="pt")
@@ -636,7 +636,7 @@ def test_transparency_is_seen_on_white(cotam: codec.Codec) -> None:
     letters[20:40, 20:40, 3] = 255
     ground = np.full((60, 60, 3), 255, np.uint8)
     ground[20:40, 20:40] = 0
-    for tool in ("learned", "webp-lossless"):
+    for tool in ("learned", "palette"):
         file = cotam.encode(Image.fromarray(letters), tool=tool)
         seen = processor.image_processor([file], return_tensors="pt")["pixel_values"]
         wanted = processor.image_processor([ground], return_tensors="pt")["pixel_values"]

@@ -1,4 +1,4 @@
-"""What computes here, and what a run left."""
+"""The machine that trains."""
 
 from __future__ import annotations
 
@@ -10,20 +10,29 @@ from codec.evaluation.machine import processor
 
 
 def use_huge_pages() -> None:
-    """Ask torch for huge pages where tensors are large, before it makes the first of them: a step of `small` takes a tenth less.
+    """Ask torch for huge pages where tensors are large, before it makes the first of them.
 
-    What users set themselves stays. Linux only; elsewhere torch does not look at it.
+    A step of `small` takes a tenth less time. A value that the user has set stays. Linux only:
+    elsewhere torch ignores the variable.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def device_name() -> str:
-    """What computes here: the GPU, or the processor and its cores."""
+    """The name of the GPU, or of the processor and the number of its cores."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"{os.cpu_count()} cores of {processor() or 'a CPU'}"
 
 
 def weights_below(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    """The part of a state dict below a prefix, which is taken off."""
+    """Select the part of a state dict below a prefix.
+
+    Args:
+        weights: A state dict.
+        prefix: With its dot, as `networks.`.
+
+    Returns:
+        The tensors whose names start with the prefix, under names without it.
+    """
     return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}

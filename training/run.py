@@ -1,4 +1,4 @@
-"""What a training run left behind."""
+"""Where a training run keeps things, and what it left behind."""
 
 from __future__ import annotations
 
@@ -10,9 +10,38 @@ from omegaconf import OmegaConf
 
 from training.device import device_name
 
+CONF_FOLDER = Path(__file__).resolve().parents[1] / "conf"
+# Below a run's folder. `state_dict` in it holds the averaged weights.
+LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
+SECONDS_PER_MINUTE = 60
+
+
+def data_folder() -> Path:
+    """The folder of pictures: COTAM_DATA, or the default of conf/train.yaml."""
+    return Path(OmegaConf.load(CONF_FOLDER / "train.yaml").data_folder)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a run's checkpoint on the CPU, without running any code that it may hold.
+
+    Args:
+        path: `last.ckpt` of a run.
+
+    Returns:
+        Tensors and plain values, by Lightning's names.
+    """
+    return torch.load(path, map_location="cpu", weights_only=True)
+
 
 def data_weights(data: Any) -> str:
-    """The shares of a run's folders, or of its shards, in words, and of crops in other colours; data: its settings."""
+    """Describe the mixture of a run's training pictures.
+
+    Args:
+        data: The run's settings of its data: folders with weights, or shards.
+
+    Returns:
+        The shares of folders or shards, and of crops in other colours, in words.
+    """
     sources = data.get("sources")
     shares = [(s["shards"], s["weight"]) for s in sources] if sources else data["weights"].items()
     recoloured = f", {data['recolour']:.0%} in other colours" if data.get("recolour") else ""
@@ -20,13 +49,21 @@ def data_weights(data: Any) -> str:
 
 
 def read_run(run: Path) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """(settings, the last checkpoint with averaged weights, facts for a card: steps, minutes, device, batch, size, weights)."""
+    """Read what a run left.
+
+    Args:
+        run: Its folder.
+
+    Returns:
+        Its settings; its last checkpoint, in which `state_dict` holds the averaged weights; and
+        facts for a card: steps, minutes, device, batch, size, weights.
+    """
     settings: Any = OmegaConf.load(run / "config.yaml")
-    state = torch.load(run / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=False)
+    state = read_checkpoint(run / LAST_CHECKPOINT)
     data = settings.data
     facts = {
         "steps": int(state["global_step"]),
-        "minutes": round(float(state["elapsed"]) / 60, 1),
+        "minutes": round(float(state["elapsed"]) / SECONDS_PER_MINUTE, 1),
         "device": device_name(),
         "batch": data.batch,
         "size": data.size,

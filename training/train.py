@@ -1,12 +1,13 @@
 """The Hydra entry: `python -m training.train experiment=base`.
 
-`resume=RUN_DIR/checkpoints/last.ckpt` goes on where a run stopped; `start=` that file, or exported weights
+`resume=RUN_DIR/checkpoints/last.ckpt` continues a run. `start=` that file, or exported weights
 (.safetensors), begins a new schedule from there.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,55 +16,104 @@ import hydra
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 
+from codec.errors import CodecError
 from codec.memory import keep_freed_memory
 from codec.networks.tensors import has_bfloat16
 from training.data.folder import endless
 from training.device import use_huge_pages
+from training.run import CONF_FOLDER, LAST_CHECKPOINT
 
 log = logging.getLogger(__name__)
+CONF = str(CONF_FOLDER)
+# Bytes of freed memory that the allocator keeps for the next step.
 KEPT_BYTES = 2000 << 20
-CONF = str(Path(__file__).resolve().parents[1] / "conf")
+# Steps between two updates of the progress bar.
+PROGRESS_STEPS = 20
 
 
 def pick_precision(accelerator: str) -> str:
-    """bfloat16 mixed precision where the hardware computes in it, else float32."""
+    """Choose bfloat16 mixed precision where the hardware computes in it, else float32.
+
+    Args:
+        accelerator: Lightning's name: `auto`, `cpu`, `gpu`.
+
+    Returns:
+        Lightning's name of the precision.
+    """
     kind = "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
     return "bf16-mixed" if has_bfloat16(torch.device(kind)) else "32-true"
 
 
+class LastCheckpoint(ModelCheckpoint):
+    """Writes `last.ckpt`, and no other name, every few minutes, at SIGTERM and at the end.
+
+    In the file, `state_dict` holds the averaged weights and `current_model_state` those in
+    training, which a resumed run needs. Lightning calls this class after the averaged weights have
+    replaced those in training, where both would be the average: SaveAtEnd writes the last one.
+    """
+
+    def __init__(self, folder: Path, every: timedelta) -> None:
+        super().__init__(
+            folder,
+            save_last=True,
+            save_top_k=0,
+            train_time_interval=every,
+            enable_version_counter=False,
+        )
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Save what is trained so far. SIGTERM arrives as an exception, too."""
+        if trainer.global_step:
+            trainer.save_checkpoint(Path(str(self.dirpath)) / LAST_CHECKPOINT.name)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave the file of SaveAtEnd alone."""
+
+
 class SaveAtEnd(pl.Callback):
-    """The last checkpoint, written before the averaged weights replace those in training: it can be resumed like any other."""
+    """Writes the checkpoint at the end, before the averaged weights replace those in training."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         trainer.save_checkpoint(self.path)
 
 
 def make_callbacks(config: DictConfig) -> list[pl.Callback]:
-    """Checkpoints every few minutes and at SIGTERM, validation on real bytes, averaged weights, a progress bar."""
-    from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+    """Make the callbacks of a run.
 
-    folder = Path(config.run_dir) / "checkpoints"
-    every = timedelta(minutes=config.checkpoint_minutes)
-    saver = ModelCheckpoint(
-        folder, save_last=True, save_top_k=0, train_time_interval=every, save_on_exception=True
-    )
-    average = EMAWeightAveraging(decay=config.ema, use_buffers=False)
-    ending = SaveAtEnd(folder / "last.ckpt")
+    Args:
+        config: The whole configuration.
+
+    Returns:
+        Checkpoints, validation on real bytes, averaged weights and a progress bar. SaveAtEnd comes
+        before the averaged weights.
+    """
+    last = Path(config.run_dir) / LAST_CHECKPOINT
     return [
-        saver,
+        LastCheckpoint(last.parent, timedelta(minutes=config.checkpoint_minutes)),
         hydra.utils.instantiate(config.validation),
-        ending,
-        average,
-        TQDMProgressBar(refresh_rate=20),
+        SaveAtEnd(last),
+        EMAWeightAveraging(decay=config.ema, use_buffers=False),
+        TQDMProgressBar(refresh_rate=PROGRESS_STEPS),
     ]
 
 
 def make_trainer(config: DictConfig, *others: pl.Callback) -> pl.Trainer:
-    """As configured; others: callbacks that come before its own."""
+    """Make the trainer as configured.
+
+    Args:
+        config: The whole configuration.
+        others: Callbacks that come before the trainer's own.
+
+    Returns:
+        A trainer that has not run yet.
+    """
     settings: dict[str, Any] = dict(config.trainer)
     if settings["precision"] == "auto":
         settings["precision"] = pick_precision(settings["accelerator"])
@@ -77,9 +127,12 @@ def make_trainer(config: DictConfig, *others: pl.Callback) -> pl.Trainer:
     )
 
 
-@hydra.main(version_base="1.3", config_path=CONF, config_name="train")
-def main(config: DictConfig) -> None:
-    """Train as configured."""
+def train(config: DictConfig) -> None:
+    """Train as configured: from the block transform, from other weights, or where a run stopped.
+
+    Args:
+        config: The whole configuration (conf/train.yaml).
+    """
     use_huge_pages()
     keep_freed_memory(KEPT_BYTES)
     pl.seed_everything(config.seed)
@@ -90,7 +143,17 @@ def main(config: DictConfig) -> None:
     trainer = make_trainer(config)
     Path(config.run_dir).mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, Path(config.run_dir) / "config.yaml", resolve=True)
-    trainer.fit(stage, data, ckpt_path=config.resume)
+    # Checkpoints hold tensors and plain values: nothing in them needs to run code.
+    trainer.fit(stage, data, ckpt_path=config.resume, weights_only=True)
+
+
+@hydra.main(version_base="1.3", config_path=CONF, config_name="train")
+def main(config: DictConfig) -> None:
+    """Train, or end with one sentence where pictures or weights are missing."""
+    try:
+        train(config)
+    except (FileNotFoundError, CodecError) as error:
+        sys.exit(f"cotam-train: {error}")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""Validation as users will see it: the current weights, exported in memory, code real pictures to real bytes."""
+"""Validation as users will see it: the current weights code real pictures to real bytes."""
 
 from __future__ import annotations
 
 import copy
 import logging
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
-from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from codec.api import Codec
@@ -20,18 +20,34 @@ from codec.io.heatmap import panels
 from codec.networks.model import Networks
 from codec.weights.checkpoint import Checkpoint
 from codec.weights.networks import to_arrays
-from training.data.folder import list_pictures
+from training.data.folder import list_pictures, read_picture
 from training.fit.preview import fit_preview
 from training.fit.tables import fit_tables
 
 log = logging.getLogger(__name__)
+# Scale indexes below this are not coded.
 DEFAULT_SKIP = 7
+# Pictures that the tables of a validation are fitted to.
+TABLE_PICTURES = 4
+# Keeps PSNR and the logarithm of importance finite.
+TINY = 1e-9
 
 
 def make_checkpoint(
     networks: Networks, name: str, fit_on: Path, count: int, skip_below: int = DEFAULT_SKIP
 ) -> Checkpoint:
-    """Networks as a checkpoint, with tables fitted on `count` pictures below `fit_on`; metadata holds what decoding needs."""
+    """Export networks in memory.
+
+    Args:
+        networks: On the CPU.
+        name: Of the weights.
+        fit_on: The folder of pictures that tables and the preview are fitted to.
+        count: How many of them.
+        skip_below: Scale indexes below this are not coded.
+
+    Returns:
+        A checkpoint whose metadata holds what decoding needs.
+    """
     frequencies, lengths = fit_tables(networks, fit_on, count)
     if networks.config.low:
         fit_preview(networks, fit_on, count)
@@ -45,12 +61,13 @@ def make_checkpoint(
 
 
 class RealBytes(pl.Callback):
-    """Every `every` steps: bits per pixel and PSNR of real files, at a few qualities; 0 switches it off.
+    """Bits per pixel and PSNR of real files, at a few qualities, every `every` steps; 0 is never.
 
     ::
 
-        networks (copy on the CPU) -> checkpoint in memory -> Codec -> files of `folder` -> bpp, PSNR in the log
-                                                                 \\-> x, x_hat, importance, QPs, bits in TensorBoard
+        networks (copy on the CPU) -> checkpoint in memory -> Codec -> files of `folder`
+            files -> bpp, PSNR in the log
+            files -> x, x_hat, importance, QPs, bits in TensorBoard
     """
 
     def __init__(
@@ -87,18 +104,28 @@ class RealBytes(pl.Callback):
                         )
 
     def measure(self, networks: Networks) -> tuple[dict[str, float], dict[str, NDArray[np.uint8]]]:
-        """(means over pictures, by quality; pictures to look at, [H, W, 3]); empty (and said so) where there are no pictures."""
+        """Code the pictures.
+
+        Args:
+            networks: On any device; not changed.
+
+        Returns:
+            Means over the pictures, by name and quality, and pictures [H, W, 3] to look at. Both
+            are empty, after a warning, where there are no pictures.
+        """
         try:
-            found_paths = list_pictures(self.folder)
+            paths = list_pictures(self.folder)
         except FileNotFoundError as error:
             log.warning("no validation: %s", error)
             return {}, {}
-        paths = found_paths[:: max(1, len(found_paths) // self.pictures)][: self.pictures]
+        pictures = readable(paths, self.pictures)
+        if not pictures:
+            log.warning("no validation: none of the pictures in %s can be read", self.folder)
+            return {}, {}
         copied = copy.deepcopy(networks).cpu().eval()
         cotam = Codec(TorchBackend(make_checkpoint(copied, "validation", self.fit_on, 4), "cpu"))
         found: dict[str, list[float]] = {}
-        for path in paths:
-            pixels = np.asarray(Image.open(path).convert("RGB"))
+        for pixels in pictures:
             for quality in self.qualities:
                 data = cotam.encode(pixels, tool="learned", quality=quality, guide="uniform")
                 squared = np.square(cotam.decode(data, "array").astype(np.float32) - pixels).mean()
@@ -107,18 +134,29 @@ class RealBytes(pl.Callback):
                     10 * float(np.log10(255**2 / max(float(squared), 1e-9)))
                 )
         return {name: float(np.mean(values)) for name, values in found.items()}, views_of(
-            cotam, paths[0], self.qualities[1]
+            cotam, pictures[0], self.qualities[1]
         )
 
 
-def views_of(cotam: Codec, path: Path, quality: float) -> dict[str, NDArray[np.uint8]]:
+def readable(paths: list[Path], count: int) -> list[NDArray[np.uint8]]:
+    """At most `count` pictures [H, W, 3], evenly spaced; each that cannot be read is skipped, and its next neighbour takes its place."""
+    step = max(1, len(paths) // count)
+    chosen = []
+    for start in range(0, len(paths), step)[:count]:
+        pixels = (read_picture(path) for path in paths[start : start + step])
+        chosen += list(islice((one for one in pixels if one is not None), 1))
+    return chosen
+
+
+def views_of(
+    cotam: Codec, pixels: NDArray[np.uint8], quality: float
+) -> dict[str, NDArray[np.uint8]]:
     """The first picture as x, and x_hat beside the student's importance, its QP field and the bits spent: [H, W, 3] each."""
-    pixels = np.asarray(Image.open(path).convert("RGB"))
     found = choose("student")(pixels)
     data = cotam.encode(pixels, tool="learned", quality=quality, guide=lambda _: found)
     decoded = cotam.decode_full(data, want_bits=True)
     assert decoded.bits is not None
-    importance = None if found is None else np.log(found.values + 1e-9)
+    importance = None if found is None else np.log(found.values + TINY)
     return {
         "x": pixels,
         "x_hat": np.asarray(

@@ -1,6 +1,7 @@
-"""The same codec by PyTorch and by exported graphs, part of `python -m benchmarks.speed --backends torch,onnx,onnx-int8`.
+"""The same codec by PyTorch and by exported graphs.
 
-Every backend has a process of its own, since two thread pools in one would wait for each other; the processes take turns, medians.
+Part of `python -m benchmarks.speed --backends torch,onnx,onnx-int8`. Every backend has its own
+process, because two thread pools in one would wait for each other; the processes take turns.
 """
 
 from __future__ import annotations
@@ -15,87 +16,126 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 import codec
 from benchmarks.lib.timing import command, medians
 from codec.backends.onnx import THREADS
-from codec.evaluation.rivals import psnr
+from codec.evaluation.distortion import psnr
+from codec.evaluation.judges import read_pixels
 from codec.weights import checkpoint
 
 BACKENDS = ("torch", "onnx", "onnx-int8")
+# How often each process runs; medians count.
 TURNS = 3
+COMMAND_ROUNDS = 5
+WAYS = ("encode", "decode")
 
 
 def milliseconds(
     halves: tuple[str, str], source: Path, quality: float, rounds: int
 ) -> dict[str, Any]:
-    """In this process: medians of encode and decode, and the last file and its PSNR."""
+    """Time one backend in this process.
+
+    Args:
+        halves: weights or folders to encode with and to decode with.
+        source: a picture.
+        quality: 0..100.
+        rounds: how often each way is timed.
+
+    Returns:
+        encode and decode: median milliseconds; bytes and psnr of the file.
+    """
     encoder = codec.load(halves[0], "cpu")
     decoder = codec.load(halves[1], "cpu") if halves[1] != halves[0] else encoder
-    pixels = np.asarray(Image.open(source).convert("RGB"))
+    pixels = read_pixels(source)
     data = encoder.encode(pixels, tool="learned", quality=quality)
-    found: dict[str, Any] = medians(
+    facts: dict[str, Any] = medians(
         {
             "encode": lambda: encoder.encode(pixels, tool="learned", quality=quality),
             "decode": lambda: decoder.decode(data, "array"),
         },
         rounds,
     )
-    return found | {"bytes": len(data), "psnr": psnr(pixels, decoder.decode(data, "array"))}
+    return facts | {"bytes": len(data), "psnr": psnr(pixels, decoder.decode(data, "array"))}
 
 
 def exported(names: list[str], pictures: Path | None, folder: Path) -> dict[str, tuple[str, str]]:
-    """backend -> (weights or folder to encode with, to decode with)."""
+    """Export the graphs that backends need.
+
+    Args:
+        names: of BACKENDS.
+        pictures: what onnx-int8 finds its ranges with.
+        folder: where graphs are written.
+
+    Returns:
+        Backend -> weights or folder to encode with, and to decode with.
+    """
     from codec.export.onnx import export
     from codec.io.folders import pictures_at
 
-    found = {"torch": ("default", "default")}
+    halves = {"torch": ("default", "default")}
     for name in names:
         if name != "torch":
             ranges = pictures_at(pictures) if name == "onnx-int8" and pictures else None
             export(checkpoint.load("default"), folder / name, ranges)
-            found[name] = str(folder / name / "encoder"), str(folder / name / "decoder")
-    return {name: found[name] for name in names}
+            halves[name] = str(folder / name / "encoder"), str(folder / name / "decoder")
+    return {name: halves[name] for name in names}
 
 
 def compared(
     names: list[str], source: Path, threads: int, quality: float, rounds: int, pictures: Path | None
 ) -> dict[str, Any]:
-    """backend -> milliseconds, bytes, PSNR, times as long as torch, and the exported command's seconds and peak memory."""
+    """Time backends in processes that take turns.
+
+    Args:
+        names: of BACKENDS.
+        source: a picture.
+        threads: of each backend.
+        quality: 0..100.
+        rounds: how often each way is timed in a process.
+        pictures: what onnx-int8 finds its ranges with.
+
+    Returns:
+        Backend -> milliseconds, bytes, PSNR, times as long as torch, and the exported command's
+        seconds and peak memory.
+    """
     environment = os.environ | {THREADS: str(threads), "OMP_NUM_THREADS": str(threads)}
     with tempfile.TemporaryDirectory() as folder:
-        places = exported(names, pictures, Path(folder))
+        halves = exported(names, pictures, Path(folder))
         turns: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
         for _ in range(TURNS):
-            for name, halves in places.items():
-                arguments = [*halves, str(source), str(quality), str(rounds)]
-                run = [sys.executable, "-m", "benchmarks.lib.backends", *arguments]
-                turns[name].append(
-                    json.loads(
-                        subprocess.run(run, env=environment, capture_output=True, check=True).stdout
-                    )
-                )
-        found = {
+            for name in names:
+                arguments = [*halves[name], str(source), str(quality), str(rounds)]
+                turns[name].append(_in_own_process(arguments, environment))
+        backends = {
             name: {key: median(turn[key] for turn in values) for key in values[0]}
             for name, values in turns.items()
         }
-        for name, facts in found.items():
-            if "torch" in found:
-                facts["times_torch"] = {
-                    key: facts[key] / found["torch"][key] for key in ("encode", "decode")
-                }
+        for name, facts in backends.items():
+            if "torch" in backends:
+                torch_facts = backends["torch"]
+                facts["times_torch"] = {way: facts[way] / torch_facts[way] for way in WAYS}
             if name != "torch":
                 graphs = environment | {"COTAM_GRAPHS": str(Path(folder) / name)}
-                coded = Path(folder) / "coded.ctm"
-                facts["command_encode"] = command(
-                    ["encode", str(source), "-o", str(coded)], 5, graphs
-                )
-                facts["command_decode"] = command(
-                    ["decode", str(coded), "-o", str(Path(folder) / "out.png")], 5, graphs
-                )
-    return found
+                facts |= _commands(source, Path(folder), graphs)
+    return backends
+
+
+def _in_own_process(arguments: list[str], environment: dict[str, str]) -> dict[str, Any]:
+    run = [sys.executable, "-m", "benchmarks.lib.backends", *arguments]
+    done = subprocess.run(run, env=environment, capture_output=True, check=True)
+    facts: dict[str, Any] = json.loads(done.stdout)
+    return facts
+
+
+def _commands(source: Path, folder: Path, environment: dict[str, str]) -> dict[str, Any]:
+    """Seconds and peak memory of both commands."""
+    coded = str(folder / "coded.ctm")
+    encoding = ["encode", str(source), "-o", coded]
+    decoding = ["decode", coded, "-o", str(folder / "out.png")]
+    return {
+        "command_encode": command(encoding, COMMAND_ROUNDS, environment),
+        "command_decode": command(decoding, COMMAND_ROUNDS, environment),
+    }
 
 
 def main() -> None:
@@ -109,13 +149,8 @@ def main() -> None:
     parser.add_argument("quality", type=float)
     parser.add_argument("rounds", type=int)
     options = parser.parse_args()
-    print(
-        json.dumps(
-            milliseconds(
-                (options.encoder, options.decoder), options.picture, options.quality, options.rounds
-            )
-        )
-    )
+    halves = options.encoder, options.decoder
+    print(json.dumps(milliseconds(halves, options.picture, options.quality, options.rounds)))
 
 
 if __name__ == "__main__":

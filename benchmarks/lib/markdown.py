@@ -13,17 +13,35 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def load(name: str) -> dict[str, Any]:
-    """A committed result."""
+    """A committed result, by the name of its file without the suffix."""
     return json.loads((RESULTS / f"{name}.json").read_text())
 
 
 def rows_to_markdown(head: list[str], rows: list[list[str]]) -> str:
+    """A table.
+
+    Args:
+        head: the cells of the first row.
+        rows: the cells of the others.
+
+    Returns:
+        Markdown that ends in a new line.
+    """
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 
 
 def at_rate(points: list[dict[str, float]], bpp: float, score: str = "psnr") -> str:
-    """A score at a rate, linear in log rate between measured points; a dash outside of them."""
+    """A score at a rate, linear in log rate between measured points.
+
+    Args:
+        points: of a curve, by rising "bpp".
+        bpp: bits per pixel.
+        score: a key of the points.
+
+    Returns:
+        Two digits; a dash outside of the measured rates.
+    """
     rates = [p["bpp"] for p in points]
     if not rates[0] <= bpp <= rates[-1]:
         return "-"

@@ -9,13 +9,21 @@ from typing import Any
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """--json and --out."""
+    """Add --json and --out."""
     parser.add_argument("--json", action="store_true", help="print the whole result")
     parser.add_argument("--out", type=Path, default=None, help="also write the result here")
 
 
 def hand_over(result: dict[str, Any], options: argparse.Namespace) -> bool:
-    """Write and print as asked; False where nothing was printed, so that the caller prints a summary."""
+    """Write and print a result as the options say.
+
+    Args:
+        result: what JSON can hold.
+        options: with `json` and `out`.
+
+    Returns:
+        Whether it was printed; if not, the caller prints a summary.
+    """
     text = json.dumps(result, indent=1)
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)

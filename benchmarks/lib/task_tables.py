@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from benchmarks.lib.markdown import at_rate, interval, load, rows_to_markdown
 
-# Rows of the joint table: what is equal, its judge and score, and how the files are looked at: as pixels, or as the tokens that the
-# adapter repairs, or as the pixels of files that were tuned to DeiT-Tiny.
+# Rows of the joint table: what is equal, its judge and score, and the files: as shipped by pixels,
+# by the tokens that the adapter repairs, or files tuned to DeiT-Tiny by pixels.
 MEASURES = (
     ("last tokens of DeiT-Tiny", "deit", "token_mse_last", "default"),
     ("the same, repaired by its adapter", "deit", "token_mse_last", "tokens-default"),
@@ -28,25 +28,26 @@ TUNED_MEASURES = (
     ("its top-1", "deit", "top1"),
     ("boxes of YOLOX-Nano, F1", "yolox", "f1"),
 )
+# Rates of the columns, in bits per pixel.
 TUNED_BPP = (0.12, 0.2, 0.3, 0.5)
 
 
 def joint_table() -> str:
-    """The default weights against the base stage's and against the codecs people use."""
+    """The default weights against those of the base stage and against the codecs people use."""
     result = load("tasks")
     text = load("tasks_ocr")
     tuned = load("tasks_tuned")
     rivals = list(next(iter(result["bd_rate_rivals"].values())))
     rows = []
-    for name, judge, score, seen in MEASURES:
-        found = text if judge == "ocr" else tuned if seen == "tuned" else result
-        base = found["bd_rate_base"].get(judge, {})
-        against = found["bd_rate_rivals"].get(judge, {})
+    for name, judge, score, files in MEASURES:
+        source = text if judge == "ocr" else tuned if files == "tuned" else result
+        base = source["bd_rate_base"].get(judge, {})
+        against = source["bd_rate_rivals"].get(judge, {})
         cells = [
-            base.get(variant, {}).get(score) if seen == "default" else None
+            base.get(variant, {}).get(score) if files == "default" else None
             for variant in ("same-qp", "default")
         ]
-        cells += [against.get(rival, {}).get(seen, {}).get(score) for rival in rivals]
+        cells += [against.get(rival, {}).get(files, {}).get(score) for rival in rivals]
         rows.append([name, *map(interval, cells)])
     base_name = result["base"]["model"]
     head = [f"rate of `{result['model']}` at equal", f"one QP for all, against `{base_name}`"]
@@ -71,12 +72,13 @@ def tasks_table() -> str:
     shown: set[str] = set()
     for result, reader in measured:
         text = reader["bd_rate"].get("ocr", {}) if reader else {}
-        for variant, found in result["bd_rate"]["deit"].items():
+        for variant, rates in result["bd_rate"]["deit"].items():
+            # Newer results of a variant come first; tokens are no guide.
             if (reader is None and variant in shown) or variant.startswith("tokens-"):
-                continue  # measured again since, above; or of no guide
+                continue
             shown.add(variant)
             scores = ("token_mse_shallow", "token_mse_middle", "token_mse_last", "cross_entropy")
-            cells = [interval(found[score]) for score in scores]
+            cells = [interval(rates[score]) for score in scores]
             read = interval(text.get(variant, {}).get("recall"))
             rows.append(
                 [f"`{variant}`", f"{result['model']} `{result['fingerprint']}`", *cells, read]
@@ -93,15 +95,15 @@ def tasks_table() -> str:
 
 
 def tuned_table() -> str:
-    """Files tuned to DeiT-Tiny against the same guide without, and against the codecs people use."""
+    """Files tuned to DeiT-Tiny against untuned ones, and against the codecs people use."""
     result = load("tasks_tuned")
     boxes = load("tasks_tuned_boxes")
     rows = []
     for name, judge, score in TUNED_MEASURES:
-        found = boxes if judge == "yolox" else result
+        source = boxes if judge == "yolox" else result
         against = [
-            found["bd_rate_tuned"][judge],
-            *(rates["tuned"] for rates in found["bd_rate_rivals"][judge].values()),
+            source["bd_rate_tuned"][judge],
+            *(rates["tuned"] for rates in source["bd_rate_rivals"][judge].values()),
         ]
         rows.append([name, *(interval(rates[score]) for rates in against)])
     rivals = result["bd_rate_rivals"]["deit"]
@@ -114,7 +116,7 @@ def tuned_table() -> str:
 
 
 def tuned_scores_table() -> str:
-    """What DeiT-Tiny makes of tuned files, at equal rate."""
+    """DeiT-Tiny's scores of tuned files, at equal rate."""
     result = load("tasks_tuned")
     named = {"tuned": "tuned", "default": "as shipped"} | {
         rival: rival for rival in result["bd_rate_rivals"]["deit"]
@@ -130,15 +132,19 @@ def tuned_scores_table() -> str:
             [f"{title}, {name}", *(at_rate(points, b, score) for b in TUNED_BPP)]
             for name, points in curves.items()
         ]
-    about = f"{result['sets']['deit']['pictures']} pictures; originals {result['sets']['deit']['originals']['cross_entropy']:.2f}, "
-    about += f"{result['sets']['deit']['originals']['top1']:.2f}"
+    about_set = result["sets"]["deit"]
+    originals = about_set["originals"]
+    about = (
+        f"{about_set['pictures']} pictures; "
+        f"originals {originals['cross_entropy']:.2f}, {originals['top1']:.2f}"
+    )
     return rows_to_markdown([about, *(f"{b} bpp" for b in TUNED_BPP)], rows)
 
 
 def slope_table() -> str:
     """QPs that follow what a picture costs, against one QP for all pictures."""
     result = load("tasks")
-    found = result["bd_rate_slope"]["deit"]
+    rates = result["bd_rate_slope"]["deit"]
     scores = ("token_mse_shallow", "token_mse_middle", "token_mse_last", "cross_entropy", "top1")
     head = [
         f"rate of `{result['model']}` at equal",
@@ -152,23 +158,25 @@ def slope_table() -> str:
     )
     read = load("tasks_ocr")["bd_rate_slope"]["ocr"]["recall"]
     return rows_to_markdown(
-        head, [[about, *(interval(found[score]) for score in scores), interval(read)]]
+        head, [[about, *(interval(rates[score]) for score in scores), interval(read)]]
     )
 
 
 def tokens_table() -> str:
-    """Map and adapter apart and together, against uniform steps seen as pixels."""
+    """Map and adapter, apart and together, against uniform steps by pixels."""
     result = load("tasks")
     against = result["bd_rate"]["deit"]
     by_tokens = result["bd_rate_tokens"]["deit"]
     scores = ("top1", "cross_entropy", "token_mse_last")
-    found = {
+    comparisons = {
         "map alone": against["default"],
         "adapter alone": against["tokens-uniform"],
         "map and adapter": against["tokens-default"],
         "adapter, same guided files by pixels": by_tokens["default"],
     }
-    rows = [[name, *(interval(rates[score]) for score in scores)] for name, rates in found.items()]
+    rows = [
+        [name, *(interval(rates[score]) for score in scores)] for name, rates in comparisons.items()
+    ]
     return rows_to_markdown(
         [
             f"rate of `{result['model']}` at equal",

@@ -1,4 +1,7 @@
-"""The protocol of every timing: warm-up, turns, medians; whole commands by a small process of their own."""
+"""How everything is timed: warm-up, turns, medians; whole commands in a small process.
+
+Also counts the multiplications of networks.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,29 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+from torch.utils.flop_counter import FlopCounterMode
+
+# Rounds before the clock counts: the first calls allocate memory and choose kernels.
 WARM_UP = 2
+MEASURE = """
+import os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(time.perf_counter() - start, usage.ru_maxrss * 1024 / 1e6, os.waitstatus_to_exitcode(status))
+"""
 
 
 def medians(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Milliseconds of each; the calls take turns, the first rounds are warm-up."""
+    """Time calls that take turns, so that a busy moment hits all of them.
+
+    Args:
+        calls: name -> call.
+        rounds: how often each is timed, after WARM_UP rounds that are not.
+
+    Returns:
+        name -> median milliseconds.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for index in range(rounds + WARM_UP):
         for name, call in calls.items():
@@ -24,22 +45,24 @@ def medians(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float
     return {name: 1000 * median(values) for name, values in seconds.items()}
 
 
-MEASURE = """
-import os, subprocess, sys, time
-start = time.perf_counter()
-process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
-_, status, usage = os.wait4(process.pid, 0)
-print(time.perf_counter() - start, usage.ru_maxrss * 1024 / 1e6, os.waitstatus_to_exitcode(status))
-"""
-
-
 def command(
     arguments: list[str], rounds: int, environment: dict[str, str] | None = None, warm_up: int = 1
 ) -> dict[str, float]:
-    """`cotam ...` from start to end: median seconds, largest peak memory in MB.
+    """Time `cotam ...` from start to end.
 
-    A small process starts it: a child's peak memory begins with that of the process it was forked from.
+    Args:
+        arguments: of the command.
+        rounds: how often it is timed.
+        environment: of the process; this one's if not given.
+        warm_up: runs before that are not timed.
+
+    Returns:
+        seconds: their median; peak_mb: the largest peak memory, in megabytes.
+
+    Raises:
+        RuntimeError: the command fails.
     """
+    # A small process starts it, because a child's peak memory begins with that of its parent.
     run = [sys.executable, "-c", MEASURE, sys.executable, "-m", "codec.cli", *arguments]
     seconds = []
     peaks = []
@@ -51,3 +74,18 @@ def command(
         seconds.append(float(spent))
         peaks.append(float(peak))
     return {"seconds": median(seconds[warm_up:]), "peak_mb": max(peaks)}
+
+
+def kmac_per_pixel(call: Callable[[], Any], pixels: int) -> float:
+    """Count the multiplications of a call.
+
+    Args:
+        call: runs networks of PyTorch.
+        pixels: of the picture.
+
+    Returns:
+        Thousands of multiply-accumulates of convolutions and matrix products, per pixel.
+    """
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops() / 2 / pixels / 1000

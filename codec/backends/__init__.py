@@ -1,1 +1,1 @@
-"""Where the networks run; each backend offers the calls of interface.Backend."""
+"""Where the networks run; each backend offers the calls of coding.backend.Backend."""

@@ -19,7 +19,7 @@ from codec.backends.manifest import MANIFEST, read_manifest
 from codec.coding.backend import Backend, QpField, Weights
 from codec.coding.latent_grid import Floats
 from codec.errors import BadArgument
-from codec.networks.config import Layer
+from codec.networks.config import LatentLayer
 from codec.weights import checkpoint
 
 # Devices that need no look at the machine.
@@ -114,11 +114,11 @@ class LazyBackend:
     def hyper_analysis(self, y: Floats) -> Floats:
         return self.inner.hyper_analysis(y)
 
-    def features(self, layer: Layer, z: Floats, qp: QpField) -> Any:
+    def features(self, layer: LatentLayer, z: Floats, qp: QpField) -> Any:
         return self.inner.features(layer, z, qp)
 
     def prior_step(
-        self, layer: Layer, step: int, features: Any, decoded: list[Floats]
+        self, layer: LatentLayer, step: int, features: Any, decoded: list[Floats]
     ) -> tuple[Floats, NDArray[np.uint8]]:
         return self.inner.prior_step(layer, step, features, decoded)
 

@@ -1,4 +1,4 @@
-"""What an exported half says of itself, and its checks. No torch here."""
+"""What an exported half of a codec says about itself, and its checks. No torch here."""
 
 from __future__ import annotations
 
@@ -14,75 +14,108 @@ import numpy as np
 
 from codec.bitstream.rans import Tables
 from codec.errors import UnknownModel
-from codec.networks.config import RATE_WEIGHT, Layer, split_layers
+from codec.networks.config import RATE_WEIGHT, LatentLayer, split_layers
 
 FORMAT = "cotam-export-1"
 MANIFEST = "manifest.json"
 TABLES = "tables.npz"
+# What every half must say; the other attributes of Exported have defaults.
+REQUIRED = ("tables", "layers", "margins", "fingerprint", "skip_below", "name", "half")
 
 
-def graph_file(kind: str, layer: Layer, step: int | None = None) -> str:
-    """The file of a layer's features, or of one of its steps."""
-    return f"{kind}_{layer.index}.onnx" if step is None else f"{kind}_{layer.index}_{step}.onnx"
+def graph_file(kind: str, layer: LatentLayer, step: int | None = None) -> str:
+    """Name the graph of a layer's features or of one of its prior steps.
+
+    Args:
+        kind: "features" or "step".
+        layer: the layer of y.
+        step: the prior step 0..3; None for features.
+
+    Returns:
+        The file's name.
+    """
+    if step is None:
+        return f"{kind}_{layer.index}.onnx"
+    return f"{kind}_{layer.index}_{step}.onnx"
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A half's folder, as far as the pipeline needs it; the same attributes as checkpoint.Checkpoint."""
+    """An exported half, with the attributes of coding.backend.Weights.
+
+    Attributes:
+        folder: where its graphs are.
+        facts: the content of its manifest.
+    """
 
     folder: Path
     facts: dict[str, Any]
 
     @property
     def name(self) -> str:
+        """Name of the weights."""
         return str(self.facts["name"])
 
     @property
     def half(self) -> str:
-        """encoder or decoder."""
+        """Which half this is: encoder or decoder."""
         return str(self.facts["half"])
 
     @property
     def skip_below(self) -> int:
+        """See Checkpoint.skip_below."""
         return int(self.facts["skip_below"])
 
     @property
     def rate_weight(self) -> float:
-        """As of Checkpoint."""
+        """See Checkpoint.rate_weight."""
         return float(self.facts.get("rate_weight", RATE_WEIGHT))
 
     @property
     def guide(self) -> str | None:
-        """As of Checkpoint."""
+        """See Checkpoint.guide."""
         return self.facts.get("guide")
 
     @property
     def slope(self) -> float:
-        """As of Checkpoint."""
+        """See Checkpoint.slope."""
         return float(self.facts.get("slope", 0.0))
 
     @property
     def fingerprint(self) -> bytes:
+        """See Checkpoint.fingerprint."""
         return bytes.fromhex(self.facts["fingerprint"])
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
+    def layers(self) -> tuple[LatentLayer, ...]:
+        """The layers of y in coding order."""
         return split_layers(self.facts["config"]["low"], self.facts["config"]["m"])
 
     @property
     def margins(self) -> tuple[int, int]:
-        """See networks.config.margins."""
+        """Margins of analysis and synthesis in latent positions (networks.config.margins)."""
         analysis, synthesis = self.facts["config"]["margins"]
         return int(analysis), int(synthesis)
 
     @cached_property
     def tables(self) -> Tables:
+        """The entropy tables; see Checkpoint.tables."""
         with np.load(self.folder / TABLES, allow_pickle=False) as arrays:
             return Tables(arrays["frequencies"], arrays["lengths"])
 
 
 def read_manifest(folder: Path) -> Exported:
-    """An exported half, every file checked against its hash. Raises UnknownModel."""
+    """Read an exported half and check every file against its hash.
+
+    Args:
+        folder: the half's folder.
+
+    Returns:
+        The half.
+
+    Raises:
+        UnknownModel: a file is missing or damaged, or the folder holds something else.
+    """
     try:
         facts = json.loads((folder / MANIFEST).read_text())
         if facts["format"] != FORMAT:
@@ -90,16 +123,9 @@ def read_manifest(folder: Path) -> Exported:
         for name, digest in facts["sha256"].items():
             if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
                 raise ValueError(f"{name} is damaged")
-        found = Exported(folder, facts)
-        _ = (
-            found.tables,
-            found.layers,
-            found.margins,
-            found.fingerprint,
-            found.skip_below,
-            found.name,
-            found.half,
-        )
+        half = Exported(folder, facts)
+        for fact in REQUIRED:
+            getattr(half, fact)  # raises if the fact is missing or malformed
     except (OSError, KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
         raise UnknownModel(f"{folder} holds no exported codec that can be used: {error}") from None
-    return found
+    return half

@@ -16,9 +16,9 @@ from codec import memory
 from codec.coding.backend import QpField
 from codec.coding.latent_grid import Floats
 from codec.errors import BadArgument
+from codec.host_state import exact_arithmetic
 from codec.networks.byte_stem import ByteStem
-from codec.networks.config import PRIOR_STEPS, Layer
-from codec.networks.host_state import exact_arithmetic
+from codec.networks.config import PRIOR_STEPS, LatentLayer
 from codec.networks.tensors import as_array, as_batch, has_bfloat16
 from codec.weights.checkpoint import Checkpoint
 from codec.weights.networks import from_checkpoint
@@ -122,12 +122,12 @@ class TorchBackend:
         return self._out(self.networks.h_a(self._in(y)))  # type: ignore[return-value]
 
     @_apart
-    def features(self, layer: Layer, z: Floats, qp: QpField) -> PriorState:
+    def features(self, layer: LatentLayer, z: Floats, qp: QpField) -> PriorState:
         return PriorState(self.networks.prior.features(layer, self._in(z), self._qp(qp)), [])
 
     @_apart
     def prior_step(
-        self, layer: Layer, step: int, features: PriorState, decoded: list[Floats]
+        self, layer: LatentLayer, step: int, features: PriorState, decoded: list[Floats]
     ) -> tuple[Floats, NDArray[np.uint8]]:
         prior = self.networks.prior
         for number in range(len(features.context), len(decoded)):

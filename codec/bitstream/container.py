@@ -1,17 +1,20 @@
-"""The file format: header, sections, and every check that can be made before anything is decoded.
+"""The file format: header, sections, and every check that needs no decoding.
 
 Version 1 holds the learned tool's latents, version 2 the payload of any other coding tool
 (docs/format.md). Integers of unknown size are LEB128 varints of at most 5 bytes::
 
-    C0 54 4D | version | flags+QP | width | height | fingerprint | len(latents) [len(map)] [len(extras)] | CRC-32
-       3     |    1    |    1     | 1..3  |  1..3  |      4      |               varints                 |   4
+    C0 54 4D | version | flags+QP | width | height | fingerprint | lengths | CRC-32
+       3     |    1    |    1     | 1..3  |  1..3  |      4      | varints |   4
     map | latents | extras
 
+lengths: of the latents, of the map if there is one, of the extras if there are any.
 flags+QP: bits 0..5 base QP, bit 6 a map section follows, bit 7 extras follow::
 
-    C0 54 4D | version | tool+flags | quality | reason | width | height | len(payload) [len(extras)] | CRC-32
-       3     |    1    |     1      |    1    |   1    |  1..3 |  1..3  |          varints           |   4
+    C0 54 4D | version | tool+flags | quality | reason | width | height | lengths | CRC-32
+       3     |    1    |     1      |    1    |   1    |  1..3 |  1..3  | varints |   4
     payload | extras
+
+lengths: of the payload, of the extras if there are any.
 
 tool+flags: bits 0..4 the tool (1..31), bits 5..6 the samples of a pixel (0: 1, 1: 3, 2: 4), bit 7
 extras follow. quality: 0..100. reason: why the encoder chose the tool (tools.choice.REASONS).
@@ -35,31 +38,34 @@ from codec.errors import (
 )
 
 MAGIC = b"\xc0TM"
-VERSION = 1
-TOOL_VERSION = 2
-TOOL_MASK = 0x1F
-CHANNELS_SHIFT = 5
-CHANNELS = (1, 3, 4)
+VERSION = 1  # of files of the learned tool
+TOOL_VERSION = 2  # of files of other tools
+TOOL_MASK = 0x1F  # bits of the flags that number the tool
+CHANNELS_SHIFT = 5  # position of the channels' code in the flags
+CHANNELS = (1, 3, 4)  # samples of a pixel, by their code
 BEST_QUALITY = 100
 FINGERPRINT_BYTES = 4
 CRC_BYTES = 4
-HEADER_LIMIT = 64
-QP_MASK = 0x3F
+HEADER_LIMIT = 64  # bytes; no header is longer
+QP_MASK = 0x3F  # bits of the flags that hold the base QP
 MAP_FLAG = 0x40
 EXTRAS_FLAG = 0x80
+VARINT_BYTES = 5  # at most
+VARINT_LIMIT = 1 << 35
 DEFAULT_LIMIT_PIXELS = 1 << 28
-DEFAULT_LIMIT_MEMORY = 8 << 30
-MAX_SIDE = (1 << 20) - 1
-# Measured at 4096x4096, beyond what the program itself takes, and rounded up. Large arrays lie on disk.
-ENCODE_BYTES = 40
-DECODE_BYTES = 24
-LARGE_BYTES = 5
-LARGE_FROM = 1 << 29
+DEFAULT_LIMIT_MEMORY = 8 << 30  # bytes
+MAX_SIDE = (1 << 20) - 1  # pixels
+# Memory beyond what the program itself takes, measured at 4096x4096 pixels and rounded up. Large
+# arrays lie on disk, so that beyond LARGE_FROM memory grows more slowly.
+ENCODE_BYTES = 40  # bytes per pixel
+DECODE_BYTES = 24  # bytes per pixel
+LARGE_BYTES = 5  # bytes per pixel
+LARGE_FROM = 1 << 29  # bytes
 
-EXTRA_ALPHA = 0x41
-EXTRA_EXIF = 0x45
-EXTRA_GREY = 0x47
-EXTRA_ICC = 0x49
+EXTRA_ALPHA = 0x41  # "A", a PNG
+EXTRA_EXIF = 0x45  # "E"
+EXTRA_GREY = 0x47  # "G", empty: decode to grey
+EXTRA_ICC = 0x49  # "I", an RGB profile
 EXTRA_NAMES = {EXTRA_ALPHA: "alpha", EXTRA_EXIF: "exif", EXTRA_GREY: "grey", EXTRA_ICC: "icc"}
 
 
@@ -95,6 +101,7 @@ class Container:
 
     @property
     def has_map(self) -> bool:
+        """Whether the file has a QP map."""
         return self.qp_map is not None
 
     @property
@@ -105,17 +112,17 @@ class Container:
 
 @dataclass(frozen=True)
 class Header:
-    """A header as read, before its sections are.
+    """A header, before the sections are read.
 
     Attributes:
         width: pixels.
         height: pixels.
         flags: the byte after the version.
         fingerprint: 4 bytes, empty for tools without weights.
-        latents: bytes of the latents or payload that the header claims.
-        qp_map: bytes of the QP map.
-        extras: bytes of the optional sections.
-        size: bytes of the header, its checksum included.
+        latents: length of the latents or payload in bytes, as the header claims.
+        qp_map: length of the QP map in bytes.
+        extras: length of the optional sections in bytes.
+        size: length of the header in bytes, including the checksum.
         tool: 0 for the learned tool.
         channels: samples of a pixel that the tool codes.
         quality: 0..100, of tools that have no QP.
@@ -137,8 +144,18 @@ class Header:
 
 
 def put_varint(value: int) -> bytes:
-    """LEB128. Raises BadArgument outside 0..2^35-1."""
-    if not 0 <= value < 1 << 35:
+    """Encode an integer as a LEB128 varint.
+
+    Args:
+        value: 0..2^35 - 1.
+
+    Returns:
+        1 to 5 bytes.
+
+    Raises:
+        BadArgument: the value is out of range.
+    """
+    if not 0 <= value < VARINT_LIMIT:
         raise BadArgument(f"{value} does not fit a varint")
     out = bytearray()
     while value > 0x7F:
@@ -148,27 +165,44 @@ def put_varint(value: int) -> bytes:
 
 
 class Reader:
-    """Reads forward through bytes; raises Truncated at their end."""
+    """Read forward through bytes.
+
+    Args:
+        data: the bytes.
+
+    Attributes:
+        at: the position of the next byte.
+    """
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.at = 0
 
     def take(self, count: int) -> bytes:
-        if count > len(self.data) - self.at:
-            raise Truncated(
-                f"the file ends {count - (len(self.data) - self.at)} bytes too early; fetch or copy it again"
-            )
+        """Read bytes.
+
+        Raises:
+            Truncated: fewer than `count` bytes are left.
+        """
+        missing = count - (len(self.data) - self.at)
+        if missing > 0:
+            raise Truncated(f"the file ends {missing} bytes too early; fetch or copy it again")
         self.at += count
         return self.data[self.at - count : self.at]
 
     def byte(self) -> int:
+        """Read one byte. Raises Truncated at the end."""
         return self.take(1)[0]
 
     def varint(self) -> int:
-        """Raises Corrupt when longer than 5 bytes or not in its shortest form."""
+        """Read a LEB128 varint.
+
+        Raises:
+            Truncated: the bytes end inside it.
+            Corrupt: it is longer than 5 bytes or not in its shortest form.
+        """
         value = 0
-        for index in range(5):
+        for index in range(VARINT_BYTES):
             byte = self.byte()
             value |= (byte & 0x7F) << 7 * index
             if byte < 0x80:
@@ -179,7 +213,17 @@ class Reader:
 
 
 def write(content: Container) -> bytes:
-    """A whole file. Raises BadArgument where a field is out of range."""
+    """Write a file.
+
+    Args:
+        content: header fields and sections.
+
+    Returns:
+        The file's bytes.
+
+    Raises:
+        BadArgument: a field is out of range.
+    """
     _check_fields(content)
     extras = b"".join(
         bytes([kind]) + put_varint(len(section)) + section
@@ -230,29 +274,35 @@ def _check_tool_fields(content: Container) -> None:
 
 
 def read(data: bytes, limit_pixels: int = DEFAULT_LIMIT_PIXELS) -> Container:
-    """Parse a file and check magic, version, limits, lengths and CRC, in this order, before returning anything.
+    """Parse a file.
 
-    Raises NotACotamFile, UnsupportedVersion, TooLarge, Truncated, Corrupt, or BadArgument for anything but bytes.
+    Checks magic, version, limits, lengths and checksum, in this order, before it returns anything.
+
+    Args:
+        data: the file's bytes.
+        limit_pixels: files that claim more pixels are refused.
+
+    Returns:
+        Header fields and sections, still entropy-coded.
+
+    Raises:
+        NotACotamFile: the magic is missing.
+        UnsupportedVersion: the file has another major version.
+        TooLarge: the picture is larger than the limits.
+        Truncated: bytes are missing.
+        Corrupt: the content is malformed or does not match its checksum.
+        BadArgument: `data` is not bytes.
     """
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise BadArgument(
-            f"a file's bytes are wanted, not {type(data).__name__}; read the file first"
+            f"a file's bytes are needed, not {type(data).__name__}; read the file first"
         )
     data = bytes(data)
     header = read_header(data, limit_pixels)
     reader = Reader(data)
     head = reader.take(header.size - CRC_BYTES)
     checksum = int.from_bytes(reader.take(CRC_BYTES), "little")
-    body = memoryview(data)[reader.at :]
-    missing = header.latents + header.qp_map + header.extras - len(body)
-    if missing > 0:
-        raise Truncated(f"the file ends {missing} bytes too early; fetch or copy it again")
-    if missing < 0:
-        raise Corrupt(f"{-missing} bytes follow the end of the picture; fetch or copy it again")
-    if zlib.crc32(body, zlib.crc32(head)) != checksum:
-        raise Corrupt("the file's checksum does not match its content; fetch or copy it again")
-    if header.flags & EXTRAS_FLAG and not header.extras:
-        raise Corrupt("the file says that optional sections follow, and none do")
+    _check_body(header, zlib.crc32(head), checksum, memoryview(data)[reader.at :])
     has_map = not header.tool and header.flags & MAP_FLAG
     qp_map = reader.take(header.qp_map) if has_map else None
     latents = reader.take(header.latents)
@@ -272,8 +322,36 @@ def read(data: bytes, limit_pixels: int = DEFAULT_LIMIT_PIXELS) -> Container:
     )
 
 
+def _check_body(header: Header, head_crc: int, checksum: int, body: memoryview) -> None:
+    """Check what follows the header. Raises Truncated and Corrupt."""
+    missing = header.latents + header.qp_map + header.extras - len(body)
+    if missing > 0:
+        raise Truncated(f"the file ends {missing} bytes too early; fetch or copy it again")
+    if missing < 0:
+        raise Corrupt(f"{-missing} bytes follow the end of the picture; fetch or copy it again")
+    if zlib.crc32(body, head_crc) != checksum:
+        raise Corrupt("the file's checksum does not match its content; fetch or copy it again")
+    if header.flags & EXTRAS_FLAG and not header.extras:
+        raise Corrupt("the file says that optional sections follow, and none do")
+
+
 def read_header(data: bytes, limit_pixels: int = DEFAULT_LIMIT_PIXELS) -> Header:
-    """The header, of which the first HEADER_LIMIT bytes of a file are enough. Raises as `read` does, up to the limits."""
+    """Parse a header.
+
+    Args:
+        data: a file, or at least its first HEADER_LIMIT bytes.
+        limit_pixels: files that claim more pixels are refused.
+
+    Returns:
+        The header. Neither the checksum nor the sections are checked.
+
+    Raises:
+        NotACotamFile: the magic is missing.
+        UnsupportedVersion: the file has another major version.
+        TooLarge: the picture is larger than the limits.
+        Truncated: the header is incomplete.
+        Corrupt: the header is malformed.
+    """
     if not data.startswith(MAGIC):
         if data and MAGIC.startswith(data):
             raise Truncated("the file ends inside its first bytes; fetch or copy it again")
@@ -329,12 +407,23 @@ def _check_size(width: int, height: int, limit_pixels: int) -> None:
         raise Corrupt("the file claims a picture without pixels")
     if max(width, height) > MAX_SIDE or width * height > limit_pixels:
         raise TooLarge(
-            f"the picture claims {width}x{height} pixels; the limit is {limit_pixels} (raise it with --limit-pixels)"
+            f"the picture claims {width}x{height} pixels; the limit is {limit_pixels} "
+            "(raise it with --limit-pixels)"
         )
 
 
 def check_memory(width: int, height: int, bytes_per_pixel: int, limit: int) -> None:
-    """Raises TooLarge where a picture would need more than `limit` bytes of memory."""
+    """Check that a picture fits the memory limit.
+
+    Args:
+        width: pixels.
+        height: pixels.
+        bytes_per_pixel: ENCODE_BYTES or DECODE_BYTES, more for tuning.
+        limit: bytes.
+
+    Raises:
+        TooLarge: the picture would need more.
+    """
     needed = min(width * height * bytes_per_pixel, LARGE_FROM + width * height * LARGE_BYTES)
     if needed > limit:
         raise TooLarge(
@@ -344,7 +433,17 @@ def check_memory(width: int, height: int, bytes_per_pixel: int, limit: int) -> N
 
 
 def read_extras(data: bytes) -> dict[int, bytes]:
-    """Optional sections by type. Raises Corrupt."""
+    """Parse the optional sections.
+
+    Args:
+        data: the sections' bytes.
+
+    Returns:
+        The payloads by type, including those of unknown types.
+
+    Raises:
+        Corrupt: the sections are malformed, or a type appears twice.
+    """
     reader = Reader(data)
     extras = {}
     while reader.at < len(data):
@@ -356,6 +455,6 @@ def read_extras(data: bytes) -> dict[int, bytes]:
         if kind in extras:
             raise Corrupt("an optional section appears twice")
         if kind == EXTRA_GREY and payload:
-            raise Corrupt("an optional section holds what it must not")
+            raise Corrupt("the 'grey' section must be empty")
         extras[kind] = payload
     return extras

@@ -1,7 +1,12 @@
 """rANS over frozen integer tables: integer symbols <-> bytes.
 
-Invariant: a decoder that pops the same table ids in the same order gets the same symbols, and ends with an empty coder. Coding is
-by `constriction` (Rust, memory-safe); symbols of one table are coded together, so there is no Python loop per symbol.
+Invariant: a decoder that pops the same table ids in the same order gets the same symbols, and ends
+with an empty coder. `constriction` (Rust, memory-safe) does the coding. The symbols of one table
+are coded together, so that there is no Python loop per symbol.
+
+::
+
+    symbols, ids -> sorted by table id (stable) -> entries, escapes -> one ANS stack -> bytes
 """
 
 from __future__ import annotations
@@ -17,20 +22,33 @@ from numpy.typing import NDArray
 from codec.errors import BadArgument, Corrupt
 
 Ints = NDArray[np.integer]
-PRECISION = 16
-TOTAL = 1 << PRECISION
-ESCAPE_BITS = 15
-SYMBOL_LIMIT = 1 << ESCAPE_BITS
-PART = 1 << 22  # symbols that are sorted at a time: what that takes does not grow with the picture
+PRECISION = 16  # bits of a probability
+TOTAL = 1 << PRECISION  # sum of a table's frequencies
+ESCAPE_BITS = 15  # bits of an escaped magnitude; one more bit holds the sign
+SYMBOL_LIMIT = 1 << ESCAPE_BITS  # a symbol's magnitude is smaller
+TABLE_LIMIT = 256  # ids are bytes
+PART = 1 << 22  # symbols sorted at a time, so that the memory for it does not grow with the picture
 
 _Categorical = constriction.stream.model.Categorical
 _ESCAPED = constriction.stream.model.Uniform(2 << ESCAPE_BITS)
 
 
 class Tables:
-    """Frozen frequency tables. Table t covers -L..L (L = reach[t]) and, as its last entry, the escape; entries sum to 2^16.
+    """Frozen frequency tables.
 
-    frequencies: all tables in a row, integers >= 1; lengths: entries of each table (even, at least 4).
+    Table t covers -L..L (L = reach[t]) and, as its last entry, the escape. The entries of a table
+    sum to 2^16.
+
+    Args:
+        frequencies: all tables in a row, integers >= 1.
+        lengths: entries of each table, even, at least 4.
+
+    Attributes:
+        starts: int64 [tables], the index of each table's first entry.
+        reach: int32 [tables], the largest magnitude that each table codes without an escape.
+
+    Raises:
+        BadArgument: the lengths do not match the entries, or a table does not sum to 2^16.
     """
 
     def __init__(self, frequencies: Ints, lengths: Ints) -> None:
@@ -50,6 +68,7 @@ class Tables:
         self.reach = ((self.lengths - 2) // 2).astype(np.int32)
 
     def __len__(self) -> int:
+        """Number of tables."""
         return len(self.lengths)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -58,19 +77,30 @@ class Tables:
 
     @cached_property
     def models(self) -> list[object]:
-        """constriction's models, one a table. Probabilities are multiples of 2^-16, exact in float32."""
+        """The models of `constriction`, one per table.
+
+        Probabilities are multiples of 2^-16, which float32 holds exactly.
+        """
         parts = np.split(self.frequencies.astype(np.float32) / np.float32(TOTAL), self.starts[1:])
         return [_Categorical(p, perfect=False) for p in parts]
 
     @cached_property
     def costs(self) -> NDArray[np.float32]:
-        """Bits of every entry, laid out as `frequencies`; an escape's 16 raw bits are included."""
+        """Bits of every entry, in the order of `frequencies`, with an escape's 16 raw bits."""
         bits = (PRECISION - np.log2(self.frequencies)).astype(np.float32)
         bits[self.starts + self.lengths - 1] += ESCAPE_BITS + 1
         return bits
 
     def bits(self, symbols: Ints, ids: Ints) -> NDArray[np.float32]:
-        """What each symbol costs, in bits; same shape as the arguments."""
+        """Compute what symbols cost.
+
+        Args:
+            symbols: any shape.
+            ids: their tables, of the same shape.
+
+        Returns:
+            Bits, of the same shape.
+        """
         reach = self.reach[ids]
         inside = np.abs(symbols) <= reach
         entry = np.where(inside, symbols + reach, 2 * reach + 1)
@@ -78,7 +108,12 @@ class Tables:
 
     @cached_property
     def _savings(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Where each table's zero is, and what one step towards zero saves for values of -(L + 2)..L + 2."""
+        """Bits that one step towards zero saves, for values -(L + 2)..L + 2 of each table.
+
+        Returns:
+            zero: int64 [tables], the index of each table's value 0.
+            savings: float32, all tables in a row.
+        """
         parts = []
         for start, reach in zip(self.starts, self.reach):
             inside = self.costs[start : start + 2 * reach + 1]
@@ -91,72 +126,108 @@ class Tables:
 
     @cached_property
     def most_saved(self) -> np.float32:
-        """The largest value of `saved`."""
+        """The largest value that `saved` can return, in bits."""
         return np.float32(self._savings[1].max())
 
     def saved(self, symbols: Ints, ids: Ints) -> NDArray[np.float32]:
-        """Bits that a symbol one closer to zero would save; 0 for symbols that are 0."""
+        """Compute the bits that RDOQ saves by moving symbols one step closer to zero.
+
+        Args:
+            symbols: [n].
+            ids: their tables, [n].
+
+        Returns:
+            Bits [n]; 0 for symbols that are 0.
+        """
         zero, savings = self._savings
         far = self.reach[ids] + 2
-        return savings[
-            zero[ids] + np.minimum(np.maximum(symbols, -far), far)
-        ]  # np.clip takes four times as long
+        clipped = np.minimum(np.maximum(symbols, -far), far)  # np.clip takes four times as long
+        return savings[zero[ids] + clipped]
 
 
 def _parts(count: int) -> Iterator[slice]:
-    """0..count in parts of at most PART."""
+    """Divide 0..count into parts of at most PART."""
     for start in range(0, count, PART):
         yield slice(start, min(start + PART, count))
 
 
 class _Sorting:
-    """The symbols of one table together, each table's in their order: where they go, a part at a time.
+    """The stable order of symbols by table, computed a part at a time.
 
-    ids: the sorted ids; runs: (table, its place among them).
+    Args:
+        ids: uint8 [n], the table of each symbol.
+
+    Attributes:
+        ids: the sorted ids.
+        runs: (table, slice of the sorted symbols that it codes), by table.
     """
 
     def __init__(self, ids: Ints) -> None:
         self.unsorted = ids
         counts = sum(
-            (np.bincount(ids[part], minlength=256) for part in _parts(len(ids))),
-            np.zeros(256, np.int64),
+            (np.bincount(ids[part], minlength=TABLE_LIMIT) for part in _parts(len(ids))),
+            np.zeros(TABLE_LIMIT, np.int64),
         )
-        self.stops = np.cumsum(counts)
-        self.starts = self.stops - counts
-        self.ids = np.repeat(np.arange(256, dtype=np.uint8), counts)
+        stops = np.cumsum(counts)
+        self.starts = stops - counts
+        self.ids = np.repeat(np.arange(TABLE_LIMIT, dtype=np.uint8), counts)
         self.runs = [
-            (int(t), slice(int(self.starts[t]), int(self.stops[t]))) for t in np.flatnonzero(counts)
+            (int(table), slice(int(self.starts[table]), int(stops[table])))
+            for table in np.flatnonzero(counts)
         ]
 
     def __iter__(self) -> Iterator[tuple[slice, Ints, Ints | slice]]:
-        """(a part of the symbols, its order by table, where these go)."""
+        """Yield the order a part at a time.
+
+        Yields:
+            part: which symbols.
+            order: indexes that sort the part by table.
+            places: the positions of the sorted part among all sorted symbols.
+        """
         if len(self.unsorted) <= PART:
             yield slice(None), np.argsort(self.unsorted, kind="stable"), slice(None)
             return
         cursor = self.starts.copy()
         for part in _parts(len(self.unsorted)):
             ids = self.unsorted[part]
-            here = np.bincount(ids, minlength=256)
-            places = np.arange(len(ids)) + np.repeat(cursor - (np.cumsum(here) - here), here)
-            cursor += here
+            counts = np.bincount(ids, minlength=TABLE_LIMIT)
+            first = cursor - (np.cumsum(counts) - counts)
+            places = np.arange(len(ids)) + np.repeat(first, counts)
+            cursor += counts
             yield part, np.argsort(ids, kind="stable"), places
 
 
 class Encoder:
-    """Collects blocks of symbols in decoding order; `finish` codes them backwards, as a stack wants."""
+    """Collect blocks of symbols in decoding order and code them.
+
+    Args:
+        tables: the entropy tables.
+    """
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
         self.blocks: list[tuple[Ints, Ints]] = []
 
     def push(self, symbols: Ints, ids: Ints) -> None:
-        """symbols, ids: flat, of one length; |symbol| < 2^15. Raises BadArgument beyond."""
+        """Append a block.
+
+        Args:
+            symbols: [n], of magnitude below 2^15.
+            ids: uint8 [n], their tables.
+
+        Raises:
+            BadArgument: a symbol is too large.
+        """
         if len(symbols) and int(np.abs(symbols).max()) >= SYMBOL_LIMIT:
             raise BadArgument("a symbol is too large to be coded")
         self.blocks.append((symbols, ids))
 
     def finish(self) -> bytes:
-        """The coded bytes; empty when all symbols were free."""
+        """Code all blocks, the last one first because ANS is a stack.
+
+        Returns:
+            32-bit little-endian words; empty if no block holds a symbol.
+        """
         coder = constriction.stream.stack.AnsCoder()
         for symbols, ids in reversed(self.blocks):
             self._code_block(coder, symbols, ids)
@@ -167,26 +238,40 @@ class Encoder:
         entries = np.empty(len(ids), np.int32)
         for part, order, places in sorting:
             entries[places] = symbols[part][order]
-        far = []
-        for part in _parts(len(ids)):
-            reach = self.tables.reach[sorting.ids[part]]
-            values = entries[part]
-            values += reach
-            escaped = np.flatnonzero(values.view(np.uint32) > 2 * reach)  # those below 0, too
-            if len(escaped):
-                reach, excess = reach[escaped], values[escaped] - reach[escaped]
-                values[escaped] = 2 * reach + 1
-                far.append((2 * (np.abs(excess) - reach - 1) + (excess < 0)).astype(np.int32))
-        for raw in reversed(far):
+        for raw in reversed(self._to_entries(entries, sorting)):
             coder.encode_reverse(raw, _ESCAPED)  # type: ignore[attr-defined]
         for table, run in reversed(sorting.runs):
             coder.encode_reverse(entries[run], self.tables.models[table])  # type: ignore[attr-defined]
 
+    def _to_entries(self, symbols: NDArray[np.int32], sorting: _Sorting) -> list[Ints]:
+        """Turn sorted symbols into table entries, in place; return the escaped values by part."""
+        escapes: list[Ints] = []
+        for part in _parts(len(symbols)):
+            reach = self.tables.reach[sorting.ids[part]]
+            values = symbols[part]
+            values += reach
+            # As unsigned integers, entries below 0 are larger than any table, too.
+            escaped = np.flatnonzero(values.view(np.uint32) > 2 * reach)
+            if len(escaped):
+                reach = reach[escaped]
+                excess = values[escaped] - reach
+                values[escaped] = 2 * reach + 1
+                raw = 2 * (np.abs(excess) - reach - 1) + (excess < 0)
+                escapes.append(raw.astype(np.int32))
+        return escapes
+
 
 class Decoder:
-    """Pops blocks of symbols in the order they were pushed.
+    """Pop blocks of symbols in the order in which they were pushed.
 
-    Any bytes yield symbols; whether they were the right ones shows in `finish`. Raises Corrupt for bytes no encoder writes.
+    Any bytes yield symbols; only `finish` shows whether they were the right ones.
+
+    Args:
+        tables: the entropy tables.
+        data: what Encoder.finish returned.
+
+    Raises:
+        Corrupt: no encoder writes such bytes.
     """
 
     def __init__(self, tables: Tables, data: bytes) -> None:
@@ -201,13 +286,31 @@ class Decoder:
             raise Corrupt("the entropy-coded part has an impossible end") from None
 
     def pop(self, ids: Ints) -> NDArray[np.int16]:
-        """The next len(ids) symbols."""
+        """Decode a block.
+
+        Args:
+            ids: uint8 [n], the tables of the block's symbols.
+
+        Returns:
+            The symbols [n].
+
+        Raises:
+            Corrupt: an escaped symbol is out of range.
+        """
         sorting = _Sorting(ids)
         entries = np.empty(len(ids), np.uint16)
         for table, run in sorting.runs:
             entries[run] = self.coder.decode(self.tables.models[table], run.stop - run.start)
-        ordered = np.empty(len(ids), np.int16)
-        for part in _parts(len(ids)):
+        ordered = self._to_symbols(entries, sorting)
+        symbols = np.empty(len(ids), np.int16)
+        for part, order, places in sorting:
+            symbols[part][order] = ordered[places]
+        return symbols
+
+    def _to_symbols(self, entries: NDArray[np.uint16], sorting: _Sorting) -> NDArray[np.int16]:
+        """Turn sorted table entries into symbols; decodes the escaped values."""
+        symbols = np.empty(len(entries), np.int16)
+        for part in _parts(len(entries)):
             reach = self.tables.reach[sorting.ids[part]]
             values = entries[part] - reach
             escaped = entries[part] == 2 * reach + 1
@@ -217,13 +320,14 @@ class Decoder:
                 if (magnitude >= SYMBOL_LIMIT).any():
                     raise Corrupt("an entropy-coded value is out of range")
                 values[escaped] = np.where(raw & 1, -magnitude, magnitude)
-            ordered[part] = values
-        symbols = np.empty(len(ids), np.int16)
-        for part, order, places in sorting:
-            symbols[part][order] = ordered[places]
+            symbols[part] = values
         return symbols
 
     def finish(self) -> None:
-        """Raises Corrupt unless every coded bit has been used and the coder is back in its initial state."""
+        """Check that the stack is empty.
+
+        Raises:
+            Corrupt: coded bits are left, or the coder is not back in its initial state.
+        """
         if not self.coder.is_empty():
             raise Corrupt("the entropy-coded part does not end where it should")

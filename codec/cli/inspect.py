@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
+import numpy as np
 import typer
 
 import codec
@@ -27,8 +28,9 @@ from codec.cli.options import (
     load_for,
     own_weights,
 )
+from codec.cli.outputs import same_file
+from codec.cli.terminal import one_line, say
 from codec.errors import BadArgument, CodecError, sentence
-from codec.info import qp_field_of
 from codec.io import heatmap, images
 
 
@@ -46,15 +48,18 @@ def info(
 ) -> None:
     """What the headers of .ctm files say; nothing is decoded."""
     found = []
-    failed = False
-    for item in inputs:
+    files, unreadable = jobs.files_of(inputs, {jobs.ENCODED})
+    for folder in unreadable:
+        say(f"cotam: {one_line(f'{folder.source}: {folder.error}')}", err=True)
+    failed = bool(unreadable)
+    for item in files:
         try:
             found.append({"file": item} | asdict(codec.inspect(jobs.read(item), limit_pixels)))
         except (CodecError, OSError) as error:
             if debug:
                 raise
             failed = True
-            typer.echo(f"cotam: {item}: {sentence(error)}", err=True)
+            say(f"cotam: {one_line(f'{item}: {sentence(error)}')}", err=True)
     if json_output:
         typer.echo(json.dumps(found, indent=1))
     else:
@@ -108,17 +113,11 @@ def _examine(
     """What `inspect` prints; writes the heatmap, if wanted. map_share: of the file's bytes; bits_*: per latent position."""
     if target is not None and not overwrite:
         jobs.refuse_existing(target)
+    if target is not None and same_file(file, target):
+        raise BadArgument(f"the heatmap would replace {file}; give it another name")
     data = jobs.read(file)
     limit = weights[2]
     entry = {"file": file} | asdict(codec.inspect(data, limit))
-    qp = qp_field_of(data, limit)
-    entry |= {
-        "latent_grid": qp.shape,
-        "qp_min": int(qp.min()),
-        "qp_mean": round(float(qp.mean()), 2),
-        "qp_max": int(qp.max()),
-    }
-    entry["map_share"] = round(entry["sections"].get("qp map", 0) / len(data), 4)
     if target is None:
         return entry
     decoded = load_for(data, *weights).decode_full(data, want_bits=True)
@@ -131,6 +130,7 @@ def _examine(
         "bits_largest": round(float(bits.max()), 2),
     }
     suffix = ".png" if target == jobs.STREAM else Path(target).suffix
+    qp = np.broadcast_to(np.asarray(decoded.qp, np.int64), bits.shape)
     shown = heatmap.panels(decoded.picture.pixels, bits, qp)
     jobs.write(target, lambda stream: images.save(shown, stream, suffix), overwrite)
     return entry | {"heatmap": target}

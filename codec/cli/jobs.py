@@ -1,34 +1,62 @@
-"""Many files: which ones, where their results go, written whole or not at all, one after another or in several processes."""
+"""Many files: which ones, where their results go, one after another or in several processes.
+
+::
+
+    arguments -> plan -> jobs -> run -> results, as they come
+                   \\-> refused, unreadable: results, too; notes
+"""
 
 from __future__ import annotations
 
-import io
 import os
-import signal
-import sys
-import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+import traceback
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Literal
 
-from codec.backends.onnx import THREADS
+from codec.cli import outputs
+from codec.cli.outputs import STREAM, Put, read, refuse_existing, write
+from codec.cli.terminal import plain_warnings
+from codec.cli.workers import Pool
 from codec.errors import BadArgument, sentence
-from codec.io.folders import files_in
+from codec.io import folders
 
-STREAM = "-"
 ENCODED = ".ctm"
+STDIN_NAME = "stdin"
+# What becomes of results that are there already: refused where the user named no output; replaced;
+# refused one by one (--no-overwrite); taken as done (--skip-existing).
+Existing = Literal["refuse", "replace", "leave", "skip"]
+
+__all__ = [
+    "ENCODED",
+    "STREAM",
+    "Job",
+    "Put",
+    "Result",
+    "Schedule",
+    "Work",
+    "files_of",
+    "plain_warnings",
+    "plan",
+    "read",
+    "refuse_existing",
+    "run",
+    "run_one",
+    "write",
+]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One input and where its result goes; '-' is stdin or stdout."""
+    """One input and where its result goes; '-' is stdin or stdout. keep: never replace a file that
+    is there.
+    """
 
     source: str
     target: str
+    keep: bool = False
 
 
 @dataclass
@@ -50,112 +78,188 @@ class Result:
         return asdict(self) | {"ok": not self.error}
 
 
-# Writes a whole file to a stream that can seek.
-Put = Callable[[IO[bytes]], object]
 # stdin's bytes or a file, the target, options -> what writes the result.
 Work = Callable[[bytes | Path, str, dict[str, Any]], tuple[Put, Result]]
 
 
-def plan(inputs: list[str], output: str | None, suffix: str, wanted: set[str]) -> list[Job]:
-    """Jobs for files and folders (recursively, files with a wanted suffix). Raises BadArgument where outputs would collide."""
-    jobs: list[Job] = []
-    for item in inputs:
-        if item == STREAM:
-            jobs.append(Job(STREAM, output or STREAM))
-        elif Path(item).is_dir():
-            root = Path(item)
-            base = Path(output) if output else root
-            jobs += [
-                Job(str(p), str((base / p.relative_to(root)).with_suffix(suffix)))
-                for p in files_in(root, wanted)
-            ]
+@dataclass
+class Schedule:
+    """jobs: to be done; refused: whose results would replace what they must not; unreadable:
+    folders and why; done: how many
+    results are there already; notes: on everything that was left out.
+    """
+
+    jobs: list[Job] = field(default_factory=list)
+    refused: list[Result] = field(default_factory=list)
+    unreadable: list[Result] = field(default_factory=list)
+    done: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def plan(
+    inputs: Sequence[str],
+    output: str | None,
+    suffix: str,
+    wanted: Set[str],
+    existing: Existing = "refuse",
+) -> Schedule:
+    """Jobs for files and folders (recursively, files with a wanted suffix), and what is wrong with
+    some.
+
+    Raises BadArgument for arguments that make no sense together.
+    """
+    out = Schedule()
+    output = STREAM if output in outputs.STDOUT else output
+    candidates = _candidates(inputs, output, suffix, wanted, out)
+    if output == STREAM and len(candidates) > 1:
+        raise BadArgument("several results cannot go to standard output; give -o a folder")
+    keep = output is None and existing in ("refuse", "leave", "skip")
+    sources = _identities(job.source for job in candidates)
+    for job in _apart(candidates, suffix, out):
+        problem = _problem(job, sources, existing, output is None)
+        if problem == _DONE:
+            out.done += 1
+        elif problem:
+            out.refused.append(Result(job.source, job.target, problem))
         else:
-            jobs.append(Job(item, _single_target(item, output, suffix, len(inputs) > 1)))
-    targets = [os.path.abspath(job.target) for job in jobs if job.target != STREAM]
-    twice = (
-        {t for t in targets if targets.count(t) > 1} if len(set(targets)) < len(targets) else set()
-    )
-    if twice:
-        raise BadArgument(
-            f"several inputs would be written to {sorted(twice)[0]}; give them different names or folders"
-        )
+            out.jobs.append(Job(job.source, job.target, keep and job.target != STREAM))
+    return out
+
+
+_DONE = "done"
+
+
+def files_of(inputs: Sequence[str], wanted: Set[str]) -> tuple[list[str], list[Result]]:
+    """Files, and those of folders with a wanted suffix; folders that cannot be read, as results."""
+    out = Schedule()
+    found = [job.source for job in _candidates(inputs, None, ENCODED, wanted, out)]
+    return found, out.unreadable
+
+
+def _candidates(
+    inputs: Sequence[str], output: str | None, suffix: str, wanted: Set[str], out: Schedule
+) -> list[Job]:
+    jobs: list[Job] = []
+    into = _is_folder(output)
+    for item in inputs:
+        if not item:
+            raise BadArgument("a file's name is empty")
+        if item in (STREAM, *outputs.STDIN):
+            name = f"{STDIN_NAME}{suffix}"
+            folder = len(inputs) > 1 and output not in (None, STREAM)
+            target = str(Path(str(output)) / name) if into or folder else output or STREAM
+            jobs.append(Job(STREAM, target))
+        elif os.path.isdir(item):
+            jobs += _jobs_below(Path(item), output, suffix, wanted, out)
+        else:
+            jobs.append(Job(item, _single_target(item, output, suffix, into or len(inputs) > 1)))
     return jobs
 
 
-def without_done(jobs: list[Job]) -> tuple[list[Job], int]:
-    """(jobs whose result is not there yet, how many are done). A file that is there is whole (`write`)."""
-    left = [job for job in jobs if job.target == STREAM or not os.path.exists(job.target)]
-    return left, len(jobs) - len(left)
+def _jobs_below(
+    root: Path, output: str | None, suffix: str, wanted: Set[str], out: Schedule
+) -> list[Job]:
+    found = folders.listing(root, wanted)
+    if suffix == ENCODED:
+        found.others.pop(ENCODED, None)  # what an earlier run has written
+    out.notes += [f"{root}: {note}" for note in found.notes()]
+    out.unreadable += [Result(place, "", why) for place, why in found.unreadable.items()]
+    if output == STREAM:
+        return [Job(str(p), STREAM) for p in found.files]
+    base = Path(output) if output else root
+    return [Job(str(p), str((base / p.relative_to(root)).with_suffix(suffix))) for p in found.files]
 
 
-def _single_target(item: str, output: str | None, suffix: str, many: bool) -> str:
+def _is_folder(output: str | None) -> bool:
+    return output is not None and (
+        output.endswith(("/", os.sep)) or (output != STREAM and os.path.isdir(output))
+    )
+
+
+def _single_target(item: str, output: str | None, suffix: str, into: bool) -> str:
     if output is None:
         return str(Path(item).with_suffix(suffix))
     if output == STREAM:
         return STREAM
-    if many or Path(output).is_dir() or output.endswith(("/", os.sep)):
-        return str(Path(output) / Path(item).with_suffix(suffix).name)
-    return output
+    return str(Path(output) / Path(item).with_suffix(suffix).name) if into else output
 
 
-def read(source: str) -> bytes:
-    """A file's bytes, or stdin's."""
-    return sys.stdin.buffer.read() if source == STREAM else Path(source).read_bytes()
+def _identities(sources: Iterator[str]) -> set[tuple[int, int]]:
+    """Device and number of every file that is read."""
+    found = set()
+    for source in sources:
+        try:
+            state = os.stat(source)
+            found.add((state.st_dev, state.st_ino))
+        except (OSError, ValueError):
+            continue
+    return found
 
 
-def write(target: str, put: Put, overwrite: bool) -> int:
-    """Write a file under a temporary name, then rename it: a reader never sees half a file. '-' is stdout. Returns its bytes.
+def _place(target: str) -> str:
+    """The same for two names of one file."""
+    return target if target == STREAM else os.path.realpath(target)
 
-    What is written goes to the disk at once: a large picture's file does not wait in memory.
+
+def _apart(candidates: list[Job], suffix: str, out: Schedule) -> list[Job]:
+    """Jobs that write to different files: the second of x.jpg and x.png writes to x.png.ctm."""
+    taken: dict[str, Job] = {}
+    crowded = []
+    for job in candidates:
+        first = taken.setdefault(_place(job.target), job)
+        if first is not job and _place(first.source) == _place(job.source):
+            out.notes.append(f"{job.source} is named twice")
+        elif first is not job:
+            crowded.append(job)
+    for job in crowded:
+        full = f"{Path(job.source).name}{suffix}"
+        other = Job(job.source, str(Path(job.target).with_name(full)))
+        owner = taken[_place(job.target)].source
+        if taken.setdefault(_place(other.target), other) is other:
+            out.notes.append(f"{job.source} is written to {other.target}, beside that of {owner}")
+        else:
+            why = f"its result would be that of {owner}, {job.target}; give it another folder"
+            out.refused.append(Result(job.source, job.target, why))
+    return list(taken.values())
+
+
+def _problem(job: Job, sources: set[tuple[int, int]], existing: Existing, default: bool) -> str:
+    """Why a job must not be done, '' where it may."""
+    if outputs.same_file(job.source, job.target):
+        return "its result would replace it; give -o another name"
+    if job.target == STREAM:
+        return ""
+    if any(key in sources for key in _identities(iter([job.target]))) and os.path.isfile(
+        job.target
+    ):
+        return f"its result would replace {job.target}, which is to be read; give -o another name"
+    if existing == "skip" and os.path.exists(job.target):
+        return _DONE
+    if existing == "refuse" and default and os.path.lexists(job.target):
+        return f"{job.target} exists already; name it with -o, or replace it with --overwrite"
+    return ""
+
+
+def run_one(job: Job, work: Work, options: dict[str, Any], given: bytes | None = None) -> Result:
+    """One job from bytes to bytes; whatever goes wrong with it becomes a sentence in the result,
+    unless options['debug'].
+
+    given: stdin's bytes, where another process has read them.
     """
-    if target == STREAM:
-        whole = io.BytesIO()
-        put(whole)
-        sys.stdout.buffer.write(whole.getbuffer())
-        sys.stdout.buffer.flush()
-        return len(whole.getbuffer())
-    path = Path(target)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w+b") as file:
-            put(file)
-            size = file.seek(0, os.SEEK_END)
-        os.chmod(temporary, 0o666 & ~_umask())
-        if not overwrite:
-            refuse_existing(target)
-        os.replace(temporary, path)
-        return size
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-
-
-def refuse_existing(target: str) -> None:
-    """Raises BadArgument where a file of that name exists."""
-    if target != STREAM and os.path.lexists(target):
-        raise BadArgument(f"{target} exists already; leave out --no-overwrite to replace it")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def run_one(job: Job, work: Work, options: dict[str, Any]) -> Result:
-    """One job from bytes to bytes; whatever goes wrong with it becomes a sentence in the result, unless options['debug']."""
     result = Result(job.source, job.target)
+    overwrite = options["overwrite"] and not job.keep
     start = time.perf_counter()
     try:
-        if not options["overwrite"]:
+        if not overwrite:
             refuse_existing(job.target)
-        given = read(STREAM) if job.source == STREAM else Path(job.source)
-        put, result = work(given, job.target, options)
+        source: bytes | Path = Path(job.source)
+        if job.source == STREAM:
+            source = read(STREAM) if given is None else given
+        put, result = work(source, job.target, options)
         result.source = job.source
         result.target = job.target
-        result.bytes_in = given.stat().st_size if isinstance(given, Path) else len(given)
-        result.bytes_out = write(job.target, put, options["overwrite"])
+        result.bytes_in = source.stat().st_size if isinstance(source, Path) else len(source)
+        result.bytes_out = write(job.target, put, overwrite)
     except Exception as error:  # whatever it is: the other files are still to be done
         if options.get("debug"):
             raise
@@ -164,43 +268,50 @@ def run_one(job: Job, work: Work, options: dict[str, Any]) -> Result:
     return result
 
 
-def run(jobs: list[Job], work: Work, options: dict[str, Any], workers: int) -> Iterator[Result]:
-    """Results as they come; in order with one worker, else from processes that share the cores."""
-    if workers <= 1 or len(jobs) <= 1:
-        for job in jobs:
-            yield run_one(job, work, options)
-        return
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor, as_completed
+@dataclass(frozen=True)
+class _Task:
+    """A job as a worker gets it. given: stdin's bytes, which a worker does not have."""
 
-    workers = min(workers, len(jobs))
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start_worker, initargs=(threads,)
-    )
-    try:
-        for future in as_completed([pool.submit(run_one, job, work, options) for job in jobs]):
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    job: Job
+    given: bytes | None = None
 
 
-def plain_warnings() -> None:
-    """A library's warning becomes one line, without its place in the library's source."""
+@dataclass(frozen=True)
+class _Runner:
+    """What a worker does with a task; debug shows where an error comes from."""
 
-    def say(message: Warning | str, *_: Any, **__: Any) -> None:
-        print(f"cotam: note: {' '.join(str(message).split())}", file=sys.stderr)
+    work: Work
+    options: dict[str, Any]
+    aside: bool
 
-    warnings.showwarning = say
+    def __call__(self, task: _Task) -> Result:
+        try:
+            return run_one(task.job, self.work, self.options, task.given)
+        except Exception as error:
+            if not self.aside:
+                raise
+            traceback.print_exc()
+            return Result(task.job.source, task.job.target, sentence(error))
 
 
-def _start_worker(threads: int) -> None:
-    """Workers share the cores; an interrupt is the parent's business."""
-    plain_warnings()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ[THREADS] = str(threads)
-    with suppress(ImportError):  # exported graphs need none
-        import torch
+def _missed(task: _Task, why: str) -> Result:
+    return Result(task.job.source, task.job.target, why)
 
-        torch.set_num_threads(threads)
+
+def run(jobs: Sequence[Job], work: Work, options: dict[str, Any], workers: int) -> Iterator[Result]:
+    """Results as they come, one for each job; in order with one worker, else from processes that
+    share the cores.
+    """
+    aside = workers > 1 and len(jobs) > 1
+    tasks = []
+    for job in jobs:
+        data = None
+        if aside and job.source == STREAM:
+            try:
+                data = read(STREAM)
+            except Exception as error:
+                yield Result(job.source, job.target, sentence(error))
+                continue
+        tasks.append(_Task(job, data))
+    pool = Pool(_Runner(work, options, aside), _missed, lambda task: task.job.source)
+    yield from pool.run(tasks, workers)

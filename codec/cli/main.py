@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+from collections.abc import Set
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Optional
+from typing import IO, Annotated, Any, NoReturn, Optional
 
 import typer
 
@@ -20,15 +20,18 @@ from codec.cli import jobs as batch
 from codec.cli.options import (
     AUTO,
     DEFAULT_MEMORY,
+    Background,
     Debug,
     Device,
     Inputs,
     Json,
+    Keep,
     Limit,
     Memory,
     Model,
     NoOverwrite,
     Out,
+    Overwrite,
     OwnModel,
     SkipExisting,
     Workers,
@@ -38,9 +41,14 @@ from codec.cli.options import (
     load_for,
     own_weights,
 )
+from codec.cli.report import Report
+from codec.cli.terminal import flush, plain_warnings, say, sound_streams
+from codec.cli.workers import stoppable
 from codec.errors import BadArgument, CodecError, sentence
-from codec.guidance import DEFAULT_GUIDE, PRESETS, STRENGTH, check_slope, check_strength, choose
-from codec.io import folders, images
+from codec.guidance import DEFAULT_GUIDE, PRESETS, STRENGTH, choose
+from codec.io import compose, folders, images
+from codec.io.metadata import DEFAULT_KEEP
+from codec.options import DEFAULT_EFFORT, TOOL_NAMES, EncodeOptions
 from codec.weights import checkpoint
 
 app = typer.Typer(
@@ -48,6 +56,20 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="CoTAM: the image codec for multimodal LLMs.",
+)
+
+
+# Fields of EncodeOptions that travel to worker processes as they are.
+PLAIN_OPTIONS = (
+    "quality",
+    "target_bytes",
+    "lossless",
+    "tool",
+    "effort",
+    "strength",
+    "slope",
+    "keep",
+    "strip",
 )
 
 
@@ -61,19 +83,15 @@ def encode_file(
     given: bytes | Path, target: str, options: dict[str, Any]
 ) -> tuple[batch.Put, batch.Result]:
     """A picture file, or its bytes -> a .ctm file."""
-    picture = images.load(
-        given, options["limit"]
-    )  # before the weights: a large picture and PyTorch together are too much
+    # Before the weights: a large picture and PyTorch together are too much.
+    picture = images.load(given, options["limit"])
     loaded = load(options["model"], options["device"], options["limit"], options["memory"])
     guide = None
     if options["guide"]:
         name, preset, tower, weights = options["guide"]
         guide = choose(name, preset, tower, weights, loaded.backend)
     tuner = _tuner(options["tune"], loaded.backend) if options["tune"] else None
-    wishes = {
-        name: options[name] for name in ("quality", "target_bytes", "strip", "strength", "slope")
-    }
-    encoded = loaded.encode_full(picture, guide=guide, tune=tuner, **wishes)
+    encoded = loaded.encode_full(picture, guide=guide, tune=tuner, **options["encode"])
     height, width = picture.pixels.shape[:2]
     data = encoded.data
     bpp = len(encoded.data) * 8 / (width * height)
@@ -122,8 +140,14 @@ def decode_file(
     picture = decoded.picture
     suffix = ".png" if target == batch.STREAM else Path(target).suffix
     bpp = len(data) * 8 / (content.width * content.height)
-    result = batch.Result("", "", "", 0, 0, *decoded.size[::-1], bpp, decoded.seconds)
-    return lambda stream: images.save(picture, stream, suffix), result
+    notes = list(picture.notes)
+    result = batch.Result("", "", "", 0, 0, *decoded.size[::-1], bpp, decoded.seconds, notes)
+
+    def put(stream: IO[bytes]) -> None:
+        wishes = options["file_quality"], options["background"]
+        notes.extend(images.save(picture, stream, suffix, *wishes))
+
+    return put, result
 
 
 @app.command()
@@ -137,9 +161,18 @@ def encode(
     target_size: Annotated[
         Optional[str], typer.Option(metavar="20KB", help="The best quality that fits.")
     ] = None,
+    tool: Annotated[
+        str,
+        typer.Option(metavar="|".join(TOOL_NAMES), help="Coding tool; auto looks at the picture."),
+    ] = "auto",
+    lossless: Annotated[bool, typer.Option("--lossless", help="Exactly the same pixels.")] = False,
+    effort: Annotated[
+        int, typer.Option(metavar="0..9", help="0 is fastest, 9 smallest.")
+    ] = DEFAULT_EFFORT,
     model: Model = "default",
     jobs: Workers = 1,
     device: Device = "auto",
+    overwrite: Overwrite = False,
     no_overwrite: NoOverwrite = False,
     skip_existing: SkipExisting = False,
     guide: Annotated[
@@ -178,8 +211,9 @@ def encode(
     tune_steps: Annotated[
         Optional[int], typer.Option(metavar="N", help="How long to tune (20).")
     ] = None,
+    keep: Keep = DEFAULT_KEEP,
     strip: Annotated[
-        bool, typer.Option("--strip", help="Leave out colour profile and EXIF.")
+        bool, typer.Option("--strip", help="Leave out colour profile and EXIF: --keep none.")
     ] = False,
     limit_pixels: Limit = DEFAULT_LIMIT_PIXELS,
     limit_memory: Memory = DEFAULT_MEMORY,
@@ -190,11 +224,18 @@ def encode(
     try:
         if quality is not None and target_size is not None:
             raise BadArgument("give a quality or a target size, not both")
-        rate.quality_to_qp(quality or 0)
-        target_bytes = None if target_size is None else rate.parse_size(target_size)
+        wishes = EncodeOptions(
+            quality=quality,
+            target_bytes=None if target_size is None else rate.parse_size(target_size),
+            lossless=lossless,
+            tool=tool,  # type: ignore[arg-type]
+            effort=effort,
+            strength=strength,
+            slope=slope,
+            keep=keep,  # type: ignore[arg-type]
+            strip=strip,
+        )
         memory = rate.parse_size(limit_memory)
-        check_strength(strength)
-        check_slope(slope or 0)
         asked = guide or preset != "default" or guide_model or guide_weights
         chosen = (
             (guide or DEFAULT_GUIDE, preset, guide_model, guide_weights) if asked else None
@@ -207,22 +248,17 @@ def encode(
     except CodecError as error:
         fail(sentence(error))
     options: dict[str, Any] = {
-        "quality": quality,
-        "target_bytes": target_bytes,
-        "strip": strip,
+        "encode": {name: getattr(wishes, name) for name in PLAIN_OPTIONS},
         "limit": limit_pixels,
-    }
-    options |= {
         "guide": chosen,
-        "strength": strength,
-        "slope": slope,
         "tune": tuned,
         "memory": memory,
     }
     options |= {
         "model": own_weights(model, "encoder"),
         "device": device,
-        "overwrite": not no_overwrite,
+        "replace": overwrite,
+        "leave": no_overwrite,
         "skip": skip_existing,
         "debug": debug,
     }
@@ -271,6 +307,19 @@ def decode(
     model: OwnModel = AUTO,
     jobs: Workers = 1,
     device: Device = "auto",
+    quality: Annotated[
+        Optional[int],
+        typer.Option(
+            "-q",
+            "--quality",
+            min=0,
+            max=100,
+            metavar="0..100",
+            help="Of .jpg, .webp and .avif; 95.",
+        ),
+    ] = None,
+    background: Background = "white",
+    overwrite: Overwrite = False,
     no_overwrite: NoOverwrite = False,
     skip_existing: SkipExisting = False,
     limit_pixels: Limit = DEFAULT_LIMIT_PIXELS,
@@ -283,11 +332,13 @@ def decode(
         fail(f"level must be pixels or preview, not '{level}'", 2)
     try:
         memory = rate.parse_size(limit_memory)
+        compose.colour_of(background)
     except BadArgument as error:
         fail(str(error), 2)
     options: dict[str, Any] = {"limit": limit_pixels, "memory": memory, "level": level}
     options |= {"model": own_weights(model, "decoder"), "device": device}
-    options |= {"overwrite": not no_overwrite, "skip": skip_existing, "debug": debug}
+    options |= {"file_quality": quality, "background": background, "debug": debug}
+    options |= {"replace": overwrite, "leave": no_overwrite, "skip": skip_existing}
     _run(inputs, output, ".png", {batch.ENCODED}, decode_file, options, jobs, json_output)
 
 
@@ -295,22 +346,24 @@ def _run(
     inputs: list[str],
     output: str | None,
     suffix: str,
-    wanted: set[str],
+    wanted: Set[str],
     work: batch.Work,
     options: dict[str, Any],
     workers: int,
     as_json: bool,
 ) -> None:
+    report = Report(as_json, False)
     try:
-        jobs = batch.plan(inputs, output, suffix, wanted)
-        if not jobs:
+        existing = _existing(options)
+        schedule = batch.plan(inputs, output, suffix, wanted, existing)
+        if not (schedule.jobs or schedule.refused or schedule.unreadable or schedule.done):
             raise BadArgument(
                 f"there is no file to work on (looked for {', '.join(sorted(wanted))})"
             )
-        jobs, done = batch.without_done(jobs) if options["skip"] else (jobs, 0)
-        if done:
-            typer.echo(f"cotam: {done} done already", err=True)
-        if any(job.target == batch.STREAM for job in jobs) and sys.stdout.isatty():
+        if schedule.done:
+            say(f"cotam: {schedule.done} done already", err=True)
+        report.to_stderr = any(job.target == batch.STREAM for job in schedule.jobs)
+        if report.to_stderr and sys.stdout.isatty():
             raise BadArgument(
                 "binary data is not written to a terminal; give -o FILE or redirect it"
             )
@@ -322,27 +375,33 @@ def _run(
             checkpoint.find("default" if options["model"] == AUTO else options["model"])
     except CodecError as error:
         fail(sentence(error))
-    to_stdout = any(job.target == batch.STREAM for job in jobs)
-    results = _collect(jobs, work, options, workers)
-    _report(results, as_json, to_stdout)
-    if any(r.error for r in results):
-        raise typer.Exit(1)
-
-
-def _collect(
-    jobs: list[batch.Job], work: batch.Work, options: dict[str, Any], workers: int
-) -> list[batch.Result]:
-    results = []
-    with _progress(len(jobs)) as advance:
-        for result in batch.run(jobs, work, options, workers):
-            results.append(result)
+    for note in schedule.notes:
+        report.note(note)
+    for result in schedule.refused:
+        report.add(result, refused=True)
+    for result in schedule.unreadable:
+        report.add(result)
+    with stoppable(), _progress(len(schedule.jobs)) as advance:
+        for result in batch.run(schedule.jobs, work, options, workers):
+            report.add(result)
             advance()
-    return results
+    if status := report.finish():
+        raise typer.Exit(status)
+
+
+def _existing(options: dict[str, Any]) -> batch.Existing:
+    """What becomes of files that are there. Raises BadArgument for options that contradict each other."""
+    chosen = [name for name in ("replace", "leave", "skip") if options.pop(name)]
+    if "replace" in chosen and len(chosen) > 1:
+        raise BadArgument("--overwrite goes neither with --no-overwrite nor with --skip-existing")
+    options["overwrite"] = "leave" not in chosen
+    names: dict[str, batch.Existing] = {"replace": "replace", "skip": "skip", "leave": "leave"}
+    return next((names[name] for name in ("skip", "leave", "replace") if name in chosen), "refuse")
 
 
 def _progress(count: int) -> Any:
-    """A bar on stderr for several files on a terminal; nothing otherwise."""
-    if count < 2 or not sys.stderr.isatty():
+    """A bar on stderr for several files on a terminal, where the results themselves go elsewhere."""
+    if count < 2 or not sys.stderr.isatty() or sys.stdout.isatty():
         return nullcontext(lambda: None)
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -367,24 +426,6 @@ def _progress(count: int) -> Any:
     return Bar()
 
 
-def _report(results: list[batch.Result], as_json: bool, to_stdout: bool) -> None:
-    """One line a file on stdout (stderr when the data goes to stdout); failures last, on stderr."""
-    if as_json:
-        typer.echo(json.dumps([r.to_json() for r in results], indent=1), err=to_stdout)
-    for result in results:
-        for note in result.notes:
-            typer.echo(f"cotam: note: {result.source}: {note}", err=True)
-        if not result.error and not as_json:
-            size = f"{result.width}x{result.height}  {result.bytes_out} bytes  {result.bpp:.3f} bpp"
-            line = f"{result.source} -> {result.target}  {size}"
-            typer.echo(line, err=to_stdout)
-    failed = [r for r in results if r.error]
-    if len(results) > 1 and failed:
-        typer.echo(f"cotam: {len(failed)} of {len(results)} failed:", err=True)
-    for result in failed:
-        typer.echo(f"cotam: {result.source}: {result.error}", err=True)
-
-
 def _plug_in(arguments: list[str]) -> None:
     """Commands of other packages (entry points `cotam.commands`), looked for where our own do not answer."""
     known = {
@@ -405,7 +446,8 @@ def _plug_in(arguments: list[str]) -> None:
 
 def main(commands: typer.Typer = app) -> NoReturn:
     """Entry point. An interrupt ends quietly."""
-    batch.plain_warnings()
+    sound_streams()
+    plain_warnings()
     if commands is app:
         _plug_in(sys.argv[1:])
     try:
@@ -414,12 +456,14 @@ def main(commands: typer.Typer = app) -> NoReturn:
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
     except KeyboardInterrupt:
-        typer.echo("cotam: interrupted", err=True)
-        status = 130
+        say("cotam: interrupted", err=True)
+        status = 1
     except BrokenPipeError:
         os._exit(1)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    except OSError as error:
+        say(f"cotam: {sentence(error)}", err=True)
+        status = 1
+    flush()
     # Everything is on disk; unloading PyTorch's CUDA libraries would cost 110 MB and a third of a second more.
     os._exit(status)
 

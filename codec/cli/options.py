@@ -13,7 +13,7 @@ import codec
 from codec.backends.lazy import USUAL_DEVICES, LazyBackend
 from codec.backends.manifest import MANIFEST
 from codec.bitstream.container import DEFAULT_LIMIT_MEMORY
-from codec.errors import BadArgument
+from codec.cli.terminal import one_line, say
 
 AUTO = "auto"
 Inputs = Annotated[
@@ -42,13 +42,18 @@ Device = Annotated[
     str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where the networks run.")
 ]
 NoOverwrite = Annotated[bool, typer.Option("--no-overwrite", help="Leave existing files alone.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace existing files where no output is named, too.")
+]
 SkipExisting = Annotated[
     bool,
     typer.Option(
         "--skip-existing", help="Leave out inputs that are done: a run that was ended goes on."
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Results as JSON.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Results as JSON; of encode and decode one object a line.")
+]
 Limit = Annotated[
     int, typer.Option("--limit-pixels", min=1, metavar="N", help="Refuse larger pictures.")
 ]
@@ -56,6 +61,20 @@ Memory = Annotated[
     str, typer.Option("--limit-memory", metavar="8GiB", help="Refuse pictures that need more.")
 ]
 DEFAULT_MEMORY = f"{DEFAULT_LIMIT_MEMORY >> 30}GiB"
+Keep = Annotated[
+    str,
+    typer.Option(
+        "--keep",
+        metavar="all|safe|none",
+        help="Of colour profile and EXIF; safe leaves out location and maker notes.",
+    ),
+]
+Background = Annotated[
+    str,
+    typer.Option(
+        metavar="COLOUR", help="What transparency is shown on in formats without it, such as .jpg."
+    ),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
@@ -67,7 +86,8 @@ def own_weights(model: str, half: str) -> str:
 
 def load_for(data: bytes, model: str, device: str, limit: int, memory: int) -> codec.Codec:
     """The weights that decode a file: those it was encoded with, unless some were named."""
-    return load(codec.weights_of(data, limit) if model == AUTO else model, device, limit, memory)
+    name = codec.weights_of(data, limit) or "default" if model == AUTO else model
+    return load(name, device, limit, memory)
 
 
 @lru_cache(maxsize=4)
@@ -80,7 +100,7 @@ def load(model: str, device: str, limit: int, memory: int) -> codec.Codec:
 
 
 def fail(message: str, status: int = 1) -> NoReturn:
-    typer.echo(f"cotam: {message}", err=True)
+    say(f"cotam: {one_line(message)}", err=True)
     raise typer.Exit(status)
 
 

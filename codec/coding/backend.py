@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from codec.bitstream.rans import Tables
 from codec.coding.latent_grid import Floats
-from codec.networks.config import Layer
+from codec.networks.config import LatentLayer
 
 QpField = int | NDArray[np.int64]
 
@@ -22,7 +22,7 @@ class Weights(Protocol):
     @property
     def skip_below(self) -> int: ...
     @property
-    def layers(self) -> tuple[Layer, ...]: ...
+    def layers(self) -> tuple[LatentLayer, ...]: ...
     @property
     def margins(self) -> tuple[int, int]: ...
     @property
@@ -57,11 +57,11 @@ class Backend(Protocol):
     def hyper_analysis(self, y: Floats) -> Floats:
         """[4 a, 4 b, M] -> z [a, b, Z], not rounded."""
 
-    def features(self, layer: Layer, z: Floats, qp: QpField) -> Any:
+    def features(self, layer: LatentLayer, z: Floats, qp: QpField) -> Any:
         """What the prior of a layer starts from, integer-exact; z: integers [a, b, Z]; qp at [4 a, 4 b]."""
 
     def prior_step(
-        self, layer: Layer, step: int, features: Any, decoded: list[Floats]
+        self, layer: LatentLayer, step: int, features: Any, decoded: list[Floats]
     ) -> tuple[Floats, NDArray[np.uint8]]:
         """(mean [2 a, 2 b, C] in multiples of 1/16, scale index 0..63) of the layer's C channels, integer-exact.
 

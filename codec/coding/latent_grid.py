@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.bitstream.rans import Tables
+from codec.networks.config import PRIOR_STEPS, STRIDE_Y, STRIDE_Z
 
 Floats = NDArray[np.float32]
 
-STRIDE = 16
-CELL = 4
-STEPS = 4
+STRIDE = STRIDE_Y  # pixels per latent position, along a side
+CELL = STRIDE_Z // STRIDE_Y  # latent positions per position of z, along a side
+STEPS = PRIOR_STEPS
 POSITIONS = ((0, 0), (1, 1), (0, 1), (1, 0))
 
 

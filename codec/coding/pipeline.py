@@ -1,6 +1,6 @@
 """The order of encoding and decoding, over any backend. No torch here; arrays are [rows, columns, channels].
 
-y is coded in layers (networks.config.Layer): first the few channels of the preview, then the others; each in four steps.
+y is coded in layers (networks.config.LatentLayer): first the few channels of the preview, then the others; each in four steps.
 
 ::
 
@@ -42,11 +42,9 @@ from codec.coding.latent_grid import (
 from codec.coding.rdoq import rounded
 from codec.coding.tiled_backend import TiledBackend
 from codec.errors import BadArgument, Corrupt, Truncated
-from codec.networks.config import Layer
+from codec.networks.config import SCALE_COUNT, Z_LIMIT, LatentLayer
 
 PREVIEW = 8
-SCALES = 64
-Z_LIMIT = 31
 CODER_BITS = 128  # what the coder's own state may hold
 Refine = Callable[[Floats, Floats], Floats]  # y [4 a, 4 b, M], z -> the y that is coded instead
 
@@ -110,9 +108,8 @@ class Pipeline:
         self.skip_below = backend.checkpoint.skip_below
         self.margins = backend.checkpoint.margins
         self.rate_weight = backend.checkpoint.rate_weight
-        self.least_bits = float(
-            sum(part.min() for part in np.split(self.tables.costs, self.tables.starts[1:])[SCALES:])
-        )
+        table_costs = np.split(self.tables.costs, self.tables.starts[1:])
+        self.least_bits = float(sum(costs.min() for costs in table_costs[SCALE_COUNT:]))
 
     def encode(
         self,
@@ -306,10 +303,10 @@ class Pipeline:
             return self.backend.synthesis(y_hat, qp)[:height, :width]
 
     def _z_ids(self, a: int, b: int) -> NDArray[np.uint8]:
-        channels = np.arange(SCALES, len(self.tables), dtype=np.uint8)
+        channels = np.arange(SCALE_COUNT, len(self.tables), dtype=np.uint8)
         return np.tile(channels, a * b)
 
-    def _features(self, layer: Layer, z: Floats, qp: QpField, watch: Stopwatch) -> Any:
+    def _features(self, layer: LatentLayer, z: Floats, qp: QpField, watch: Stopwatch) -> Any:
         with watch.stage("prior"):
             rows = z.shape[0] * CELL
             cols = z.shape[1] * CELL

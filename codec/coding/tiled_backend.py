@@ -21,7 +21,7 @@ from codec import memory
 from codec.coding.backend import Backend, QpField, Weights
 from codec.coding.latent_grid import CELL, STRIDE, Floats, latent_grid, pad, whole_cells
 from codec.coding.tiling import LARGEST, Span, tiles
-from codec.networks.config import PRIOR_MARGIN, Layer
+from codec.networks.config import PRIOR_MARGIN, LatentLayer
 
 # Positions of z a side of the prior's tiles.
 PRIOR_TILE = 48
@@ -94,12 +94,12 @@ class TiledBackend:
         assert z is not None
         return z
 
-    def features(self, layer: Layer, z: Floats, qp: QpField) -> _Features:
+    def features(self, layer: LatentLayer, z: Floats, qp: QpField) -> _Features:
         small = CELL * max(z.shape[:2]) <= LARGEST
         return _Features(self.inner.features(layer, z, qp) if small else None, z, qp)
 
     def prior_step(
-        self, layer: Layer, step: int, features: _Features, decoded: list[Floats]
+        self, layer: LatentLayer, step: int, features: _Features, decoded: list[Floats]
     ) -> tuple[Floats, NDArray[np.uint8]]:
         if features.whole is not None:
             return self.inner.prior_step(layer, step, features.whole, decoded)

@@ -1,4 +1,10 @@
-"""BD-rate between curves of mean scores, with intervals from resampling the pictures."""
+"""BD-rate between curves of mean scores, with intervals from resampling the pictures.
+
+::
+
+    rates, scores [pictures, qualities] --means over (resampled) pictures--> curves [qualities]
+    --isotonic regression--> rising curves --Akima, mean distance in log rate--> percent of rate
+"""
 
 from __future__ import annotations
 
@@ -11,27 +17,47 @@ from numpy.typing import NDArray
 from codec.evaluation.judges import Direction
 
 Floats = NDArray[np.float64]
+# Bootstrap samples: enough for a 95 % interval that changes little from seed to seed.
 RESAMPLES = 500
+# A 95 % interval.
 PERCENTILES = (2.5, 97.5)
+# The same resamples for every pair, so that their intervals can be compared.
 SEED = 0
+# Akima interpolation needs them.
 LEAST_POINTS = 3
+# Share of the shorter range of scores: below it, most of the result would be extrapolated.
 LEAST_OVERLAP = 0.5
+# Share of the resamples that must have a BD-rate for there to be an interval.
 LEAST_VALID = 0.95
+# Keeps logarithms finite for perfect scores.
 TINY = 1e-12
 
 
 @dataclass(frozen=True)
 class Measured:
-    """rates (bits per pixel) and scores, both [pictures, qualities]."""
+    """What one system measured on a set of pictures.
+
+    Attributes:
+        rates: bits per pixel [pictures, qualities].
+        scores: of one judge [pictures, qualities].
+    """
 
     rates: Floats
     scores: Floats
 
 
 def rising(rates: Floats, scores: Floats) -> tuple[Floats, Floats]:
-    """A curve [points], sorted by rate, made strictly increasing: its isotonic regression by pooling adjacent violators.
+    """Make a curve strictly increasing: isotonic regression by pooling adjacent violators.
 
-    Points that are pooled become one, at their mean score and geometric mean rate, so that rate is a function of score.
+    Pooled points become one, at their mean score and geometric mean rate, so that the rate is a
+    function of the score.
+
+    Args:
+        rates: [points].
+        scores: [points]; greater is better.
+
+    Returns:
+        Rates and scores of the remaining points, sorted by rate.
     """
     blocks: list[tuple[float, float, int]] = []
     for k in np.argsort(rates, kind="stable"):
@@ -49,12 +75,19 @@ def rising(rates: Floats, scores: Floats) -> tuple[Floats, Floats]:
 
 
 def bd_rate(anchor: tuple[Floats, Floats], test: tuple[Floats, Floats]) -> float | None:
-    """Percent of the anchor's rate that the test curve needs more at equal score (negative: less); curves as (rates, scores).
+    """Bjontegaard's mean difference in rate (VCEG-M33), with Akima interpolation.
 
-    Bjontegaard's measure (VCEG-M33) with Akima interpolation. None where less than three points are left of a curve after `rising`
-    or the scores overlap in less than half of the shorter range.
+    Args:
+        anchor: (rates, scores), [points] each; greater scores are better.
+        test: the same of the curve that is compared.
+
+    Returns:
+        Percent of the anchor's rate that the test curve needs more at equal score; negative: less.
+        None where fewer than three points of a curve remain after `rising`, or the scores overlap
+        in less than half of the shorter range.
     """
-    (rates, scores), (rates_test, scores_test) = rising(*anchor), rising(*test)
+    rates, scores = rising(*anchor)
+    rates_test, scores_test = rising(*test)
     if min(len(scores), len(scores_test)) < LEAST_POINTS:
         return None
     overlap = min(scores[-1], scores_test[-1]) - max(scores[0], scores_test[0])
@@ -75,7 +108,16 @@ def bd_rate(anchor: tuple[Floats, Floats], test: tuple[Floats, Floats]) -> float
 
 
 def means(measured: Measured, weights: Floats, direction: Direction) -> tuple[Floats, Floats]:
-    """Curves [resamples, qualities] of weighted means over pictures, weights [resamples, pictures]; greater scores are better."""
+    """Curves of weighted means over pictures.
+
+    Args:
+        measured: rates and scores.
+        weights: [resamples, pictures]; each row sums to 1.
+        direction: how BD-rate reads the mean score (judges.Judge).
+
+    Returns:
+        Rates and scores, [resamples, qualities] each; greater scores are better.
+    """
     rates = weights @ measured.rates
     scores = weights @ measured.scores
     if direction == "log":
@@ -86,32 +128,43 @@ def means(measured: Measured, weights: Floats, direction: Direction) -> tuple[Fl
 
 
 def resampled(count: int, resamples: int = RESAMPLES) -> Floats:
-    """Weights [resamples, count] of `count` pictures drawn with replacement; the same for every caller."""
-    return (
-        np.random.default_rng(SEED).multinomial(count, np.full(count, 1 / count), resamples) / count
-    )
+    """Weights [resamples, count] of `count` pictures drawn with replacement.
+
+    They are the same for every caller.
+    """
+    draws = np.random.default_rng(SEED).multinomial(count, np.full(count, 1 / count), resamples)
+    return draws / count
 
 
 def compare(
     anchor: Measured, test: Measured, direction: Direction, resamples: int = RESAMPLES
 ) -> dict[str, float | None]:
-    """{"value", "low", "high"}: BD-rate in percent over all pictures, and 2.5 and 97.5 % of its bootstrap distribution.
+    """BD-rate over all pictures, with an interval.
 
-    Each resample draws pictures with replacement, the same ones for both, which must hold the same pictures in the same order.
-    value is None as in `bd_rate`; low and high also where more than 5 % of the resamples have none.
+    Args:
+        anchor: what `test` is compared with.
+        test: the same pictures in the same order.
+        direction: how the score is read (judges.Judge).
+        resamples: how often the pictures are drawn, with replacement, the same ones for both.
+
+    Returns:
+        value: percent, None as in `bd_rate`; low and high: 2.5 and 97.5 % of the bootstrap
+        distribution, None where more than 5 % of the resamples have no BD-rate.
     """
     count = len(anchor.rates)
     weights = np.concatenate([np.full((1, count), 1 / count), resampled(count, resamples)])
     curves = zip(*means(anchor, weights, direction), *means(test, weights, direction))
     values = [bd_rate((a, b), (c, d)) for a, b, c, d in curves]
-    found = [v for v in values[1:] if v is not None]
-    low, high = (
-        np.percentile(found, PERCENTILES) if len(found) >= LEAST_VALID * resamples else (None, None)
-    )
-    if values[0] is None or low is None or high is None:
-        return {"value": rounded(values[0]), "low": None, "high": None}
-    return {"value": rounded(values[0]), "low": rounded(float(low)), "high": rounded(float(high))}
+    valid = [value for value in values[1:] if value is not None]
+    if values[0] is None or len(valid) < LEAST_VALID * resamples:
+        return {"value": _rounded(values[0]), "low": None, "high": None}
+    low, high = np.percentile(valid, PERCENTILES)
+    return {
+        "value": _rounded(values[0]),
+        "low": _rounded(float(low)),
+        "high": _rounded(float(high)),
+    }
 
 
-def rounded(value: float | None) -> float | None:
+def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 2)

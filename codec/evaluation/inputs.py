@@ -1,4 +1,4 @@
-"""The pictures of a comparison: files, folders, or sets by name, with what is known of them."""
+"""The pictures of a comparison: files, folders, or sets by name, with their labels."""
 
 from __future__ import annotations
 
@@ -11,13 +11,25 @@ from codec.evaluation.judges import Sample, spread
 from codec.evaluation.metrics import Metric, Settings, judge_name, judge_of
 from codec.io.folders import PICTURES, files_in
 
+# Folders below COTAM_DATA/eval that can be named.
 SETS = ("kodak", "imagenet", "receipts", "detection", "charts")
-TRUE_SETS = {"imagenet": "deit", "receipts": "ocr"}  # set -> the judge that knows its labels
+# Set -> the judge that has its labels.
+TRUE_SETS = {"imagenet": "deit", "receipts": "ocr"}
+# Its questions name their pictures, wherever these are.
+VQA = "vqa"
+# Hexadecimal digits that identify a picture in a kept row.
+DIGEST_DIGITS = 16
 
 
 @dataclass(frozen=True)
 class Input:
-    """truths: judge -> what it knows of the picture; digest: of the file's bytes."""
+    """One picture file.
+
+    Attributes:
+        path: where it is.
+        digest: of the file's bytes, hexadecimal.
+        truths: (judge, its label of the picture).
+    """
 
     path: Path
     digest: str
@@ -25,8 +37,19 @@ class Input:
 
 
 def listed(items: list[str], data: Path) -> list[Path]:
-    """Pictures of files, folders (recursively) and sets, each once. Raises BadArgument."""
-    found: list[Path] = []
+    """List picture files.
+
+    Args:
+        items: files, folders (searched recursively), or names of SETS.
+        data: COTAM_DATA.
+
+    Returns:
+        Resolved paths, each once.
+
+    Raises:
+        BadArgument: an item does not exist, or there is no picture.
+    """
+    paths: list[Path] = []
     for item in items:
         place = Path(item)
         if not place.exists() and item in SETS:
@@ -36,32 +59,45 @@ def listed(items: list[str], data: Path) -> list[Path]:
                     f"the set '{item}' is not there: set COTAM_DATA to a folder with eval/{item}"
                 )
         if place.is_dir():
-            found += files_in(place, PICTURES)
+            paths += files_in(place, PICTURES)
         elif place.is_file():
-            found.append(place)
+            paths.append(place)
         else:
             raise BadArgument(f"there is no file, folder or set '{item}' (sets: {', '.join(SETS)})")
-    if not found:
-        raise BadArgument("there is no picture in what was named")
-    return list(dict.fromkeys(path.resolve() for path in found))
+    if not paths:
+        raise BadArgument(f"there is no picture in {', '.join(items) or 'an empty list'}")
+    return list(dict.fromkeys(path.resolve() for path in paths))
 
 
 def inputs(
     items: list[str], metrics: tuple[Metric, ...], settings: Settings, limit: int | None
 ) -> list[Input]:
-    """With the labels of those sets that have some. Raises BadArgument."""
+    """List pictures with the labels that the metrics' judges have of them.
+
+    Args:
+        items: as for `listed`.
+        metrics: what will be measured.
+        settings: what judges are made of.
+        limit: at most so many pictures, evenly spaced; None for all.
+
+    Returns:
+        The pictures.
+
+    Raises:
+        BadArgument: as `listed` does.
+    """
     paths = listed(items, settings.data)
     truths: dict[Path, dict[str, object]] = {}
-    for judge in {judge_name(metric, settings) for metric in metrics} & {
-        *TRUE_SETS.values(),
-        "vqa",
-    }:
-        own = settings.data / judge_of(judge, settings).folder
-        inside = judge == "vqa" or any(path.is_relative_to(own.resolve()) for path in paths)
-        for sample in judge_of(judge, settings).pictures() if inside else []:
-            truths.setdefault(sample.path.resolve(), {})[judge] = sample.truth
+    labelling = {judge_name(metric, settings) for metric in metrics} & {*TRUE_SETS.values(), VQA}
+    for name in labelling:
+        judge = judge_of(name, settings)
+        folder = (settings.data / judge.folder).resolve()
+        inside = name == VQA or any(path.is_relative_to(folder) for path in paths)
+        for sample in judge.pictures() if inside else []:
+            truths.setdefault(sample.path.resolve(), {})[name] = sample.truth
     kept = [sample.path for sample in spread([Sample(path, None) for path in paths], limit)]
-    return [
-        Input(p, hashlib.sha256(p.read_bytes()).hexdigest()[:16], tuple(truths.get(p, {}).items()))
-        for p in kept
-    ]
+    return [Input(path, _digest(path), tuple(truths.get(path, {}).items())) for path in kept]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:DIGEST_DIGITS]

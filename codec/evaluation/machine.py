@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 CPUINFO = Path("/proc/cpuinfo")
+# Packages whose version can change a time or a file.
+PACKAGES = ("torch", "numpy", "pillow", "constriction", "compressai", "onnxruntime")
 
 
 def cpu_info() -> str:
@@ -18,25 +20,23 @@ def cpu_info() -> str:
 
 def processor() -> str:
     """The processor's name; empty where the system does not say."""
-    return next(
-        (
-            line.split(":")[1].strip()
-            for line in cpu_info().splitlines()
-            if line.startswith("model name")
-        ),
-        "",
-    )
-
-
-PACKAGES = ("torch", "numpy", "pillow", "constriction", "compressai", "onnxruntime")
+    names = (line for line in cpu_info().splitlines() if line.startswith("model name"))
+    return next((line.split(":")[1].strip() for line in names), "")
 
 
 def describe(threads: int | None = None) -> dict[str, Any]:
-    """Processor, cores, threads and versions."""
-    found = {}
+    """Describe the machine of a measurement.
+
+    Args:
+        threads: that it used, if it chose their number.
+
+    Returns:
+        processor, cores, threads, python, and versions of the packages that are installed.
+    """
+    versions = {}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
     return {
@@ -44,5 +44,5 @@ def describe(threads: int | None = None) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": threads,
         "python": platform.python_version(),
-        "versions": found,
+        "versions": versions,
     }

@@ -1,4 +1,7 @@
-"""Rows: one picture by one codec at one quality. They are kept, and only what is missing is measured again."""
+"""Rows of `cotam eval`: one picture by one codec at one quality.
+
+Rows are kept; only what is missing is measured.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,24 @@ from functools import partial
 from typing import Any
 
 from codec.errors import BadPicture
-from codec.evaluation.codecs import contender
+from codec.evaluation.codecs import CodecUnderTest, codec_under_test
+from codec.evaluation.distortion import Pixels
 from codec.evaluation.inputs import Input
 from codec.evaluation.metrics import METRICS, Metric, Settings, judge_name, scores
-from codec.evaluation.rivals import Pixels
-from codec.evaluation.rows import Row, RowsFile, collect
-from codec.io.images import load
+from codec.evaluation.rows import Key, Row, RowsFile, collect
+from codec.io.images import read_shown
 
 
 @dataclass(frozen=True)
 class Setup:
-    """codecs: names as on the command line -> their identities and qualities; metrics: names; limit: pixels of a picture."""
+    """What is measured; small enough to be sent to a process.
+
+    Attributes:
+        codecs: (name in the registry, identity, qualities) of each.
+        metrics: names.
+        settings: what judges are made of.
+        limit: the largest number of pixels of a picture.
+    """
 
     codecs: tuple[tuple[str, str, tuple[float, ...]], ...]
     metrics: tuple[str, ...]
@@ -28,92 +38,22 @@ class Setup:
 
 @dataclass(frozen=True)
 class Job:
-    """todo: (codec, quality) without a row that has all metrics."""
+    """One picture.
+
+    Attributes:
+        picture: the file.
+        todo: (codec, quality) without a row that has all metrics.
+    """
 
     picture: Input
     todo: tuple[tuple[str, float], ...]
 
 
-def label(metric: Metric, picture: Input, settings: Settings) -> str:
-    """The name of a score in a row: all that it depends on beside picture and file."""
-    judge = judge_name(metric, settings)
-    if not judge:
-        return metric.name
-    known = "" if dict(picture.truths).get(judge) is None else ", truth"
-    by = {"tokens": f"{settings.tower} {settings.tower_weights}", "yolox": settings.detector or ""}
-    by["vqa"] = f"{settings.vqa_model} {settings.questions}"
-    return f"{metric.name} ({judge} {by.get(judge, '')}{known})"
-
-
-def key_of(identity: str, quality: float, picture: Input) -> tuple[Any, ...]:
-    return identity, float(quality), picture.digest
-
-
-def pixels_of(picture: Input, limit: int) -> Pixels:
-    """[H, W, 3]. Raises BadPicture, TooLarge."""
-    return load(picture.path, limit).pixels
-
-
-def measure(job: Job, setup: Setup) -> list[Row]:
-    """The rows of a picture; one that cannot be read is a row with its error."""
-    identities = {name: identity for name, identity, _ in setup.codecs}
-    try:
-        original = pixels_of(job.picture, setup.limit)
-    except (BadPicture, OSError) as error:
-        return [
-            {"key": list(key_of(identities[name], quality, job.picture)), "error": str(error)}
-            for name, quality in job.todo
-        ]
-    wanted = tuple(METRICS[name] for name in setup.metrics)
-    rows = []
-    for name, quality in job.todo:
-        who = contender(name)
-        start = time.perf_counter()
-        data = who.encode(original, quality)
-        middle = time.perf_counter()
-        decoded = who.decode(data)
-        end = time.perf_counter()
-        found = scores(wanted, original, decoded, dict(job.picture.truths), setup.settings)
-        rows.append(
-            {
-                "key": list(key_of(identities[name], quality, job.picture)),
-                "bytes": len(data),
-                "bpp": len(data) * 24 / original.size,
-                "encode": middle - start,
-                "decode": end - middle,
-                "scores": {
-                    label(metric, job.picture, setup.settings): found[metric.name]
-                    for metric in wanted
-                },
-            }
-        )
-    return rows
-
-
-def jobs_of(pictures: list[Input], setup: Setup, file: RowsFile) -> list[Job]:
-    """What no row is there for, or one without some of the metrics."""
-    jobs = []
-    for picture in pictures:
-        names = {label(METRICS[name], picture, setup.settings) for name in setup.metrics}
-        todo = tuple(
-            (name, quality)
-            for name, identity, qualities in setup.codecs
-            for quality in qualities
-            if not complete(file.rows.get(key_of(identity, quality, picture)), names)
-        )
-        if todo:
-            jobs.append(Job(picture, todo))
-    return jobs
-
-
-def complete(row: Row | None, names: set[str]) -> bool:
-    return row is not None and ("error" in row or names <= set(row["scores"]))
-
-
 class Rows(RowsFile):
-    """Rows by picture, codec and quality; a row that was measured again keeps the scores it had."""
+    """Rows by identity, quality and picture; a row that is measured again keeps other scores."""
 
     def add(self, rows: list[Row]) -> None:
+        """As RowsFile.add, with scores of earlier rows of the same keys."""
         for row in rows:
             before = self.rows.get(tuple(row["key"]))
             if before and "scores" in before and "scores" in row:
@@ -121,11 +61,147 @@ class Rows(RowsFile):
         super().add(rows)
 
 
+def label(metric: Metric, picture: Input, settings: Settings) -> str:
+    """The name of a score in a row: all that it depends on beside picture and file.
+
+    Args:
+        metric: what is measured.
+        picture: labelled or not.
+        settings: what its judge is made of.
+
+    Returns:
+        "psnr" or "tokens (deit )", for example.
+    """
+    judge = judge_name(metric, settings)
+    if not judge:
+        return metric.name
+    labelled = "" if dict(picture.truths).get(judge) is None else ", truth"
+    by = {
+        "tokens": f"{settings.tower} {settings.tower_weights}",
+        "yolox": settings.detector or "",
+        "vqa": f"{settings.vqa_model} {settings.questions}",
+    }
+    return f"{metric.name} ({judge} {by.get(judge, '')}{labelled})"
+
+
+def key_of(identity: str, quality: float, picture: Input) -> Key:
+    """The key of a row."""
+    return identity, float(quality), picture.digest
+
+
+def pixels_of(picture: Input, limit: int) -> Pixels:
+    """Read a picture.
+
+    Args:
+        picture: the file.
+        limit: the largest number of pixels.
+
+    Returns:
+        uint8 [H, W, 3].
+
+    Raises:
+        BadPicture: it cannot be decoded.
+        TooLarge: it has more pixels.
+    """
+    return read_shown(picture.path, limit)
+
+
+def measure(job: Job, setup: Setup) -> list[Row]:
+    """Measure the rows of a picture.
+
+    Args:
+        job: the picture and what is missing.
+        setup: codecs and metrics.
+
+    Returns:
+        Rows with bytes, bpp, seconds to encode and decode, and scores; or with the error of a
+        picture that cannot be read.
+    """
+    identities = {name: identity for name, identity, _ in setup.codecs}
+    keys = {
+        (name, quality): list(key_of(identities[name], quality, job.picture))
+        for name, quality in job.todo
+    }
+    try:
+        original = pixels_of(job.picture, setup.limit)
+    except (BadPicture, OSError) as error:
+        return [{"key": key, "error": str(error)} for key in keys.values()]
+    return [
+        {"key": key, **_facts(codec_under_test(name), quality, original, job.picture, setup)}
+        for (name, quality), key in keys.items()
+    ]
+
+
+def _facts(
+    codec: CodecUnderTest, quality: float, original: Pixels, picture: Input, setup: Setup
+) -> dict[str, Any]:
+    metrics = tuple(METRICS[name] for name in setup.metrics)
+    start = time.perf_counter()
+    data = codec.encode(original, quality)
+    middle = time.perf_counter()
+    decoded = codec.decode(data)
+    end = time.perf_counter()
+    values = scores(metrics, original, decoded, dict(picture.truths), setup.settings)
+    return {
+        "bytes": len(data),
+        # 24 bits a pixel of the original, so this is 8 * bytes / (H * W).
+        "bpp": len(data) * 24 / original.size,
+        "encode": middle - start,
+        "decode": end - middle,
+        "scores": {
+            label(metric, picture, setup.settings): values[metric.name] for metric in metrics
+        },
+    }
+
+
+def jobs_of(pictures: list[Input], setup: Setup, file: RowsFile) -> list[Job]:
+    """What is missing.
+
+    Args:
+        pictures: the files.
+        setup: codecs and metrics.
+        file: the rows that are there.
+
+    Returns:
+        One job for each picture that lacks a row, or a row with all metrics.
+    """
+    jobs = []
+    for picture in pictures:
+        labels = {label(METRICS[name], picture, setup.settings) for name in setup.metrics}
+        todo = tuple(
+            (name, quality)
+            for name, identity, qualities in setup.codecs
+            for quality in qualities
+            if not _complete(file.rows.get(key_of(identity, quality, picture)), labels)
+        )
+        if todo:
+            jobs.append(Job(picture, todo))
+    return jobs
+
+
+def _complete(row: Row | None, labels: set[str]) -> bool:
+    return row is not None and ("error" in row or labels <= set(row["scores"]))
+
+
 def run(pictures: list[Input], setup: Setup, file: Rows, processes: int) -> dict[str, str]:
-    """Measure what is missing; returns picture -> why it could not be read."""
+    """Measure what is missing.
+
+    Args:
+        pictures: the files.
+        setup: codecs and metrics.
+        file: where rows are kept.
+        processes: workers.
+
+    Returns:
+        Name of a picture -> why it could not be read.
+    """
     jobs = jobs_of(pictures, setup, file)
     if jobs:
         collect(jobs, partial(measure, setup=setup), file, processes)
-    first = setup.codecs[0][1], setup.codecs[0][2][0]
-    rows = {picture.path.name: file.rows[key_of(*first, picture)] for picture in pictures}
+    # A picture that cannot be read has an error in every row; one row tells.
+    _, identity, qualities = setup.codecs[0]
+    rows = {
+        picture.path.name: file.rows[key_of(identity, qualities[0], picture)]
+        for picture in pictures
+    }
     return {name: row["error"] for name, row in rows.items() if "error" in row}

@@ -1,4 +1,7 @@
-"""What is measured of a decoded picture: psnr, ms-ssim, tokens, top1, ocr, boxes, vqa. A judge serves one or several metrics."""
+"""What is measured of a decoded picture: psnr, ms-ssim, tokens, top1, ocr, boxes, vqa.
+
+One judge can serve several metrics; it judges a picture once for all of them.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,23 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from codec.errors import BadArgument
+from codec.evaluation.distortion import Pixels, ms_ssim, psnr
 from codec.evaluation.judges import Direction, Judge, JudgeUnavailable, build_judge
-from codec.evaluation.rivals import Pixels, psnr
-
-MS_SSIM_LEAST = 161  # four halvings of a window of 11
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What judges are built from. data: COTAM_DATA; tower: another one than DeiT-Tiny for `tokens`, its weights beside it."""
+    """What judges are made of.
+
+    Attributes:
+        data: COTAM_DATA.
+        tower: for the metric `tokens`, in place of DeiT-Tiny.
+        tower_weights: of `tower`.
+        detector: a YOLOX in ONNX, in place of YOLOX-Nano.
+        vqa_model: a folder with a model that answers questions.
+        questions: a file with questions.
+    """
 
     data: Path
     tower: str | None = None
@@ -31,7 +38,16 @@ class Settings:
 
 @dataclass(frozen=True)
 class Metric:
-    """title: for people; judge and score: where its value comes from, '' for pixels; needs_truth: no value without."""
+    """One number of a decoded picture.
+
+    Attributes:
+        name: as on the command line.
+        title: for people.
+        direction: how BD-rate reads it (judges.Judge).
+        judge: who gives it; empty for metrics of pixels.
+        score: which of the judge's scores it is.
+        needs_truth: whether pictures without a label have no value.
+    """
 
     name: str
     title: str
@@ -63,31 +79,43 @@ METRICS = {
         Metric("vqa", "right answers to questions", "higher", "vqa", "accuracy", needs_truth=True),
     )
 }
+PIXELS: dict[str, Callable[[Pixels, Pixels], float | None]] = {"psnr": psnr, "ms-ssim": ms_ssim}
 
 
 def metrics_of(text: str) -> tuple[Metric, ...]:
-    """The metrics in a list with commas. Raises BadArgument for an unknown one."""
+    """Read a list of metrics.
+
+    Args:
+        text: names with commas.
+
+    Returns:
+        Each metric once.
+
+    Raises:
+        BadArgument: the list is empty, or a name is unknown.
+    """
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    if not names or (wrong := [name for name in names if name not in METRICS]):
-        raise BadArgument(
-            f"metrics are {', '.join(METRICS)}" + (f", not '{wrong[0]}'" if names else "")
-        )
+    unknown = [name for name in names if name not in METRICS]
+    if not names or unknown:
+        reason = f", not '{unknown[0]}'" if unknown else ""
+        raise BadArgument(f"metrics are {', '.join(METRICS)}{reason}")
     return tuple(METRICS[name] for name in names)
-
-
-def ms_ssim(a: Pixels, b: Pixels) -> float | None:
-    """MS-SSIM, 0..1, of two pictures [H, W, 3]; None where a side is shorter than 161 pixels."""
-    from pytorch_msssim import ms_ssim as measure
-
-    if min(a.shape[:2]) < MS_SSIM_LEAST:
-        return None
-    x, y = (torch.from_numpy(np.array(v)).permute(2, 0, 1)[None].float() for v in (a, b))
-    return float(measure(x, y, data_range=255))
 
 
 @lru_cache(maxsize=8)
 def judge_of(name: str, settings: Settings) -> Judge:
-    """Raises JudgeUnavailable."""
+    """The judge of this name, kept for the next picture.
+
+    Args:
+        name: of judges.JUDGES.
+        settings: what it is made of.
+
+    Returns:
+        The judge.
+
+    Raises:
+        JudgeUnavailable: something that it needs is missing.
+    """
     options: dict[str, dict[str, str | None]] = {
         "tokens": {"tower": settings.tower, "weights": settings.tower_weights},
         "yolox": {"weights": settings.detector},
@@ -97,51 +125,72 @@ def judge_of(name: str, settings: Settings) -> Judge:
 
 
 def judge_name(metric: Metric, settings: Settings) -> str:
-    """'' for pixels. DeiT-Tiny gives its tokens while it classifies; another tower is a judge of its own."""
+    """The judge of a metric; empty for metrics of pixels.
+
+    DeiT-Tiny gives its tokens while it classifies; another tower is a judge of its own.
+    """
     return "deit" if metric.name == "tokens" and not settings.tower else metric.judge
 
 
-PIXELS: dict[str, Callable[[Pixels, Pixels], float | None]] = {"psnr": psnr, "ms-ssim": ms_ssim}
-
-
 def scores(
-    wanted: tuple[Metric, ...],
+    metrics: tuple[Metric, ...],
     original: Pixels,
     decoded: Pixels,
     truths: dict[str, object],
     settings: Settings,
 ) -> dict[str, float | None]:
-    """metric -> its value; truths: judge -> what it knows of the picture. A judge looks once for all of its metrics."""
-    found: dict[str, float | None] = {}
-    looked: dict[str, dict[str, float]] = {}
-    for metric in wanted:
+    """Measure a decoded picture.
+
+    Args:
+        metrics: what is measured.
+        original: uint8 [H, W, 3].
+        decoded: uint8 [H, W, 3].
+        truths: judge -> its label of the picture.
+        settings: what judges are made of.
+
+    Returns:
+        Name of a metric -> its value; None where the picture has none.
+    """
+    values: dict[str, float | None] = {}
+    by_judge: dict[str, dict[str, float]] = {}
+    for metric in metrics:
         judge = judge_name(metric, settings)
+        truth = truths.get(judge)
         if not judge:
-            found[metric.name] = PIXELS[metric.name](original, decoded)
-        elif metric.needs_truth and truths.get(judge) is None:
-            found[metric.name] = None
+            values[metric.name] = PIXELS[metric.name](original, decoded)
+        elif metric.needs_truth and truth is None:
+            values[metric.name] = None
         else:
-            if judge not in looked:
-                looked[judge] = judge_of(judge, settings).judge(
-                    original, decoded, truths.get(judge)
-                )
-            found[metric.name] = looked[judge][metric.score]
-    return found
+            if judge not in by_judge:
+                by_judge[judge] = judge_of(judge, settings).judge(original, decoded, truth)
+            values[metric.name] = by_judge[judge][metric.score]
+    return values
 
 
 def usable(
-    wanted: tuple[Metric, ...], settings: Settings
+    metrics: tuple[Metric, ...], settings: Settings
 ) -> tuple[tuple[Metric, ...], dict[str, str]]:
-    """(metrics whose judges are here, metric -> why not)."""
-    found = []
+    """Find out which metrics can be measured here.
+
+    Args:
+        metrics: those that were asked for.
+        settings: what judges are made of.
+
+    Returns:
+        The metrics whose judges are here, and name of a metric -> why it is left out.
+
+    Raises:
+        BadArgument: none can be measured.
+    """
+    here = []
     missing = {}
-    for metric in wanted:
+    for metric in metrics:
         try:
             if judge := judge_name(metric, settings):
                 judge_of(judge, settings)
-            found.append(metric)
+            here.append(metric)
         except JudgeUnavailable as error:
             missing[metric.name] = str(error)
-    if not found:
+    if not here:
         raise BadArgument("; ".join(missing.values()))
-    return tuple(found), missing
+    return tuple(here), missing

@@ -1,9 +1,12 @@
-"""Two single-file executables without Python or PyTorch: `python -m codec.export.binaries OUT` writes cotam-encode and cotam-decode.
+r"""Two single-file executables without Python or PyTorch.
+
+`python -m codec.export.binaries OUT` writes cotam-encode and cotam-decode. They are the commands of
+codec.cli over codec.backends.onnx.
 
 ::
 
-    checkpoint --export--> graphs/encoder --PyInstaller--> cotam-encode      the commands of codec.cli over codec.backends.onnx
-                       \\-> graphs/decoder --PyInstaller--> cotam-decode
+    checkpoint --export--> graphs/encoder --PyInstaller--> cotam-encode
+                       \-> graphs/decoder --PyInstaller--> cotam-decode
 """
 
 from __future__ import annotations
@@ -20,80 +23,103 @@ from codec.errors import UnknownModel
 from codec.guidance.files import SHIPPED
 from codec.weights import checkpoint
 
-HALVES = {"encode": "encoder", "decode": "decoder"}
-LEFT_OUT = (
-    "torch torchvision open_clip timm transformers compressai pytorch_lightning hydra omegaconf tensorboard matplotlib scipy "
-    "pandas pyarrow ray playwright sklearn skimage IPython tkinter onnx onnxscript sympy pytest PyInstaller setuptools pip"
+HALVES = {"encode": "encoder", "decode": "decoder"}  # by command
+# Packages that PyInstaller must not bundle.
+EXCLUDED = (
+    "torch torchvision open_clip timm transformers compressai pytorch_lightning hydra omegaconf "
+    "tensorboard matplotlib scipy pandas pyarrow ray playwright sklearn skimage IPython tkinter "
+    "onnx onnxscript sympy pytest PyInstaller setuptools pip"
 ).split()
 
 
 def build(command: str, graphs: Path, out: Path) -> Path:
-    """One executable. Raises CalledProcessError where PyInstaller fails, with its output."""
+    """Build one executable.
+
+    Args:
+        command: "encode" or "decode".
+        graphs: the folder of the exported halves.
+        out: the folder for the executable.
+
+    Returns:
+        The executable.
+
+    Raises:
+        subprocess.CalledProcessError: PyInstaller failed; it has printed why.
+    """
     work = graphs.parent / "work" / command
     work.mkdir(parents=True, exist_ok=True)
     entry = work / f"cotam_{command}.py"
     entry.write_text(
-        f"from codec.cli.standalone import run\n\nif __name__ == '__main__':\n    run({command!r})\n"
+        "from codec.cli.standalone import run\n\n"
+        f"if __name__ == '__main__':\n    run({command!r})\n"
     )
     name = f"cotam-{command}"
-    half = HALVES[command]
-    root = Path(__file__).resolve().parents[2]
-    arguments = [
-        "--onefile",
-        "--name",
-        name,
-        "--distpath",
-        str(out),
-        "--workpath",
-        str(work),
-        "--specpath",
-        str(work),
-    ]
-    arguments += [
-        "--paths",
-        str(root),
-        "--add-data",
-        f"{(graphs / half).resolve()}:{half}",
-        "--log-level",
-        "WARN",
-        "--noconfirm",
-    ]
-    arguments += ["--hidden-import", "codec.backends.onnx", "--collect-binaries", "onnxruntime"]
-    if command == "encode":
-        arguments += ["--add-data", f"{SHIPPED}:checkpoints/guides"]
-    for module in LEFT_OUT:
-        arguments += ["--exclude-module", module]
-    subprocess.run([sys.executable, "-m", "PyInstaller", *arguments, str(entry)], check=True)
+    arguments = _arguments(command, graphs / HALVES[command], work, out)
+    arguments += ["--name", name, str(entry)]
+    subprocess.run([sys.executable, "-m", "PyInstaller", *arguments], check=True)
     return out / name
 
 
+def _arguments(command: str, half: Path, work: Path, out: Path) -> list[str]:
+    """Return PyInstaller's arguments, without the name and the entry point."""
+    arguments = ["--onefile", "--noconfirm", "--log-level", "WARN"]
+    arguments += ["--distpath", str(out), "--workpath", str(work), "--specpath", str(work)]
+    arguments += ["--paths", str(Path(__file__).resolve().parents[2])]
+    arguments += ["--add-data", f"{half.resolve()}:{half.name}"]
+    arguments += ["--hidden-import", "codec.backends.onnx", "--collect-binaries", "onnxruntime"]
+    if command == "encode":
+        arguments += ["--add-data", f"{SHIPPED}:checkpoints/guides"]
+    for module in EXCLUDED:
+        arguments += ["--exclude-module", module]
+    return arguments
+
+
 def build_both(graphs: Path, out: Path) -> list[Path]:
-    """cotam-encode and cotam-decode, at the same time: PyInstaller uses one core."""
+    """Build cotam-encode and cotam-decode in parallel; each build uses one core.
+
+    Args:
+        graphs: the folder of the exported halves.
+        out: the folder for the executables.
+
+    Returns:
+        The executables.
+
+    Raises:
+        subprocess.CalledProcessError: PyInstaller failed; it has printed why.
+    """
     with ThreadPoolExecutor() as pool:
         return list(pool.map(lambda command: build(command, graphs, out), HALVES))
 
 
 def ready(graphs: Path, weights: checkpoint.Checkpoint) -> bool:
-    """Whether both halves of these weights lie there, as they code now."""
+    """Tell whether a folder holds both halves of these weights, with the same settings.
+
+    Args:
+        graphs: the folder of the exported halves.
+        weights: the weights.
+
+    Returns:
+        False if a half is missing or codes differently (coding.backend.coding_of).
+    """
     try:
-        found = [read_manifest(graphs / half) for half in HALVES.values()]
+        halves = [read_manifest(graphs / half) for half in HALVES.values()]
     except UnknownModel:
         return False
-    return all(coding_of(half) == coding_of(weights) for half in found)
+    return all(coding_of(half) == coding_of(weights) for half in halves)
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--model", default="default")
+    parser.add_argument("out", type=Path, help="folder for the executables")
+    parser.add_argument("--model", default="default", help="name or path of the weights")
     parser.add_argument(
         "--graphs",
         type=Path,
         default=Path("build/graphs"),
-        help="exported halves, written if they are not there",
+        help="folder of the exported halves; they are written if they are not there",
     )
     options = parser.parse_args()
     weights = checkpoint.load(options.model)
@@ -101,8 +127,8 @@ def main() -> None:
         from codec.export.onnx import export
 
         export(weights, options.graphs)
-    for made in build_both(options.graphs, options.out):
-        print(f"{made}: {made.stat().st_size / 1e6:.1f} MB")
+    for executable in build_both(options.graphs, options.out):
+        print(f"{executable}: {executable.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

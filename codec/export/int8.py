@@ -1,9 +1,13 @@
-"""8-bit residual branches for exported transforms. Layers that the signal itself passes, and the entropy path, stay as they are.
+"""8-bit residual branches for exported transforms.
+
+Layers on the main (non-residual) path and the entropy path stay in float32: with everything in
+int8, the synthesis of a photo had a PSNR of 34.7 dB to the float32 one (docs/design.md, "int8").
 
 ::
 
-    pictures -> exported halves in float32 -> what a transform is given, several qualities
-    transform -> channels inside each branch brought to one range -> ONNX Runtime's static quantisation -> the same file
+    pictures -> exported float32 halves -> recorded inputs of a transform, at several qualities
+    transform -> channels inside each branch equalised -> ONNX Runtime's static quantisation
+              -> the same file
 """
 
 from __future__ import annotations
@@ -25,98 +29,124 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from codec.api import Codec
 from codec.backends.onnx import OnnxBackend
-from codec.io.images import load
+from codec.io.images import read_shown
 
-TRANSFORMS = {"encoder": "analysis.onnx", "decoder": "synthesis.onnx"}
-QUALITIES = (15, 50, 85)
+TRANSFORMS = {"encoder": "analysis.onnx", "decoder": "synthesis.onnx"}  # by half
+QUALITIES = (15, 50, 85)  # at which ranges are recorded
 MOST_PICTURES = 12
-LARGEST = 512
+LARGEST = 512  # pixels, a side of the crop of each picture
+LEAST_PEAK = 1e-6  # of a channel; smaller ones count as this
 Feeds = list[dict[str, NDArray[Any]]]
 
 
 class _Branch(NamedTuple):
-    """Two layers in a row of a residual branch: what `first` gives, `second` takes, with nothing or a leaky ReLU in between."""
+    """Two consecutive layers of a residual branch, with nothing or a leaky ReLU in between."""
 
     first: onnx.NodeProto
     second: onnx.NodeProto
 
 
-class _Watched(OnnxBackend):
-    """Remembers what one graph is given."""
+class _RecordingBackend(OnnxBackend):
+    """A backend that records the inputs of one graph.
+
+    Args:
+        folder: the half's folder.
+        graph: the graph's file.
+    """
 
     def __init__(self, folder: Path, graph: str) -> None:
         super().__init__(folder)
         self.graph = graph
-        self.seen = Feeds()
+        self.feeds = Feeds()
 
     def _run(self, name: str, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
         if name == self.graph:
-            names = [given.name for given in self.session(name).get_inputs()]
-            self.seen.append(
+            names = [graph_input.name for graph_input in self.session(name).get_inputs()]
+            self.feeds.append(
                 {key: np.ascontiguousarray(value) for key, value in zip(names, arrays, strict=True)}
             )
         return super()._run(name, *arrays)
 
 
 class _Reader(CalibrationDataReader):
+    """Feeds as ONNX Runtime's quantiser reads them."""
+
     def __init__(self, feeds: Feeds) -> None:
-        self.left = iter(feeds)
+        self.remaining = iter(feeds)
 
     def get_next(self) -> dict[str, NDArray[Any]] | None:
-        return next(self.left, None)
+        """Return the next inputs; None at the end."""
+        return next(self.remaining, None)
 
 
-def given(folder: Path, pictures: list[Path]) -> dict[str, Feeds]:
-    """half -> what its transform is given when the centres of the pictures are coded."""
-    watched = {half: _Watched(folder / half, graph) for half, graph in TRANSFORMS.items()}
-    encoder, decoder = (Codec(backend) for backend in watched.values())
+def record_inputs(folder: Path, pictures: list[Path]) -> dict[str, Feeds]:
+    """Record the inputs of the transforms while the centres of pictures are coded.
+
+    Args:
+        folder: the folder of both halves.
+        pictures: at least one picture; at most MOST_PICTURES are used.
+
+    Returns:
+        Half -> the inputs of its transform.
+
+    Raises:
+        CodecError: a picture cannot be read.
+    """
+    backends = {half: _RecordingBackend(folder / half, graph) for half, graph in TRANSFORMS.items()}
+    encoder, decoder = (Codec(backend) for backend in backends.values())
     for path in pictures[:: max(1, len(pictures) // MOST_PICTURES)][:MOST_PICTURES]:
-        pixels = load(path, encoder.limit_pixels).pixels
+        pixels = read_shown(path, encoder.limit_pixels)
         top, left = (max(0, side - LARGEST) // 2 for side in pixels.shape[:2])
         for quality in QUALITIES:
             crop = pixels[top : top + LARGEST, left : left + LARGEST]
             data = encoder.encode(crop, quality=quality, tool="learned")
             decoder.decode(data, "array")
-    return {half: backend.seen for half, backend in watched.items()}
+    return {half: backend.feeds for half, backend in backends.items()}
 
 
 def branches(model: onnx.ModelProto) -> Iterator[_Branch]:
-    """Depthwise -> pointwise, and pointwise -> leaky ReLU -> pointwise."""
+    """Find the pairs of layers inside residual branches.
+
+    Args:
+        model: a transform.
+
+    Yields:
+        Depthwise -> pointwise, and pointwise -> leaky ReLU -> pointwise.
+    """
     weights = {item.name: item for item in model.graph.initializer}
-    made_by = {output: node for node in model.graph.node for output in node.output}
+    producers = {output: node for node in model.graph.node for output in node.output}
     for node in model.graph.node:
-        before = made_by.get(node.input[0]) if node.op_type == "Conv" else None
+        before = producers.get(node.input[0]) if node.op_type == "Conv" else None
         if before is None:
             continue
         if before.op_type == "LeakyRelu":
-            yield _Branch(made_by[before.input[0]], node)
+            yield _Branch(producers[before.input[0]], node)
         elif (
             before.op_type == "Conv"
             and before.input[1] in weights
             and weights[before.input[1]].dims[1] == 1
         ):
-            # a halving layer's weights are reshaped first, and none of the initializers
+            # A halving layer's weights are reshaped first, so they are not among the initializers.
             yield _Branch(before, node)
 
 
 def equalised(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
-    """The same function with channels of one range inside each branch: what a layer gives is divided, what the next one takes is
-    multiplied (cross-layer equalisation, arXiv 1906.04721; a leaky ReLU lets positive factors through).
+    """Bring the channels inside each branch to one range, without changing the function.
+
+    The first layer's outputs are divided by a factor per channel and the second layer's inputs are
+    multiplied by it (cross-layer equalisation, arXiv 1906.04721). A leaky ReLU in between allows
+    this because the factors are positive. Otherwise the lowest DCT frequencies, in the first
+    channels, would set the range for all.
+
+    Args:
+        model: a transform; changed in place.
+        feeds: its recorded inputs.
+
+    Returns:
+        The model.
     """
     pairs = list(branches(model))
-    inside = [pair.second.input[0] for pair in pairs]
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
-    watched.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in inside
-    )
-    session = onnxruntime.InferenceSession(
-        watched.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    largest = [
-        np.max([np.abs(v).max((0, 2, 3)) for v in values], 0)
-        for values in zip(*(session.run(inside, f) for f in feeds))
-    ]
+    peaks = _peaks(model, [pair.second.input[0] for pair in pairs], feeds)
     weights = {item.name: item for item in model.graph.initializer}
 
     def multiply(name: str, factors: NDArray[np.float32]) -> None:
@@ -124,17 +154,34 @@ def equalised(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
             numpy_helper.from_array(numpy_helper.to_array(weights[name]) * factors, name)
         )
 
-    for pair, peak in zip(pairs, largest):
-        scale = (np.maximum(peak, 1e-6) / max(float(peak.mean()), 1e-6)).astype(np.float32)
+    for pair, peak in zip(pairs, peaks):
+        mean = max(float(peak.mean()), LEAST_PEAK)
+        scale = (np.maximum(peak, LEAST_PEAK) / mean).astype(np.float32)
         multiply(pair.first.input[1], 1 / scale[:, None, None, None])
         multiply(pair.first.input[2], 1 / scale)
         multiply(pair.second.input[1], scale[None, :, None, None])
     return model
 
 
+def _peaks(model: onnx.ModelProto, names: list[str], feeds: Feeds) -> list[NDArray[np.float32]]:
+    """Return the largest magnitude [channels] of each named value over all feeds."""
+    observed = onnx.ModelProto()
+    observed.CopyFrom(model)
+    observed.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names
+    )
+    session = onnxruntime.InferenceSession(
+        observed.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return [
+        np.max([np.abs(v).max((0, 2, 3)) for v in values], 0)
+        for values in zip(*(session.run(names, feed) for feed in feeds))
+    ]
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The quantiser warns of what was done just before."""
+    """Silence the quantiser, which warns that a model was not prepared although it was."""
     logging.disable(logging.WARNING)
     try:
         yield
@@ -143,26 +190,41 @@ def _quiet() -> Iterator[None]:
 
 
 def quantise(graph: Path, feeds: Feeds) -> None:
-    """The graph's pointwise branch layers in int8, weights per output channel, activations per layer; in place."""
+    """Quantise the pointwise branch layers of a graph to int8, in place.
+
+    Weights are quantised per output channel, activations per layer.
+
+    Args:
+        graph: the graph's file.
+        feeds: its recorded inputs.
+    """
     with tempfile.TemporaryDirectory() as folder, _quiet():
         even = str(Path(folder) / "even.onnx")
-        ready = str(Path(folder) / "ready.onnx")
+        prepared = str(Path(folder) / "prepared.onnx")
         onnx.save(equalised(onnx.load(graph), feeds), even)
-        quant_pre_process(even, ready, skip_symbolic_shape=True)
+        quant_pre_process(even, prepared, skip_symbolic_shape=True)
         quantize_static(
-            ready,
+            prepared,
             str(graph),
             _Reader(feeds),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_quantize=[pair.second.name for pair in branches(onnx.load(ready))],
+            nodes_to_quantize=[pair.second.name for pair in branches(onnx.load(prepared))],
         )
 
 
 def quantise_halves(folder: Path, pictures: list[Path]) -> None:
-    """Both halves' transforms; at least one picture. Raises CodecError for one that cannot be read."""
-    feeds = given(folder, pictures)
+    """Quantise the transforms of both halves, in place.
+
+    Args:
+        folder: the folder of both halves.
+        pictures: at least one picture, to record ranges on.
+
+    Raises:
+        CodecError: a picture cannot be read.
+    """
+    feeds = record_inputs(folder, pictures)
     for half, graph in TRANSFORMS.items():
         quantise(folder / half / graph, feeds[half])

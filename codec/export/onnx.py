@@ -1,8 +1,9 @@
-"""The codec's networks as ONNX graphs, for machines without PyTorch: an encoder's folder and a decoder's.
+"""The codec's networks as ONNX graphs, for machines without PyTorch.
 
 ::
 
-    checkpoint -> frozen networks -> one graph for each call of interface.Backend -> HALF/*.onnx, tables.npz, manifest.json
+    checkpoint -> frozen networks -> one graph per call of coding.backend.Backend
+               -> encoder/ and decoder/, each with *.onnx, tables.npz and manifest.json
 """
 
 from __future__ import annotations
@@ -21,28 +22,33 @@ import torch
 from torch import Tensor, nn
 
 from codec.backends.manifest import FORMAT, MANIFEST, TABLES, graph_file
+from codec.coding.latent_grid import CELL
 from codec.guidance.files import SHIPPED
+from codec.guidance.student import CELL as STUDENT_CELL
 from codec.networks.byte_stem import ByteStem
-from codec.networks.config import PRIOR_STEPS, Layer
+from codec.networks.config import PRIOR_STEPS, STRIDE_Y, LatentLayer
 from codec.networks.model import Networks
 from codec.networks.tensors import as_array, as_batch
 from codec.weights.checkpoint import Checkpoint
 from codec.weights.networks import from_checkpoint
 
-OPSET = 20
+OPSET = 20  # of ONNX
 HALVES = ("encoder", "decoder")
 
 
 class _Graph(nn.Module):
-    """A network as a graph over arrays [rows, columns, channels], as interface.Backend has them."""
+    """A network as a graph over arrays [rows, columns, channels], as coding.backend.Backend takes.
 
-    inputs: dict[
-        str, tuple[Tensor, int]
-    ]  # name: (an example, rows and columns for each of the smallest grid's)
+    Attributes:
+        inputs: name -> (an example, its rows per row of the graph's smallest grid).
+        outputs: names.
+    """
+
+    inputs: dict[str, tuple[Tensor, int]]
     outputs: tuple[str, ...]
 
     def shapes(self) -> dict[str, dict[int, Any]]:
-        """Which sides are dynamic, and how they hang together."""
+        """Return, for each input, its dynamic sides as multiples of two common dimensions."""
         h = torch.export.Dim("h", min=1)
         w = torch.export.Dim("w", min=1)
         rows_at = {
@@ -69,7 +75,7 @@ class _Analysis(_Graph):
         self.g_a = networks.g_a
         self.stem = ByteStem(networks.g_a.stem)
         self.inputs = {
-            "pixels": (torch.zeros(64, 96, 3, dtype=torch.uint8), 16),
+            "pixels": (torch.zeros(64, 96, 3, dtype=torch.uint8), STRIDE_Y),
             "qp": (torch.zeros(4, 6, dtype=torch.int64), 1),
         }
 
@@ -83,7 +89,7 @@ class _HyperAnalysis(_Graph):
     def __init__(self, networks: Networks) -> None:
         super().__init__()
         self.h_a = networks.h_a
-        self.inputs = {"y": (torch.zeros(8, 12, networks.config.m), 4)}
+        self.inputs = {"y": (torch.zeros(8, 12, networks.config.m), CELL)}
 
     def forward(self, y: Tensor) -> Tensor:
         return as_array(self.h_a(as_batch(y)))
@@ -92,13 +98,13 @@ class _HyperAnalysis(_Graph):
 class _Features(_Graph):
     outputs = ("features",)
 
-    def __init__(self, networks: Networks, layer: Layer) -> None:
+    def __init__(self, networks: Networks, layer: LatentLayer) -> None:
         super().__init__()
         self.prior = networks.prior
         self.layer = layer
         self.inputs = {
             "z": (torch.zeros(2, 3, networks.config.z), 1),
-            "qp": (torch.zeros(8, 12, dtype=torch.int64), 4),
+            "qp": (torch.zeros(8, 12, dtype=torch.int64), CELL),
         }
 
     def forward(self, z: Tensor, qp: Tensor) -> Tensor:
@@ -108,23 +114,25 @@ class _Features(_Graph):
 class _PriorStep(_Graph):
     outputs = ("mean", "index")
 
-    def __init__(self, networks: Networks, layer: Layer, step: int) -> None:
+    def __init__(self, networks: Networks, layer: LatentLayer, step: int) -> None:
         super().__init__()
         self.prior = networks.prior
         self.layer = layer
         self.step = step
         config = networks.config
         width = config.p if layer == config.layers[-1] else config.p_low
-        before = [(known, k) for known in config.layers[: layer.index] for k in range(PRIOR_STEPS)]
-        self.before = before + [(layer, k) for k in range(step)]
+        # The layer of every earlier set, in coding order.
+        self.before = [
+            earlier for earlier in config.layers[: layer.index] for _ in range(PRIOR_STEPS)
+        ] + [layer] * step
         self.inputs = {"features": (torch.zeros(1, width, 4, 6), 1)}
-        for number, (known, _) in enumerate(self.before):
-            self.inputs[f"set{number}"] = (torch.zeros(4, 6, known.stop - known.start), 1)
+        for number, earlier in enumerate(self.before):
+            self.inputs[f"set{number}"] = (torch.zeros(4, 6, earlier.stop - earlier.start), 1)
 
     def forward(self, features: Tensor, *sets: Tensor) -> tuple[Tensor, Tensor]:
         context = [
             self.prior.as_context(layer, as_batch(values))
-            for (layer, _), values in zip(self.before, sets)
+            for layer, values in zip(self.before, sets)
         ]
         mean, index = self.prior.step(self.layer, self.step, features, context)
         return as_array(mean), as_array(index).to(torch.uint8)
@@ -169,7 +177,7 @@ class _Student(_Graph):
 
         super().__init__()
         self.student = load_student()[0]
-        self.inputs = {"pixels": (torch.zeros(64, 96, 3, dtype=torch.uint8), 16)}
+        self.inputs = {"pixels": (torch.zeros(64, 96, 3, dtype=torch.uint8), STUDENT_CELL)}
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         attention, sensitivity, document = self.student(as_batch(pixels).float() * (1 / 255))
@@ -177,7 +185,16 @@ class _Student(_Graph):
 
 
 def graphs(networks: Networks, half: str) -> Iterator[tuple[str, _Graph]]:
-    """(file, graph) of all that a half needs."""
+    """List the graphs of a half.
+
+    Args:
+        networks: frozen.
+        half: "encoder" or "decoder".
+
+    Yields:
+        file: the graph's file name.
+        graph: the graph.
+    """
     if half == "encoder":
         yield "analysis.onnx", _Analysis(networks)
         yield "hyper_analysis.onnx", _HyperAnalysis(networks)
@@ -193,12 +210,16 @@ def graphs(networks: Networks, half: str) -> Iterator[tuple[str, _Graph]]:
 
 
 def write_graph(graph: _Graph, path: Path) -> None:
-    """One graph with dynamic sides as one file."""
+    """Write a graph with dynamic sides as one file.
+
+    Args:
+        graph: the graph.
+        path: the file.
+    """
     examples = tuple(example for example, _ in graph.inputs.values())
-    shapes = graph.shapes()
-    sides: Any = tuple(shapes.values())
-    if isinstance(graph, _PriorStep) and graph.before:  # its last argument is the list of sets
-        sides = (sides[0], sides[1:])
+    sides: Any = tuple(graph.shapes().values())
+    if isinstance(graph, _PriorStep) and graph.before:
+        sides = (sides[0], sides[1:])  # the last argument is the list of sets
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
@@ -220,31 +241,36 @@ def write_graph(graph: _Graph, path: Path) -> None:
 def export(
     checkpoint: Checkpoint, folder: Path, int8_pictures: list[Path] | None = None
 ) -> dict[str, int]:
-    """Write folder/encoder and folder/decoder; returns their bytes. Each is complete without the other.
+    """Write folder/encoder and folder/decoder. Each is complete without the other.
 
-    int8_pictures: where given, the transforms compute in int8, in ranges found on these pictures (export_int8). Raises CodecError.
+    Args:
+        checkpoint: the weights.
+        folder: where to write; it is made if necessary.
+        int8_pictures: if given, the transforms compute in int8, with ranges recorded on these
+            pictures (export.int8).
+
+    Returns:
+        Half -> its size in bytes.
+
+    Raises:
+        CodecError: the weights are not usable, or a picture cannot be read.
     """
     networks = from_checkpoint(checkpoint).to(memory_format=torch.contiguous_format)
-    sizes = {}
     written: dict[str, Path] = {}
     for half in HALVES:
-        place = folder / half
-        place.mkdir(parents=True, exist_ok=True)
+        half_folder = folder / half
+        half_folder.mkdir(parents=True, exist_ok=True)
         for name, graph in graphs(networks, half):
+            # The prior's graphs are in both halves; they are converted once.
             if name in written:
-                shutil.copyfile(written[name], place / name)
+                shutil.copyfile(written[name], half_folder / name)
             else:
-                write_graph(graph, place / name)
-                written[name] = place / name
-        arrays = {
-            k.removeprefix("tables."): v
-            for k, v in checkpoint.arrays.items()
-            if k.startswith("tables.")
-        }
-        np.savez(place / TABLES, **arrays)
+                write_graph(graph, half_folder / name)
+                written[name] = half_folder / name
+        _write_tables(checkpoint, half_folder)
         if half == "encoder":
-            shutil.copyfile(SHIPPED, place / SHIPPED.name)
-        sizes[half] = _write_manifest(checkpoint, half, place, "float32")
+            shutil.copyfile(SHIPPED, half_folder / SHIPPED.name)
+    sizes = {half: _write_manifest(checkpoint, half, folder / half, "float32") for half in HALVES}
     if int8_pictures is not None:
         from codec.export.int8 import quantise_halves
 
@@ -253,8 +279,18 @@ def export(
     return sizes
 
 
-def _write_manifest(checkpoint: Checkpoint, half: str, place: Path, transforms: str) -> int:
-    files = sorted(p for p in place.iterdir() if p.name != MANIFEST)
+def _write_tables(checkpoint: Checkpoint, folder: Path) -> None:
+    arrays = {
+        name.removeprefix("tables."): array
+        for name, array in checkpoint.arrays.items()
+        if name.startswith("tables.")
+    }
+    np.savez(folder / TABLES, **arrays)
+
+
+def _write_manifest(checkpoint: Checkpoint, half: str, folder: Path, transforms: str) -> int:
+    """Write a half's manifest with the hashes of its files; return the files' size in bytes."""
+    files = sorted(p for p in folder.iterdir() if p.name != MANIFEST)
     config = checkpoint.metadata["config"]
     manifest = {
         "format": FORMAT,
@@ -276,5 +312,5 @@ def _write_manifest(checkpoint: Checkpoint, half: str, place: Path, transforms: 
         "opset": OPSET,
         "sha256": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files},
     }
-    (place / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     return sum(p.stat().st_size for p in files)

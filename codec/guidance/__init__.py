@@ -2,9 +2,11 @@
 
 ::
 
-    guide(pixels) -> Importance -> stepfield.levels -> offsets --+--> stepfield.compact, rate_neutral -> QP map (in the file)
-    pixels -> RateEstimate.bits(QP field) -----------------------+                      \\-> what is left -> thrift (rounding)
-           \\-> what the picture costs, against the usual one -> the QP of a quality (base_qp)
+    guide(pixels) -> Importance --+
+    pixels -> RateEstimate.bits --+-> qp_map.levels -> offsets -> qp_map.compact -> cells
+    cells, bits -------> qp_map.rate_neutral -> QP map, stored in the file
+    offsets - QP map --> "thrift": RDOQ weights, known only to the encoder
+    pixels ------------> cost compared with the median picture -> base_qp, the QP of a quality
 """
 
 from __future__ import annotations
@@ -17,25 +19,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.bitstream import qp_map as stepfield
-from codec.bitstream.qp_map import QP_MAX
+from codec.bitstream import qp_map
+from codec.coding.latent_grid import latent_grid
 from codec.errors import BadArgument, GuideUnavailable
 from codec.guidance import importance
 from codec.guidance.importance import ArrayGuide, Floats, Guide, Importance, Pixels, RegionGuide
 from codec.guidance.rate_estimate import RateEstimate, energies, shipped
 from codec.guidance.student import StudentGuide
+from codec.networks.config import QP_MAX
 
 GUIDES = ("student", "clip", "uniform")
 PRESETS = ("default", "paper", "attention")
 DEFAULT_GUIDE = "student"
-STRENGTH = stepfield.STRENGTH
-# A QP finer means an error weighs exp(0.11) times more; twice that in rounding was better (docs/guidance.md).
+STRENGTH = qp_map.STRENGTH
+# Nats of RDOQ weight per QP. A step finer by one QP says that an error weighs exp(0.11) times
+# more; twice that exponent was better in RDOQ (docs/guidance.md, "From importance to bytes").
 THRIFT_PER_QP = 0.22
-# How far beyond the usual cost (a factor of 3.3) a picture's QP follows it, and from which QP on less and less.
-UNUSUAL_LIMIT = 1.2
-FULL_SLOPE_BELOW = 47
-LARGEST_SLOPE = 14
-LOOK_BACK = 8
+# How a picture's QP follows its cost (docs/guidance.md, "A slope for many pictures").
+UNUSUAL_LIMIT = 1.2  # nats, a factor of 3.3; beyond, a picture's QP follows its cost no further
+FULL_SLOPE_BELOW = 47  # QP; from here on the slope falls, to 0 at QP_MAX
+LARGEST_SLOPE = 14  # QPs per nat; beyond, a larger quality could be coarser
+LOOK_BACK = 8  # QPs below the given one that keep base_qp monotonic
 
 __all__ = [
     "DEFAULT_GUIDE",
@@ -55,13 +59,27 @@ def choose(
     preset: str = "default",
     model: str | None = None,
     weights: str | None = None,
-    own: Any = None,
+    looker: Any = None,
 ) -> Guide:
-    """A guide by name: student, clip, uniform, or a map's file (.npy, or a picture's grey value).
+    """Make a guide by name.
 
-    preset: `default`; `paper`: attention on 8x8 cells in three levels; `attention`: attention, finely. model, weights: the tower of
-    `clip`, as in towers.load_tower. own: something that looks at pictures as the student (`student.Look` by the name look),
-    instead of PyTorch. Raises BadArgument, GuideUnavailable, UnknownModel.
+    Args:
+        name: student, clip, uniform, or the path of a map (.npy, or a picture's grey value).
+        preset: `default`; `paper`, attention on 8x8 cells in three levels; `attention`, attention
+            at full resolution.
+        model: the tower of the guide `clip`, as towers.load_tower takes it.
+        weights: the weights of the guide `clip`, as towers.load_tower takes them.
+        looker: if it has a method `look` (guidance.student.Look), the guide `student` uses that
+            instead of PyTorch.
+
+    Returns:
+        The guide.
+
+    Raises:
+        BadArgument: the name or preset is unknown, the map is bad, or model and weights are given
+            for another guide.
+        GuideUnavailable: a package or published weights are missing.
+        UnknownModel: there is no such tower.
     """
     if preset not in PRESETS:
         raise BadArgument(f"the preset must be one of {', '.join(PRESETS)}, not '{preset}'")
@@ -69,106 +87,160 @@ def choose(
         raise BadArgument("a guide's model and weights go with the guide 'clip'")
     if name == "uniform":
         return importance.uniform
-    if name == "student" and hasattr(own, "look"):
-        return StudentGuide(own.look, preset)
-    try:
-        if name == "student":
-            from codec.guidance.student_torch import look
-
-            return StudentGuide(look(), preset)
-        if name == "clip":
-            from codec.guidance.clip import load_clip
-
-            return load_clip(model, weights, preset=preset)
-    except ImportError as error:
-        raise GuideUnavailable(
-            f"the guide '{name}' needs PyTorch, which is not here ({error})"
-        ) from None
+    if name == "student" and hasattr(looker, "look"):
+        return StudentGuide(looker.look, preset)
+    if name in GUIDES:
+        return _with_torch(name, preset, model, weights)
     if Path(name).is_file():
         return ArrayGuide(importance.from_file(Path(name)))
     raise BadArgument(f"'{name}' is neither a guide ({', '.join(GUIDES)}) nor a map's file")
 
 
+def _with_torch(name: str, preset: str, model: str | None, weights: str | None) -> Guide:
+    """Make the guide `student` or `clip`. Raises GuideUnavailable without PyTorch."""
+    try:
+        if name == "student":
+            from codec.guidance.student_torch import look
+
+            return StudentGuide(look(), preset)
+        from codec.guidance.clip import load_clip
+
+        return load_clip(model, weights, preset=preset)
+    except ImportError as error:
+        raise GuideUnavailable(
+            f"the guide '{name}' needs PyTorch, which is not here ({error})"
+        ) from None
+
+
 def check_strength(strength: float) -> None:
-    """Raises BadArgument outside 0..1."""
+    """Check a strength. Raises BadArgument outside 0..1."""
     if not 0 <= strength <= 1:
         raise BadArgument(f"strength must be between 0 and 1, not {strength:g}")
 
 
 def check_slope(slope: float) -> None:
-    """Raises BadArgument outside 0..14: beyond, a larger quality could be coarser."""
+    """Check a slope. Raises BadArgument outside 0..14: beyond, a larger quality may be coarser."""
     if not 0 <= slope <= LARGEST_SLOPE:
         raise BadArgument(f"slope must be between 0 and {LARGEST_SLOPE}, not {slope:g}")
 
 
 def resolve(
-    guide: str | Guide | None, given: Any, regions: Any, own: Any = None, usual: str | None = None
+    guide: str | Guide | None,
+    values: Any,
+    regions: Any,
+    looker: Any = None,
+    default: str | None = None,
 ) -> Guide:
-    """The one guide meant by `Codec.encode`'s arguments; own: as of `choose`; usual: the guide where none is given.
+    """Make the one guide that the arguments of `Codec.encode` mean.
 
-    Raises BadArgument for several, or a bad map.
+    Args:
+        guide: a guide or its name.
+        values: an importance map.
+        regions: boxes (left, top, right, bottom) in pixels.
+        looker: as `choose` takes it.
+        default: the guide to use if no other argument says one. Default: DEFAULT_GUIDE.
+
+    Returns:
+        The guide.
+
+    Raises:
+        BadArgument: more than one of the first three is given, or the map is bad.
+        CodecError: as `choose` raises.
     """
-    if sum(v is not None for v in (guide, given, regions)) > 1:
+    if sum(v is not None for v in (guide, values, regions)) > 1:
         raise BadArgument("give only one of guide, importance and roi")
-    if given is not None:
-        return ArrayGuide(importance.checked(given))
+    if values is not None:
+        return ArrayGuide(importance.checked(values))
     if regions is not None:
-        return RegionGuide(tuple(tuple(box) for box in regions))
+        return RegionGuide(importance.boxes_of(regions))
+    if guide is not None and not isinstance(guide, str) and not callable(guide):
+        return ArrayGuide(importance.checked(guide))
     if guide is None or isinstance(guide, str):
-        return choose(guide or usual or DEFAULT_GUIDE, own=own)
+        return choose(guide or default or DEFAULT_GUIDE, looker=looker)
     return guide
 
 
 @dataclass(frozen=True)
 class Plan:
-    """qp_map: QPs on cells, None for one QP everywhere; thrift: weights of rounding [h, w] that say what the map leaves unsaid."""
+    """How one picture is coded at one QP.
+
+    Attributes:
+        qp_map: QPs 0..63 on cells; None for one QP everywhere.
+        thrift: RDOQ weights [h, w] for importance that the QP map could not express; None for
+            equal weights.
+    """
 
     qp_map: NDArray[np.int64] | None = None
     thrift: NDArray[np.float32] | None = None
 
 
 class Guidance:
-    """One picture's guidance, ready for any QP: the look at the picture is taken once, also where many qualities are tried."""
+    """One picture's guidance, for any QP.
+
+    The guide looks at the picture once, even if many qualities are tried.
+
+    Args:
+        guide: where importance comes from.
+        strength: 0..1; 0 for uniform steps.
+        pixels: uint8 [H, W, 3].
+        slope: 0..14, QPs per nat of unusual cost; see `base_qp`.
+
+    Raises:
+        BadArgument: strength or slope is out of range, or the guide's map is bad.
+    """
 
     def __init__(self, guide: Guide, strength: float, pixels: Pixels, slope: float = 0.0) -> None:
-        """slope: see `base_qp`. Raises BadArgument for a strength outside of 0..1 or a slope outside of 0..14."""
         check_strength(strength)
         check_slope(slope)
-        found = guide(pixels) if strength > 0 else None
-        if found is not None and found.trust <= 0:
-            found = None
-        self.found = found
+        importance_map = guide(pixels) if strength > 0 else None
+        if importance_map is not None and importance_map.trust <= 0:
+            importance_map = None
+        self.importance = importance_map
         self.slope = slope
         self.pixels = pixels
-        if found is None:
+        if importance_map is None:
             return
-        self.strength = strength * found.trust
-        self.grid = (-(-pixels.shape[0] // 16), -(-pixels.shape[1] // 16))
-        cells = (
-            tuple(min(stepfield.PAPER_CELLS, side) for side in self.grid)
-            if found.rule == "paper"
-            else self.grid
-        )
-        values = importance.checked(found.values)
+        self.strength = strength * importance_map.trust
+        self.grid = latent_grid(*pixels.shape[:2])
+        values = importance.checked(importance_map.values)
+        cells = self._cells(importance_map.rule)
         self.values = values if values.shape == cells else importance.resized(values, *cells)
+
+    def _cells(self, rule: str) -> tuple[int, int]:
+        """Return the map's (rows, columns): at most 8x8 for `paper`, otherwise the latent grid."""
+        rows, columns = self.grid
+        if rule != "paper":
+            return rows, columns
+        return min(qp_map.PAPER_CELLS, rows), min(qp_map.PAPER_CELLS, columns)
 
     @cached_property
     def rate(self) -> RateEstimate:
+        """The shipped estimate of bits."""
         return shipped()
 
     @cached_property
     def blocks(self) -> Floats:
+        """The energies of the picture's blocks (rate_estimate.energies)."""
         return energies(self.pixels)
 
     def base_qp(self, qp: int) -> int:
-        """This picture's QP where a usual one has `qp`: `slope` QPs lower for each nat that it costs more.
+        """Compute this picture's QP at a quality.
 
-        A byte does most where few were spent, so one QP for all spends too much on pictures that are all texture. The largest
-        QPs are left to all pictures, and a larger `qp` never gives a smaller one.
+        The QP falls by `slope` for each nat that the picture costs more than the median training
+        picture. A byte improves a picture most where few bytes were spent, so one QP for all
+        pictures spends too much on those that are texture all over. Near QP_MAX the slope falls to
+        0. The result never decreases with `qp`.
+
+        Args:
+            qp: the QP 0..63 of a picture of usual cost.
+
+        Returns:
+            The QP 0..63.
         """
         if not self.slope:
             return qp
-        # What a picture costs beside others changes with the QP, too: near the steepest slope by more than a QP a step.
+        # A picture's unusual cost changes with the QP, near the steepest slope by more than a QP
+        # per step; the maximum over the last steps keeps the result monotonic.
         return max(self._sloped(lower) for lower in range(max(0, qp - LOOK_BACK), qp + 1))
 
     def _sloped(self, qp: int) -> int:
@@ -177,27 +249,38 @@ class Guidance:
         return min(max(round(qp - share * self.slope * unusual), 0), QP_MAX)
 
     def plan(self, qp: int) -> Plan:
-        """Steps and rounding around this QP, neutral in rate, the map's own bits counted."""
-        if self.found is None:
+        """Plan steps and RDOQ around a QP.
+
+        Args:
+            qp: 0..63.
+
+        Returns:
+            A plan that is neutral in rate: map and picture together cost about what the picture
+            costs at this QP everywhere.
+        """
+        if self.importance is None:
             return Plan()
         bits = self.rate.bits(self.blocks, qp)
-        spent = float(bits.sum())
-        offsets = stepfield.levels(self.values, self.found.rule, self.strength, bits)
+        total = float(bits.sum())
+        offsets = qp_map.levels(self.values, self.importance.rule, self.strength, bits)
         if not offsets.any():
             return Plan()
-        cells, unit = (
-            (offsets, 1) if self.found.rule == "paper" else stepfield.compact(offsets, spent)
-        )
-        rounded = unit * np.rint(cells / unit).astype(np.int64)
-        coded = None
-        if rounded.any():
-            budget = spent - 8 * len(stepfield.encode_offsets(rounded))
-            coded = stepfield.rate_neutral(cells, unit, qp, self.grid, self._bits, budget)
-        if self.found.rule == "paper":
-            return Plan(coded)
-        rest = offsets if coded is None else offsets - stepfield.expand(coded, *self.grid)
+        if self.importance.rule == "paper":
+            return Plan(self._map(offsets, 1, qp, total))
+        cells, unit = qp_map.compact(offsets, total)
+        field = self._map(cells, unit, qp, total)
+        rest = offsets if field is None else offsets - qp_map.expand(field, *self.grid)
         thrift = np.exp(-THRIFT_PER_QP * (rest - rest.mean()))
-        return Plan(coded, (thrift * (spent / float((thrift * bits).sum()))).astype(np.float32))
+        neutral = thrift * (total / float((thrift * bits).sum()))
+        return Plan(field, neutral.astype(np.float32))
+
+    def _map(self, cells: Floats, unit: int, qp: int, total: float) -> NDArray[np.int64] | None:
+        """Round offsets to a rate-neutral QP map; None if all of them round to zero."""
+        rounded = unit * np.rint(cells / unit).astype(np.int64)
+        if not rounded.any():
+            return None
+        budget = total - 8 * len(qp_map.encode_offsets(rounded))
+        return qp_map.rate_neutral(cells, unit, qp, self.grid, self._bits, budget)
 
     def _bits(self, field: NDArray[np.floating[Any]]) -> float:
         return float(self.rate.bits(self.blocks, field).sum())

@@ -1,8 +1,9 @@
-"""Importance from a vision tower's shallow attention: the method's own guide (arXiv 2509.24258)."""
+"""Importance from a vision tower's shallow attention: the guide of arXiv 2509.24258."""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -15,21 +16,28 @@ from codec.towers import Tower, load_tower
 
 DEFAULT_TOWER = "ViT-L-14-336"
 DEFAULT_WEIGHTS = "openai"
-LAYERS = 3
-TILES_FROM = 1.5
-MOST_TILES = 6
+LAYERS = 3  # the blocks whose attention is averaged, as in arXiv 2509.24258
+TILES_FROM = 1.5  # times the tower's size: larger pictures are also looked at in tiles
+MOST_TILES = 6  # along a side
 
 
 class ClipGuide:
-    """[CLS] -> patch attention, mean over the first `layers` blocks and all heads, on the tower's grid over the whole picture.
+    r"""[CLS] -> patch attention, averaged over the first blocks and all heads.
 
-    A picture whose sides are 1.5 times the tower's or more is also looked at in tiles of about the tower's size: each tile's map,
-    relative to its own mean, is added to the global one at its place (hierarchical guidance).
+    A picture that is clearly larger than the tower's input is also looked at in tiles of about the
+    tower's size. Each tile's map, relative to its mean, is added to the map of the whole picture at
+    the tile's place (hierarchical guidance).
 
     ::
 
-        pixels -+-> whole picture, squashed -> tower -> map -> stretched --+--> sum
-                \\-> tiles -> tower -> maps, side by side ------------------+
+        pixels -+-> whole picture, at the tower's size -> tower -> map -> stretched --+--> sum
+                \-> tiles -> tower -> maps, side by side -----------------------------+
+
+    Args:
+        tower: the vision tower.
+        layers: how many blocks to average over.
+        preset: default, paper or attention (guidance.PRESETS).
+        tiles: whether to look at large pictures in tiles, too.
     """
 
     def __init__(
@@ -42,46 +50,40 @@ class ClipGuide:
 
     @torch.inference_mode()
     def __call__(self, pixels: Pixels) -> Importance | None:
+        """Look at a picture [H, W, 3]; see importance.Guide."""
         x = as_batch(torch.from_numpy(np.array(pixels)))
-        whole = self._map(x)
-        across = [
-            min(MOST_TILES, round(side / own))
-            for side, own in zip(pixels.shape[:2], self.tower.size)
-        ]
-        if (
-            self.tiles
-            and min(pixels.shape[:2]) >= TILES_FROM * min(self.tower.size)
-            and max(across) > 1
-        ):
-            local = self._tiled(x, max(across[0], 1), max(across[1], 1))
-            whole = F.interpolate(whole[None, None], local.shape, mode="bilinear")[0, 0] + local
+        attention = self._map(x)
+        down, across = (
+            min(MOST_TILES, round(side / tower_side))
+            for side, tower_side in zip(pixels.shape[:2], self.tower.size)
+        )
+        is_large = min(pixels.shape[:2]) >= TILES_FROM * min(self.tower.size)
+        if self.tiles and is_large and max(down, across) > 1:
+            local = self._tiled(x, max(down, 1), max(across, 1))
+            whole = F.interpolate(attention[None, None], local.shape, mode="bilinear")[0, 0]
+            attention = whole + local
         rule: Rule = "paper" if self.preset == "paper" else "zscore"
-        return Importance(whole.cpu().numpy(), rule)
+        return Importance(attention.cpu().numpy(), rule)
 
     def _map(self, x: Tensor) -> Tensor:
-        """uint8 [1, 3, H, W] -> attention [rows, cols] relative to its mean."""
+        """Map uint8 [1, 3, H, W] to attention [rows, cols] relative to its mean."""
         device = next(self.tower.parameters()).device
-        attention = self.tower.attention(
-            self.tower.prepare(x.to(device).float() / 255), self.layers
-        )[0].mean(0)
+        prepared = self.tower.prepare(x.to(device).float() / 255)
+        attention = self.tower.attention(prepared, self.layers)[0].mean(0)
         return attention / attention.mean().clamp(min=1e-12)
 
     def _tiled(self, x: Tensor, down: int, across: int) -> Tensor:
-        """Maps of down x across tiles, put together: [down * rows, across * cols]."""
-        edges = [
+        """Join the maps of down x across tiles: [down * rows, across * cols]."""
+        row_edges, column_edges = (
             np.linspace(0, side, count + 1).round().astype(int)
             for side, count in zip(x.shape[2:], (down, across))
-        ]
-        rows = [
-            torch.cat(
-                [
-                    self._map(x[:, :, top:bottom, left:right])
-                    for left, right in zip(edges[1], edges[1][1:])
-                ],
-                1,
-            )
-            for top, bottom in zip(edges[0], edges[0][1:])
-        ]
+        )
+        rows = []
+        for top, bottom in pairwise(row_edges):
+            maps = [
+                self._map(x[:, :, top:bottom, left:right]) for left, right in pairwise(column_edges)
+            ]
+            rows.append(torch.cat(maps, 1))
         return torch.cat(rows)
 
 
@@ -92,7 +94,20 @@ def load_clip(
     layers: int = LAYERS,
     preset: str = "default",
 ) -> ClipGuide:
-    """A guide over any tower of `codec.towers.load_tower`; only its first blocks are kept. Raises CodecError."""
+    """Load a guide over a tower, of which only the first blocks are kept.
+
+    Args:
+        name: as towers.load_tower takes it. Default: DEFAULT_TOWER with DEFAULT_WEIGHTS.
+        weights: as towers.load_tower takes them.
+        layers: how many blocks to average over.
+        preset: default, paper or attention (guidance.PRESETS).
+
+    Returns:
+        The guide.
+
+    Raises:
+        CodecError: as towers.load_tower raises.
+    """
     if name is None:
         name = DEFAULT_TOWER
         weights = weights or DEFAULT_WEIGHTS

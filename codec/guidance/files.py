@@ -1,4 +1,4 @@
-"""Where the guidance student's file lies and what it is: its network, the rate estimate's, and metadata. No torch here."""
+"""The guidance student's file: its network, the rate estimate's, and metadata. No torch here."""
 
 from __future__ import annotations
 
@@ -16,10 +16,21 @@ FORMAT = "cotam-student-1"
 
 
 def read(path: Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
-    """(arrays, metadata). Raises UnknownModel for another kind of file."""
+    """Read a student's file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        arrays: float32 arrays by name.
+        metadata: the network's configuration and how it was trained.
+
+    Raises:
+        UnknownModel: the file is of another kind.
+    """
     return safetensors_file.read(path, FORMAT, "guidance student")
 
 
 def write(path: Path, arrays: dict[str, NDArray[np.float32]], metadata: dict[str, Any]) -> None:
-    """As `weights_file.write`."""
+    """Write a student's file; see safetensors_file.write."""
     safetensors_file.write(path, FORMAT, arrays, metadata)

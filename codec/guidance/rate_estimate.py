@@ -1,8 +1,13 @@
-"""How many bits a place will cost at a QP, guessed from its pixels alone: guidance is rate-neutral before anything is coded.
+"""An estimate, from pixels alone, of the bits that each place costs at a QP.
 
-A block of 16x16 pixels is described by the energies of bands of its 8x8 DCTs relative to the quantization step; a small
-regression, fitted to real files (training.rate_fit), turns them into bits. Only ratios are used, its level does not matter:
-places of a picture are compared with each other, and pictures with the usual one.
+With it, guidance is rate-neutral before anything is coded. A block of 16x16 pixels is described by
+the energies of bands of its 8x8 DCTs relative to the quantization step. A small regression, fitted
+to real files (training.fit.rate_estimate), turns them into bits. Only ratios are used: places of a
+picture are compared with each other, and pictures with the median training picture.
+
+::
+
+    pixels -> 8x8 DCT -> energies [h, w, FEATURES] -> relative to the step -> regression -> bits
 """
 
 from __future__ import annotations
@@ -18,19 +23,37 @@ from PIL import Image
 from codec import memory
 from codec.guidance.files import SHIPPED, read
 from codec.guidance.importance import Floats, Pixels
+from codec.networks.config import QP_MAX, STRIDE_Y, T_LIMIT
 
-BLOCK = 16
-DCT = 8
-STEP_AT_MIDDLE = 16.0
-LOG_STEP_PER_QP = 3.6 / 63
-BANDS = 8
-FEATURES = BANDS + 3
-WORK_BYTES = 16  # of memory a pixel takes on the way
+BLOCK = STRIDE_Y  # pixels of a block, along a side: a block is a latent position
+DCT = 8  # pixels of a DCT, along a side
+STEP_AT_MIDDLE = 16.0  # quantization step at t = 0, for pixels in 0..255
+LOG_STEP_PER_QP = 2 * T_LIMIT / QP_MAX  # nats
+BANDS = 8  # of DCT frequencies
+BAND_EDGES = (
+    1,
+    2,
+    3,
+    4,
+    5,
+    7,
+    9,
+    11,
+    15,
+)  # first frequency (row + column) of each band, and the end
+FEATURES = BANDS + 3  # the bands, two colour differences, and the change of the mean
+LEAK = 0.1  # slope of the hidden layer's leaky ReLU below zero
+LOG_BITS_RANGE = (-8, 12)  # nats; the regression's output is clipped to it
+WORK_BYTES = 16  # memory that `energies` needs per pixel
 
 
 @lru_cache(maxsize=1)
 def _dct() -> Floats:
-    """Orthonormal two-dimensional DCT-II of a flattened 8x8 block as a matrix, [64, 64]: coefficients = pixels @ it."""
+    """Return the orthonormal two-dimensional DCT-II of flattened 8x8 blocks.
+
+    Returns:
+        A matrix [64, 64]: coefficients = pixels @ matrix.
+    """
     k = np.arange(DCT)[:, None]
     i = np.arange(DCT)[None]
     basis = np.cos(np.pi * (2 * i + 1) * k / (2 * DCT)) * np.sqrt(2 / DCT)
@@ -40,17 +63,18 @@ def _dct() -> Floats:
 
 @lru_cache(maxsize=1)
 def _bands() -> Floats:
-    """[64, BANDS]: averages the coefficients of similar frequency; the constant one is in no band."""
+    """Return the matrix [64, BANDS] that averages coefficients of similar frequency.
+
+    The constant coefficient is in no band.
+    """
     frequency = np.add.outer(np.arange(DCT), np.arange(DCT)).ravel()
-    edges = (1, 2, 3, 4, 5, 7, 9, 11, 15)
-    member = np.stack(
-        [(low <= frequency) & (frequency < high) for low, high in pairwise(edges)], 1
-    ).astype(np.float32)
+    in_band = [(low <= frequency) & (frequency < high) for low, high in pairwise(BAND_EDGES)]
+    member = np.stack(in_band, 1).astype(np.float32)
     return member / member.sum(0)
 
 
 def _blocks(plane: NDArray[np.generic], side: int) -> Floats:
-    """[side rows, side cols] -> [rows, cols, side * side]."""
+    """Cut a plane into blocks: [side rows, side cols] -> [rows, cols, side * side]."""
     rows = plane.shape[0] // side
     cols = plane.shape[1] // side
     cut = np.ascontiguousarray(plane.reshape(rows, side, cols, side).transpose(0, 2, 1, 3))
@@ -58,20 +82,28 @@ def _blocks(plane: NDArray[np.generic], side: int) -> Floats:
 
 
 def _pool(values: Floats) -> Floats:
-    """[2 h, 2 w, ...] -> means [h, w, ...]."""
+    """Average 2x2 places: [2 h, 2 w, ...] -> [h, w, ...]."""
     return (values[::2, ::2] + values[1::2, ::2] + values[::2, 1::2] + values[1::2, 1::2]) / 4
 
 
 def _variance(values: Floats) -> Floats:
-    """Over the last axis, in one pass: values.var(-1) takes five."""
+    """Compute the variance over the last axis in one pass; values.var(-1) takes five."""
     squares: Floats = np.einsum("...i,...i->...", values, values)
     return squares / values.shape[-1] - np.square(values.mean(-1))
 
 
 def energies(pixels: Pixels) -> Floats:
-    """Mean squares [h, w, FEATURES] per 16x16 block of a picture [H, W, 3]: luma bands, chroma, and the change of the mean.
+    """Compute the energies of a picture's blocks.
 
-    Luma is rounded to whole levels, chroma seen at every second row and column: a guess of bits needs no more.
+    Luma is rounded to whole levels, and chroma uses every second row and column: an estimate of
+    bits needs no more.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+
+    Returns:
+        Mean squares [h, w, FEATURES] per 16x16 block: bands of luma, two colour differences, and
+        the change of the mean from the block to the left and the block above.
     """
     height, width = pixels.shape[:2]
     cut = memory.bands(-(-height // BLOCK), WORK_BYTES * BLOCK * width)
@@ -84,12 +116,8 @@ def energies(pixels: Pixels) -> Floats:
 
 
 def _energies(pixels: Pixels, band: slice) -> Floats:
-    """Some rows of blocks of `energies`, with the mean where its change will be."""
-    part = pixels[band.start * BLOCK : band.stop * BLOCK]
-    missing = -part.shape[0] % BLOCK, -part.shape[1] % BLOCK
-    padded = (
-        np.pad(part, ((0, missing[0]), (0, missing[1]), (0, 0)), "edge") if any(missing) else part
-    )
+    """Compute `energies` of some rows of blocks, with the mean in the place of its change."""
+    padded = _padded(pixels[band.start * BLOCK : band.stop * BLOCK])
     coefficients = _blocks(np.asarray(Image.fromarray(padded).convert("L")), DCT) @ _dct()
     mean = _pool(coefficients[..., 0]) / DCT
     bands = _pool(np.square(coefficients, out=coefficients) @ _bands())
@@ -99,18 +127,40 @@ def _energies(pixels: Pixels, band: slice) -> Floats:
     return np.concatenate([bands, np.stack([*chroma, mean], 2)], 2)
 
 
+def _padded(pixels: Pixels) -> Pixels:
+    """Repeat the edge below and to the right until blocks fit."""
+    below = -pixels.shape[0] % BLOCK
+    right = -pixels.shape[1] % BLOCK
+    if not below and not right:
+        return pixels
+    return np.pad(pixels, ((0, below), (0, right), (0, 0)), "edge")
+
+
 def regression_inputs(blocks: Floats, qp: NDArray[np.generic] | float) -> Floats:
-    """[..., FEATURES + 1]: log energies relative to the step of each block's QP, and that QP's t."""
-    t = (np.asarray(qp, np.float32) * LOG_STEP_PER_QP - 1.8)[..., None]
+    """Compute what the regression reads.
+
+    Args:
+        blocks: energies [..., FEATURES].
+        qp: one QP, or QPs [...]; fractions are allowed.
+
+    Returns:
+        [..., FEATURES + 1]: log energies relative to the quantization step, and t of the QP.
+    """
+    t = (np.asarray(qp, np.float32) * LOG_STEP_PER_QP - T_LIMIT)[..., None]
     relative = np.log2(1 + blocks * (np.exp(2 * t) / STEP_AT_MIDDLE**2))
     return np.concatenate([relative, np.broadcast_to(t, (*relative.shape[:-1], 1))], -1)
 
 
 @dataclass(frozen=True)
 class RateEstimate:
-    """Weights of the regression: one hidden layer. first [FEATURES + 1, K], bias [K], second [K], offset [].
+    """The regression: one hidden layer of K units.
 
-    usual: [64], what a usual picture costs by QP, as `log_bits`; None where nobody knows.
+    Attributes:
+        first: [FEATURES + 1, K], weights of the hidden layer.
+        bias: [K], of the hidden layer.
+        second: [K], weights of the output.
+        offset: [], of the output.
+        usual: [64], `log_bits` of the median training picture by QP; None if unknown.
     """
 
     first: Floats
@@ -121,14 +171,22 @@ class RateEstimate:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[np.float32]]) -> RateEstimate:
-        """Raises KeyError where one is missing."""
+        """Take the weights from a student's file. Raises KeyError if one is missing."""
         first, bias, second, offset = (
             arrays[f"rate.{name}"] for name in ("first", "bias", "second", "offset")
         )
         return cls(first, bias, second, offset, arrays.get("rate.usual"))
 
     def bits(self, blocks: Floats, qp: NDArray[np.generic] | float) -> Floats:
-        """Bits [h, w] of blocks with these `energies` at QPs [h, w] or one QP (fractions allowed)."""
+        """Estimate the bits of blocks.
+
+        Args:
+            blocks: [h, w, FEATURES], from `energies`.
+            qp: QPs [h, w] or one QP; fractions are allowed.
+
+        Returns:
+            Bits [h, w].
+        """
         cut = memory.bands(len(blocks), 4 * self.first.size * blocks[0, ..., 0].size)
         if np.ndim(qp) == 0:
             return np.concatenate([self._bits(blocks[band], qp) for band in cut])
@@ -136,21 +194,31 @@ class RateEstimate:
         return np.concatenate([self._bits(blocks[band], field[band]) for band in cut])
 
     def log_bits(self, blocks: Floats, qp: int) -> float:
-        """The log of the mean bits of a picture's blocks."""
+        """Return the log of the mean bits of a picture's blocks [h, w, FEATURES] at a QP."""
         return float(np.log(self.bits(blocks, qp).mean()))
 
     def unusual(self, blocks: Floats, qp: int) -> float:
-        """By which factor a picture with these `energies` costs more at a QP than the usual one, as a log."""
-        return 0.0 if self.usual is None else self.log_bits(blocks, qp) - float(self.usual[qp])
+        """Compare a picture's cost with that of the median training picture.
+
+        Args:
+            blocks: [h, w, FEATURES], from `energies`.
+            qp: 0..63.
+
+        Returns:
+            The log of the ratio, in nats; 0 if the median is unknown.
+        """
+        if self.usual is None:
+            return 0.0
+        return self.log_bits(blocks, qp) - float(self.usual[qp])
 
     def _bits(self, blocks: Floats, qp: NDArray[np.generic] | float) -> Floats:
         hidden = regression_inputs(blocks, qp) @ self.first + self.bias
-        np.maximum(hidden, 0.1 * hidden, out=hidden)
-        return np.exp(np.clip(hidden @ self.second + self.offset, -8, 12))
+        np.maximum(hidden, LEAK * hidden, out=hidden)
+        return np.exp(np.clip(hidden @ self.second + self.offset, *LOG_BITS_RANGE))
 
 
 @lru_cache(maxsize=1)
 def shipped() -> RateEstimate:
-    """The one that comes with the shipped student. Raises UnknownModel."""
+    """Load the estimate that comes with the shipped student. Raises UnknownModel."""
     arrays, _ = read(SHIPPED)
     return RateEstimate.from_arrays(arrays)

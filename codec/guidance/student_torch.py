@@ -13,13 +13,23 @@ from codec.errors import UnknownModel
 from codec.guidance.files import SHIPPED, read
 from codec.guidance.importance import Floats, Pixels
 from codec.guidance.student import Look
-from codec.networks.host_state import exact_arithmetic, unfilled
+from codec.host_state import exact_arithmetic, unfilled
 from codec.networks.student import Student, StudentConfig
 from codec.networks.tensors import as_batch, has_bfloat16
 
 
 def look(network: Student | None = None) -> Look:
-    """guidance.student.Look by a network, the shipped one if none is given. Raises UnknownModel."""
+    """Make a guidance.student.Look from a network.
+
+    Args:
+        network: the student. Default: the shipped one.
+
+    Returns:
+        A function from a small copy's pixels to the student's outputs.
+
+    Raises:
+        UnknownModel: the shipped student cannot be loaded.
+    """
     student = load_student()[0] if network is None else network
     bfloat16 = has_bfloat16(torch.device("cpu"))
 
@@ -35,7 +45,18 @@ def look(network: Student | None = None) -> Look:
 
 @lru_cache(maxsize=4)
 def load_student(path: Path = SHIPPED) -> tuple[Student, dict[str, Any]]:
-    """(network, metadata) of a student's file; the shipped one by default. Raises UnknownModel."""
+    """Load a student.
+
+    Args:
+        path: its file. Default: the shipped one.
+
+    Returns:
+        network: frozen, channels-last.
+        metadata: the file's metadata.
+
+    Raises:
+        UnknownModel: the file holds no student.
+    """
     arrays, metadata = read(path)
     try:
         config = StudentConfig(**metadata["config"])

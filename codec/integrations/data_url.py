@@ -19,10 +19,10 @@ from PIL import Image
 
 import codec
 from codec.bitstream import container
-from codec.errors import BadArgument, BadPicture, TargetTooSmall, sentence
+from codec.errors import BadArgument, TargetTooSmall, Unreadable, only_codec_errors, sentence
 from codec.integrations.pillow import MEDIA_TYPE
 from codec.integrations.receivers import ReceiverName, Size, receiver, scaled, within
-from codec.integrations.shown import in_srgb, on_white
+from codec.io import colour, images
 from codec.results import Level
 
 Format = Literal["webp", "jpeg", "png", "ctm"]
@@ -61,6 +61,7 @@ class DataUrl(str):
         return str(self), self.size, self.tokens
 
 
+@only_codec_errors
 def data_url(
     file: bytes | str | Path,
     format: Format = "webp",
@@ -109,7 +110,9 @@ def data_url(
         if fit is not None or level != "pixels":
             raise BadArgument("a .ctm travels as it is: leave fit and level out, or choose webp")
         return _as_it_is(data, max_bytes)
-    image = _plain(codec.decode(data, level=level, device=device), kind)
+    cotam = codec.load_for(data, device)
+    decoded = cotam.decode_full(data) if level == "pixels" else cotam.decode_preview(data)
+    image = _plain(decoded.picture, kind)
     if fit is not None:
         box = fit if hosted is None else hosted.fitted(image.size)
         image = _resized(image, within(image.size, box))  # type: ignore[arg-type]
@@ -132,7 +135,7 @@ def _bytes_of(file: Any) -> bytes:
     try:
         return Path(file).read_bytes()
     except OSError as error:
-        raise BadPicture(sentence(error)) from error
+        raise Unreadable(sentence(error)) from error
     except TypeError:
         raise BadArgument(f"a file is bytes or a path, not a {type(file).__name__}") from None
 
@@ -152,14 +155,12 @@ def _as_it_is(data: bytes, max_bytes: int | None) -> DataUrl:
     return DataUrl(text, (content.width, content.height), None)
 
 
-def _plain(image: Image.Image, kind: str) -> Image.Image:
-    """The pixels in sRGB, without metadata, in a mode that the format has."""
-    image = in_srgb(image)
-    if kind == "jpeg" or not image.has_transparency_data:
-        image = image if image.mode == "L" else on_white(image)
-    plain = image.copy()
-    plain.info = {}
-    return plain
+def _plain(picture: images.Picture, kind: str) -> Image.Image:
+    """The pixels in sRGB, without metadata; composed on white where the format has no alpha."""
+    if kind == "jpeg":
+        return images.to_pil(images.Picture(images.shown(picture), grey=picture.grey))
+    pixels = colour.to_srgb(picture.pixels, picture.icc)
+    return images.to_pil(images.Picture(pixels, picture.alpha, picture.grey))
 
 
 def _resized(image: Image.Image, size: Size) -> Image.Image:

@@ -15,7 +15,7 @@ from PIL import Image, ImageFile
 import codec
 from codec.bitstream import container
 from codec.errors import CodecError
-from codec.io import images
+from codec.io import colour, images
 from codec.options import OPTION_NAMES
 
 FORMAT = "CTM"
@@ -101,12 +101,10 @@ def _save(image: Image.Image, stream: IO[bytes], name: str | bytes) -> None:
     given = dict(image.encoderinfo)
     options = {key: given[key] for key in OPTION_NAMES if given.get(key) is not None}
     try:
-        picture = images.from_pil(image, container.DEFAULT_LIMIT_PIXELS)
+        picture = images.from_pil(image, container.DEFAULT_LIMIT_PIXELS, given.get("exif"))
         if "icc_profile" in given:
-            picture.icc = given["icc_profile"] or None
-        if "exif" in given:
-            exif = given["exif"]
-            picture.exif = (exif.tobytes() if isinstance(exif, Image.Exif) else exif) or None
+            icc = given["icc_profile"]
+            picture.icc = bytes(icc) if colour.is_sound(icc) else None
         stream.write(_encoder(str(given.get("model", "default"))).encode(picture, **options))
     except CodecError as error:
         raise OSError(str(error)) from error

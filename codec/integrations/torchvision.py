@@ -10,7 +10,7 @@ from torch import Tensor
 
 import codec
 from codec.errors import BadArgument
-from codec.integrations.shown import on_white
+from codec.io import images
 
 MODES = {"RGB": "RGB", "GRAY": "L", "GRAY_ALPHA": "LA", "RGB_ALPHA": "RGBA", "UNCHANGED": None}
 
@@ -44,7 +44,7 @@ def decode_ctm(
         file if isinstance(file, bytes) else Path(file).read_bytes(), device=device
     )
     if MODES[name] in ("RGB", "L"):
-        image = image if image.mode == "L" else on_white(image)
+        image = images.on_background(image)
     if MODES[name] is not None:
         image = image.convert(MODES[name])
     pixels = np.asarray(image)

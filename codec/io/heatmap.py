@@ -1,4 +1,6 @@
-"""Where the bits went, as a picture: the QP field and the bits per latent position, each as colours over the decoded picture."""
+"""Where the bits went, as a picture: the QP field and the bits per latent position, each as colours
+over the decoded picture.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from codec.bitstream.qp_map import QP_MAX
 from codec.coding.latent_grid import STRIDE, latent_grid
 from codec.errors import BadArgument
+from codec.networks.config import QP_MAX
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -63,7 +65,9 @@ class Scale:
 
 @dataclass(frozen=True)
 class Panel:
-    """image: of the size all panels share; scale: None for the picture itself; note: one line beneath."""
+    """image: of the size all panels share; scale: None for the picture itself; note: one line
+    beneath.
+    """
 
     title: str
     image: Image.Image
@@ -77,10 +81,13 @@ def panels(
     qp: NDArray[np.integer],
     importance: NDArray[np.floating] | None = None,
 ) -> Image.Image:
-    """The decoded picture, its QP field and its bits per latent position, next to or above one another, as an RGB image.
+    """The decoded picture, its QP field and its bits per latent position, next to or above one
+    another, as an RGB image.
 
-    pixels: uint8 [H, W, 3]. bits: [rows, cols] on the latent grid (one position per 16x16 pixels, rounded up), at least 0.
-    qp: [rows, cols], 0..63. importance: [h, w], one more panel; on the latent grid, or on any grid stretched over the picture.
+    pixels: uint8 [H, W, 3]. bits: [rows, cols] on the latent grid (one position per 16x16 pixels,
+    rounded up), at least 0.
+    qp: [rows, cols], 0..63. importance: [h, w], one more panel; on the latent grid, or on any grid
+    stretched over the picture.
     A panel has at most 960 pixels a side. Raises BadArgument for a wrong shape or value.
     """
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
@@ -160,7 +167,9 @@ def _range(field: NDArray[np.generic], power: float = 1.0) -> Scale:
 
 
 def _size(width: int, height: int) -> tuple[int, int]:
-    """A panel's size: large pictures shrink, small ones grow by a whole factor, very thin ones are stretched to be seen."""
+    """A panel's size: large pictures shrink, small ones grow by a whole factor, very thin ones are
+    stretched to be seen.
+    """
     longest = max(width, height)
     factor = LARGEST / longest if longest > LARGEST else max(1, SMALLEST // longest)
     return max(THINNEST, round(width * factor)), max(THINNEST, round(height * factor))
@@ -240,7 +249,7 @@ def _draw(out: Image.Image, panel: Panel, left: int, top: int, width: int, font_
 
 
 def _numbers(scale: Scale) -> Iterator[tuple[float, str, str]]:
-    """Position, number and anchor of the ends and the middle; as many decimals as the range needs."""
+    """Position, number and anchor of the ends and the middle, decimals as the range needs."""
     decimals = max(0, 2 - math.floor(math.log10(scale.high - scale.low)))
     for position, anchor in ((0.0, "la"), (0.5, "ma"), (1.0, "ra")):
         text = f"{scale.value(position):.{min(decimals, 9)}f}"

@@ -1,34 +1,56 @@
-"""Pictures in and out, by Pillow: orientation, alpha, grey, palette, 16 bit, profiles, limits."""
+"""Pictures in and out, by Pillow: whatever holds one becomes a `Picture`, and back.
+
+::
+
+    path, bytes, stream, {"bytes": ...} -> formats -> PIL image -+-> samples -> pixels, alpha, grey
+                                              PIL image ---------+-> exif, colour -> sound ones
+    uint8 [H, W, 3], float [3, H, W] ------> from_array -> pixels
+    Picture -> to_pil -> save;  Picture -> shown: sRGB on a background, as a person or a tower sees
+    it
+"""
 
 from __future__ import annotations
 
 import io
+import os
 import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeVar, Union
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from codec import memory
-from codec.errors import BadArgument, BadPicture, Corrupt, TooLarge, reason
-from codec.io import png
+from codec.bitstream.container import MAGIC
+from codec.errors import (
+    BadArgument,
+    BadPicture,
+    CodecError,
+    Corrupt,
+    TooLarge,
+    Unreadable,
+    reason,
+    sentence,
+)
+from codec.io import colour, compose, formats, png, samples
+from codec.io import exif as exif_data
+from codec.io.exif import ORIENTATION as ORIENTATION
 
-ORIENTATION = 0x0112
-Source = str | Path | bytes | IO[bytes]
+Source = Union[str, bytes, "os.PathLike[Any]", IO[bytes]]
 T = TypeVar("T")
 # What Pillow raises over hostile bytes, beside OSError.
 PILLOW_FAILS = (
     ArithmeticError,
+    AssertionError,
     AttributeError,
     EOFError,
     LookupError,
+    NotImplementedError,
     RuntimeError,
     SyntaxError,
     TypeError,
@@ -36,12 +58,34 @@ PILLOW_FAILS = (
     struct.error,
     zlib.error,
 )
+# TIFF 6.0, section 8, and EXIF 2.32, 4.6.4: what turns the stored rows upright.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Of formats that lose something: visually lossless, colour at full resolution where the format can.
+WRITING: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "MPO": {"quality": 95, "subsampling": 0},
+    "WEBP": {"quality": 95},
+    "AVIF": {"quality": 90, "subsampling": "4:4:4"},
+}
 _PILLOW = threading.Lock()
 
 
 @dataclass
 class Picture:
-    """pixels: uint8 [H, W, 3]; alpha: uint8 [H, W] or None; grey: the source had no colour; notes: what was changed on the way."""
+    """A picture as it is coded.
+
+    pixels: uint8 [H, W, 3]; alpha: uint8 [H, W] or None; grey: the source had no colour; icc: an
+    RGB
+    profile; exif: upright, without what is odd; notes: what was changed on the way.
+    """
 
     pixels: NDArray[np.uint8]
     alpha: NDArray[np.uint8] | None = None
@@ -51,124 +95,203 @@ class Picture:
     notes: list[str] = field(default_factory=list)
 
 
-def load(source: Source, limit_pixels: int) -> Picture:
-    """A picture from a path, bytes or a binary stream. Raises BadPicture or TooLarge; OSError where a file cannot be opened."""
-    if isinstance(source, (str, Path)):
-        with open(source, "rb") as file:
+def from_any(source: Any, limit_pixels: int) -> Picture:
+    """Whatever holds a picture: a `Picture`, a PIL image, a path, bytes, a binary stream, an array,
+    or a row of a Hugging Face data set, {"bytes": ..., "path": ...}.
+
+    Raises BadArgument, BadPicture, TooLarge or Unreadable.
+    """
+    if isinstance(source, Picture):
+        return _checked(source)
+    if isinstance(source, Image.Image):
+        return from_pil(source, limit_pixels)
+    if isinstance(source, Mapping):
+        inner = source.get("bytes") if source.get("bytes") is not None else source.get("path")
+        if not isinstance(inner, (bytes, bytearray, memoryview, str)):
+            raise BadArgument("a row of pictures must have 'bytes' or a 'path'")
+        return load(inner, limit_pixels)
+    if isinstance(source, (str, bytes, bytearray, memoryview, os.PathLike)):
+        return load(source, limit_pixels)
+    if hasattr(source, "read"):
+        return load(source, limit_pixels)
+    picture = from_array(source)
+    if picture.pixels.shape[0] * picture.pixels.shape[1] > limit_pixels:
+        raise TooLarge(f"the picture has more than {limit_pixels} pixels")
+    return picture
+
+
+def _checked(picture: Picture) -> Picture:
+    """Raises BadArgument for fields that do not go together."""
+    pixels = picture.pixels
+    sound = isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3
+    if not sound or pixels.shape[2] != 3 or not pixels.size:
+        raise BadArgument("a Picture's pixels must be uint8 [H, W, 3] with at least one pixel")
+    alpha = picture.alpha
+    if alpha is not None and not (
+        isinstance(alpha, np.ndarray)
+        and alpha.dtype == np.uint8
+        and alpha.shape == pixels.shape[:2]
+    ):
+        raise BadArgument("a Picture's alpha must be uint8 [H, W], as large as its pixels")
+    return picture
+
+
+def load(source: Any, limit_pixels: int) -> Picture:
+    """A picture from a path, bytes or a binary stream.
+
+    Raises BadPicture for what is none, TooLarge, or Unreadable where a file cannot be opened.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        try:
+            file = open(source, "rb")  # noqa: SIM115
+        except OSError as error:
+            raise Unreadable(sentence(error)) from error
+        except ValueError as error:
+            raise BadArgument(f"this is no file's name: {reason(error)}") from None
+        with file:
             return load(file, limit_pixels)
-    stream = io.BytesIO(source) if isinstance(source, bytes) else source
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return load(io.BytesIO(source), limit_pixels)
+    try:
+        stream = source if source.seekable() else io.BytesIO(source.read())
+    except (OSError, *PILLOW_FAILS) as error:
+        raise BadPicture(f"the picture cannot be read: {reason(error)}") from None
     return _beyond_pillows_limit(limit_pixels, lambda: _read(stream, limit_pixels))
 
 
 def _read(stream: IO[bytes], limit_pixels: int) -> Picture:
     try:
-        with Image.open(stream) as image:
-            return from_pil(image, limit_pixels)
+        with formats.open_picture(stream) as image:
+            return _from_pil(image, limit_pixels, None)
+    except CodecError:
+        raise
     except UnidentifiedImageError:
-        raise BadPicture("this is not a picture in a format that Pillow reads") from None
+        raise BadPicture(_no_picture(stream)) from None
     except (OSError, *PILLOW_FAILS) as error:
         raise BadPicture(f"the picture cannot be decoded: {reason(error)}") from None
 
 
+def _no_picture(stream: IO[bytes]) -> str:
+    """What bytes are that no format knows."""
+    try:
+        stream.seek(0)
+        start = stream.read(16)
+    except (OSError, *PILLOW_FAILS):
+        start = b""
+    if not start:
+        return "the file is empty"
+    if start.startswith(MAGIC):
+        return "this is a CoTAM file already; decode it first"
+    if start.startswith((b"%!PS", b"\xc5\xd0\xd3\xc6")):
+        return "this is PostScript, which only an external program could draw; convert it to PNG"
+    return "this is not a picture in a format that is read here (PNG, JPEG, WebP, TIFF, ...)"
+
+
 def _beyond_pillows_limit(pixels: int, read: Callable[[], T]) -> T:
-    """What `read` gives. Pillow's own limit, a global that its plugins read, too, is raised for one picture at a time and only
-    where it refuses one. Raises TooLarge for more than `pixels`.
+    """What `read` gives. Pillow's own limit, a global that its plugins read, too, is raised for one
+    picture at a time and only where it refuses one. Raises TooLarge for more than `pixels`.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.simplefilter("ignore")
         try:
             return read()
         except Image.DecompressionBombError:
             pass
         with _PILLOW:
             own = Image.MAX_IMAGE_PIXELS
-            if own is not None:
-                Image.MAX_IMAGE_PIXELS = max(
-                    own, (pixels + 1) // 2
-                )  # Pillow refuses what has more than twice as many
+            if own is not None:  # Pillow refuses what has more than twice as many
+                Image.MAX_IMAGE_PIXELS = max(own, (pixels + 1) // 2)
             try:
                 return read()
             except Image.DecompressionBombError:
                 raise TooLarge(
-                    f"the picture has more than {pixels} pixels, the limit (raise it with --limit-pixels)"
+                    f"the picture has more than {pixels} pixels, the limit "
+                    "(raise it with --limit-pixels)"
                 ) from None
             finally:
                 Image.MAX_IMAGE_PIXELS = own
 
 
-def from_pil(image: Image.Image, limit_pixels: int) -> Picture:
-    """Orientation applied, first frame, 8 bits a sample. Raises TooLarge before any pixel is decoded."""
+def from_pil(image: Image.Image, limit_pixels: int, exif: Any = None) -> Picture:
+    """A PIL image, upright, its current frame, 8 bits a sample.
+
+    exif: bytes or Pillow's object, in place of the image's own. Raises TooLarge before any pixel is
+    decoded, BadPicture for one that cannot be decoded or has no pixels.
+    """
+    try:
+        return _beyond_pillows_limit(limit_pixels, lambda: _from_pil(image, limit_pixels, exif))
+    except CodecError:
+        raise
+    except (OSError, *PILLOW_FAILS) as error:
+        raise BadPicture(f"the picture cannot be decoded: {reason(error)}") from None
+
+
+def _from_pil(image: Image.Image, limit_pixels: int, exif: Any) -> Picture:
+    _check_size(image, limit_pixels)
+    raw = samples.raw_mode(image)
+    if raw and image.format in formats.REFUSED:
+        raise BadPicture(f"{image.format} is not decoded: only an external program could draw it")
+    image.load()
+    own = exif_data.of_image(image)
+    given = exif_data.opened(exif)
+    shown = own if given is None or exif_data.ORIENTATION not in given else given
+    turn = TURNS.get(exif_data.orientation(shown))
+    upright = image if turn is None else image.transpose(turn)
+    profile = image.info.get("icc_profile")
+    planes = samples.eight_bits(upright, raw, profile)
+    kept, notes = exif_data.sound(own if exif is None else given)
+    icc = _profile(profile, image.mode, planes, notes)
+    everything = [*_parts(image), *planes.notes, *notes]
+    return Picture(planes.pixels, planes.alpha, planes.grey, icc, kept, everything)
+
+
+def _check_size(image: Image.Image, limit_pixels: int) -> None:
+    if not (image.width and image.height):
+        raise BadPicture(f"the picture has no pixels ({image.width}x{image.height})")
     if image.width * image.height > limit_pixels:
         raise TooLarge(
-            f"the picture has {image.width}x{image.height} pixels; the limit is {limit_pixels} (raise it with --limit-pixels)"
+            f"the picture has {image.width}x{image.height} pixels; the limit is {limit_pixels} "
+            "(raise it with --limit-pixels)"
         )
-    notes = []
-    if getattr(image, "n_frames", 1) > 1:
-        notes.append(f"animated input: only the first of {image.n_frames} frames was kept")  # type: ignore[attr-defined]
-    if _has_16_bits(image):
-        notes.append("16-bit samples were converted to 8 bits")
-    icc = image.info.get("icc_profile")
-    exif = Image.Exif()
-    exif.load(image.getexif().tobytes())
-    eight = _to_8_bits(ImageOps.exif_transpose(image) if exif.pop(ORIENTATION, 1) != 1 else image)
-    grey = eight.mode in ("1", "L", "LA", "La")
-    alpha = None
-    if eight.has_transparency_data:
-        eight = eight.convert("RGBA")
-        alpha = np.asarray(eight.getchannel("A"))
-    if icc and (icc[16:20] != b"RGB " or image.mode in ("CMYK", "YCCK", "LAB")):
-        icc = None
+
+
+def _profile(icc: Any, mode: str, planes: samples.Samples, notes: list[str]) -> bytes | None:
+    """The colour profile that is kept; a large one is applied to the pixels instead."""
+    if not icc or mode == "CMYK":
+        return None
+    if not colour.is_sound(icc) or mode == "LAB":
         notes.append("the colour profile was dropped: it does not describe RGB samples")
-    pixels = _pixels(eight)
-    return Picture(pixels, alpha, grey, icc or None, exif.tobytes() if len(exif) else None, notes)
+        return None
+    if len(icc) <= exif_data.LIMIT_BYTES:
+        return bytes(icc)
+    planes.pixels = colour.to_srgb(planes.pixels, icc)
+    notes.append(f"the colour profile of {len(icc)} bytes was applied and dropped: 64 KB are kept")
+    return None
 
 
-def _pixels(image: Image.Image) -> NDArray[np.uint8]:
-    """[H, W, 3], a band at a time: Pillow itself holds 4 bytes a pixel."""
-    pixels = memory.empty((image.height, image.width, 3), np.uint8)
-    image.load()
-    for band in memory.bands(image.height, 3 * image.width):
-        part = (
-            image.crop((0, band.start, image.width, band.stop))
-            if band != slice(0, image.height)
-            else image
-        )
-        pixels[band] = np.asarray(part if part.mode == "RGB" else part.convert("RGB"))
-        memory.release(pixels)
-    return pixels
-
-
-def _has_16_bits(image: Image.Image) -> bool:
-    tile = getattr(image, "tile", None)
-    raw = str(tile[0][3]) if tile else ""
-    return image.mode.startswith("I") or image.mode == "F" or ";16" in raw
-
-
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """16-bit, 32-bit and float samples to 8 bits: 65535 (or 1.0) becomes 255."""
-    if not (image.mode.startswith("I") or image.mode == "F"):
-        return image
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-    full = (
-        1.0
-        if image.mode == "F" and values.max(initial=0) <= 1
-        else 255.0
-        if image.mode == "F"
-        else 65535.0
-    )
-    return Image.fromarray(np.rint(np.clip(values / full, 0, 1) * 255).astype(np.uint8))
+def _parts(image: Image.Image) -> list[str]:
+    """What to say of a file of several pictures. Asked last: counting moves Pillow's file."""
+    try:
+        count = int(getattr(image, "n_frames", 1))
+        at = int(image.tell())
+    except (OSError, *PILLOW_FAILS):
+        return ["the pictures of this file cannot be counted; the first was kept"]
+    if count < 2 or image.format == "PSD":
+        return []
+    which = "the first" if at == 0 else f"number {at + 1}"
+    kind = formats.PARTS.get(str(image.format))
+    if kind is not None:
+        return [f"the file holds {count} {kind}: only {which} was kept"]
+    return [f"animated input: only {which} of {count} frames was kept"]
 
 
 def from_array(array: Any) -> Picture:
-    """uint8 [H, W, 3] or [H, W], or a float tensor or array [3, H, W] in 0..1. Raises BadArgument for anything else."""
-    if hasattr(array, "detach"):
-        array = (
-            array.detach().cpu().float().numpy()
-            if array.is_floating_point()
-            else array.detach().cpu().numpy()
-        )
-    values = np.asarray(array)
-    if values.dtype == np.uint8 and values.ndim == 2:
+    """uint8 [H, W, 3] or [H, W], or a float tensor or array [3, H, W] in 0..1.
+
+    Raises BadArgument for anything else.
+    """
+    values = _values(array)
+    if values.dtype == np.uint8 and values.ndim == 2 and values.size:
         return Picture(np.repeat(values[:, :, None], 3, 2), grey=True)
     if values.dtype == np.uint8 and values.ndim == 3 and values.shape[2] == 3 and values.size:
         return Picture(np.ascontiguousarray(values))
@@ -183,13 +306,51 @@ def from_array(array: Any) -> Picture:
         return Picture(
             np.ascontiguousarray(np.rint(values * 255).astype(np.uint8).transpose(1, 2, 0))
         )
+    kind = type(array).__name__ if values.dtype == object or not values.ndim else "array"
+    empty = "" if values.size or values.dtype == object else "; this one has no pixels"
     raise BadArgument(
-        f"a picture must be uint8 [H, W, 3] or float [3, H, W] in 0..1, not {values.dtype} {list(values.shape)}"
+        "a picture must be a PIL image, a path, a file's bytes, uint8 [H, W, 3] or float [3, H, W] "
+        f"in 0..1, not {kind} {values.dtype} {list(values.shape)}{empty}"
     )
 
 
+def _values(array: Any) -> NDArray[Any]:
+    try:
+        if hasattr(array, "detach"):
+            array = array.detach().cpu()
+            array = (array.float() if array.is_floating_point() else array).numpy()
+        return np.asarray(array)
+    except Exception as error:  # any object may be given, and it may do anything
+        raise BadArgument(
+            f"a picture cannot be made of this {type(array).__name__}: {reason(error)}"
+        ) from None
+
+
+def shown(picture: Picture, background: Any = compose.WHITE) -> NDArray[np.uint8]:
+    """uint8 [H, W, 3] as a person or a tower sees it: in sRGB, composed on the background."""
+    pixels = colour.to_srgb(picture.pixels, picture.icc)
+    return compose.on_background(pixels, picture.alpha, background)
+
+
+def read_shown(source: Any, limit_pixels: int) -> NDArray[np.uint8]:
+    """What training, validation and benchmarks read of a picture file: `shown` of `from_any`."""
+    return shown(from_any(source, limit_pixels))
+
+
+def on_background(image: Image.Image, background: Any = compose.WHITE) -> Image.Image:
+    """A PIL image without alpha: composed on the background where it has some."""
+    if not image.has_transparency_data:
+        return image
+    whole = samples.eight_bits(image, "")
+    flat = Image.fromarray(compose.on_background(whole.pixels, whole.alpha, background))
+    ground = compose.colour_of(background)
+    return flat.convert("L") if whole.grey and len(set(ground)) == 1 else flat
+
+
 def to_pil(picture: Picture) -> Image.Image:
-    """The inverse of `from_pil`, with profile and EXIF in `.info`, so that Pillow's save writes them."""
+    """The inverse of `from_pil`, with profile and EXIF in `.info`, so that Pillow's save writes
+    them.
+    """
     image = Image.fromarray(picture.pixels)
     if picture.grey:
         image = image.convert("L")
@@ -203,7 +364,9 @@ def to_pil(picture: Picture) -> Image.Image:
 
 
 def reduced(picture: Picture, factor: int, already: Set[str] = frozenset()) -> Picture:
-    """Sides divided by `factor`, rounded up, by averaging; `already` names planes that have that size. EXIF is left out."""
+    """Sides divided by `factor`, rounded up, by averaging; `already` names planes that have that
+    size. EXIF is left out.
+    """
 
     def smaller(name: str) -> Any:
         plane = getattr(picture, name)
@@ -216,30 +379,99 @@ def reduced(picture: Picture, factor: int, already: Set[str] = frozenset()) -> P
     return replace(picture, pixels=smaller("pixels"), alpha=smaller("alpha"), exif=None)
 
 
-def save(picture: Picture | Image.Image, stream: IO[bytes], suffix: str) -> None:
-    """Write in the format of a suffix such as '.png'. Raises BadArgument for a suffix Pillow cannot write."""
-    kind = Image.registered_extensions().get(suffix.lower())
-    if kind is None or kind not in Image.SAVE:
+def save(
+    picture: Picture | Image.Image,
+    stream: IO[bytes],
+    suffix: str,
+    quality: int | None = None,
+    background: Any = compose.WHITE,
+) -> list[str]:
+    """Write in the format of a suffix such as '.png'; returns notes on what was left out.
+
+    quality: 0..100 for .jpg, .webp and .avif; visually lossless if not given. background: what
+    transparent pixels are composed on where the format has no alpha. Raises BadArgument for a
+    suffix, quality or background that cannot be; OSError where the stream cannot be written.
+    """
+    ground = compose.colour_of(background)
+    kind = formats.written_format(suffix)
+    if kind is None:
         raise BadArgument(
             f"pictures cannot be written as '{suffix}'; use .png, .jpg, .webp or .tif"
         )
-    if (
-        isinstance(picture, Picture)
-        and kind == "PNG"
-        and picture.pixels.nbytes >= memory.SPILL_BYTES
-    ):
+    options = dict(WRITING.get(kind, {}))
+    if quality is not None:
+        if kind not in WRITING or not 0 <= quality <= 100:
+            raise BadArgument("a quality of 0..100 goes with .jpg, .webp and .avif")
+        options["quality"] = int(quality)
+    large = isinstance(picture, Picture) and picture.pixels.nbytes >= memory.SPILL_BYTES
+    if large and kind == "PNG":
+        assert isinstance(picture, Picture)
         _save_large(picture, stream)
-        return
-    image = to_pil(picture) if isinstance(picture, Picture) else picture
-    if kind == "JPEG" and image.mode in ("RGBA", "LA"):
-        image = image.convert("L" if image.mode == "LA" else "RGB")
-    options = {"exif": image.info["exif"]} if "exif" in image.info else {}
-    try:
-        image.save(stream, kind, icc_profile=image.info.get("icc_profile"), **options)
-    except PILLOW_FAILS as error:
-        raise BadArgument(
-            f"this picture cannot be written as '{suffix}': {reason(error)}"
-        ) from None
+        return []
+    image = to_pil(picture) if isinstance(picture, Picture) else _straight(picture)
+    image = image if _holds_alpha(kind, image) else on_background(image, ground)
+    return _saved(image, stream, kind, suffix, options)
+
+
+def _straight(image: Image.Image) -> Image.Image:
+    """A copy whose transparency, if there is some, is a channel."""
+    if image.has_transparency_data and image.mode not in ("LA", "RGBA"):
+        return to_pil(from_pil(image, image.width * image.height))
+    return image.copy()
+
+
+def _holds_alpha(kind: str, image: Image.Image) -> bool:
+    """Whether a format keeps this picture's alpha; a GIF's is all or nothing."""
+    if kind != "GIF" or image.mode not in ("LA", "RGBA"):
+        return kind in formats.WITH_ALPHA
+    return set(np.unique(np.asarray(image.getchannel("A"))).tolist()) <= {0, 255}
+
+
+class _Plain:
+    """A stream without a file number: Pillow then writes by `write`, whose errors say what is
+    wrong.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        for name in ("write", "seek", "tell", "flush", "read"):
+            setattr(self, name, getattr(stream, name, None))
+
+
+def _saved(
+    image: Image.Image, stream: IO[bytes], kind: str, suffix: str, options: dict[str, Any]
+) -> list[str]:
+    """Written with as much metadata, and in as plain a mode, as the format takes."""
+    icc = image.info.get("icc_profile")
+    exif = image.info.get("exif")
+    image.info = {}
+    start = stream.tell()
+    failure: BaseException | None = None
+    for attempt in range(4):
+        if attempt == 1:
+            image = image.convert("RGBA" if image.mode in ("LA", "RGBA") else "RGB")
+        profile = icc if attempt < 3 else None
+        data = exif if attempt < 2 else None
+        own = options | ({"exif": data} if data else {})
+        stream.seek(start)
+        stream.truncate()
+        try:
+            image.save(_Plain(stream), kind, icc_profile=profile, **own)  # type: ignore[arg-type]
+        except (OSError, *PILLOW_FAILS) as error:
+            if isinstance(error, OSError) and error.errno:
+                raise
+            failure = failure or error
+            continue
+        return _lost(suffix, bool(icc) > bool(profile), bool(exif) > bool(data))
+    assert failure is not None
+    raise BadArgument(f"this picture cannot be written as '{suffix}': {reason(failure)}") from None
+
+
+def _lost(suffix: str, icc: bool, exif: bool) -> list[str]:
+    """A note on the metadata that a format could not take."""
+    names = [name for name, lost in (("colour profile", icc), ("EXIF data", exif)) if lost]
+    if not names:
+        return []
+    return [f"{' and '.join(names)} left out: {suffix} cannot hold what the file has"]
 
 
 def _save_large(picture: Picture, stream: IO[bytes]) -> None:
@@ -267,12 +499,9 @@ def unpack_alpha(data: bytes, width: int, height: int) -> NDArray[np.uint8]:
     """The inverse. Raises Corrupt, before decoding where the size differs."""
 
     def read() -> NDArray[np.uint8] | None:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            return (
-                np.asarray(image.convert("L"))
-                if image.size == (width, height) and image.mode in ("L", "1")
-                else None
-            )
+        with formats.open_picture(io.BytesIO(data), ["PNG"]) as image:
+            sound = image.size == (width, height) and image.mode in ("L", "1")
+            return np.asarray(image.convert("L")) if sound else None
 
     try:
         alpha = _beyond_pillows_limit(width * height, read)

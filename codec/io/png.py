@@ -1,4 +1,6 @@
-"""PNG, written a band of rows at a time: no more than a band is ever in memory. Everything else about files is Pillow's."""
+"""PNG, written a band of rows at a time: no more than a band is ever in memory. Everything else
+about files is Pillow's.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def write(
     icc: bytes | None = None,
     exif: bytes | None = None,
 ) -> None:
-    """shape: height, width, channels (1..4); bands: the rows in order, [rows, width, channels], the last axis left out if 1."""
+    """shape: height, width, channels (1..4); bands: the rows in order, [rows, width, channels], the
+    last axis left out if 1.
+    """
     height, width, channels = shape
     stream.write(SIGNATURE)
     _chunk(
@@ -44,7 +48,9 @@ def write(
 
 
 def _filtered(rows: NDArray[np.int16], above: NDArray[np.int16]) -> bytes:
-    """Each sample less its best neighbour (left, up, or left and up; Paeth's predictor, PNG specification 9.4)."""
+    """Each sample less its best neighbour (left, up, or left and up; Paeth's predictor, PNG
+    specification 9.4).
+    """
     up = np.concatenate([above, rows[:-1]])
     left, corner = (np.pad(v[:, :-1], ((0, 0), (1, 0), (0, 0))) for v in (rows, up))
     guess = left + up - corner

@@ -1,1 +1,4 @@
-"""The networks: transforms, gains and the integer-exact prior. They know nothing of files, bytes or quality numbers."""
+"""The networks: transforms, gains and the integer-exact prior.
+
+They know nothing about files, bytes or quality numbers.
+"""

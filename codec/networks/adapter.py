@@ -9,15 +9,29 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
-from codec.networks.gains import T_LIMIT, qp_to_t
+from codec.networks.config import T_LIMIT
+from codec.networks.gains import qp_to_t
 
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """channels: of the codec's latents; width, rows, columns, prefix: the tower's; inner, heads, expansion: of each block.
+    """Widths and depth of a token adapter.
 
-    blocks: how many; sees: whether the adapter looks at the tokens that it repairs beside the latents; patches_only: whether it
-    leaves the prefix, the class token, as it is.
+    Attributes:
+        channels: channels of the codec's latent y.
+        width: channels of the tower's tokens.
+        rows: rows of the tower's patch grid.
+        columns: columns of the tower's patch grid.
+        prefix: the tower's tokens before the patches, such as the class token.
+        inner: channels of the adapter's transformer blocks, a multiple of `heads`.
+        heads: attention heads of each block.
+        expansion: width of each block's MLP, as a multiple of `inner`.
+        blocks: number of transformer blocks, at least 1.
+        sees: whether the adapter reads the tokens that it repairs, in addition to the latents.
+        patches_only: whether the prefix tokens are left unchanged.
+
+    Raises:
+        ValueError: `inner` is not a multiple of `heads`, or there are no blocks.
     """
 
     channels: int
@@ -40,16 +54,20 @@ class AdapterConfig:
 
 
 class TokenAdapter(nn.Module):
-    """tokens = tower_embedding(decoded picture) + adapter(latents), as in arXiv 2509.24258; starts at zero.
+    """tokens = tower_embedding(decoded picture) + adapter(latents), as in arXiv 2509.24258.
 
-    If it `sees`, it is adapter(latents, tokens): what is to be repaired depends on what is there, and the tokens may be those of a
-    later layer. The blocks are as wide as `inner`, not as the tower, so that they cost little beside decoding.
+    With `sees` it is adapter(latents, tokens): the correction then depends on the tokens as well,
+    which may be those of a later layer of the tower. The output starts at zero. The blocks are
+    `inner` channels wide, not as wide as the tower, so that they cost little compared with
+    decoding.
 
     ::
 
-        latents + QP -> boxes, on the grid -> linear -> + positions --+--> + --> LayerNorm -> transformer blocks -> linear (zero)
-                                                       class token ---+    |
-        tokens [N, prefix + patches, width] -> LayerNorm -> linear --------+
+        latents + QP -> boxes, on the grid -> linear -> + positions --+
+                                                       class token ---+--> + (A)
+        tokens [N, prefix + patches, width] -> LayerNorm -> linear --------^   (only if `sees`)
+
+        (A) -> LayerNorm -> transformer blocks -> linear (zero at first) -> [N, tokens, width]
     """
 
     def __init__(self, config: AdapterConfig) -> None:
@@ -61,6 +79,7 @@ class TokenAdapter(nn.Module):
         self.positions = nn.Parameter(torch.randn(1, inner, config.rows, config.columns) * 0.02)
         self.norm = nn.LayerNorm(inner)
         if config.sees:
+            # Shipped files name its parameters `seen`.
             self.seen = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, inner))
         blocks = [_block(config) for _ in range(config.blocks)]
         self.block = blocks[0] if config.blocks == 1 else nn.Sequential(*blocks)
@@ -69,8 +88,15 @@ class TokenAdapter(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
-        """x: latents at the tower's patches [N, channels + 1, rows, columns] (`sample`), of any grid; tokens: the tower's own of
-        the decoded picture [N, prefix + rows * columns, width]. Returns what is to be added to them, of the same shape.
+        """Compute the correction of a tower's tokens.
+
+        Args:
+            x: latents at the tower's patches, [N, channels + 1, rows, columns] from `sample`. The
+                grid may have any size.
+            tokens: the tower's tokens of the decoded picture, [N, prefix + rows * columns, width].
+
+        Returns:
+            What to add to the tokens, of the same shape.
         """
         positions: Tensor = self.positions
         if positions.shape[-2:] != x.shape[-2:]:
@@ -79,15 +105,21 @@ class TokenAdapter(nn.Module):
         x = torch.cat([self.prefix.expand(len(x), -1, -1), x], 1)
         if self.config.sees:
             x = x + self.seen(tokens)
-        added: Tensor = self.head(self.block(self.norm(x)))
-        return (
-            F.pad(added[:, self.config.prefix :], (0, 0, self.config.prefix, 0))
-            if self.config.patches_only
-            else added
-        )
+        correction: Tensor = self.head(self.block(self.norm(x)))
+        if not self.config.patches_only:
+            return correction
+        prefix = self.config.prefix
+        return F.pad(correction[:, prefix:], (0, 0, prefix, 0))
 
     def later_blocks(self, stored: set[str]) -> list[nn.TransformerEncoderLayer]:
-        """The blocks of which an adapter with parameters of these names has none."""
+        """Return this adapter's blocks that a stored adapter does not have.
+
+        Args:
+            stored: names of the stored adapter's parameters.
+
+        Returns:
+            The blocks whose parameters are not among them; none for an adapter of one block.
+        """
         if isinstance(self.block, nn.TransformerEncoderLayer):
             return []
         blocks = (
@@ -97,11 +129,10 @@ class TokenAdapter(nn.Module):
 
 
 def _block(config: AdapterConfig) -> nn.TransformerEncoderLayer:
-    expanded = config.expansion * config.inner
     return nn.TransformerEncoderLayer(
         config.inner,
         config.heads,
-        expanded,
+        config.expansion * config.inner,
         dropout=0.0,
         activation="gelu",
         batch_first=True,
@@ -112,11 +143,17 @@ def _block(config: AdapterConfig) -> nn.TransformerEncoderLayer:
 def sample(
     latents: Tensor, qp: Tensor, grid: tuple[int, int], boxes: Tensor | None = None
 ) -> Tensor:
-    """Latents and QPs at a tower's patches [N, channels + 1, rows, columns].
+    """Resample latents and QPs to a tower's patches.
 
-    latents: [B, channels, h, w], dequantised (Synthesis.dequantised); qp: [B, h, w] or [B, 1, 1]; grid: (rows, columns); boxes:
-    [N, 5], number of the picture and left, top, right, bottom of what the tower sees of it, in latent positions, also beyond the
-    picture; all of each picture if not given.
+    Args:
+        latents: [B, channels, h, w], dequantised (Synthesis.dequantised).
+        qp: QPs 0..63, [B, h, w], or [B, 1, 1] for one QP per picture.
+        grid: (rows, columns) of the tower's patches.
+        boxes: [N, 5], what the tower sees: the picture's index, then left, top, right and bottom
+            in latent positions, which may lie beyond the picture. Default: all of each picture.
+
+    Returns:
+        [N, channels + 1, rows, columns]; the last channel is t / T_LIMIT in -1..1.
     """
     t = (qp_to_t(qp.float()) / T_LIMIT)[:, None].expand(-1, -1, *latents.shape[-2:])
     x = torch.cat([latents / (1 + 0.1 * latents.abs()), t], 1)
@@ -124,7 +161,14 @@ def sample(
 
 
 def whole(latents: Tensor) -> Tensor:
-    """Boxes [B, 5] over all of each picture."""
+    """Return boxes over all of each picture.
+
+    Args:
+        latents: [B, channels, h, w].
+
+    Returns:
+        [B, 5]: the picture's index, then left, top, right and bottom in latent positions.
+    """
     h, w = latents.shape[-2:]
     boxes = latents.new_tensor([[0.0, 0.0, 0.0, w, h]]).repeat(len(latents), 1)
     boxes[:, 0] = torch.arange(len(latents))

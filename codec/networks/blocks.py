@@ -1,15 +1,25 @@
-"""The building block of the transforms: one depthwise and two pointwise layers, which is what runs fast everywhere."""
+"""The building block of the transforms: one depthwise and two pointwise layers.
+
+Only such layers are used because they run fast on every processor.
+"""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LEAK = 0.1
+LEAK = 0.1  # slope of the leaky ReLU below zero
 
 
 class ResidualBlock(nn.Module):
-    """x + pointwise(leaky_relu(pointwise(depthwise 3x3(x)))); starts as the identity (its last layer is zero)."""
+    """x + pointwise(leaky_relu(pointwise(depthwise 3x3(x)))).
+
+    It starts as the identity: the weights of its last layer are zero.
+
+    Args:
+        channels: channels of the input and the output.
+        hidden: channels between the two pointwise layers.
+    """
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -20,20 +30,38 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.project.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map [B, channels, h, w] to the same shape."""
         hidden = self.expand(self.depthwise(x))
         return x + self.project(F.leaky_relu(hidden, LEAK, inplace=not hidden.requires_grad))
 
 
 def blocks(channels: int, count: int, hidden: int = 0) -> nn.Sequential:
-    """`count` residual blocks in a row; hidden: channels between their pointwise layers, twice as many as outside if 0."""
+    """Build residual blocks in a row.
+
+    Args:
+        channels: channels of the input and the output.
+        count: number of blocks.
+        hidden: channels inside a block; 0 for twice `channels`.
+
+    Returns:
+        The blocks in a sequence.
+    """
     return nn.Sequential(*(ResidualBlock(channels, hidden or 2 * channels) for _ in range(count)))
 
 
 class HalvingLayer(nn.Conv2d):
-    """A 1x1 layer on what pixel_unshuffle(x, 2) gives, [B, C, 2 h, 2 w] -> [B, outputs, h, w], without the copy in between."""
+    """A 1x1 layer on pixel_unshuffle(x, 2), without the copy that pixel_unshuffle makes.
+
+    It is computed as a 2x2 convolution of stride 2. The weights keep the shape of the 1x1 layer.
+
+    Args:
+        channels: channels of the input.
+        outputs: channels of the output.
+    """
 
     def __init__(self, channels: int, outputs: int) -> None:
         super().__init__(4 * channels, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map [B, channels, 2 h, 2 w] to [B, outputs, h, w]."""
         return F.conv2d(x, self.weight.view(len(self.weight), -1, 2, 2), self.bias, stride=2)

@@ -1,4 +1,7 @@
-"""The sizes of one codec network; the same code serves every size."""
+"""The sizes of one codec network, and the constants of the learned tool. No torch here.
+
+These constants have their only home in this module, because code with and without torch needs them.
+"""
 
 from __future__ import annotations
 
@@ -6,46 +9,100 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-QP_COUNT = 64
-STRIDE_Y = 16
-STRIDE_Z = 64
-PRIOR_STEPS = 4
-RATE_WEIGHT = 0.06  # see codec.coding.rdoq; weights may have another one
-# Positions of z that a 3x3 layer at each scale from 1/64 to 1/16 looks beyond: of hyper-analysis, features and steps.
+QP_MAX = 63  # the finest quantization step; the coarsest is QP 0
+QP_COUNT = QP_MAX + 1
+T_LIMIT = 1.8  # QP 0..QP_MAX spans -T_LIMIT..T_LIMIT in t, the negative log of the step in nats
+STRIDE_Y = 16  # pixels per position of the latent y, along a side
+STRIDE_Z = 64  # pixels per position of the hyper-latent z, along a side
+Z_LIMIT = 31  # z is clipped to -Z_LIMIT..Z_LIMIT
+PRIOR_STEPS = 4  # of the four-step prior; the checkerboard prior has two
+SCALE_COUNT = 64  # scale indexes, each with its own entropy table
+# What a bit is worth in RDOQ, in squared quantization steps: best of the values tried on six
+# training photos (docs/design.md, "Rounding"). A checkpoint may store another value.
+RATE_WEIGHT = 0.06
+# Positions of z that the 3x3 layers of hyper-analysis, features and prior steps look beyond a
+# tile, summed over the scales 1/64 to 1/16. Tiles of the prior overlap by this much.
 PRIOR_MARGIN = 2
 
 
 @dataclass(frozen=True)
-class Layer:
-    """Channels start..stop-1 of y, coded as one: the preview's come first and can be decoded alone."""
+class LatentLayer:
+    """A group of y's channels that is entropy-coded as one stack.
+
+    The preview's channels come first and can be decoded without the rest.
+
+    Attributes:
+        index: 0 for the first layer in the file.
+        start: the layer's first channel of y.
+        stop: one past the layer's last channel of y.
+    """
 
     index: int
     start: int
     stop: int
 
 
-def split_layers(low: int, m: int) -> tuple[Layer, ...]:
-    """The layers of a latent of m channels, the first `low` of which are the preview's (0: one layer)."""
-    return (Layer(0, 0, low), Layer(1, low, m)) if low else (Layer(0, 0, m),)
+def split_layers(low: int, m: int) -> tuple[LatentLayer, ...]:
+    """Divide the channels of y into layers.
+
+    Args:
+        low: channels of the preview's layer; 0 for a codec without a preview.
+        m: channels of y.
+
+    Returns:
+        The layers in coding order: two with a preview, otherwise one.
+    """
+    if low:
+        return LatentLayer(0, 0, low), LatentLayer(1, low, m)
+    return (LatentLayer(0, 0, m),)
 
 
 def margins(config: Mapping[str, Any]) -> tuple[int, int]:
-    """How far analysis and synthesis look beyond a latent position, in latent positions: 3x3 layers at 1/16, and at 1/8."""
-    return -(-config["blocks_a8"] // 2) + config["blocks_a16"], config["blocks_s16"] + -(
-        -config["blocks_s8"] // 2
-    )
+    """Compute how far the transforms look beyond a latent position.
+
+    Each residual block has one 3x3 layer: it looks one position further at 1/16 of the picture,
+    half a position further at 1/8.
+
+    Args:
+        config: the fields of a ModelConfig by name.
+
+    Returns:
+        Margins of (analysis, synthesis), in latent positions.
+    """
+    analysis = _half_up(config["blocks_a8"]) + config["blocks_a16"]
+    synthesis = config["blocks_s16"] + _half_up(config["blocks_s8"])
+    return analysis, synthesis
+
+
+def _half_up(count: int) -> int:
+    return -(-count // 2)
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """Widths and depths of a codec.
 
-    n: channels at 1/8 of the picture; c: channels at 1/16; m: channels of the latent y (a multiple of 4);
-    h: channels of the hyper-analysis; z: channels of the hyper-latent; p: channels of the prior's features;
-    blocks_*: residual blocks at that stage of the analysis (g_a) or synthesis (g_s); hidden8: channels inside those at 1/8
-    (0: 2 n); hidden_a16: inside those of the analysis at 1/16 (0: 2 c); low: the channels of y, coded first, that the preview is
-    made of (a multiple of 4; 0: none); p_low: channels of the features of their prior; step_block: a residual block in each step
-    of the prior, or, for speed, a depthwise layer alone.
+    Attributes:
+        name: name of the weights.
+        n: channels at 1/8 of the picture, at most 192.
+        c: channels at 1/16 of the picture, at most 4 n.
+        m: channels of the latent y, a multiple of 4, at most c.
+        h: channels of the hyper-analysis.
+        z: channels of the hyper-latent z.
+        p: channels of the prior's features.
+        blocks_a8: residual blocks of the analysis at 1/8.
+        blocks_a16: residual blocks of the analysis at 1/16.
+        blocks_s16: residual blocks of the synthesis at 1/16.
+        blocks_s8: residual blocks of the synthesis at 1/8.
+        low: channels of y that form the preview's layer, a multiple of 4 below m; 0 for no preview.
+        p_low: channels of the features of the preview layer's prior.
+        hidden8: channels inside the residual blocks at 1/8; 0 for 2 n.
+        step_block: whether each prior step has a residual block. Without one it has a single
+            depthwise layer, which is faster.
+        hidden_a16: channels inside the analysis' residual blocks at 1/16; 0 for 2 c.
+
+    Raises:
+        ValueError: the widths do not fit each other.
     """
 
     name: str = "small"
@@ -72,9 +129,10 @@ class ModelConfig:
             raise ValueError("low must be divisible by 4 and below m")
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
-        """What y is coded in, in this order."""
+    def layers(self) -> tuple[LatentLayer, ...]:
+        """The layers of y in coding order."""
         return split_layers(self.low, self.m)
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name, as checkpoints store them."""
         return asdict(self)

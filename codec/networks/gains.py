@@ -1,4 +1,7 @@
-"""Per-channel quantities that depend on the QP of a place: step sizes and embeddings, from a few learned anchors."""
+"""Per-channel quantities that depend on the QP of a place: step sizes and embeddings.
+
+Both are tables of one row per QP, interpolated linearly between a few learned anchors.
+"""
 
 from __future__ import annotations
 
@@ -6,42 +9,66 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from codec.networks.config import QP_COUNT
+from codec.networks.config import QP_COUNT, QP_MAX, T_LIMIT
 from codec.networks.integer import CLIP, UNIT, round_half_up
 
 ANCHORS = 8
-ANCHOR_DISTANCE = (QP_COUNT - 1) // (ANCHORS - 1)
-T_LIMIT = 1.8
+ANCHOR_DISTANCE = QP_MAX // (ANCHORS - 1)  # QPs between two anchors
 
 
 def qp_to_t(qp: Tensor) -> Tensor:
-    """QP 0..63 to the log-rate coordinate t in -1.8..1.8 in which training draws its rates."""
-    return (qp / (QP_COUNT - 1) * 2 - 1) * T_LIMIT
+    """Convert QPs to the coordinate t in which training draws its rates.
+
+    Args:
+        qp: QPs 0..63, of any shape.
+
+    Returns:
+        t in -T_LIMIT..T_LIMIT, of the same shape. The quantization step is proportional to
+        exp(-t) before training.
+    """
+    return (qp / QP_MAX * 2 - 1) * T_LIMIT
 
 
 def interpolation_matrix() -> Tensor:
-    """[64, ANCHORS]: row q holds the weights of the two anchors around QP q."""
-    position = torch.arange(QP_COUNT, dtype=torch.float32) * (ANCHORS - 1) / (QP_COUNT - 1)
+    """Return the weights of the anchors for every QP.
+
+    Returns:
+        [64, ANCHORS]; row q holds the weights of the two anchors around QP q and zeros.
+    """
+    position = torch.arange(QP_COUNT, dtype=torch.float32) * (ANCHORS - 1) / QP_MAX
     distance = (position[:, None] - torch.arange(ANCHORS)).abs()
     return (1 - distance).clamp(min=0)
 
 
 def look_up(table: Tensor, qp: Tensor) -> Tensor:
-    """Rows of table [64, C] at a QP field [B, H, W] or one QP per picture [B, 1, 1]; returns [B, C, H, W].
+    """Look up table rows by QP.
 
-    A field of floats lies between two rows, linearly: what a field is trained by has a gradient there.
+    A QP between two rows interpolates them linearly, so that a loss has a gradient with respect
+    to a float QP field.
+
+    Args:
+        table: [64, C].
+        qp: QPs 0..63, integer or float: a field [B, H, W] or one QP per picture [B, 1, 1].
+
+    Returns:
+        [B, C, H, W].
     """
     if not qp.is_floating_point():
         return F.embedding(qp, table).permute(0, 3, 1, 2)
-    lower = qp.detach().floor().clamp(0, QP_COUNT - 1)
+    lower = qp.detach().floor().clamp(0, QP_MAX)
     share = (qp - lower)[..., None]
     lower_rows = F.embedding(lower.long(), table)
-    upper_rows = F.embedding((lower.long() + 1).clamp(max=QP_COUNT - 1), table)
+    upper_rows = F.embedding((lower.long() + 1).clamp(max=QP_MAX), table)
     return (lower_rows + (upper_rows - lower_rows) * share).permute(0, 3, 1, 2)
 
 
 class Gain(nn.Module):
-    """Multiplies channel c at a place of QP q by exp(g[q, c]), g linear in q between anchors."""
+    """Multiply channel c at a place of QP q by exp(g[q, c]), g linear in q between anchors.
+
+    Args:
+        channels: channels of the input.
+        slope: initial g per unit of t: 1 in the analysis, -1 in the synthesis.
+    """
 
     def __init__(self, channels: int, slope: float = 0.0) -> None:
         super().__init__()
@@ -50,7 +77,7 @@ class Gain(nn.Module):
         self.frozen: Tensor | None = None
 
     def table(self) -> Tensor:
-        """[64, C] factors."""
+        """Compute the factors [64, C]."""
         return torch.exp(interpolation_matrix().to(self.log_gain) @ self.log_gain)
 
     def freeze_table(self) -> None:
@@ -59,12 +86,27 @@ class Gain(nn.Module):
         self.register_buffer("frozen", self.table().detach(), persistent=False)
 
     def forward(self, x: Tensor, qp: Tensor) -> Tensor:
+        """Scale the channels.
+
+        Args:
+            x: [B, C', H, W], the first C' of the layer's channels.
+            qp: QPs 0..63, [B, H, W] or [B, 1, 1].
+
+        Returns:
+            [B, C', H, W].
+        """
         table = self.table() if self.frozen is None else self.frozen
         return x * look_up(table[:, : x.shape[1]], qp)
 
 
 class IntegerQpTable(nn.Module):
-    """An embedding of the QP as exact fixed-point numbers (multiples of 2^-FRACTION_BITS), for the integer prior."""
+    """An embedding of the QP in exact fixed-point numbers, for the integer prior.
+
+    Every entry is a multiple of 2^-FRACTION_BITS in -CLIP..CLIP (networks.integer).
+
+    Args:
+        channels: channels C of the embedding.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -73,7 +115,7 @@ class IntegerQpTable(nn.Module):
         self.frozen: Tensor | None = None
 
     def table(self) -> Tensor:
-        """[64, C] integers, carried as float."""
+        """Compute the table [64, C]: integers as float, in units of 2^-FRACTION_BITS."""
         return round_half_up(
             (interpolation_matrix().to(self.anchors) @ self.anchors).clamp(-CLIP, CLIP) / UNIT
         )
@@ -84,9 +126,17 @@ class IntegerQpTable(nn.Module):
         self.register_buffer("frozen", table.float(), persistent=False)
 
     def forward(self, qp: Tensor) -> Tensor:
-        """qp [B, 2 h, 2 w] -> [B, 4 C, h, w], each 2x2 cell's as channels; one QP a picture [B, 1, 1] -> [B, 4 C, 1, 1]."""
+        """Embed QPs.
+
+        Args:
+            qp: QPs 0..63: a field [B, 2 h, 2 w], or one QP per picture [B, 1, 1].
+
+        Returns:
+            [B, 4 C, h, w], the QPs of each 2x2 cell side by side as channels; [B, 4 C, 1, 1] for
+            one QP per picture.
+        """
         table = self.table() if self.frozen is None else self.frozen
-        found = look_up(table * UNIT, qp)
+        rows = look_up(table * UNIT, qp)
         if qp.shape[-2:] == (1, 1):
-            return found.repeat_interleave(4, 1)
-        return F.pixel_unshuffle(found, 2)
+            return rows.repeat_interleave(4, 1)
+        return F.pixel_unshuffle(rows, 2)

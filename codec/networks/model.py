@@ -1,4 +1,4 @@
-"""The whole codec network, as training sees it."""
+"""The whole codec network, as training uses it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from codec.networks.transforms import Analysis, HyperAnalysis, Synthesis
 
 
 class Networks(nn.Module):
-    """g_a, h_a, the integer prior (h_s and its steps), g_s, and the preview's layer where the latent has channels for it.
+    """g_a, h_a, the integer prior (h_s and its steps), g_s, and the preview's layer.
 
     ::
 
-        x -> g_a -> y -> h_a -> z (rounded) -> h_s + prior steps -> mean, scale -> symbols -> y_hat -> g_s -> x_hat
-                                                             y_hat's first channels -> preview -> x_hat at 1/8
+        x -> g_a -> y -> h_a -> z (rounded) -> h_s + prior steps -> mean, scale
+        y - mean -> symbols -> y_hat -> g_s -> x_hat
+                               y_hat's first channels -> preview -> x_hat at 1/8
+
+    Args:
+        config: widths and depths. Without a preview's layer (low = 0), `preview` is the identity.
     """
 
     def __init__(self, config: ModelConfig) -> None:

@@ -1,4 +1,4 @@
-"""A small picture from the latent's first channels alone: one linear layer, fitted when weights are exported."""
+"""A small picture from the latent's first channels alone, by one linear layer."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from torch.nn import functional as F
 
 
 class Preview(nn.Module):
-    """Dequantised channels [B, low, h, w] -> picture [B, 3, 2 h, 2 w], about 0..1: one eighth of the full sides.
+    """A linear 3x3 layer from the preview's channels to a picture at 1/8 of the full sides.
 
-    The channels hold the transform's lowest frequencies, of which the means of 8x8 pixels are nearly a linear function. Not
-    trained by gradients but fitted by least squares (training.preview_fit).
+    The channels hold the transform's lowest frequencies, and the means of 8x8 pixels are nearly a
+    linear function of those (how nearly: `python -m benchmarks.levels`). The layer is not trained
+    by gradients but fitted by least squares when weights are exported (training.fit.preview).
+
+    Args:
+        low: channels of the preview's layer of y.
     """
 
     weight: Tensor
@@ -23,9 +27,17 @@ class Preview(nn.Module):
         self.register_buffer("bias", torch.full((12,), 0.5))
 
     def forward(self, dequantised: Tensor) -> Tensor:
+        """Make the picture.
+
+        Args:
+            dequantised: [B, low, h, w], from Synthesis.dequantised.
+
+        Returns:
+            [B, 3, 2 h, 2 w], about 0..1, not clipped.
+        """
         return F.pixel_shuffle(F.conv2d(self.padded(dequantised), self.weight, self.bias), 2)
 
     @staticmethod
     def padded(dequantised: Tensor) -> Tensor:
-        """One more position on all sides, repeating the edge."""
+        """Add one position on all sides, repeating the edge."""
         return F.pad(dequantised, (1, 1, 1, 1), mode="replicate")

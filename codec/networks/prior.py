@@ -1,4 +1,10 @@
-"""The integer prior: mean and scale of every symbol from z, the QP field and what is decoded already, in four steps a layer."""
+"""The integer prior: the mean and scale of every symbol, computed from what is decoded already.
+
+It is a four-step prior. The checkerboard prior (He et al., CVPR 2021) codes one half of the
+positions, then the other; this one codes a quarter of the channels at every position in each step,
+like DCVC's parallel spatial-channel prior (arXiv 2502.20762). Each step runs on the 1/32 grid with
+one tensor per step, so that no output is computed and thrown away (docs/design.md, "The prior").
+"""
 
 from __future__ import annotations
 
@@ -9,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from codec.networks.config import PRIOR_STEPS, Layer, ModelConfig
+from codec.networks.config import PRIOR_STEPS, SCALE_COUNT, LatentLayer, ModelConfig
 from codec.networks.gains import IntegerQpTable
 from codec.networks.integer import (
     CLIP,
@@ -20,33 +26,49 @@ from codec.networks.integer import (
     round_half_up,
 )
 
-MEAN_UNIT = 1 / 16
-MEAN_LIMIT = 2048.0
-SCALE_COUNT = 64
-SCALE_MIN = 0.11
-SCALE_MAX = 256.0
-SCALE_OFFSET = 20.0
-SCALE_GAIN = 8.0
-Z_LIMIT = 31
-Z_UNIT = 1 / 4
-QP_FEATURES = 16
+MEAN_UNIT = 1 / 16  # quantization steps; means are multiples of it
+MEAN_LIMIT = 2048.0  # quantization steps
+SCALE_MIN = 0.11  # quantization steps; the standard deviation of scale index 0
+SCALE_MAX = 256.0  # quantization steps; that of the last scale index
+SCALE_OFFSET = 20.0  # scale index of a network output of 0
+SCALE_GAIN = 8.0  # scale indexes per unit of the network's output
+Z_UNIT = 1 / 4  # activation of a z of 1
+QP_FEATURES = 16  # channels of the QP's embedding
 
 
 def scale_table() -> Tensor:
-    """The 64 standard deviations, log-spaced from 0.11 to 256, in quantization steps."""
+    """Return the standard deviations of all scale indexes.
+
+    Returns:
+        [SCALE_COUNT], in quantization steps, log-spaced from SCALE_MIN to SCALE_MAX.
+    """
     return scale_of(torch.arange(SCALE_COUNT))
 
 
 def scale_of(index: Tensor) -> Tensor:
-    """Standard deviations of scale indexes, differentiable between them: `scale_table` at whole ones."""
+    """Return the standard deviation of scale indexes.
+
+    Args:
+        index: any shape. Indexes between whole numbers are interpolated, with a gradient.
+
+    Returns:
+        Quantization steps, of the same shape.
+    """
     return torch.exp(index * (math.log(SCALE_MAX / SCALE_MIN) / (SCALE_COUNT - 1))) * SCALE_MIN
 
 
 def split_steps(y: Tensor) -> list[Tensor]:
-    """y [B, M, 2 h, 2 w] -> four sets [B, M, h, w], in coding order.
+    """Split a latent into the sets of the four steps.
 
-    Step s codes channel c at position s XOR (c mod 4) of each 2x2 cell, positions counted (0,0), (1,1), (0,1), (1,0): every
-    step sees all places and a quarter of the channels at each, as in DCVC's parallel spatial-channel prior (arXiv 2502.20762).
+    Step s codes channel c at position s XOR (c mod 4) of each 2x2 cell, where the positions are
+    counted (0,0), (1,1), (0,1), (1,0). So every step codes a quarter of the channels at every
+    position (arXiv 2502.20762).
+
+    Args:
+        y: [B, M, 2 h, 2 w].
+
+    Returns:
+        Four sets [B, M, h, w] in coding order.
     """
     b, m, h, w = y.shape
     cells = F.pixel_unshuffle(y, 2).view(b, m // 4, 4, 4, h // 2, w // 2)
@@ -59,7 +81,7 @@ def split_steps(y: Tensor) -> list[Tensor]:
 
 
 def merge_steps(sets: list[Tensor]) -> Tensor:
-    """The inverse of `split_steps`."""
+    """Undo `split_steps`: four sets [B, M, h, w] to y [B, M, 2 h, 2 w]."""
     b, m, h, w = sets[0].shape
     parts = [s.view(b, m // 4, 4, h, w) for s in sets]
     order = (0, 3, 1, 2)
@@ -73,7 +95,11 @@ def merge_steps(sets: list[Tensor]) -> Tensor:
 
 
 class HyperSynthesis(nn.Module):
-    """h_s: z_hat [B, Z, a, b] and the QP field [B, 4 a, 4 b] -> the prior's features [B, P, 2 a, 2 b] (integer-exact)."""
+    """h_s: z_hat and the QP field -> the prior's features (integer-exact).
+
+    Args:
+        config: widths.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -86,6 +112,15 @@ class HyperSynthesis(nn.Module):
         self.block2 = IntegerBlock(p)
 
     def forward(self, z_hat: Tensor, qp: Tensor) -> Tensor:
+        """Compute features.
+
+        Args:
+            z_hat: integers [B, Z, a, b], in -Z_LIMIT..Z_LIMIT.
+            qp: QPs 0..63, [B, 4 a, 4 b] or [B, 1, 1].
+
+        Returns:
+            [B, P, 2 a, 2 b].
+        """
         x = self.block4(quantize_activation(self.stem(z_hat * Z_UNIT), low=0.0))
         x = F.pixel_shuffle(quantize_activation(self.up(x)), 2)
         conditioned = quantize_activation(x + self.qp_in(self.qp_table(qp)), low=0.0)
@@ -93,7 +128,11 @@ class HyperSynthesis(nn.Module):
 
 
 class LowFeatures(nn.Module):
-    """As HyperSynthesis, for the preview layer's prior: few layers, P_low channels (integer-exact)."""
+    """HyperSynthesis of the preview's layer: fewer convolutions, P_low channels (integer-exact).
+
+    Args:
+        config: widths.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -103,17 +142,24 @@ class LowFeatures(nn.Module):
         self.block2 = IntegerBlock(config.p_low)
 
     def forward(self, z_hat: Tensor, qp: Tensor) -> Tensor:
+        """Compute features [B, P_low, 2 a, 2 b]; arguments as HyperSynthesis takes them."""
         x = F.pixel_shuffle(quantize_activation(self.up(z_hat * Z_UNIT)), 2)
         return self.block2(quantize_activation(x + self.qp_in(self.qp_table(qp)), low=0.0))
 
 
 class PriorStep(nn.Module):
-    """Mean and scale index of one step's set, from the features and the sets before it (integer-exact).
+    """Mean and scale index of one step's set, from features and earlier sets (integer-exact).
 
     ::
 
-        sets before [B, inputs, a, b] -> 1x1 --+--> relu -> block -> 1x1 -> mean, scale index [B, outputs, a, b] each
-        features    [B, width, a, b] ----------+
+        earlier sets [B, inputs, a, b] -> 1x1 --+--> relu -> block -> 1x1 -> mean, scale index
+        features     [B, width, a, b] ----------+                           [B, outputs, a, b] each
+
+    Args:
+        inputs: channels of all earlier sets; 0 for the first step of the first layer.
+        width: channels of the features.
+        outputs: channels of the set.
+        with_block: whether to use a residual block; otherwise a depthwise layer, which is faster.
     """
 
     def __init__(self, inputs: int, width: int, outputs: int, with_block: bool = True) -> None:
@@ -125,6 +171,17 @@ class PriorStep(nn.Module):
     def forward(
         self, features: Tensor, context: list[Tensor], mean_scale: Tensor
     ) -> tuple[Tensor, Tensor]:
+        """Predict a set.
+
+        Args:
+            features: [B, width, a, b].
+            context: the earlier sets as activations (Prior.as_context), `inputs` channels in all.
+            mean_scale: [1, outputs, 1, 1], powers of two that the means are multiplied by.
+
+        Returns:
+            mean: [B, outputs, a, b], multiples of MEAN_UNIT in -MEAN_LIMIT..MEAN_LIMIT.
+            index: [B, outputs, a, b], scale indexes 0..SCALE_COUNT - 1 as float.
+        """
         x = features
         if self.context is not None:
             x = quantize_activation(x + self.context(torch.cat(context, 1)), low=0.0)
@@ -144,12 +201,20 @@ def _steps(before: int, width: int, channels: int, with_block: bool) -> nn.Modul
 
 
 class Prior(nn.Module):
-    """h_s and the four prior steps of each layer. `mean_scale` [M] (powers of two) says how large each channel of y is in steps.
+    """h_s and the four prior steps of each layer.
 
     ::
 
         z, QP --+-> LowFeatures -> low_steps 0..3 -> the preview's channels --+
                 +-> HyperSynthesis ---------------------> steps 0..3 <--------+  -> the others
+
+    Args:
+        config: widths.
+
+    Attributes:
+        mean_scale: [1, M, 1, 1], powers of two: how large each channel of y is, in quantization
+            steps. Channels are divided by it before they enter the prior, because the range of
+            integer activations is too small for the DC channels.
     """
 
     mean_scale: Tensor
@@ -164,28 +229,53 @@ class Prior(nn.Module):
             self.low_steps = _steps(0, config.p_low, config.low, config.step_block)
         self.register_buffer("mean_scale", torch.ones(1, config.m, 1, 1))
 
-    def steps_of(self, layer: Layer) -> list[PriorStep]:
-        """The four, in coding order."""
+    def steps_of(self, layer: LatentLayer) -> list[PriorStep]:
+        """Return the four steps of a layer in coding order."""
         steps = self.low_steps if layer != self.layers[-1] else self.steps
         return [step for step in steps if isinstance(step, PriorStep)]
 
-    def _scale(self, layer: Layer) -> Tensor:
+    def _scale(self, layer: LatentLayer) -> Tensor:
         return self.mean_scale[:, layer.start : layer.stop]
 
-    def features(self, layer: Layer, z_hat: Tensor, qp: Tensor) -> Tensor:
-        """What the layer's steps start from [B, P, 2 a, 2 b]; z_hat [B, Z, a, b], qp [B, 4 a, 4 b] or [B, 1, 1]."""
+    def features(self, layer: LatentLayer, z_hat: Tensor, qp: Tensor) -> Tensor:
+        """Compute the features that a layer's steps start from.
+
+        Args:
+            layer: the layer of y.
+            z_hat: integers [B, Z, a, b], in -Z_LIMIT..Z_LIMIT.
+            qp: QPs 0..63, [B, 4 a, 4 b] or [B, 1, 1].
+
+        Returns:
+            [B, P, 2 a, 2 b], or P_low channels for the preview's layer.
+        """
         return self.hyper(z_hat, qp) if layer == self.layers[-1] else self.low_hyper(z_hat, qp)
 
-    def as_context(self, layer: Layer, y_hat_set: Tensor) -> Tensor:
-        """Decoded values [B, C, a, b] of a layer as activations: scaled per channel, rounded and clipped."""
+    def as_context(self, layer: LatentLayer, y_hat_set: Tensor) -> Tensor:
+        """Turn decoded values of a layer into activations: scaled per channel, rounded, clipped.
+
+        Args:
+            layer: the layer of y.
+            y_hat_set: [B, C, a, b], one set of the layer.
+
+        Returns:
+            [B, C, a, b], in -CLIP..CLIP.
+        """
         return quantize_activation(y_hat_set / self._scale(layer), low=-CLIP)
 
     def step(
-        self, layer: Layer, index: int, features: Tensor, context: list[Tensor]
+        self, layer: LatentLayer, index: int, features: Tensor, context: list[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Mean (multiples of 1/16) and scale index (0..63, as float) of set `index`.
+        """Predict a set of a layer.
 
-        context: `as_context` of all sets before, those of the layers before it first.
+        Args:
+            layer: the layer of y.
+            index: the step 0..3.
+            features: from `features`.
+            context: `as_context` of all earlier sets, in coding order.
+
+        Returns:
+            mean: [B, C, a, b], multiples of MEAN_UNIT.
+            index: [B, C, a, b], scale indexes 0..SCALE_COUNT - 1 as float.
         """
         return self.steps_of(layer)[index](features, context, self._scale(layer))
 
@@ -196,9 +286,19 @@ class Prior(nn.Module):
         qp: Tensor,
         code_set: Callable[[Tensor, Tensor, Tensor], Tensor],
     ) -> Tensor:
-        """y [B, M, 4 a, 4 b] -> y_hat, set by set. code_set: values, mean and scale index of a set -> the set as decoded."""
+        """Code a latent set by set.
+
+        Args:
+            y: [B, M, 4 a, 4 b].
+            z_hat: integers [B, Z, a, b], in -Z_LIMIT..Z_LIMIT.
+            qp: QPs 0..63, [B, 4 a, 4 b] or [B, 1, 1].
+            code_set: maps the values, mean and scale index of a set to the set as decoded.
+
+        Returns:
+            y_hat [B, M, 4 a, 4 b].
+        """
         context: list[Tensor] = []
-        coded = []
+        decoded = []
         for layer in self.layers:
             features = self.features(layer, z_hat, qp)
             sets = []
@@ -206,5 +306,5 @@ class Prior(nn.Module):
                 mean, scale_index = self.step(layer, index, features, context)
                 sets.append(code_set(values, mean, scale_index))
                 context.append(self.as_context(layer, sets[-1]))
-            coded.append(merge_steps(sets))
-        return torch.cat(coded, 1)
+            decoded.append(merge_steps(sets))
+        return torch.cat(decoded, 1)

@@ -1,4 +1,8 @@
-"""Analysis and synthesis: picture <-> latent y, and latent y -> hyper-latent z (real-valued, need not be exact)."""
+"""Analysis, synthesis and hyper-analysis: picture <-> latent y, and y -> hyper-latent z.
+
+These are real-valued and need not be exact: the encoder alone computes y and z, and z is stored in
+the file.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +16,30 @@ from codec.networks.tensors import in_float32
 
 
 def repeat2(qp: Tensor) -> Tensor:
-    """A QP field [B, H, W] at twice its resolution; one QP per picture [B, 1, 1] stays as it is."""
+    """Double the resolution of a QP field by repetition.
+
+    Args:
+        qp: [B, H, W], or [B, 1, 1] for one QP per picture.
+
+    Returns:
+        [B, 2 H, 2 W]; one QP per picture is returned unchanged.
+    """
     if qp.shape[-2:] == (1, 1):
         return qp
     return qp.repeat_interleave(2, 1).repeat_interleave(2, 2)
 
 
 class Analysis(nn.Module):
-    """g_a: picture x [B, 3, 16 h, 16 w] in 0..1, QP field [B, h, w] -> y [B, M, h, w] in units of the quantization step.
+    """g_a: picture x -> latent y, in units of the quantization step.
 
     ::
 
-        x -> unshuffle 8 -> 1x1 -> gain(QP) -> blocks -> unshuffle 2 -> 1x1 -> blocks -> 1x1 -> gain(QP) -> y
+        x -> unshuffle 8 -> 1x1 -> gain(QP) -> blocks -> unshuffle 2 -> 1x1 -> blocks (A)
              (DCT at first)       at 1/8                 (Hadamard)     at 1/16
+        (A) -> 1x1 -> gain(QP) -> y
+
+    Args:
+        config: widths and depths.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -38,22 +53,36 @@ class Analysis(nn.Module):
         self.gain = Gain(config.m, slope=1.0)
 
     def forward(self, x: Tensor, qp: Tensor) -> Tensor:
+        """Transform pictures.
+
+        Args:
+            x: [B, 3, 16 h, 16 w] in 0..1.
+            qp: QPs 0..63, [B, h, w] or [B, 1, 1].
+
+        Returns:
+            y [B, M, h, w].
+        """
         return self.after_stem(self.stem(F.pixel_unshuffle(x - 0.5, 8)), qp)
 
     def after_stem(self, x: Tensor, qp: Tensor) -> Tensor:
-        """What the first layer gives, [B, n, 2 h, 2 w] -> y."""
+        """Map the first layer's output [B, n, 2 h, 2 w] to y [B, M, h, w]."""
         x = self.blocks8(self.gain8(x, repeat2(qp)))
         x = self.blocks16(self.down(x))
         return self.gain(in_float32(self.head, x), qp)
 
 
 class Synthesis(nn.Module):
-    """g_s: y_hat [B, M, h, w] in quantization steps, QP field [B, h, w] -> picture [B, 3, 16 h, 16 w], about 0..1.
+    """g_s: decoded latent y_hat, in quantization steps -> picture.
 
     ::
 
-        y_hat -> gain(QP) -> 1x1 -> blocks -> 1x1 -> shuffle 2 -> blocks -> gain(QP) -> 1x1 -> shuffle 8 -> x_hat
-                                    at 1/16    (Hadamard)         at 1/8               (DCT at first)
+        y_hat -> gain(QP) -> 1x1 -> blocks -> 1x1 -> shuffle 2 -> blocks -> gain(QP) (A)
+                                    at 1/16    (Hadamard)         at 1/8
+        (A) -> 1x1 -> shuffle 8 -> x_hat
+             (DCT at first)
+
+    Args:
+        config: widths and depths.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -67,17 +96,38 @@ class Synthesis(nn.Module):
         self.head = nn.Conv2d(config.n, 192, 1)
 
     def forward(self, y_hat: Tensor, qp: Tensor) -> Tensor:
+        """Reconstruct pictures.
+
+        Args:
+            y_hat: [B, M, h, w].
+            qp: QPs 0..63, [B, h, w] or [B, 1, 1].
+
+        Returns:
+            x_hat [B, 3, 16 h, 16 w], about 0..1, not clipped.
+        """
         x = self.blocks16(in_float32(self.stem, self.dequantised(y_hat, qp)))
         x = self.blocks8(F.pixel_shuffle(in_float32(self.up, x), 2))
         return F.pixel_shuffle(in_float32(self.head, self.gain8(x, repeat2(qp))), 8) + 0.5
 
     def dequantised(self, y_hat: Tensor, qp: Tensor) -> Tensor:
-        """y_hat, or its first channels, in units that do not depend on the QP."""
+        """Bring latents to units that do not depend on the QP.
+
+        Args:
+            y_hat: [B, C, h, w], all or the first channels of y_hat.
+            qp: QPs 0..63, [B, h, w] or [B, 1, 1].
+
+        Returns:
+            [B, C, h, w].
+        """
         return self.gain(y_hat, qp)
 
 
 class HyperAnalysis(nn.Module):
-    """h_a: y [B, M, 4 a, 4 b] (zero-padded to multiples of 4) -> z [B, Z, a, b]."""
+    """h_a: latent y -> hyper-latent z, not rounded.
+
+    Args:
+        config: widths.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -88,14 +138,23 @@ class HyperAnalysis(nn.Module):
         self.head = nn.Conv2d(config.h, config.z, 1)
 
     def forward(self, y: Tensor) -> Tensor:
-        tamed = y / (1 + 0.1 * y.abs())
-        x = self.blocks2(F.leaky_relu(self.down2(tamed), LEAK))
+        """Map y [B, M, 4 a, 4 b], zero-padded to multiples of 4, to z [B, Z, a, b]."""
+        compressed = y / (1 + 0.1 * y.abs())  # in -10..10 whatever the QP
+        x = self.blocks2(F.leaky_relu(self.down2(compressed), LEAK))
         x = self.blocks4(F.leaky_relu(self.down4(x), LEAK))
         return self.head(x)
 
 
 def pad_to_multiple(v: Tensor, multiple: int) -> Tensor:
-    """Zeros below and to the right until both spatial sides are multiples of `multiple`."""
+    """Add zeros below and to the right.
+
+    Args:
+        v: [..., h, w].
+        multiple: what both spatial sides of the result are multiples of.
+
+    Returns:
+        The padded tensor, or v where no padding is needed.
+    """
     h, w = v.shape[-2:]
     if h % multiple == 0 and w % multiple == 0:
         return v

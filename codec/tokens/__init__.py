@@ -1,4 +1,4 @@
-"""What a receiver gets beyond pixels: which tokens to keep, and what the latents add to a vision tower's tokens."""
+"""What a receiver gets beyond pixels: a choice of tokens, and tokens repaired from the latents."""
 
 from codec.tokens.selection import Selection, select_tokens
 

@@ -1,4 +1,4 @@
-"""Files as a vision tower's tokens: its embedding of the decoded picture and what it makes of that, repaired from the latents."""
+"""Files as a vision tower's tokens, repaired from the latents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,16 @@ from codec.towers.tower import squashed
 
 
 def latent_tensors(backend: Backend, decoded: Decoded) -> tuple[Tensor, Tensor]:
-    """(dequantised latents [1, M, h, w], QPs [1, h, w] or [1, 1, 1]), as TokenAdapter takes them."""
+    """Return a file's latents and QPs as TokenAdapter takes them.
+
+    Args:
+        backend: dequantises the latents.
+        decoded: the file.
+
+    Returns:
+        latents: dequantised, [1, M, h, w].
+        qp: QPs 0..63, [1, h, w], or [1, 1, 1] for one QP.
+    """
     latents = backend.dequantised(decoded.y_hat, decoded.qp)
     qp = (
         torch.full((1, 1, 1), decoded.qp)
@@ -38,29 +47,41 @@ def tokens(
     tiles: tuple[int, int] | None = None,
     layer: int = 0,
 ) -> Tensor:
-    """Each file's tokens of a layer of the tower (Tower.tokens) [B, prefix + rows * columns, width]; 0: for its first block.
-
-    adapter: None leaves them as they are. tiles: (rows, columns) of tower-sized pieces that the picture is cut into, for
-    towers that tile: [B, 1 + rows * columns, prefix + ..., width], the whole picture first.
+    r"""Compute the tokens of files.
 
     ::
 
-        file -> decoded picture -> squashed to the tower's size (and to tiles) -> embedding -+-> blocks -+-> ... -> tokens
-             \\-> latents, QPs -> the same boxes ------------------------> adapter -----------+-----------+
+        file -> picture -> tower's size (and tiles) -> embedding -+-> blocks -+-> ... -> tokens
+            \-> latents, QPs -> the same boxes -> adapter --------+-----------+
+
+    Args:
+        backend: dequantises the latents.
+        files: the decoded files.
+        tower: the vision tower.
+        adapter: repairs the tokens; None leaves them unchanged.
+        tiles: for towers that tile: (rows, columns) of tower-sized pieces to cut the picture into.
+        layer: the layer of the tower (Tower.tokens); 0 is the input of the first block.
+
+    Returns:
+        [B, prefix + rows * columns, width] for the rows and columns of the tower's grid. With
+        `tiles`, [B, 1 + tiles, prefix + ..., width], the whole picture first.
+
+    Raises:
+        BadArgument: `tiles` or `layer` is out of range.
     """
     if tiles is not None and min(tiles) < 1:
         raise BadArgument(f"tiles are (rows, columns), each at least 1, not {tiles}")
-    found = []
+    batch = []
     for decoded in files:
         picture = decoded.to("tensor")[None]
         views = tower.normalize(torch.cat(_views(picture, tower.size, tiles)))
         height, width = picture.shape[-2:]
-        entering, repairs = embedded(
-            backend, decoded, tower, adapter, views, _boxes(height, width, tiles)
-        )
-        seen = tower.continued(entering, [layer], repairs=repairs)[layer]
-        found.append(seen if tiles is None else seen[None])
-    return torch.cat(found)
+        repair = adapter if decoded.has_latents else None
+        boxes = _boxes(height, width, tiles)
+        embedding, repairs = embedded(backend, decoded, tower, repair, views, boxes)
+        view_tokens = tower.continued(embedding, [layer], repairs=repairs)[layer]
+        batch.append(view_tokens if tiles is None else view_tokens[None])
+    return torch.cat(batch)
 
 
 def embedded(
@@ -71,20 +92,31 @@ def embedded(
     views: Tensor,
     boxes: Tensor,
 ) -> tuple[Tensor, Repairs]:
-    """What enters the tower's first block of any views of a picture, and how later layers are repaired (Tower.continued).
+    """Embed any views of a picture and repair the embedding.
 
-    views: [N, 3, h, w] as the tower takes them; boxes: [N, 4], what they show, in pixels.
+    Args:
+        backend: dequantises the latents.
+        decoded: the file.
+        tower: the vision tower.
+        adapter: None for no repair.
+        views: [N, 3, h, w], normalized, at the tower's size.
+        boxes: [N, 4], what the views show: left, top, right, bottom in pixels.
+
+    Returns:
+        tokens: [N, prefix + patches, width], the input of the tower's first block.
+        repairs: the repairs of later layers, for Tower.continued.
     """
-    seen = tower.tokens(views, [0])[0]
+    embedding = tower.tokens(views, [0])[0]
     if adapter is None:
-        return seen, {}
+        return embedding, {}
     latents, qp = latent_tensors(backend, decoded)
-    placed = torch.cat([boxes.new_zeros(len(boxes), 1), boxes / STRIDE], 1)
-    return repaired(adapter.networks, sample(latents, qp, tower.grid, placed), seen)
+    latent_boxes = torch.cat([boxes.new_zeros(len(boxes), 1), boxes / STRIDE], 1)
+    samples = sample(latents, qp, tower.grid, latent_boxes)
+    return repaired(adapter.networks, samples, embedding)
 
 
 def _views(picture: Tensor, size: tuple[int, int], tiles: tuple[int, int] | None) -> list[Tensor]:
-    """The picture at the tower's size, then its tiles, row by row."""
+    """Return the picture at the tower's size, then its tiles, row by row."""
     views = [squashed(picture, size)]
     if tiles is not None:
         large = squashed(picture, (size[0] * tiles[0], size[1] * tiles[1]))
@@ -93,17 +125,12 @@ def _views(picture: Tensor, size: tuple[int, int], tiles: tuple[int, int] | None
 
 
 def _boxes(height: int, width: int, tiles: tuple[int, int] | None) -> Tensor:
-    """What the views show, left, top, right, bottom in pixels [N, 4]."""
+    """Return what the views show: left, top, right, bottom in pixels, [N, 4]."""
     boxes = [(0.0, 0.0, float(width), float(height))]
     rows, columns = tiles or (0, 0)
     for i in range(rows):
         for j in range(columns):
-            boxes.append(
-                (
-                    j * width / columns,
-                    i * height / rows,
-                    (j + 1) * width / columns,
-                    (i + 1) * height / rows,
-                )
-            )
+            left = j * width / columns
+            right = (j + 1) * width / columns
+            boxes.append((left, i * height / rows, right, (i + 1) * height / rows))
     return torch.tensor(boxes, dtype=torch.float32)

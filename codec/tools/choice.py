@@ -1,4 +1,4 @@
-"""Which tool codes a picture, and why."""
+"""Which tools code a picture, and why."""
 
 from __future__ import annotations
 
@@ -10,36 +10,40 @@ REASONS = (
     "asked for",
     "exact pixels were asked for",
     "it looks like a photograph",
-    "it looks like a screen or drawing with few colours",
-    "it looks like a screen with many colours",
+    "it looks like a screen, a chart or a drawing",
     "it looks like a scan of text",
-    "it has photographs on a page",
-    "of the tools tried it loses least for its bytes",
-    "an option that only the learned tool has",
+    "it is too small for the learned transform",
+    "an option that only the learned tool has was given",
 )
 NOT_RECORDED = 0
 ASKED_FOR = 1
 EXACT = 2
 PHOTOGRAPH = 3
-FEW_COLOURS = 4
-MANY_COLOURS = 5
-TEXT_SCAN = 6
-PAGE_WITH_PHOTOGRAPHS = 7
-BEST_OF_TRIED = 8
-ONLY_LEARNED = 9
+GRAPHICS = 4
+TEXT_SCAN = 5
+SMALL = 6
+ONLY_LEARNED = 7
+BY_KIND = {
+    "photograph": PHOTOGRAPH,
+    "graphics": GRAPHICS,
+    "text scan": TEXT_SCAN,
+    "small picture": SMALL,
+}
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A coding tool and why it was chosen.
+    """The coding tools to try, and why.
 
     Attributes:
-        tool: its name.
+        tools: names; of several, the one that loses least for its bytes is kept.
         code: the number of the reason, as in a file's header.
+        content: what the picture looks like (tools.choose.Kind).
     """
 
-    tool: str
+    tools: tuple[str, ...]
     code: int
+    content: str = "graphics"
 
     @property
     def reason(self) -> str:

@@ -25,10 +25,12 @@ class Settings:
     Attributes:
         quality: 0..100; 100 is lossless where the tool can be.
         effort: 0 (fastest) .. 9 (smallest).
+        content: what the picture looks like (tools.choose.Kind).
     """
 
     quality: float
     effort: int
+    content: str = "graphics"
 
 
 class Tool(Protocol[SettingsT]):

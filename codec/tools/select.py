@@ -1,18 +1,20 @@
-"""The tool for a picture: what was asked for, else what suits the picture."""
+"""The tools for a picture: what was asked for, else what suits the picture."""
 
 from __future__ import annotations
 
-from codec.io.images import Picture
+from codec.io import images
 from codec.tools import choice
 from codec.tools.choice import Choice
+from codec.tools.choose import choose
 from codec.tools.registry import LEARNED
 
 AUTO = "auto"
 SCREEN = "screen"
+SCREEN_TOOLS = ("palette", "av1")
 
 
-def choice_for(picture: Picture, tool: str, lossless: bool, learned_only: bool) -> Choice:
-    """Choose the coding tool of a picture.
+def choice_for(picture: images.Picture, tool: str, lossless: bool, learned_only: bool) -> Choice:
+    """Choose the coding tools of a picture.
 
     Args:
         picture: the picture.
@@ -21,10 +23,15 @@ def choice_for(picture: Picture, tool: str, lossless: bool, learned_only: bool) 
         learned_only: an option is set that only the learned tool has.
 
     Returns:
-        The tool and the reason.
+        The tools to try and the reason.
     """
-    if tool not in (AUTO, SCREEN):
-        return Choice(tool, choice.ASKED_FOR)
-    if learned_only and not lossless and tool == AUTO:
-        return Choice(LEARNED, choice.ONLY_LEARNED)
-    return Choice(LEARNED, choice.PHOTOGRAPH)
+    if lossless:
+        return Choice(("palette",), choice.EXACT)
+    if tool == SCREEN:
+        return Choice(SCREEN_TOOLS, choice.ASKED_FOR)
+    if tool != AUTO:
+        return Choice((tool,), choice.ASKED_FOR)
+    if learned_only:
+        return Choice((LEARNED,), choice.ONLY_LEARNED)
+    suited = choose(images.shown(picture))
+    return Choice(suited.tools, choice.BY_KIND[suited.kind], suited.kind)

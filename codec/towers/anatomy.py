@@ -1,4 +1,7 @@
-"""Where the parts of a vision transformer are, and how its attention is caught, for open_clip and for timm."""
+"""Where the parts of a vision transformer are, and how to read its attention.
+
+For the transformers of open_clip and of timm.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,22 @@ Catch = Callable[[nn.Module, Receive], AbstractContextManager[None]]
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What `Tower` needs to know of a trunk.
+    """What `Tower` needs to know about a trunk.
 
-    blocks, norm: the names of its submodules; prefix: tokens before the patches, the class token (if any) first;
-    size and grid: (rows, columns) in pixels and in patches; classes: outputs of its classifier, 0 without one;
-    pool: the trunk and its input -> the pooled feature, projected where the trunk projects; no classifier;
-    catch: hands the attention [B, N, N] of a block, averaged over its heads, to a receiver while its context is open.
+    Attributes:
+        blocks: name of the submodule that holds the blocks.
+        norm: name of the final norm.
+        prefix: tokens before the patches; the class token, if there is one, comes first.
+        class_token: whether there is a class token.
+        size: (rows, columns) of the input in pixels.
+        grid: (rows, columns) of the input in patches.
+        patch: side of a patch in pixels.
+        width: channels of a token.
+        classes: outputs of the classifier; 0 without one.
+        pool: maps the trunk and its input to the pooled feature, projected where the trunk
+            projects, without the classifier.
+        catch: while its context is open, passes a block's attention [B, N, N], averaged over the
+            heads, to a receiver.
     """
 
     blocks: str
@@ -40,7 +53,15 @@ class Anatomy:
 
 @contextmanager
 def catch_multihead(block: nn.Module, receive: Receive) -> Iterator[None]:
-    """The attention of an open_clip block. Raises UnsupportedTower where it is not torch's MultiheadAttention."""
+    """Read the attention of an open_clip block.
+
+    Args:
+        block: the block.
+        receive: gets the attention [B, N, N] of each forward pass.
+
+    Raises:
+        UnsupportedTower: the attention is not torch's MultiheadAttention.
+    """
     attn = getattr(block, "attn", block)
     if not isinstance(attn, nn.MultiheadAttention):
         raise UnsupportedTower(
@@ -68,7 +89,15 @@ def catch_multihead(block: nn.Module, receive: Receive) -> Iterator[None]:
 
 @contextmanager
 def catch_timm(block: nn.Module, receive: Receive) -> Iterator[None]:
-    """The attention of a timm block. Raises UnsupportedTower where it is not timm's standard Attention."""
+    """Read the attention of a timm block.
+
+    Args:
+        block: the block.
+        receive: gets the attention [B, N, N] of each forward pass.
+
+    Raises:
+        UnsupportedTower: the attention is not timm's standard Attention.
+    """
     from timm.models import vision_transformer
 
     timm: Any = vision_transformer
@@ -80,7 +109,7 @@ def catch_timm(block: nn.Module, receive: Receive) -> Iterator[None]:
     handle = attn.attn_drop.register_forward_hook(
         lambda module, args, output: receive(output.mean(1))
     )
-    # the fused kernel never forms the matrix
+    # The fused kernel never forms the attention matrix.
     fused = attn.fused_attn
     attn.fused_attn = False
     try:
@@ -105,7 +134,17 @@ def _square(patch: int | tuple[int, int]) -> int:
 
 
 def open_clip_anatomy(visual: nn.Module) -> Anatomy:
-    """Of an `open_clip.transformer.VisionTransformer`. Raises UnsupportedTower for anything else."""
+    """Describe an open_clip trunk.
+
+    Args:
+        visual: the vision part of an open_clip model.
+
+    Returns:
+        Its anatomy.
+
+    Raises:
+        UnsupportedTower: it is not an `open_clip.transformer.VisionTransformer`.
+    """
     from open_clip.transformer import VisionTransformer
 
     if not isinstance(visual, VisionTransformer):
@@ -132,7 +171,17 @@ def _timm_pool(trunk: Any, x: Tensor) -> Tensor:
 
 
 def timm_anatomy(trunk: nn.Module) -> Anatomy:
-    """Of a timm VisionTransformer (ViT, DeiT, SigLIP). Raises UnsupportedTower for anything else."""
+    """Describe a timm trunk (ViT, DeiT, SigLIP).
+
+    Args:
+        trunk: a timm model.
+
+    Returns:
+        Its anatomy.
+
+    Raises:
+        UnsupportedTower: it is not a timm VisionTransformer.
+    """
     from timm.models.vision_transformer import VisionTransformer
 
     if not isinstance(trunk, VisionTransformer):

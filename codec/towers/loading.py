@@ -1,4 +1,10 @@
-"""Towers by name: an open_clip model's vision part or a timm vision transformer."""
+"""Towers by name: an open_clip model's vision part or a timm vision transformer.
+
+::
+
+    name -> configuration -> trunk, without weights
+    weights -> file (a path, the local cache or the hub) -> state dict -> loaded strictly -> Tower
+"""
 
 from __future__ import annotations
 
@@ -22,9 +28,11 @@ from codec.towers.pretrained import (
 )
 from codec.towers.tower import Tower
 
-TIMM = "timm:"
-RANDOM = "random"
-PRETRAINED = "pretrained"
+TIMM = "timm:"  # prefix of the names of timm's models
+RANDOM = "random"  # untrained weights
+PRETRAINED = "pretrained"  # timm's published weights
+DEFAULT_LAYERS = 12  # of open_clip's vision transformers
+DEFAULT_PATCH = 16  # pixels; of open_clip's vision transformers
 
 
 def load_tower(
@@ -33,24 +41,35 @@ def load_tower(
     layers: int | None = None,
     size: int | tuple[int, int] | None = None,
 ) -> Tower:
-    """A frozen vision tower in float32 on the CPU; of an open_clip model only the vision part is built.
+    """Load a frozen vision tower in float32 on the CPU.
 
-    name: an open_clip model ("ViT-L-14-336", "ViT-B-16-SigLIP") or "timm:" and a timm model ("timm:deit_tiny_patch16_224").
-    weights: a tag of open_clip's published weights ("openai"), "pretrained" for timm's, "random", or the path of a
-    state dict (safetensors or PyTorch; loaded strictly, no code is unpickled); None: the first published ones.
-    A tag decides between GELU and QuickGELU itself; with a path the name must ("ViT-L-14-336-quickgelu" for OpenAI's).
-    layers: keep only the first so many blocks. size: other input size in pixels (rows, columns), multiples of the patch,
-    with interpolated position embeddings.
+    Only the vision part of an open_clip model is built.
 
-    Raises UnknownModel for unknown names, missing files and files of another model, GuideUnavailable where a package or
-    published weights cannot be had, UnsupportedTower for trunks of another kind and sizes they cannot take, BadArgument
-    for layers out of range.
+    Args:
+        name: an open_clip model ("ViT-L-14-336", "ViT-B-16-SigLIP"), or "timm:" and a timm model
+            ("timm:deit_tiny_patch16_224"). For OpenAI's weights as a file, the name must say
+            QuickGELU ("ViT-L-14-336-quickgelu"); a tag selects GELU or QuickGELU automatically.
+        weights: a tag of open_clip's published weights ("openai"), "pretrained" for timm's,
+            "random", or the path of a state dict (safetensors or PyTorch, loaded strictly, without
+            unpickling code). Default: the first published ones.
+        layers: how many of the first blocks to keep. Default: all.
+        size: input size in pixels, a side or (rows, columns), multiples of the patch. The position
+            embeddings are interpolated. Default: the model's.
+
+    Returns:
+        The tower.
+
+    Raises:
+        UnknownModel: the name is unknown, a file is missing, or it belongs to another model.
+        GuideUnavailable: a package is not installed, or published weights cannot be downloaded.
+        UnsupportedTower: the trunk is of another kind or cannot take this size.
+        BadArgument: `layers` is out of range.
     """
-    wanted = (size, size) if isinstance(size, int) else size
+    input_size = (size, size) if isinstance(size, int) else size
     if name.startswith(TIMM):
-        tower = _timm_tower(name, weights or PRETRAINED, wanted)
+        tower = _timm_tower(name, weights or PRETRAINED, input_size)
     else:
-        tower = _open_clip_tower(name, weights, layers, wanted)
+        tower = _open_clip_tower(name, weights, layers, input_size)
     return tower if layers is None else tower.keep(layers)
 
 
@@ -59,28 +78,31 @@ def _timm_tower(name: str, weights: str, size: tuple[int, int] | None) -> Tower:
     model = name.removeprefix(TIMM)
     if not timm.is_model(model):
         raise UnknownModel(f"timm has no model {model}, see timm.list_models('*vit*')")
-    path = (
-        None
-        if weights == RANDOM
-        else Path(weights)
-        if is_path(weights)
-        else _timm_file(model, weights)
-    )
+    path = _timm_path(model, weights)
     try:
         trunk = timm.create_model(model, pretrained=False)
-    except RuntimeError as error:  # a tag that the model does not have
+    except RuntimeError as error:  # the model does not have the tag in its name
         raise UnknownModel(f"timm has no weights {model}, see timm.list_pretrained()") from error
     timm_anatomy(trunk)
     if path is not None:
         state = read_state(path)
-        if not is_path(weights):  # published files may carry other projects' names
+        if not is_path(weights):
+            # Published files may use the parameter names of other projects.
             state = need("timm.models.vision_transformer").checkpoint_filter_fn(state, trunk)
         fill(trunk, state, path, name)
     config = timm.data.resolve_data_config(model=trunk)
     return Tower(name, trunk, _resized_timm(name, trunk, size), config["mean"], config["std"])
 
 
+def _timm_path(model: str, weights: str) -> Path | None:
+    """Return the file of the weights; None for random ones."""
+    if weights == RANDOM:
+        return None
+    return Path(weights) if is_path(weights) else _timm_file(model, weights)
+
+
 def _timm_file(model: str, weights: str) -> Path:
+    """Return the file of published weights. Raises GuideUnavailable."""
     if weights != PRETRAINED:
         raise GuideUnavailable(
             f"timm: towers take the weights pretrained, random or a path, not {weights}; {OFFLINE}"
@@ -91,15 +113,13 @@ def _timm_file(model: str, weights: str) -> Path:
         config = None
     if config is None or not config.hf_hub_id:
         raise GuideUnavailable(f"timm publishes no weights {model}; {OFFLINE}")
-    names = (
-        [config.hf_hub_filename]
-        if config.hf_hub_filename
-        else ["model.safetensors", "pytorch_model.bin"]
-    )
-    return from_hub(config.hf_hub_id, names)
+    if config.hf_hub_filename:
+        return from_hub(config.hf_hub_id, [config.hf_hub_filename])
+    return from_hub(config.hf_hub_id, ["model.safetensors", "pytorch_model.bin"])
 
 
 def _resized_timm(name: str, trunk: nn.Module, size: tuple[int, int] | None) -> Anatomy:
+    """Give a timm trunk another input size. Raises UnsupportedTower."""
     anatomy = timm_anatomy(trunk)
     if size is None or size == anatomy.size:
         return anatomy
@@ -122,19 +142,12 @@ def _open_clip_tower(
     open_clip = need("open_clip")
     if name not in open_clip.list_models():
         raise UnknownModel(
-            f"open_clip has no model {name}, see open_clip.list_models(), and timm's are called timm:NAME"
+            f"open_clip has no model {name}, see open_clip.list_models(), "
+            "and timm's are called timm:NAME"
         )
-    config = open_clip.get_model_config(name)
     tags = open_clip.list_pretrained_tags_by_model(name)
     path, published = _open_clip_weights(name, weights, tags)
-    vision = config["vision_cfg"]
-    if "timm_model_name" not in vision:
-        _fit_config(name, vision, layers, size)
-    quick_gelu = (
-        published.get("quick_gelu", False) if published else config.get("quick_gelu", False)
-    )
-    vision["timm_model_pretrained"] = False
-    visual = need("open_clip.model")._build_vision_tower(config["embed_dim"], vision, quick_gelu)
+    visual = _open_clip_trunk(name, published, layers, size)
     trunk: nn.Module = getattr(visual, "trunk", visual)
     anatomy = open_clip_anatomy(visual) if trunk is visual else timm_anatomy(trunk)
     if path is not None:
@@ -150,10 +163,31 @@ def _open_clip_tower(
     return Tower(name, trunk, anatomy, mean, std)
 
 
+def _open_clip_trunk(
+    name: str,
+    published: Mapping[str, Any],
+    layers: int | None,
+    size: tuple[int, int] | None,
+) -> nn.Module:
+    """Build the vision part of an open_clip model, without weights."""
+    config = need("open_clip").get_model_config(name)
+    vision = config["vision_cfg"]
+    if "timm_model_name" not in vision:
+        _fit_config(name, vision, layers, size)
+    quick_gelu = (published or config).get("quick_gelu", False)
+    vision["timm_model_pretrained"] = False
+    return need("open_clip.model")._build_vision_tower(config["embed_dim"], vision, quick_gelu)
+
+
 def _open_clip_weights(
     name: str, weights: str | None, tags: list[str]
 ) -> tuple[Path | None, Mapping[str, Any]]:
-    """The file, None for random ones, and the entry of open_clip's table if it is from there."""
+    """Find the weights of an open_clip model.
+
+    Returns:
+        path: the file; None for random weights.
+        published: the entry of open_clip's table; empty for other weights.
+    """
     if weights == RANDOM:
         return None, {}
     if weights is not None and is_path(weights):
@@ -161,9 +195,10 @@ def _open_clip_weights(
     tag = weights or (tags[0] if tags else "")
     published = need("open_clip").get_pretrained_cfg(name, tag)
     if not published:
-        known = f"it has {', '.join(tags)}" if tags else "there are none"
+        alternatives = f"it has {', '.join(tags)}" if tags else "there are none"
         raise GuideUnavailable(
-            f"open_clip publishes no weights {tag or 'at all'} for {name} ({known}); {OFFLINE}"
+            f"open_clip publishes no weights {tag or 'at all'} for {name} "
+            f"({alternatives}); {OFFLINE}"
         )
     return open_clip_file(published, f"{name} ({tag})"), published
 
@@ -171,26 +206,25 @@ def _open_clip_weights(
 def _fit_config(
     name: str, vision: dict[str, Any], layers: int | None, size: tuple[int, int] | None
 ) -> None:
-    """Writes the wanted depth and size into an open_clip configuration, so that nothing more is ever built."""
-    if not isinstance(vision.get("layers", 12), int):
+    """Write depth and size into an open_clip configuration, so that no other block is built."""
+    depth = vision.get("layers", DEFAULT_LAYERS)
+    if not isinstance(depth, int):
         raise UnsupportedTower(
             f"the vision part of {name} is no vision transformer, choose another tower"
         )
     if layers is not None:
-        if not 1 <= layers <= vision.get("layers", 12):
-            raise BadArgument(
-                f"{name} has blocks 1..{vision.get('layers', 12)}, it cannot keep {layers}"
-            )
+        if not 1 <= layers <= depth:
+            raise BadArgument(f"{name} has blocks 1..{depth}, it cannot keep {layers}")
         vision["layers"] = layers
     if size is not None:
-        _check_size(name, size, vision.get("patch_size", 16))
+        _check_size(name, size, vision.get("patch_size", DEFAULT_PATCH))
         vision["image_size"] = size
 
 
 def _fit_state(
     visual: nn.Module, state: dict[str, Tensor], anatomy: Anatomy, size: tuple[int, int] | None
 ) -> dict[str, Tensor]:
-    """The weights without the blocks that were not built; for a `size` with the position embeddings interpolated to it."""
+    """Drop the blocks that were not built; interpolate the position embeddings to `size`."""
     depth = len(list(visual.get_submodule(anatomy.blocks).children()))
     start = f"{anatomy.blocks}."
     kept = {

@@ -1,4 +1,7 @@
-"""Where the weights of a vision tower come from: a file, the local cache or the network; never through pickled code."""
+"""Where the weights of a vision tower come from: a file, the local cache or the network.
+
+Nothing is ever loaded through pickled code.
+"""
 
 from __future__ import annotations
 
@@ -14,29 +17,51 @@ from torch import Tensor, nn
 
 from codec.errors import GuideUnavailable, UnknownModel
 
-SECONDS_TO_ANSWER = 5.0
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+SECONDS_TO_ANSWER = 5.0  # how long a server may take to answer
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")  # of files with weights
 OFFLINE = "give them as a file, or go without (--guide student, no --tune)"
 
 
 def need(package: str) -> ModuleType:
-    """The package, imported now. Raises GuideUnavailable where it is not installed."""
+    """Import a package now.
+
+    Args:
+        package: its name.
+
+    Returns:
+        The package.
+
+    Raises:
+        GuideUnavailable: it is not installed.
+    """
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        message = f"{package} is not installed (pip install 'cotam[clip]'), or go without it (--guide student, no --tune)"
-        raise GuideUnavailable(message) from error
+        raise GuideUnavailable(
+            f"{package} is not installed (pip install 'cotam[clip]'), "
+            "or go without it (--guide student, no --tune)"
+        ) from error
 
 
 def is_path(weights: str) -> bool:
-    """Whether this means a file rather than the tag of published weights."""
+    """Tell whether weights are given as a file rather than as the tag of published ones."""
     return weights.endswith(SUFFIXES) or "/" in weights or Path(weights).is_file()
 
 
 def from_hub(repository: str, files: Sequence[str]) -> Path:
-    """The first of these files that the repository has, from the cache without asking the network where it is there.
+    """Find the first of several files in a repository of the hub.
 
-    Raises GuideUnavailable where it is in no cache and cannot be downloaded.
+    The network is used only if none of the files is in the local cache.
+
+    Args:
+        repository: the repository's name.
+        files: names of files, in order of preference.
+
+    Returns:
+        The file in the cache.
+
+    Raises:
+        GuideUnavailable: the file is not in the cache and cannot be downloaded.
     """
     from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError
@@ -57,19 +82,38 @@ def from_hub(repository: str, files: Sequence[str]) -> Path:
 
 
 def require_connection(url: str, what: str) -> None:
-    """Raises GuideUnavailable within seconds where nothing answers: the hub's own client would retry for a minute."""
+    """Check that a server answers, within seconds; the hub's client would retry for a minute.
+
+    Args:
+        url: the server.
+        what: whose weights are needed, for the error's message.
+
+    Raises:
+        GuideUnavailable: the server does not answer.
+    """
     from huggingface_hub import get_session
 
     try:
         get_session().head(url, timeout=SECONDS_TO_ANSWER)
-    except Exception as error:  # of whichever HTTP client the hub's version uses
+    except Exception as error:  # the type depends on the HTTP client of the hub's version
         raise GuideUnavailable(
             f"the weights of {what} are not on this machine and {url} cannot be reached; {OFFLINE}"
         ) from error
 
 
 def open_clip_file(published: Mapping[str, Any], what: str) -> Path:
-    """The file of an entry of open_clip's table of published weights. Raises GuideUnavailable."""
+    """Find or download published weights of open_clip.
+
+    Args:
+        published: an entry of open_clip's table.
+        what: whose weights these are, for the error's message.
+
+    Returns:
+        The file in the cache.
+
+    Raises:
+        GuideUnavailable: the file is not in the cache and cannot be downloaded.
+    """
     if published.get("hf_hub"):
         repository, _, file = str(published["hf_hub"]).rpartition("/")
         file = file or "open_clip_pytorch_model.bin"
@@ -92,18 +136,23 @@ def open_clip_file(published: Mapping[str, Any], what: str) -> Path:
 
 
 def read_state(path: Path, prefix: str = "") -> dict[str, Tensor]:
-    """A state dict, in float32. Only the entries under `prefix`, without it, where the file has such.
+    """Read a state dict.
 
-    Raises UnknownModel for a missing file and for one that is neither safetensors nor a plain PyTorch state dict.
+    Args:
+        path: a safetensors file or a plain PyTorch state dict.
+        prefix: if entries start with it, only those are read, under the rest of their names.
+
+    Returns:
+        Tensors by name, floats in float32.
+
+    Raises:
+        UnknownModel: the file is missing or of another kind.
     """
     if not path.is_file():
         raise UnknownModel(f"there is no file {path} to load a vision tower from")
+    read = _read_safetensors if path.suffix == ".safetensors" else _read_torch
     try:
-        state = (
-            _read_safetensors(path, prefix)
-            if path.suffix == ".safetensors"
-            else _read_torch(path, prefix)
-        )
+        state = read(path, prefix)
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise UnknownModel(
             f"{path} is neither a safetensors file nor a plain PyTorch state dict"
@@ -114,7 +163,8 @@ def read_state(path: Path, prefix: str = "") -> dict[str, Tensor]:
     }
 
 
-def _wanted(names: Sequence[str], prefix: str) -> dict[str, str]:
+def _short_names(names: Sequence[str], prefix: str) -> dict[str, str]:
+    """Map the names under a prefix, or all if none are, to names without it."""
     part = [name for name in names if name.startswith(prefix)]
     return {name: name.removeprefix(prefix) for name in part or names}
 
@@ -124,10 +174,8 @@ def _read_safetensors(path: Path, prefix: str) -> dict[str, Tensor]:
 
     try:
         with safe_open(path, framework="pt") as file:
-            return {
-                short: file.get_tensor(name)
-                for name, short in _wanted(list(file.keys()), prefix).items()
-            }
+            short_names = _short_names(list(file.keys()), prefix)
+            return {short: file.get_tensor(name) for name, short in short_names.items()}
     except SafetensorError as error:
         raise ValueError(str(error)) from error
 
@@ -142,11 +190,21 @@ def _read_torch(path: Path, prefix: str) -> dict[str, Tensor]:
     ):
         raise ValueError("not a state dict")
     state = {name.removeprefix("module."): tensor for name, tensor in content.items()}
-    return {short: state[name] for name, short in _wanted(list(state), prefix).items()}
+    return {short: state[name] for name, short in _short_names(list(state), prefix).items()}
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path, name: str) -> None:
-    """Loads strictly. Raises UnknownModel where a tensor is missing, too many or of another shape."""
+    """Load a state dict strictly.
+
+    Args:
+        module: gets the weights.
+        state: the weights.
+        path: their file, for the error's message.
+        name: the model's name, for the error's message.
+
+    Raises:
+        UnknownModel: a tensor is missing, unexpected or of another shape.
+    """
     try:
         module.load_state_dict(state)
     except RuntimeError as error:

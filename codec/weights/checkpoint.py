@@ -1,4 +1,7 @@
-"""Weights on disk: one safetensors file with float16 transforms, the integer prior, frozen tables, and metadata. No torch here."""
+"""Weights on disk: one safetensors file per set of weights. No torch here.
+
+The file holds float16 transforms, the integer prior, the frozen entropy tables, and metadata.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ from numpy.typing import NDArray
 from codec.bitstream.container import FINGERPRINT_BYTES
 from codec.bitstream.rans import Tables
 from codec.errors import BadArgument, UnknownModel
-from codec.networks.config import RATE_WEIGHT, Layer, margins, split_layers
+from codec.networks.config import RATE_WEIGHT, LatentLayer, margins, split_layers
 from codec.weights.shipped import CHECKPOINTS
 
 FOLDER = CHECKPOINTS
-DEFAULT = "small"
-EXACT_PREFIXES = ("prior.", "tables.")
+DEFAULT = "small"  # the weights that the name "default" means
+EXACT_PREFIXES = ("prior.", "tables.")  # of the arrays that decide the symbols
 FORMAT = "cotam-checkpoint-1"
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -28,78 +31,110 @@ Arrays = dict[str, NDArray[np.generic]]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """arrays: every tensor by name; metadata: config, skip_below, bounds and how it was trained."""
+    """A set of weights.
+
+    Attributes:
+        arrays: every tensor by name.
+        metadata: config, skip_below, bounds and how the weights were trained.
+    """
 
     arrays: Arrays
     metadata: dict[str, Any]
 
     @property
     def name(self) -> str:
+        """Name of the weights."""
         return str(self.metadata["name"])
 
     @property
     def skip_below(self) -> int:
-        """Symbols whose scale index is below this are zero by rule and not coded."""
+        """Smallest scale index that is coded; symbols below it are zero by rule."""
         return int(self.metadata["skip_below"])
 
     @property
     def rate_weight(self) -> float:
-        """What a bit is worth in rounding, in squared steps; only an encoder asks."""
+        """What a bit is worth in RDOQ, in squared steps. Only encoders use it."""
         return float(self.metadata.get("rate_weight", RATE_WEIGHT))
 
     @property
     def guide(self) -> str | None:
-        """The guide of encoding where none is asked for; None: the usual one (guidance.DEFAULT_GUIDE)."""
+        """The default guide of these weights; None for guidance.DEFAULT_GUIDE."""
         return self.metadata.get("guide")
 
     @property
     def slope(self) -> float:
-        """How a quality's QP follows what a picture costs (guidance.Guidance.base_qp); 0: it does not."""
+        """QPs to subtract per nat of a picture's unusual cost (Guidance.base_qp); 0 for none."""
         return float(self.metadata.get("slope", 0.0))
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The layers of y, in the order in which they are coded."""
+    def layers(self) -> tuple[LatentLayer, ...]:
+        """The layers of y in coding order."""
         config = self.metadata["config"]
         return split_layers(int(config.get("low", 0)), int(config["m"]))
 
     @property
     def margins(self) -> tuple[int, int]:
-        """See networks.config.margins."""
+        """Margins of analysis and synthesis in latent positions (networks.config.margins)."""
         return margins(self.metadata["config"])
 
     @cached_property
     def tables(self) -> Tables:
-        """64 scale tables, then one a channel of z."""
+        """SCALE_COUNT tables of the scale indexes, then one table per channel of z.
+
+        Raises:
+            UnknownModel: the checkpoint has no valid tables.
+        """
+        frequencies: Any = self.arrays.get("tables.frequencies")
+        lengths: Any = self.arrays.get("tables.lengths")
+        if frequencies is None or lengths is None:
+            raise UnknownModel("the checkpoint has no usable entropy tables")
         try:
-            return Tables(self.arrays["tables.frequencies"], self.arrays["tables.lengths"])  # type: ignore[arg-type]
-        except (KeyError, BadArgument):
+            return Tables(frequencies, lengths)
+        except BadArgument:
             raise UnknownModel("the checkpoint has no usable entropy tables") from None
 
     @cached_property
     def fingerprint(self) -> bytes:
-        """First bytes of the SHA-256 over all that decides the symbols: integer weights, tables, the skip rule."""
+        """First bytes of a SHA-256 over everything that decides the symbols.
+
+        That is the skip rule, the integer weights and the tables (docs/format.md).
+        """
         digest = hashlib.sha256(f"{FORMAT} skip={self.skip_below}".encode())
         for name in sorted(n for n in self.arrays if n.startswith(EXACT_PREFIXES)):
             array = self.arrays[name]
             digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-            digest.update(
-                np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"))).tobytes()
-            )
+            little_endian = array.astype(array.dtype.newbyteorder("<"))
+            digest.update(np.ascontiguousarray(little_endian).tobytes())
         return digest.digest()[:FINGERPRINT_BYTES]
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a safetensors file; its fingerprint goes into the metadata."""
-    from safetensors.numpy import save as in_bytes
+    """Write a safetensors file; the metadata gets the format and the fingerprint.
+
+    Args:
+        checkpoint: the weights.
+        path: the file to write; its folder must exist.
+    """
+    from safetensors.numpy import save as to_bytes
 
     metadata = checkpoint.metadata | {"format": FORMAT, "fingerprint": checkpoint.fingerprint.hex()}
     arrays = {name: np.ascontiguousarray(array) for name, array in checkpoint.arrays.items()}
-    path.write_bytes(in_bytes(arrays, {"cotam": json.dumps(metadata, sort_keys=True)}))
+    path.write_bytes(to_bytes(arrays, {"cotam": json.dumps(metadata, sort_keys=True)}))
 
 
 def load(name_or_path: str | Path = "default") -> Checkpoint:
-    """Weights by name (see `names`) or path. Raises UnknownModel, also where the stored fingerprint does not fit the content."""
+    """Load weights.
+
+    Args:
+        name_or_path: the name of shipped weights (see `names`), "default", or a file's path.
+
+    Returns:
+        The weights.
+
+    Raises:
+        UnknownModel: there are no such weights, the file is not a checkpoint, or its content does
+            not match its fingerprint.
+    """
     from safetensors import SafetensorError, safe_open
 
     path = find(name_or_path)
@@ -119,29 +154,49 @@ def load(name_or_path: str | Path = "default") -> Checkpoint:
 
 
 def names() -> list[str]:
-    """The names of the shipped weights."""
+    """Return the names of the shipped weights, sorted."""
     return sorted(p.stem for p in FOLDER.glob("*.safetensors"))
 
 
 def by_fingerprint(fingerprint: bytes) -> str | None:
-    """The name of the shipped weights with this fingerprint; reads metadata only."""
-    from safetensors import SafetensorError, safe_open
+    """Find shipped weights by fingerprint; reads only metadata.
 
+    Args:
+        fingerprint: the first bytes of the SHA-256, as files store them.
+
+    Returns:
+        The name of the weights; None if no shipped weights match.
+    """
+    digits = fingerprint.hex()
     for name in names():
-        try:
-            with safe_open(FOLDER / f"{name}.safetensors", framework="numpy") as file:
-                if (
-                    json.loads((file.metadata() or {}).get("cotam", "{}")).get("fingerprint")
-                    == fingerprint.hex()
-                ):
-                    return name
-        except (SafetensorError, ValueError, OSError):
-            continue
+        if _stored_fingerprint(FOLDER / f"{name}.safetensors") == digits:
+            return name
     return None
 
 
+def _stored_fingerprint(path: Path) -> str | None:
+    """Read the fingerprint in a checkpoint's metadata; None where the file is unreadable."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return json.loads((file.metadata() or {}).get("cotam", "{}")).get("fingerprint")
+    except (SafetensorError, ValueError, OSError):
+        return None
+
+
 def find(name_or_path: str | Path) -> Path:
-    """The file of a name or path. Raises UnknownModel, listing the names."""
+    """Find the file of weights.
+
+    Args:
+        name_or_path: as `load` takes it; a name wins over a file of the same name.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        UnknownModel: there are no such weights; the message lists the names.
+    """
     name = str(name_or_path)
     if name == "default":
         name = DEFAULT
@@ -149,6 +204,7 @@ def find(name_or_path: str | Path) -> Path:
     for path in (shipped, Path(name_or_path)):
         if path.is_file():
             return path
+    shipped_names = ", ".join(names()) or "none"
     raise UnknownModel(
-        f"no weights named '{name}' (there are: {', '.join(names()) or 'none'}) and no file of that name"
+        f"no weights named '{name}' (there are: {shipped_names}) and no file of that name"
     )

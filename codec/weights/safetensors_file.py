@@ -13,13 +13,27 @@ from codec.errors import UnknownModel
 
 
 def read(path: Path, kind: str, what: str) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
-    """(arrays, metadata). kind: the format's name; what: for the error. Raises UnknownModel for another kind of file."""
+    """Read a file.
+
+    Args:
+        path: the file.
+        kind: the format's name that its metadata must hold.
+        what: what the file should hold, for the error's message.
+
+    Returns:
+        arrays: float32 arrays by name.
+        metadata: the file's metadata.
+
+    Raises:
+        UnknownModel: the file cannot be read or is of another kind.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = json.loads((file.metadata() or {})["cotam"])
-            arrays = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
+            names = list(file.keys())
+            arrays = {name: file.get_tensor(name).astype(np.float32) for name in names}
         if metadata["format"] != kind:
             raise ValueError(metadata["format"])
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
@@ -30,7 +44,14 @@ def read(path: Path, kind: str, what: str) -> tuple[dict[str, NDArray[np.float32
 def write(
     path: Path, kind: str, arrays: dict[str, NDArray[np.float32]], metadata: dict[str, Any]
 ) -> None:
-    """Arrays go to float16."""
+    """Write a file, with the arrays in float16.
+
+    Args:
+        path: the file; its folder is made if necessary.
+        kind: the format's name, stored in the metadata.
+        arrays: arrays by name.
+        metadata: what else the file says, as JSON can hold it.
+    """
     from safetensors.numpy import save
 
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Where the shipped weights lie: inside an installed package, or at the top of a clone."""
+"""The folder of the shipped weights: in an installed package, or at the top of a clone."""
 
 from __future__ import annotations
 

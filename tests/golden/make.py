@@ -1,4 +1,7 @@
-"""How the golden streams were made: `python tests/golden/make.py NAME WEIGHTS`. Existing ones are never remade."""
+"""How the golden streams were made: `python tests/golden/make.py NAME WEIGHTS`.
+
+Existing ones are never remade.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ HERE = Path(__file__).parent
 
 
 def main(prefix: str, weights: str) -> None:
-    """Two streams with toy weights (v1: toy, v1-layers: toy-layers): one QP, and a QP map over an odd size."""
+    """Two streams with toy weights: one QP, and a QP map over an odd size.
+
+    v1 is of `toy`, v1-layers of `toy-layers`.
+    """
     cotam = codec.load(HERE / f"{weights}.safetensors", device="cpu")
     coffee = data.coffee()
     qp_map = np.array([[10, 30, 50], [63, 0, 25]])

@@ -1,4 +1,4 @@
-"""Pictures for training: folders read recursively, random crops, photos and text mixed by weight."""
+"""Pictures for training: folders read recursively, random crops, folders mixed by weight."""
 
 from __future__ import annotations
 
@@ -14,28 +14,37 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
+from codec.errors import sentence
+from codec.io.folders import PICTURES, listing
+from codec.io.images import read_shown
 from codec.networks.config import STRIDE_Z
 
 log = logging.getLogger(__name__)
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+SUFFIXES = PICTURES
 
 
 def list_pictures(folder: Path) -> list[Path]:
     """All pictures below a folder, sorted. Raises FileNotFoundError if there is none."""
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if not found:
+    found = listing(folder, SUFFIXES)
+    for place, why in found.unreadable.items():
+        log.warning("skipped the folder %s (%s)", place, why)
+    if not found.files:
         raise FileNotFoundError(
             f"no pictures below {folder}; set data.root or the variable COTAM_DATA"
         )
-    return found
+    return found.files
 
 
 def read_picture(source: Path | BinaryIO, name: str | None = None) -> np.ndarray | None:
-    """RGB pixels [H, W, 3] of a file or an open one; None, with a warning that gives its name, for what cannot be decoded."""
+    """Pixels [H, W, 3] of a file or an open one as a tower sees them (codec.io.images.read_shown).
+
+    None, with a warning that gives its name, for what cannot be decoded, bombs included.
+    """
     try:
-        return np.array(Image.open(source).convert("RGB"))
-    except (OSError, ValueError) as error:
-        log.warning("skipped %s (%s)", name or source, error)
+        return np.array(read_shown(source, DEFAULT_LIMIT_PIXELS))
+    except Exception as error:  # a run of days must not end over one picture, whatever it does
+        log.warning("skipped %s (%s)", name or source, sentence(error))
         return None
 
 
@@ -47,12 +56,12 @@ def checked(size: int) -> int:
 
 
 def recoloured(crop: Tensor, random: np.random.Generator) -> Tensor:
-    """A crop [3, H, W] in 0..1 as in other light: white balance, saturation and gamma drawn anew, rounded to bytes."""
+    """A crop [3, H, W] in 0..1 with random white balance, saturation and gamma, in 256 levels."""
     balance = torch.from_numpy(np.exp(random.normal(0, 0.08, (3, 1, 1)))).float()
     grey = crop.mean(0, keepdim=True)
     coloured = grey + (crop - grey) * random.uniform(0.4, 1.3)
-    made = (coloured * balance).clamp_(0, 1) ** float(np.exp(random.normal(0, 0.25)))
-    return (made * 255).round_() / 255
+    toned = (coloured * balance).clamp_(0, 1) ** float(np.exp(random.normal(0, 0.25)))
+    return (toned * 255).round_() / 255
 
 
 def random_crop(
@@ -62,8 +71,20 @@ def random_crop(
     least_scale: float,
     recolour: float = 0.0,
 ) -> Tensor:
-    """A crop [3, size, size] in 0..1 of pixels [H, W, 3]: for half of them scaled by `least_scale`..1 first, at any place, maybe
-    mirrored, a share `recolour` of them in other colours. A picture that is too small is continued by its mirror image.
+    """Cut a random crop out of a picture.
+
+    Half of the crops are scaled down first, and half are mirrored. A picture that is too small is
+    continued by its mirror image.
+
+    Args:
+        pixels: [H, W, 3].
+        random: Decides everything.
+        size: The crop's side.
+        least_scale: The smallest scale, 0..1.
+        recolour: The share of crops in other colours, 0..1 (`recoloured`).
+
+    Returns:
+        [3, size, size] in 0..1.
     """
     h, w = pixels.shape[:2]
     scale = float(np.exp(random.uniform(np.log(least_scale), 0))) if random.random() < 0.5 else 1.0
@@ -83,17 +104,17 @@ def random_crop(
     crop = np.pad(crop, missing, mode="symmetric")[:size, :size]
     if random.random() < 0.5:
         crop = crop[:, ::-1]
-    made = torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))).float() / 255
-    return recoloured(made, random) if random.random() < recolour else made
+    tensor = torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))).float() / 255
+    return recoloured(tensor, random) if random.random() < recolour else tensor
 
 
 class RandomCrops(Dataset[Tensor]):
-    """`length` random crops [3, size, size] in 0..1 (`random_crop`): a folder drawn by weight, a picture, a scale in `scale`..1, a
-    place, a flip, colours.
+    """`length` random crops [3, size, size] in 0..1 (`random_crop`) of folders drawn by weight.
 
-    A crop depends on the seed and its index only, counted from `first`. Decoded pictures are kept in memory while they fit into
-    `cache_bytes`. A picture that cannot be decoded is skipped and counted. Of the steps, `per_step` crops each, all but every
-    `every`th are given empty crops [0]: a stage that remembers does not look at them. The first step after a start never is.
+    A crop depends on the seed and its index only, counted from `first`. Decoded pictures are kept
+    in memory while they fit into `cache_bytes`. A picture that cannot be decoded is skipped and
+    counted. Only every `every`-th step, of `per_step` crops, and the first one after a start get
+    real crops. The others get empty tensors [0], for stages that use remembered crops there.
     """
 
     def __init__(
@@ -159,7 +180,10 @@ class RandomCrops(Dataset[Tensor]):
 
 
 class FolderData(pl.LightningDataModule):
-    """Training crops from `root/<folder>` for each folder of `weights`; with several processes each has its own."""
+    """Training crops from `root/<folder>` for each folder of `weights`.
+
+    With several processes, each draws its own.
+    """
 
     def __init__(
         self,
@@ -191,7 +215,7 @@ class FolderData(pl.LightningDataModule):
         crops = RandomCrops(
             folders, shares, length, self.size, self.scale, self.seed, recolour=self.recolour
         )
-        if self.trainer:  # a resumed run goes on with the crops that it had not seen
+        if self.trainer:  # a resumed run continues with the crops that come next
             crops.per_step = self.batch * self.trainer.world_size
             crops.first = self.trainer.global_step * crops.per_step
             crops.every = getattr(self.trainer.lightning_module, "fresh_every", 1)
@@ -204,11 +228,15 @@ class FolderData(pl.LightningDataModule):
 
 
 def endless(data: pl.LightningDataModule) -> Callable[[], Tensor]:
-    """A function that gives another batch of training pictures at each call, and begins anew when all were given."""
+    """Make a function that returns another batch of training pictures at each call.
+
+    Args:
+        data: The pictures; after the last batch comes the first one again.
+    """
 
     def batches() -> Iterator[Tensor]:
         while True:
             yield from data.train_dataloader()
 
-    made = batches()
-    return lambda: next(made)
+    stream = batches()
+    return lambda: next(stream)

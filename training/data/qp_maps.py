@@ -25,10 +25,11 @@ def _gradient(h: int, w: int, spread: float) -> Tensor:
 
 
 class QpMaps:
-    """Draws the QP field of each picture of a batch: a base QP, uniform, and for a share of the pictures a map around it.
+    """Draws the QP field of each picture of a batch: a uniform base QP, and maps around it.
 
-    map_share: random maps, patchwise or as gradients, of standard deviation `spread` in QPs; guide_share: real maps of a guide
-    (guidance.choose) at a random strength; the rest have the base QP everywhere.
+    A share `map_share` of the pictures gets random maps, patchwise or as gradients, of standard
+    deviation `spread` in QPs. A share `guide_share` gets maps of a guide (guidance.choose) at a
+    random strength. The rest have the base QP everywhere.
     """
 
     def __init__(
@@ -46,7 +47,14 @@ class QpMaps:
         self.guide = choose(guide) if guide_share else uniform
 
     def __call__(self, x: Tensor) -> Tensor:
-        """x: [B, 3, 16 h, 16 w] in 0..1 -> integers [B, h, w] in 0..63, on the same device."""
+        """Draw fields.
+
+        Args:
+            x: [B, 3, 16 h, 16 w] in 0..1.
+
+        Returns:
+            Integers [B, h, w] in 0..63, on the device of x.
+        """
         h = x.shape[2] // STRIDE_Y
         w = x.shape[3] // STRIDE_Y
         return torch.stack([self._field(picture, h, w) for picture in x]).to(x.device)
@@ -65,13 +73,8 @@ class QpMaps:
 
     def _guided(self, picture: Tensor, qp: int, h: int, w: int) -> Tensor:
         pixels = (picture * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
-        cells = (
-            Guidance(self.guide, float(torch.rand(())), pixels)
-            .plan(min(max(qp, 0), QP_COUNT - 1))
-            .qp_map
-        )
-        return (
-            torch.full((h, w), float(qp))
-            if cells is None
-            else torch.from_numpy(expand(cells, h, w)).float()
-        )
+        guidance = Guidance(self.guide, float(torch.rand(())), pixels)
+        cells = guidance.plan(min(max(qp, 0), QP_COUNT - 1)).qp_map
+        if cells is None:
+            return torch.full((h, w), float(qp))
+        return torch.from_numpy(expand(cells, h, w)).float()

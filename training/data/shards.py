@@ -16,16 +16,32 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from training.data.folder import SUFFIXES, checked, random_crop, read_picture
 
+# Samples without a picture, one after the other, that end a run.
+MOST_SKIPPED = 1000
+
 
 class Source(TypedDict):
-    """shards: paths, URLs or pipe:commands, braces expand; weight: its share, relative to the other sources."""
+    """A set of shards.
+
+    Attributes:
+        shards: Paths, URLs or pipe:commands; braces expand.
+        weight: Its share, relative to the other sources.
+    """
 
     shards: str
     weight: float
 
 
 def read_sample(sample: dict[str, Any]) -> np.ndarray | None:
-    """RGB pixels [H, W, 3] of a sample's picture; None where it has none, or, with a warning, one that cannot be decoded."""
+    """Read a sample's picture.
+
+    Args:
+        sample: Contents by suffix, as webdataset gives them.
+
+    Returns:
+        RGB pixels [H, W, 3]. None where there is no picture or, after a warning, one that cannot
+        be decoded.
+    """
     for name, content in sample.items():
         if f".{name.rsplit('.', 1)[-1].lower()}" in SUFFIXES:
             return read_picture(io.BytesIO(content), sample["__key__"])
@@ -33,9 +49,10 @@ def read_sample(sample: dict[str, Any]) -> np.ndarray | None:
 
 
 class ShardCrops(IterableDataset[Tensor]):
-    """`length` random crops [3, size, size] in 0..1 (data.random_crop), from shards drawn at random, sources mixed by weight.
+    """`length` random crops [3, size, size] in 0..1 (`random_crop`) of shards drawn at random.
 
-    Samples without a picture that can be decoded are skipped and counted, shards that cannot be read are skipped with a warning.
+    Sources are mixed by weight. Samples without a picture that can be decoded are skipped and
+    counted. Shards that cannot be read are skipped with a warning.
 
     ::
 
@@ -71,31 +88,34 @@ class ShardCrops(IterableDataset[Tensor]):
 
     def __iter__(self) -> Iterator[Tensor]:
         worker = torch.utils.data.get_worker_info()
-        wanted = self.length // worker.num_workers if worker else self.length
-        made = in_a_row = 0
+        share = self.length // worker.num_workers if worker else self.length
+        count = 0
+        in_a_row = 0
         for sample in self.stream:
-            if made == wanted:
+            if count == share:
                 return
             pixels = read_sample(sample)
             if pixels is None:
                 self.skipped = self.skipped + 1
                 in_a_row = in_a_row + 1
-                if in_a_row == 1000:
+                if in_a_row == MOST_SKIPPED:
                     raise RuntimeError(
-                        "a thousand samples in a row held no picture that can be decoded; check data.sources"
+                        f"{MOST_SKIPPED} samples in a row held no picture that can be decoded; "
+                        "check data.sources"
                     )
                 continue
             random = np.random.default_rng(int(torch.randint(2**31, ())))
-            made = made + 1
+            count = count + 1
             in_a_row = 0
             yield random_crop(pixels, random, self.size, self.scale, self.recolour)
 
 
 class ShardData(pl.LightningDataModule):
-    """Training crops from WebDataset shards, e.g. sources=[{shards: "folder/{000..999}.tar", weight: 1}].
+    """Training crops from WebDataset shards.
 
-    root: a folder with some pictures, to which the entropy tables are fitted. weights: those of folders, which experiments set;
-    shards go by their sources' own.
+    For example, `sources=[{shards: "folder/{000..999}.tar", weight: 1}]`. `root` is a folder with
+    some pictures, to which the entropy tables are fitted. `weights`, of folders, is accepted
+    because experiments set it, and not used.
     """
 
     def __init__(

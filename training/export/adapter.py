@@ -1,4 +1,4 @@
-"""An adapter run's averaged weights as a file of checkpoints/adapters/, bound to its tower and its codec."""
+"""Exports an adapter's run: its averaged weights, bound to their tower and codec."""
 
 from __future__ import annotations
 
@@ -37,9 +37,11 @@ The codec and the tower are frozen. Nothing below `eval/` was seen.
 """
 SHAPE = "| repairs {where} | {parameters:.3f} M parameters (float16): {config} |"
 TRAINED = """**{where}**: {steps} steps in {minutes} minutes on {device};
-batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weighted {weights}{replayed}.
-Loss: the squared error of the tower's tokens over their variance, levels {levels}{tilted}. {optimizer}, {rate}, cosine to 1 %;
-what is shipped is the average of the weights over about {average:.0f} steps. {start}"""
+batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA,
+folders weighted {weights}{replayed}.
+Loss: the squared error of the tower's tokens over their variance, levels {levels}{tilted}.
+{optimizer}, {rate}, cosine to 1 %;
+the file holds the average of the weights over about {average:.0f} steps. {start}"""
 
 
 def _where(layer: int) -> str:
@@ -52,7 +54,7 @@ def _start(before: Sequence[Path]) -> str:
     """What the runs before did, latest first."""
     spent = [read_run(run)[2] for run in before]
     return "".join(
-        f"It went on from {facts['steps']} steps in {facts['minutes']} minutes. " for facts in spent
+        f"It continued {facts['steps']} steps in {facts['minutes']} minutes. " for facts in spent
     )
 
 
@@ -60,11 +62,10 @@ def _how(stage: Any, before: Sequence[Path]) -> dict[str, str]:
     """What a run of the stage does beyond the plain loss of fresh crops, in words."""
     replays = stage.get("replays", 0)
     tilt = stage.get("tilt", 0.0)
+    weighting = f", a picture's weighted by exp({tilt} t), t = -1.8..1.8 over the QPs"
     return {
         "replayed": f"; each batch is followed by {replays} of earlier ones" if replays else "",
-        "tilted": f", a picture's weighted by exp({tilt} t), t = -1.8..1.8 over the QPs"
-        if tilt
-        else "",
+        "tilted": weighting if tilt else "",
         "start": _start(before),
     }
 
@@ -72,8 +73,20 @@ def _how(stage: Any, before: Sequence[Path]) -> dict[str, str]:
 def export_adapter(
     run: Path, target: Path, what: str, limits: str, before: Sequence[Path] = ()
 ) -> dict[str, Any]:
-    """Write `target`, the repairs of earlier layers among it, and its card; returns the metadata. before: the runs that this one
-    went on from, latest first. Raises UnknownModel where the codec's weights are not shipped ones.
+    """Write an adapter, with the repairs of earlier layers, and its card.
+
+    Args:
+        run: The folder of the run.
+        target: The file; the card has its name with the suffix .md.
+        what: The card's first sentence.
+        limits: The card's last section.
+        before: The runs that this one continued, latest first.
+
+    Returns:
+        The metadata of the file.
+
+    Raises:
+        UnknownModel: Where the codec's weights are not shipped ones.
     """
     settings, state, facts = read_run(run)
     stage = settings.stage

@@ -1,4 +1,4 @@
-"""A checkpoint's model card, drawn from its metadata."""
+"""A checkpoint's model card, written from its metadata."""
 
 from __future__ import annotations
 
@@ -26,13 +26,16 @@ batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weight
 {maps}.
 
 Loss: {loss}.
-{optimizer}, {rate} for the transforms and {factor} times that for the rest{gains}, {warmup} steps of warm-up, cosine to 1 %,
-gradients clipped at norm 1. What is shipped is the average of the weights over about {average:.0f} steps{blend}{balance}.
+{optimizer}, {rate} for the transforms and {factor} times that for the rest{gains},
+{warmup} steps of warm-up, cosine to 1 %, gradients clipped at norm 1.
+The file holds the average of the weights over about {average:.0f} steps{blend}{equalized}.
 Rate of rounded instead of noisy symbols from {rounded:.0%} of the way on.
-Start: {start}.{balanced} Nothing below `eval/` was seen.
+Start: {start}.{equalized_before} Nothing below `eval/` was seen.
 
-Entropy tables fitted to {fitted} training pictures at random rates. Symbols of scale index below {skip} are not
-coded; in rounding, a bit counts as {rate_weight} squared steps. Guide of encoding where none is asked for: {guide}.
+Entropy tables fitted to {fitted} training pictures at random rates.
+Symbols of scale index below {skip} are not coded.
+In RDOQ, a bit counts as {rate_weight} squared steps.
+Default guide: {guide}.
 {slope}
 
 ## Exactness
@@ -50,31 +53,39 @@ def optimizer_name(settings: Any) -> str:
 
 def _maps(settings: dict[str, Any]) -> str:
     maps = settings["qp_maps"]
-    told = f"QP drawn uniformly from 0..63, {maps['map_share']:.0%} of the pictures with a random QP map (patchwise or gradient)"
-    return told + (
-        f",\n{maps['guide_share']:.0%} with a map of the guide `{maps['guide']}`"
-        if maps["guide_share"]
-        else ""
+    shares = (
+        "QP drawn uniformly from 0..63, "
+        f"{maps['map_share']:.0%} of the pictures with a random QP map (patchwise or gradient)"
     )
+    if not maps["guide_share"]:
+        return shares
+    return f"{shares},\n{maps['guide_share']:.0%} with a map of the guide `{maps['guide']}`"
 
 
 def _slope(slope: float) -> str:
     if not slope:
         return "A quality is the same QP for all pictures."
-    return f"At a quality, a picture's QP is {slope:g} lower for each nat that it costs more than the usual one (docs/guidance.md)."
+    return (
+        f"At a quality, a picture's QP is {slope:g} lower for each nat "
+        "of estimated cost above the median training picture (docs/guidance.md)."
+    )
 
 
 def _loss(loss: dict[str, Any]) -> str:
-    distortion = f"lambda(QP) * MSE, lambda = {loss['base']} exp({loss['slope']} t), t = -1.8..1.8 over the QPs"
+    distortion = (
+        f"lambda(QP) * MSE, lambda = {loss['base']} exp({loss['slope']} t), "
+        "t = -1.8..1.8 over the QPs"
+    )
     weighed = f"weighted by exp(-{loss['balance']} t)"
     features = loss.get("features")
     if not features:
         return f"rate + {distortion}, {weighed}"
-    seen = f"training.losses.features.{features['_target_'].rsplit('.', 1)[-1]} of the tower {features['tower']}"
+    name = features["_target_"].rsplit(".", 1)[-1]
+    distance = f"training.losses.features.{name} of the tower {features['tower']}"
     if levels := features.get("levels"):
-        seen += f" ({', '.join(f'{level} {w}' for level, w in levels.items())})"
+        distance += f" ({', '.join(f'{level} {w}' for level, w in levels.items())})"
     pixels = f"rate + {loss['pixel_share']} {distortion}"
-    return f"{pixels},\n+ {loss['mu']} exp({loss['mu_slope']} t) F, {weighed}. F: {seen}"
+    return f"{pixels},\n+ {loss['mu']} exp({loss['mu_slope']} t) F, {weighed}. F: {distance}"
 
 
 def _gains(stage: dict[str, Any]) -> str:
@@ -90,19 +101,33 @@ def _start(before: dict[str, Any] | None) -> str:
     stage = settings["stage"]
     loss = settings["loss"]
     return (
-        f"the averaged weights after {before['steps']} steps in {before['minutes']} minutes of {optimizer_name(settings)}\n"
-        f"(learning rate {stage['learning_rate']}, weighting by exp(-{loss['balance']} t), rounding from "
-        f"{stage.get('rounded_from', 1):.0%} of the way on), which started from {_start(before.get('before'))}"
+        f"the averaged weights after {before['steps']} steps in {before['minutes']} minutes "
+        f"of {optimizer_name(settings)}\n"
+        f"(learning rate {stage['learning_rate']}, weighting by exp(-{loss['balance']} t), "
+        f"rounding from {stage.get('rounded_from', 1):.0%} of the way on), "
+        f"which started from {_start(before.get('before'))}"
     )
 
 
 def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
-    """The card's text. what, limits: sentences of the author."""
+    """Write a card.
+
+    Args:
+        checkpoint: The weights, with the facts of their training.
+        what: The first sentence, by the author.
+        limits: The last section, by the author.
+
+    Returns:
+        Markdown.
+    """
     facts = checkpoint.metadata
     training = facts["training"]
     settings = facts["training"]["settings"]
     stage = settings["stage"]
     data = settings["data"]
+    # Weights of 2026 and before call it `balance`.
+    before = stage.get("equalize", stage.get("balance", 0.0))
+    after = training.get("equalized", training.get("balance", 0.0))
     parameters = (
         sum(a.size for n, a in checkpoint.arrays.items() if not n.startswith("tables.")) / 1e6
     )
@@ -130,14 +155,12 @@ def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
         average=1 / (1 - settings["ema"]),
         rounded=stage["rounded_from"],
         start=_start(training.get("before")),
-        balanced=f" Step sizes first went {stage['balance']:.0%} of the way to equilibrium."
-        if stage.get("balance")
+        equalized_before=f" Step sizes first went {before:.0%} of the way to equilibrium."
+        if before
         else "",
         fitted=training["table_pictures"],
         skip=facts["skip_below"],
-        balance=f"; step sizes went {training['balance']:.0%} of the way to equilibrium"
-        if "balance" in training
-        else "",
+        equalized=f"; step sizes went {after:.0%} of the way to equilibrium" if after else "",
         blend=f", mixed with {training['blend']:.0%} of those it started from"
         if "blend" in training
         else "",

@@ -1,13 +1,13 @@
-"""A training run's weights as a file: `python -m training.export RUN_DIR checkpoints/NAME.safetensors`.
+"""Exports a run: `python -m training.export RUN_DIR checkpoints/NAME.safetensors`.
 
-In place of a student's run, a student's file: what is fitted beside its weights is then fitted anew. In place of a codec's run,
-its exported weights: --rate-weight, --guide and --slope are then set anew, where given, and nothing else.
+In place of a student's run, a student's file is accepted: its documents and rate estimate are then
+fitted again. In place of a codec's run, its exported weights are accepted: --rate-weight, --guide
+and --slope are then changed where given, and nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -30,15 +30,21 @@ from training.device import device_name, weights_below
 from training.export.adapter import export_adapter
 from training.export.card import render
 from training.export.student import export_student
-from training.run import read_run
-from training.surgery.equalize_steps import balance, rescale
+from training.run import data_folder, read_run
+from training.surgery.equalize_steps import equalize_steps, rescale
 from training.validation import DEFAULT_SKIP, make_checkpoint
 
 
 def load_run(run: Path, config: ModelConfig | None = None) -> tuple[Networks, dict[str, Any]]:
-    """The averaged weights of a run's last checkpoint, or exported weights, and what is known of the run.
+    """Load the averaged weights of a run, or exported weights.
 
-    config: for exported weights, sizes that they may grow to (networks.weights.trainable_from_checkpoint).
+    Args:
+        run: The folder of a run, or weights (.safetensors).
+        config: For exported weights, sizes that they may grow to
+            (codec.weights.networks.trainable_from_checkpoint).
+
+    Returns:
+        The networks, and the facts of the run.
     """
     if run.suffix == ".safetensors":
         stored = load(run)
@@ -47,20 +53,32 @@ def load_run(run: Path, config: ModelConfig | None = None) -> tuple[Networks, di
     fields = {k: v for k, v in settings.model.items() if k != "_target_"}
     networks = Networks(ModelConfig(**fields))
     networks.load_state_dict(weights_below(state["state_dict"], "networks."))
-    known = {
+    training = {
         "steps": facts["steps"],
         "minutes": facts["minutes"],
         "settings": OmegaConf.to_container(settings, resolve=True),
     }
-    return networks.eval(), known
+    return networks.eval(), training
 
 
 def blended(networks: Networks, other: Networks, share: float) -> Networks:
-    """Weights on the way between two runs of which one started from the other: `share` of the other's, the rest of the first's.
+    """Average the weights of two runs of which one started from the other.
 
-    The other's step sizes are brought to the first's before, so that numbers mean the same; blocks that it has not got yet
-    are the identity in it, with the first's inner layers. Such a mean is often better than both
-    ("Averaging Weights Leads to Wider Optima", arXiv 1803.05407; arXiv 2203.05482). Raises ValueError for a share outside of 0..1.
+    The other's step sizes are first brought to the first's, so that numbers mean the same. Blocks
+    that the other does not have count as the identity, with the first's inner layers. Such a mean
+    is often better than both ("Averaging Weights Leads to Wider Optima", arXiv 1803.05407; arXiv
+    2203.05482).
+
+    Args:
+        networks: The first run's; changed in place.
+        other: The run that it started from; its step sizes are changed.
+        share: The other's share, 0..1.
+
+    Returns:
+        `networks`.
+
+    Raises:
+        ValueError: For a share outside of 0..1.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"a share must be between 0 and 1, not {share:g}")
@@ -82,7 +100,14 @@ def blended(networks: Networks, other: Networks, share: float) -> Networks:
 
 
 def history(before: Sequence[Path]) -> dict[str, Any] | None:
-    """What is known of the runs, or exported weights, that came before, latest first: each one's own `before` is the next."""
+    """Collect the facts of the runs that came before.
+
+    Args:
+        before: Runs, or exported weights, latest first.
+
+    Returns:
+        The latest one's facts, whose `before` holds the next one's, and so on.
+    """
     if not before:
         return None
     facts = (
@@ -95,18 +120,18 @@ def history(before: Sequence[Path]) -> dict[str, Any] | None:
 
 
 def without_paths(value: Any) -> Any:
-    """The same settings with files and folders of this machine by their last name only."""
+    """The same settings, files and folders of this machine by their last name only."""
     if isinstance(value, dict):
         return {k: without_paths(v) for k, v in value.items()}
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def tidy(facts: dict[str, Any]) -> dict[str, Any]:
-    """Facts of a run that mean something elsewhere. The stage's parts stand beside it already."""
+    """Facts of a run that mean something elsewhere, the stage without its parts."""
     settings = {
         k: v
         for k, v in facts["settings"].items()
-        if k not in ("run_dir", "resume", "start", "validation", "logger")
+        if k not in ("run_dir", "data_folder", "resume", "start", "validation", "logger")
     }
     settings["stage"] = {k: v for k, v in settings["stage"].items() if not isinstance(v, dict)}
     return facts | {"settings": without_paths(settings)}
@@ -120,59 +145,85 @@ def export(
     before: Sequence[Path] = (),
     rate_weight: float = RATE_WEIGHT,
     blend: tuple[Path, float] | None = None,
-    balanced: float = 0.0,
+    equalized: float = 0.0,
     guide: str | None = None,
     slope: float = 0.0,
 ) -> Checkpoint:
     """Fit the frozen tables, prove the bounds, write the checkpoint.
 
-    before: the runs, or exported weights, that this one started from, latest first; blend: another run and its share, see
-    `blended`; balanced: how far step sizes are moved to where the run's loss wants them, see `training.balance`;
-    guide: what guides encoding where nothing is asked for, if not the usual one; slope: how a quality's QP follows what a picture
-    costs (guidance.Guidance.base_qp). Raises ValueError if a bound does not hold, BadArgument for a slope that is none.
+    Args:
+        run: The folder of the run.
+        target: The file.
+        skip_below: Scale indexes below this are not coded.
+        pictures: How many training pictures the tables are fitted to.
+        before: The runs, or exported weights, that this one started from, latest first.
+        rate_weight: What a bit is worth in RDOQ, in squared steps.
+        blend: Another run and its share (`blended`).
+        equalized: How far step sizes are equalized for the run's loss, 0..1
+            (training/surgery/equalize_steps.py).
+        guide: The default guide of these weights, if not the usual one.
+        slope: QPs less at a quality for each nat of estimated cost
+            (codec.guidance.Guidance.base_qp).
+
+    Returns:
+        What was written.
+
+    Raises:
+        ValueError: If a bound does not hold.
+        BadArgument: For a slope out of range.
     """
     check_slope(slope)
     networks, facts = load_run(run)
     if blend:
         networks = blended(networks, load_run(blend[0], networks.config)[0], blend[1])
         facts["blend"] = blend[1]
-    if balanced:
+    if equalized:
         loss, data = (
             hydra.utils.instantiate(OmegaConf.create(facts["settings"][part]))
             for part in ("loss", "data")
         )
         torch.manual_seed(facts["settings"]["seed"])  # the same crops and projections each time
-        balance(networks, loss, endless(data), balanced)
-        facts["balance"] = balanced
+        equalize_steps(networks, loss, endless(data), equalized)
+        facts["equalized"] = equalized
     proved = bounds(networks)
     if max(proved.values()) >= EXACT_LIMIT:
         raise ValueError(f"a partial sum could reach 2^24: {proved}")
     settings = facts["settings"]
-    made = make_checkpoint(
+    exported = make_checkpoint(
         networks, target.stem, Path(settings["data"]["root"]), pictures, skip_below
     )
-    known = tidy(facts) | {
+    training = tidy(facts) | {
         "table_pictures": pictures,
         "device": device_name(),
         "before": history(before),
     }
-    metadata = made.metadata | {
+    metadata = exported.metadata | {
         "rate_weight": rate_weight,
         "guide": guide,
         "slope": slope,
         "bounds": {"largest": max(proved.values()), "limit": EXACT_LIMIT, "layers": proved},
-        "training": known,
+        "training": training,
         "date": date.today().isoformat(),
     }
-    checkpoint = Checkpoint(made.arrays, metadata)
+    checkpoint = Checkpoint(exported.arrays, metadata)
     save(checkpoint, target)
     return checkpoint
 
 
 def reset(weights: Path, target: Path, wishes: dict[str, Any]) -> Checkpoint:
-    """Exported weights with other rate_weight, guide or slope: how an encoder uses them, and nothing that a decoder needs.
+    """Change how an encoder uses exported weights, and nothing that a decoder needs.
 
-    Raises UnknownModel, and BadArgument for a slope that is none.
+    Args:
+        weights: The file to read.
+        target: The file to write.
+        wishes: New values of `rate_weight`, `guide` or `slope`.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UnknownModel: Where there are no weights.
+        BadArgument: For a slope out of range.
     """
     check_slope(wishes.get("slope", 0.0))
     stored = load(weights)
@@ -182,15 +233,17 @@ def reset(weights: Path, target: Path, wishes: dict[str, Any]) -> Checkpoint:
 
 
 def options_of() -> argparse.Namespace:
-    """What was asked for; rate_weight, guide and slope are None where they were not."""
+    """The arguments; rate_weight, guide and slope are None where they were not given."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=Path)
     parser.add_argument("target", type=Path)
-    root = Path(os.environ.get("COTAM_DATA", "../shared/data")) / "train"
     parser.add_argument(
-        "--root", type=Path, default=root, help="the training pictures a student is fitted to"
+        "--root",
+        type=Path,
+        default=data_folder() / "train",
+        help="the training pictures a student is fitted to",
     )
     parser.add_argument(
         "--skip-below",
@@ -220,10 +273,10 @@ def options_of() -> argparse.Namespace:
         help="what it started from, and its share in a mean",
     )
     parser.add_argument(
-        "--balance",
+        "--equalize",
         type=float,
         default=0.0,
-        help="how far step sizes are balanced for the run's loss, 0..1",
+        help="how far step sizes are equalized for the run's loss, 0..1",
     )
     parser.add_argument(
         "--guide",
@@ -247,7 +300,7 @@ def options_of() -> argparse.Namespace:
 
 
 def kind_of(run: Path) -> str:
-    """What lies there: the class of a run's stage, or `weights` or `student` for a file."""
+    """The class of a run's stage; for a file, `weights` or `student`."""
     if not run.is_file():
         return str(OmegaConf.load(run / "config.yaml").stage._target_)
     try:
@@ -289,13 +342,12 @@ def main() -> None:
             options.pictures,
             before=options.before,
             blend=blend,
-            balanced=options.balance,
+            equalized=options.equalize,
             **wishes,
         )
     options.target.with_suffix(".md").write_text(render(checkpoint, options.what, options.limits))
-    print(
-        f"{options.target}: fingerprint {checkpoint.fingerprint.hex()}, {options.target.stat().st_size} bytes"
-    )
+    size = options.target.stat().st_size
+    print(f"{options.target}: fingerprint {checkpoint.fingerprint.hex()}, {size} bytes")
 
 
 if __name__ == "__main__":

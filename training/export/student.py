@@ -1,4 +1,4 @@
-"""A student run's averaged weights, and what is fitted beside them (documents, the rate estimate), as one guidance file."""
+"""Exports a student's run: averaged weights, the detector of documents, the rate estimate."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from training.fit.documents import fit_documents
 from training.fit.rate_estimate import fit
 from training.run import read_run
 
+# The longest side, in pixels, of pictures that the rate estimate is fitted to.
 LONGEST = 640
 CARD = """# {name}
 
@@ -34,15 +35,18 @@ CARD = """# {name}
 ## How it was trained
 {steps} steps in {minutes} minutes on {device};
 batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weighted {weights}.
-Teacher: `{tower}`. Attention: Kullback-Leibler divergence to the mean [CLS] attention of its first {layers} blocks. Sensitivity:
-squared error of the log of diag(J^T J), J its last tokens by pixels, estimated by {probes} random projections a step.
+Teacher: `{tower}`.
+Attention: Kullback-Leibler divergence to the mean [CLS] attention of its first {layers} blocks.
+Sensitivity: squared error of the log of diag(J^T J), J its last tokens by pixels,
+estimated by {probes} random projections a step.
 Nothing below `eval/` was seen.
 
-Documents: a logistic regression on the mean features, text/ of the training pictures against the rest; on every fifth picture,
-which it was not fitted to, it is right on {right:.1%} of {asked}.
+Documents: a logistic regression on the mean features, text/ of the training pictures against the
+rest.
+It is right on {right:.1%} of {asked} pictures that it was not fitted to.
 
-Rate estimate: fitted to the bits of {fitted} training pictures, each coded with random QP maps by `{codec}`; their median says
-what a usual picture costs.
+Rate estimate: fitted to the bits of {fitted} training pictures, each coded with random QP maps by
+`{codec}`; their median is the usual cost.
 
 ## Limits
 {limits}
@@ -50,20 +54,28 @@ what a usual picture costs.
 
 
 def pictures_for_rate(root: Path, count: int) -> list[np.ndarray]:
-    """Every n-th training picture, at most 640 pixels long."""
+    """Read training pictures, spread over all of them.
+
+    Args:
+        root: The folder of training pictures.
+        count: How many at most.
+
+    Returns:
+        [H, W, 3] each, reduced to at most 640 pixels a side.
+    """
     paths = list_pictures(root)
-    chosen = [read_picture(p) for p in paths[:: max(1, len(paths) // count)][:count]]
-    found = []
-    for pixels in chosen:
+    pictures = []
+    for path in paths[:: max(1, len(paths) // count)][:count]:
+        pixels = read_picture(path)
         if pixels is not None:
             image = Image.fromarray(pixels)
             image.thumbnail((LONGEST, LONGEST))
-            found.append(np.asarray(image))
-    return found
+            pictures.append(np.asarray(image))
+    return pictures
 
 
 def of_run(run: Path) -> tuple[Student, dict[str, Any]]:
-    """The network of a run, and what is known of its training."""
+    """The network of a run, and the facts of its training."""
     settings, state, facts = read_run(run)
     sizes = settings.student
     network = Student(StudentConfig(tuple(sizes.widths), tuple(sizes.depths)))
@@ -75,9 +87,18 @@ def of_run(run: Path) -> tuple[Student, dict[str, Any]]:
 def export_student(
     source: Path, root: Path, target: Path, pictures: int, what: str, limits: str
 ) -> dict[str, Any]:
-    """Write `target` and its card; returns the metadata.
+    """Write a student and its card.
 
-    source: a run, or a student's file whose documents and rate estimate are to be fitted anew; root: the training pictures.
+    Args:
+        source: A run, or a student's file whose documents and rate estimate are fitted again.
+        root: The folder of training pictures.
+        target: The file; the card has its name with the suffix .md.
+        pictures: How many pictures the rate estimate is fitted to.
+        what: The card's first sentence.
+        limits: The card's last section.
+
+    Returns:
+        The metadata of the file.
     """
     if source.is_file():
         network, known = load_student(source)

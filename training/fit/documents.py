@@ -1,4 +1,4 @@
-"""Fits the guidance student's eye for documents: a logistic regression on its mean features."""
+"""Fits the student's detector of documents: a logistic regression on its mean features."""
 
 from __future__ import annotations
 
@@ -15,13 +15,23 @@ from codec.networks.student import Student
 from training.data.folder import list_pictures, read_picture
 
 log = logging.getLogger(__name__)
+# Every so manieth picture is left out of the fit.
 HELD_OUT = 5
+# The weight of the squared coefficients in the loss.
 SHRINK = 1e-3
 
 
 @torch.no_grad()
 def mean_features(network: Student, root: Path) -> tuple[Tensor, Tensor]:
-    """(features [n, c], whether it is a document [n]) of all pictures below root; documents are those below root/text."""
+    """Compute the features of all pictures below a folder.
+
+    Args:
+        network: The student.
+        root: The folder; documents are the pictures below root/text.
+
+    Returns:
+        The features [n, c], and 1 for documents or 0 [n].
+    """
     features = []
     labels = []
     for path in list_pictures(root):
@@ -34,9 +44,14 @@ def mean_features(network: Student, root: Path) -> tuple[Tensor, Tensor]:
 
 
 def fit_documents(network: Student, root: Path) -> tuple[float, int]:
-    """Sets network.document; (share of right answers, pictures asked) among those that were left out of the fit.
+    """Fit the detector; documents and other pictures weigh the same.
 
-    Both kinds weigh the same.
+    Args:
+        network: The student, whose `document` is set.
+        root: The folder of training pictures.
+
+    Returns:
+        The share of right answers, 0..1, and the number of pictures, of those left out of the fit.
     """
     network.requires_grad_(False).eval()
     features, labels = mean_features(network, root)

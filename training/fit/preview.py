@@ -1,4 +1,4 @@
-"""The preview's one layer, by least squares: y_hat's first channels against the decoded picture's 8x8 means."""
+"""Fits the preview's layer: y_hat's first channels against 8x8 means, by least squares."""
 
 from __future__ import annotations
 
@@ -9,30 +9,41 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from codec.coding.pipeline import PREVIEW
-from codec.networks.config import QP_COUNT
+from codec.networks.config import QP_COUNT, Z_LIMIT
 from codec.networks.integer import round_half_up
 from codec.networks.model import Networks
 from codec.networks.preview import Preview
-from codec.networks.prior import Z_LIMIT
 from codec.networks.transforms import pad_to_multiple
 from training.fit.tables import corners, some_pictures
 
+# Added to the diagonal, relative to it.
 RIDGE = 1e-5
+# Added to the diagonal where it is zero.
+LEAST = 1e-9
+# From one picture's QP to the next one's: the range is covered evenly.
+QP_STRIDE = 23
 
 
 @torch.no_grad()
 def fit_preview(networks: Networks, root: Path, count: int, side: int = 256) -> None:
-    """Fit `networks.preview` to `count` training pictures at QPs all over the range."""
+    """Fit `networks.preview` at QPs all over the range.
+
+    Args:
+        networks: On the CPU; changed in place.
+        root: The folder of training pictures.
+        count: How many of them.
+        side: The most of a picture that is used, in pixels.
+    """
     inputs = 9 * networks.config.low + 1
     outputs = 12
     squares = torch.zeros(inputs, inputs, dtype=torch.float64)
     products = torch.zeros(inputs, outputs, dtype=torch.float64)
     for number, x in enumerate(corners(some_pictures(root, count), side)):
-        qp = torch.full((1, 1, 1), number * 23 % QP_COUNT)
-        seen, wanted = _rows(networks, x, qp)
-        squares += seen.T @ seen
-        products += seen.T @ wanted
-    squares += torch.diag(RIDGE * squares.diagonal() + 1e-9)
+        qp = torch.full((1, 1, 1), number * QP_STRIDE % QP_COUNT)
+        neighbourhoods, means = _rows(networks, x, qp)
+        squares += neighbourhoods.T @ neighbourhoods
+        products += neighbourhoods.T @ means
+    squares += torch.diag(RIDGE * squares.diagonal() + LEAST)
     solution = torch.linalg.solve(squares, products).float()
     preview = networks.preview
     assert isinstance(preview, Preview)
@@ -41,7 +52,11 @@ def fit_preview(networks: Networks, root: Path, count: int, side: int = 256) -> 
 
 
 def _rows(networks: Networks, x: Tensor, qp: Tensor) -> tuple[Tensor, Tensor]:
-    """(neighbourhoods and a one [positions, 9 low + 1], means of 8x8 pixels [positions, 12]) of a picture's latent grid."""
+    """The regression's rows of a picture, one for each latent position.
+
+    Returns:
+        Neighbourhoods and a one, [positions, 9 low + 1], and means of 8x8 pixels [positions, 12].
+    """
     y = networks.g_a(x, qp).float()
     z = round_half_up(networks.h_a(pad_to_multiple(y, 4))).clamp(-Z_LIMIT, Z_LIMIT)
     y_hat = networks.prior.code(
@@ -49,6 +64,7 @@ def _rows(networks: Networks, x: Tensor, qp: Tensor) -> tuple[Tensor, Tensor]:
     )
     latents = networks.g_s.dequantised(y_hat[:, : networks.config.low], qp)
     means = F.avg_pool2d(networks.g_s(y_hat, qp).clamp(0, 1), PREVIEW)
-    seen = F.unfold(Preview.padded(latents), 3)[0].T.double()
-    wanted = F.pixel_unshuffle(means, 2)[0].flatten(1).T.double()
-    return torch.cat([seen, torch.ones(len(seen), 1, dtype=torch.float64)], 1), wanted
+    neighbourhoods = F.unfold(Preview.padded(latents), 3)[0].T.double()
+    ones = torch.ones(len(neighbourhoods), 1, dtype=torch.float64)
+    targets = F.pixel_unshuffle(means, 2)[0].flatten(1).T.double()
+    return torch.cat([neighbourhoods, ones], 1), targets

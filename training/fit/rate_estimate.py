@@ -14,15 +14,29 @@ from codec.guidance.rate_estimate import FEATURES, RateEstimate, energies, regre
 from codec.networks.config import QP_COUNT
 
 log = logging.getLogger(__name__)
+# Hidden units of the estimate's network.
 HIDDEN = 24
+# In bits: smaller costs do not count more.
 FLOOR = 2.0
+# Positions in a step of the fit.
+BATCH = 8192
 
 
 def collect(
     codec: Codec, pictures: list[np.ndarray], random: np.random.Generator, fields: int
 ) -> tuple[Tensor, Tensor]:
-    """(inputs [n, FEATURES + 1], bits [n]) of all positions of pictures [H, W, 3] coded with `fields` random maps each."""
-    found: list[list[np.ndarray]] = [[], []]
+    """Code pictures with random maps.
+
+    Args:
+        codec: The codec whose bits count.
+        pictures: [H, W, 3] each.
+        random: Draws the maps.
+        fields: Maps for each picture.
+
+    Returns:
+        Inputs [n, FEATURES + 1] and bits [n] of all positions.
+    """
+    rows: list[list[np.ndarray]] = [[], []]
     for pixels in pictures:
         blocks = energies(pixels)
         grid = blocks.shape[:2]
@@ -33,18 +47,28 @@ def collect(
             field = np.clip(np.rint(coarse), 0, 63).astype(np.int64)
             spent = codec.encode_full(pixels, qp_map=field, want_bits=True).bits
             assert spent is not None
-            found[0].append(
-                regression_inputs(blocks, expand(field, *grid)).reshape(-1, FEATURES + 1)
-            )
-            found[1].append(spent.ravel())
-    inputs, bits = (torch.from_numpy(np.concatenate(values)).float() for values in found)
+            inputs_of_field = regression_inputs(blocks, expand(field, *grid))
+            rows[0].append(inputs_of_field.reshape(-1, FEATURES + 1))
+            rows[1].append(spent.ravel())
+    inputs, bits = (torch.from_numpy(np.concatenate(values)).float() for values in rows)
     return inputs, bits
 
 
 def fit(
     codec: Codec, pictures: list[np.ndarray], fields: int = 4, steps: int = 1500, seed: int = 1
 ) -> dict[str, np.ndarray]:
-    """Arrays `rate.*` for a student's file. The loss weighs a relative error by the bits it concerns."""
+    """Fit the estimate. The loss weighs a relative error by the bits that it concerns.
+
+    Args:
+        codec: The codec whose bits count.
+        pictures: [H, W, 3] each.
+        fields: Random maps for each picture.
+        steps: Steps of Adam.
+        seed: Of maps and batches.
+
+    Returns:
+        The arrays `rate.*` of a student's file.
+    """
     torch.manual_seed(seed)
     inputs, bits = collect(codec, pictures, np.random.default_rng(seed), fields)
     network = nn.Sequential(
@@ -53,7 +77,7 @@ def fit(
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
-        pick = torch.randint(len(bits), (8192,))
+        pick = torch.randint(len(bits), (BATCH,))
         guess = network(inputs[pick])[:, 0].clamp(-8, 12).exp()
         loss = ((guess - bits[pick]).square() / (guess.detach() + bits[pick] + FLOOR)).mean()
         optimizer.zero_grad()
@@ -71,8 +95,8 @@ def fit(
         "second": second.weight[0],
         "offset": second.bias[0],
     }
-    found = {f"rate.{name}": v.detach().numpy().copy() for name, v in arrays.items()}
-    return found | {"rate.usual": usual_costs(RateEstimate.from_arrays(found), pictures)}
+    stored = {f"rate.{name}": v.detach().numpy().copy() for name, v in arrays.items()}
+    return stored | {"rate.usual": usual_costs(RateEstimate.from_arrays(stored), pictures)}
 
 
 def usual_costs(estimate: RateEstimate, pictures: list[np.ndarray]) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""Frozen entropy tables, fitted to what the trained networks really produce.
+"""Fits the frozen entropy tables to what the trained networks really produce.
 
-A symbol's table starts as the Gaussian of its scale (or z's mean histogram); counts from training pictures at all rates are added,
-so that tables with much evidence follow it and the rest keep their shape.
+A symbol's table starts as the Gaussian of its scale (or as z's mean histogram). Counts from
+training pictures at all rates are added, so that tables with much evidence follow it and the rest
+keep their shape.
 """
 
 from __future__ import annotations
@@ -15,21 +16,27 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from codec.bitstream.rans import TOTAL
-from codec.networks.config import STRIDE_Z
+from codec.networks.config import SCALE_COUNT, STRIDE_Z, Z_LIMIT
 from codec.networks.integer import round_half_up
 from codec.networks.model import Networks
-from codec.networks.prior import SCALE_COUNT, Z_LIMIT, scale_table
+from codec.networks.prior import scale_table
 from codec.networks.transforms import pad_to_multiple
 from training.data.folder import list_pictures, read_picture
 from training.data.qp_maps import QpMaps
 
+# The tables of z hold -15..15 and an escape.
 Z_REACH = 15
+# How many symbols the Gaussian counts as.
 PRIOR_COUNT = 2000.0
+# How many symbols each of z's two shared shapes counts as.
+Z_PRIOR_COUNT = 5
+# A Gaussian's table ends at so many standard deviations.
+GAUSSIAN_REACH = 4.5
 
 
 def reach_of(scale: float) -> int:
     """How far a scale's table goes before the escape."""
-    return max(2, min(1023, int(np.ceil(4.5 * scale))))
+    return max(2, min(1023, int(np.ceil(GAUSSIAN_REACH * scale))))
 
 
 def gaussian_row(scale: float) -> NDArray[np.float64]:
@@ -66,7 +73,15 @@ def some_pictures(root: Path, count: int) -> list[Path]:
 
 
 def corners(paths: list[Path], side: int) -> Iterator[torch.Tensor]:
-    """The upper left corner [1, 3, H, W] in 0..1 of each picture that is large enough, sides multiples of 64 up to `side`."""
+    """Cut the upper left corner out of each picture that is large enough.
+
+    Args:
+        paths: The pictures.
+        side: The most of a side, in pixels.
+
+    Yields:
+        [1, 3, H, W] in 0..1, sides multiples of 64.
+    """
     for path in paths:
         pixels = read_picture(path)
         if pixels is None or min(pixels.shape[:2]) < STRIDE_Z:
@@ -79,7 +94,7 @@ def corners(paths: list[Path], side: int) -> Iterator[torch.Tensor]:
 def collect(
     networks: Networks, pictures: list[Path], side: int = 512
 ) -> tuple[list[Histogram], list[Histogram]]:
-    """Histograms per scale index and per channel of z, over pictures at random rates and maps."""
+    """Histograms per scale index and per channel of z, of pictures at random rates and maps."""
     scales = [Histogram(reach_of(float(s))) for s in scale_table()]
     maps = QpMaps()
     channels = [Histogram(Z_REACH) for _ in range(networks.config.z)]
@@ -109,7 +124,17 @@ def _count(
 def fit_tables(
     networks: Networks, root: Path, count: int
 ) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
-    """(frequencies, lengths): 64 scale tables, then one a channel of z. root: the training pictures."""
+    """Fit all tables.
+
+    Args:
+        networks: On the CPU.
+        root: The folder of training pictures.
+        count: How many of them.
+
+    Returns:
+        The frequencies of 64 scale tables and of one for each channel of z, in a row, and the
+        tables' lengths.
+    """
     scales, channels = collect(networks, some_pictures(root, count))
     rows = []
     for scale, histogram in zip(scale_table(), scales):
@@ -119,8 +144,7 @@ def fit_tables(
     shared = np.sum([h.counts for h in channels], axis=0)
     for histogram in channels:
         smooth = np.exp(-np.abs(np.arange(2 * Z_REACH + 2) - Z_REACH) / 2.0)
-        rows.append(
-            to_frequencies(smooth / smooth.sum() * 5 + shared / shared.sum() * 5 + histogram.counts)
-        )
+        shapes = smooth / smooth.sum() + shared / shared.sum()
+        rows.append(to_frequencies(shapes * Z_PRIOR_COUNT + histogram.counts))
     assert len(scales) == SCALE_COUNT
     return np.concatenate(rows).astype(np.uint16), np.array([len(row) for row in rows])

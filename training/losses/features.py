@@ -1,4 +1,7 @@
-"""What a vision tower sees of a coding error, on several layers. It is frozen; gradients reach the decoded picture only."""
+"""What a vision tower sees of a coding error, on several layers.
+
+The tower is frozen: gradients reach the decoded picture only.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,40 @@ from codec.towers import LAST, Tower, load_tower
 
 LEVELS = ("embedding", "shallow", "middle", "last")
 Seen = tuple[Tensor, dict[str, Tensor]]
-Terms = dict[
-    str, tuple[float, Tensor]
-]  # by name: a weight and a residual [B, K], whose mean square is weighted
+# By name: a weight and a residual [B, K], whose mean square is weighted.
+Terms = dict[str, tuple[float, Tensor]]
+# Keeps the variance of tokens that are all alike above zero.
+LEAST_VARIANCE = 1e-6
 
 
 def distance(terms: Terms) -> Seen:
-    """The loss per picture [B] and each term's mean square without its weight."""
+    """Add up the terms of a loss.
+
+    Args:
+        terms: Weights and residuals by name.
+
+    Returns:
+        The loss per picture [B], and each term's mean square without its weight.
+    """
     squares = {name: residual.square().mean(1) for name, (_, residual) in terms.items()}
     total = torch.stack([terms[name][0] * square for name, square in squares.items()]).sum(0)
     return total, {name: square.mean().detach() for name, square in squares.items()}
 
 
 def level_layer(level: str | int, depth: int) -> int:
-    """The tower's layer (Tower.tokens) of a level: blocks 3 and 8 of 12, 6 and 16 of 24; or of a block. Raises BadArgument."""
+    """Find a tower's layer by the name of a level.
+
+    Args:
+        level: One of LEVELS, or a block's number, 1..depth. `shallow` and `middle` are blocks 3
+            and 8 of 12, or 6 and 16 of 24.
+        depth: How many blocks the tower has.
+
+    Returns:
+        The layer, as Tower.tokens takes it.
+
+    Raises:
+        BadArgument: For a level that does not exist.
+    """
     if str(level).isdigit() and 1 <= int(level) <= depth:
         return int(level)
     layers = {
@@ -48,8 +71,8 @@ class FeatureLoss(nn.Module):
 
     ::
 
-        x     -> whole picture at the tower's size -> tower -> tokens (no gradient) --+--> distance per picture [B]
-        x_hat -> whole picture at the tower's size -> tower -> tokens ----------------+
+        x     -> at the tower's size -> tower -> tokens (no gradient) --+--> distance [B]
+        x_hat -> at the tower's size -> tower -> tokens ----------------+
     """
 
     def __init__(self, tower: str, weights: str | None) -> None:
@@ -61,26 +84,36 @@ class FeatureLoss(nn.Module):
         return self.frozen[0]
 
     def forward(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Seen:
-        """x, x_hat: [B, 3, H, W] in 0..1; qp: [B, h, w]. Returns the loss per picture [B] and what to log."""
+        """Compare two batches of pictures.
+
+        Args:
+            x: [B, 3, H, W] in 0..1.
+            x_hat: The decoded pictures, of the same shape.
+            qp: [B, H/16, W/16] in 0..63.
+
+        Returns:
+            The loss per picture [B], and the terms to log.
+        """
         return distance(self.terms(x, x_hat, qp))
 
     def terms(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Terms:
-        """What the loss is the weighted sum of."""
+        """The weighted residuals whose squares add up to the loss; parameters as in `forward`."""
         raise NotImplementedError
 
     def both(self, x: Tensor, x_hat: Tensor, layers: list[int]) -> list[tuple[Tensor, Tensor]]:
         """For each layer: (tokens of x, tokens of x_hat), both [B, N, width]."""
         with torch.no_grad():
-            wanted = self.tower.tokens(self.tower.prepare(x), layers)
-        seen = self.tower.tokens(self.tower.prepare(x_hat), layers)
-        return [(wanted[k].float(), seen[k].float()) for k in layers]
+            original = self.tower.tokens(self.tower.prepare(x), layers)
+        decoded = self.tower.tokens(self.tower.prepare(x_hat), layers)
+        return [(original[k].float(), decoded[k].float()) for k in layers]
 
 
 class MultiLevel(FeatureLoss):
-    """F = sum_l w_l D_l: D_l the mean squared error of the tokens of level l over the variance of the original's tokens there.
+    """F = sum_l w_l D_l: D_l is the squared error of level l's tokens over their variance.
 
-    The variance is taken over the batch's pictures and tokens, channels summed, so that weights mean the same for every tower
-    and every level: D_l = 1 is an error as large as what tokens differ by.
+    The variance is that of the original's tokens over the batch's pictures and tokens, channels
+    summed, so that weights mean the same for every tower and every level: D_l = 1 is an error as
+    large as what tokens differ by.
     """
 
     def __init__(self, tower: str, weights: str | None, levels: Mapping[str | int, float]) -> None:
@@ -92,33 +125,42 @@ class MultiLevel(FeatureLoss):
         return self.terms_of(self.both(x, x_hat, self.layers))
 
     def terms_of(self, pairs: list[tuple[Tensor, Tensor]]) -> Terms:
-        """pairs: (wanted, seen) of each of `layers`, both [B, N, width]."""
-        found = {}
-        for (level, weight), (wanted, seen) in zip(self.levels.items(), pairs, strict=True):
-            variance = (wanted - wanted.mean((0, 1))).square().mean().clamp(min=1e-6)
-            found[f"D_{level}"] = (weight, (seen - wanted).flatten(1) / variance.sqrt())
-        return found
+        """The terms of tokens that are there already.
+
+        Args:
+            pairs: (tokens of x, tokens of x_hat) of each of `layers`, both [B, N, width].
+        """
+        terms = {}
+        for (level, weight), (original, decoded) in zip(self.levels.items(), pairs, strict=True):
+            variance = (original - original.mean((0, 1))).square().mean().clamp(min=LEAST_VARIANCE)
+            terms[f"D_{level}"] = (weight, (decoded - original).flatten(1) / variance.sqrt())
+        return terms
 
 
 class Paper(FeatureLoss):
-    """F = 0.1 MSE(patch embeddings) + 1.0 MSE(last tokens), as arXiv 2509.24258 gives it: neither is normalised."""
+    """F = 0.1 MSE(patch embeddings) + 1.0 MSE(last tokens), as arXiv 2509.24258 gives it.
+
+    Neither is normalised.
+    """
 
     def terms(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Terms:
-        (low_wanted, low_seen), (high_wanted, high_seen) = self.both(x, x_hat, [0, LAST])
+        embeddings, last = self.both(x, x_hat, [0, LAST])
         patches = slice(self.tower.prefix, None)
-        low = (low_seen[:, patches] - low_wanted[:, patches]).flatten(1)
-        return {"D_low": (0.1, low), "D_high": (1.0, (high_seen - high_wanted).flatten(1))}
+        low = (embeddings[1] - embeddings[0])[:, patches].flatten(1)
+        high = (last[1] - last[0]).flatten(1)
+        return {"D_low": (0.1, low), "D_high": (1.0, high)}
 
 
 class Code(FeatureLoss):
     """F = 11.52 (0.1 L_low + 1.0 L_high), as the method's public code computes it.
 
-    L_low: MSE of the first block's patch tokens, each weighted by the mask; L_high: MSE of the pooled, projected feature.
-    The mask is the QP field as relative weight of the squared error there, exp(2 t) with mean 1 over a picture.
+    L_low: MSE of the first block's patch tokens, each weighted by the mask; L_high: MSE of the
+    pooled, projected feature. The mask is the QP field as relative weight of the squared error
+    there, exp(2 t) with mean 1 over a picture.
     """
 
     def terms(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Terms:
-        ((wanted, seen),) = self.both(x, x_hat, [1])
+        ((original, decoded),) = self.both(x, x_hat, [1])
         mask = F.interpolate(
             torch.exp(2 * qp_to_t(qp.float()))[:, None],
             self.tower.grid,
@@ -127,7 +169,7 @@ class Code(FeatureLoss):
         )
         mask = (mask / mask.mean((2, 3), keepdim=True)).flatten(1)
         patches = slice(self.tower.prefix, None)
-        low = (mask.sqrt()[..., None] * (seen - wanted)[:, patches]).flatten(1)
+        low = (mask.sqrt()[..., None] * (decoded - original)[:, patches]).flatten(1)
         with torch.no_grad():
             whole = self.tower.pooled(self.tower.prepare(x)).float()
         high = self.tower.pooled(self.tower.prepare(x_hat)).float() - whole

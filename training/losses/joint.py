@@ -1,4 +1,4 @@
-"""Losses. lambda(QP) turns one set of weights into all rates."""
+"""The losses of the codec. lambda(QP) makes one set of weights serve all rates."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from codec.networks.config import STRIDE_Y
 from codec.networks.gains import qp_to_t
 from training.losses.features import FeatureLoss
 from training.losses.rate import TrainingPass
 
+# The largest value of a pixel, squared.
+PEAK_SQUARED = 255.0**2
+
 
 class RateDistortion(nn.Module):
-    """L = w(t) (R + lambda(QP) D): R in bits per pixel, D the squared error in 0..255, lambda = base exp(slope t).
+    """L = w(t) (R + lambda(QP) D), with lambda = base exp(slope t) and w = exp(-balance t).
 
-    t is the log-rate coordinate of the QP (gains.qp_to_t). With a QP map, each 16x16 block has its own lambda. The weight
-    w = exp(-balance t) evens out the rates, since R and lambda D both grow with t while savings are counted in percent.
+    R is in bits per pixel, D is the squared error of pixels in 0..255, t is the log-rate
+    coordinate of the QP (gains.qp_to_t). With a QP map, each 16x16 block has its own lambda. The
+    weight w evens out the rates, since R and lambda D both grow with t while savings are counted
+    in percent.
     """
 
     def __init__(self, base: float = 0.0063, slope: float = 1.92, balance: float = 0.6) -> None:
@@ -27,51 +33,71 @@ class RateDistortion(nn.Module):
     def forward(
         self, x: Tensor, qp: Tensor, coded: TrainingPass
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """x: [B, 3, H, W] in 0..1; qp: [B, H/16, W/16]. Returns the mean loss and what to log."""
+        """Compute the loss of a batch.
+
+        Args:
+            x: [B, 3, H, W] in 0..1.
+            qp: [B, H/16, W/16] in 0..63.
+            coded: What the networks made of them.
+
+        Returns:
+            The mean loss, and the values to log.
+        """
         t, bpp, distortion, parts = self.terms(x, qp, coded)
         return (torch.exp(-self.balance * t) * (bpp + distortion)).mean(), parts
 
     def terms(
         self, x: Tensor, qp: Tensor, coded: TrainingPass
     ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-        """Per picture [B]: mean t, R, lambda D; and what to log."""
+        """Per picture [B]: mean t, R, lambda D; and the values to log."""
         t = qp_to_t(qp.float())
-        squared = (coded.x_hat.float() - x).square().mean(1, keepdim=True) * 255.0**2
-        blocks = F.avg_pool2d(squared, 16)[:, 0]
+        squared = (coded.x_hat.float() - x).square().mean(1, keepdim=True) * PEAK_SQUARED
+        blocks = F.avg_pool2d(squared, STRIDE_Y)[:, 0]
         pixels = x.shape[-1] * x.shape[-2]
         bpp = (coded.bits_y + coded.bits_z) / pixels
         distortion = (self.base * torch.exp(self.slope * t) * blocks).mean((1, 2))
-        psnr = 10 * torch.log10(255.0**2 / blocks.mean((1, 2)).clamp(min=1e-3))
+        psnr = 10 * torch.log10(PEAK_SQUARED / blocks.mean((1, 2)).clamp(min=1e-3))
         parts = {
             "bpp": bpp.mean(),
             "bpp_z": coded.bits_z.mean() / pixels,
             "psnr": psnr.mean(),
             "distortion": distortion.mean(),
         }
-        return (
-            t.mean((1, 2)),
-            bpp,
-            distortion,
-            {name: value.detach() for name, value in parts.items()},
-        )
+        logged = {name: value.detach() for name, value in parts.items()}
+        return t.mean((1, 2)), bpp, distortion, logged
 
     def projection(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Tensor:
-        """The weighted residuals, of whose squares the distortions are the sum, along a random direction (see training.balance)."""
+        """Project the residuals whose squares make up the distortion on a random direction.
+
+        training/surgery/equalize_steps.py estimates the cost of an error from it.
+
+        Args:
+            x: [B, 3, H, W] in 0..1.
+            x_hat: The decoded pictures, of the same shape.
+            qp: [B, H/16, W/16] in 0..63.
+
+        Returns:
+            One number, with a gradient by x_hat.
+        """
         weight = self.base * torch.exp(self.slope * qp_to_t(qp.float())).mean((1, 2))
         return _along(255 * (x_hat.float() - x), weight)
 
 
 def _along(residual: Tensor, weight: Tensor | float) -> Tensor:
-    """sum_b sqrt(weight_b / K) <residual_b, white noise>: residual [B, ...], K numbers a picture, whose mean square is weighted."""
+    """sum_b sqrt(weight_b / K) <residual_b, white noise>, for a weighted mean square.
+
+    residual: [B, ...], K numbers a picture; weight: [B], or one for all.
+    """
     flat = residual.flatten(1)
     return ((flat * torch.randn_like(flat)).sum(1) * (weight / flat.shape[1]) ** 0.5).sum()
 
 
 class Joint(RateDistortion):
-    """L = w(t) (R + pixel_share lambda(QP) D + mu exp(mu_slope t) F): F is what a vision tower sees of the error.
+    """L = w(t) (R + pixel_share lambda(QP) D + mu exp(mu_slope t) F).
 
-    F: a loss of training.features, a number per picture without unit. mu falls with the rate more slowly than lambda does,
-    as F does (docs/training.md).
+    F is what a vision tower sees of the error: a loss of training.losses.features, a number per
+    picture without unit. mu falls with the rate more slowly than lambda does, as F does
+    (docs/training.md).
     """
 
     def __init__(
@@ -95,16 +121,15 @@ class Joint(RateDistortion):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """As RateDistortion's."""
         t, bpp, distortion, parts = self.terms(x, qp, coded)
-        seen, levels = self.features(x, coded.x_hat.float(), qp)
-        loss = bpp + self.pixel_share * distortion + self.mu * torch.exp(self.mu_slope * t) * seen
-        return (torch.exp(-self.balance * t) * loss).mean(), parts | {
-            "features": seen.mean().detach()
-        } | levels
+        features, levels = self.features(x, coded.x_hat.float(), qp)
+        mu = self.mu * torch.exp(self.mu_slope * t)
+        loss = bpp + self.pixel_share * distortion + mu * features
+        logged = parts | {"features": features.mean().detach()} | levels
+        return (torch.exp(-self.balance * t) * loss).mean(), logged
 
     def projection(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Tensor:
         """As RateDistortion's, the tower's residuals among them."""
-        weight = self.mu * torch.exp(self.mu_slope * qp_to_t(qp.float())).mean((1, 2))
-        seen = self.features.terms(x, x_hat.float(), qp).values()
-        return self.pixel_share**0.5 * super().projection(x, x_hat, qp) + sum(
-            _along(r, w * weight) for w, r in seen
-        )
+        mu = self.mu * torch.exp(self.mu_slope * qp_to_t(qp.float())).mean((1, 2))
+        pixels = self.pixel_share**0.5 * super().projection(x, x_hat, qp)
+        terms = self.features.terms(x, x_hat.float(), qp).values()
+        return pixels + sum(_along(residual, weight * mu) for weight, residual in terms)

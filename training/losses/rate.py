@@ -1,23 +1,33 @@
-"""The training-time path: noise for the rate, rounding for everything that the decoder will see."""
+"""The path of training: noise for the rate, rounding for all that the decoder will see."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
-from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 from torch import Tensor, nn
 
-from codec.networks.config import QP_COUNT
+from codec.networks.config import QP_COUNT, STRIDE_Y, Z_LIMIT
 from codec.networks.integer import round_half_up
 from codec.networks.model import Networks
-from codec.networks.prior import Z_LIMIT, scale_of
+from codec.networks.prior import scale_of
 from codec.networks.transforms import pad_to_multiple
+from training.losses.likelihoods import FactorizedDensity, GaussianDensity
+
+# Adam's learning rate where only the likelihoods of z are fitted.
+FIT_RATE = 2e-2
 
 
 @dataclass
 class TrainingPass:
-    """x_hat [B, 3, H, W]; bits_y, bits_z: bits per picture [B]."""
+    """What coding a batch gave.
+
+    Attributes:
+        x_hat: The decoded pictures, [B, 3, H, W], about 0..1.
+        y_hat: The decoded latents, [B, M, H/16, W/16].
+        bits_y: Bits of y per picture, [B].
+        bits_z: Bits of z per picture, [B].
+    """
 
     x_hat: Tensor
     y_hat: Tensor
@@ -26,24 +36,31 @@ class TrainingPass:
 
 
 class RateModel(nn.Module):
-    """Likelihoods of z (factorised, per channel) and of y given the prior; compressai's models, used in training only."""
+    """Likelihoods of z, a density for each channel, and of y given the prior; for training only."""
 
     def __init__(self, channels_z: int) -> None:
         super().__init__()
-        self.bottleneck = EntropyBottleneck(channels_z, init_scale=4)
-        self.bottleneck.quantiles.requires_grad_(
-            False
-        )  # tables are fitted (training.tables), not taken from quantiles
-        self.gaussian = GaussianConditional(None)
+        self.bottleneck = FactorizedDensity(channels_z, init_scale=4)
+        self.gaussian = GaussianDensity()
 
     def forward(
         self, networks: Networks, x: Tensor, qp: Tensor, rounded: bool = False
     ) -> TrainingPass:
-        """x: [B, 3, H, W] in 0..1, sides multiples of 64; qp: [B, H/16, W/16] integers; rounded: see `code_latent`."""
+        """Code a batch as the codec would, with a gradient.
+
+        Args:
+            networks: The codec's.
+            x: [B, 3, H, W] in 0..1, sides multiples of 64.
+            qp: [B, H/16, W/16], integers in 0..63.
+            rounded: See `code_latent`.
+
+        Returns:
+            The decoded pictures and latents, and what they cost.
+        """
         y = networks.g_a(x, qp).float()
         z = networks.h_a(pad_to_multiple(y, 4)).float()
         with torch.autocast(x.device.type, enabled=False):
-            _, z_likelihood = self.bottleneck(z, training=True)
+            z_likelihood = self.bottleneck(z)
             y_hat, bits_y = self.code_latent(networks, y, z, qp, rounded)
         bits_z = -z_likelihood.log2().flatten(1).sum(1)
         return TrainingPass(networks.g_s(y_hat, qp), y_hat, bits_y, bits_z)
@@ -51,10 +68,19 @@ class RateModel(nn.Module):
     def code_latent(
         self, networks: Networks, y: Tensor, z: Tensor, qp: Tensor, rounded: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """y_hat as the decoder will have it, and the bits of y per picture [B].
+        """Code y given z.
 
-        rounded: bits of the rounded symbols (straight-through), as the coder will spend them, instead of noisy ones. Noise gives
-        better gradients early; it overstates the bits of nearly constant symbols, so training ends with the real thing.
+        Args:
+            networks: The codec's, of which only the prior is used.
+            y: [B, M, H/16, W/16] in steps.
+            z: [B, Z, H/64, W/64] in steps, not rounded yet.
+            qp: [B, H/16, W/16].
+            rounded: Count the bits of rounded symbols (straight-through), as the coder will spend
+                them, in place of noisy ones. Noise gives better gradients early, but overstates
+                the bits of nearly constant symbols: training ends with rounded ones.
+
+        Returns:
+            y_hat as the decoder will have it, and the bits of y per picture [B].
         """
         bits = []
 
@@ -62,9 +88,7 @@ class RateModel(nn.Module):
             residual = values - mean
             symbols = round_half_up(residual)
             noisy = symbols if rounded else residual + torch.rand_like(residual) - 0.5
-            likelihood = self.gaussian.likelihood_lower_bound(
-                self.gaussian._likelihood(noisy, scale_of(index))
-            )
+            likelihood = self.gaussian(noisy, scale_of(index))
             bits.append(-likelihood.log2().flatten(1).sum(1))
             return symbols + mean
 
@@ -73,22 +97,27 @@ class RateModel(nn.Module):
 
 
 def fit_bottleneck(rate_model: RateModel, networks: Networks, x: Tensor, steps: int = 300) -> float:
-    """Fit the likelihoods of z alone to what the networks make of crops x [B, 3, H, W] at mixed QPs; returns bits per pixel.
+    """Fit the likelihoods of z alone, to what the networks make of crops at mixed QPs.
 
-    Exported weights hold frozen tables instead of these likelihoods: training that starts there needs them first.
+    Exported weights hold frozen tables instead of these likelihoods: training that starts there
+    needs them first.
+
+    Args:
+        rate_model: Its likelihoods of z are changed.
+        networks: The codec's.
+        x: [B, 3, H, W] in 0..1, sides multiples of 64.
+        steps: Steps of Adam.
+
+    Returns:
+        The bits of z per pixel after the fit.
     """
-    qp = (
-        torch.linspace(0, QP_COUNT - 1, len(x))
-        .round()
-        .long()[:, None, None]
-        .expand(-1, x.shape[2] // 16, x.shape[3] // 16)
-    )
+    qps = torch.linspace(0, QP_COUNT - 1, len(x)).round().long()
+    qp = qps[:, None, None].expand(-1, x.shape[2] // STRIDE_Y, x.shape[3] // STRIDE_Y)
     with torch.no_grad():
         z = networks.h_a(pad_to_multiple(networks.g_a(x, qp).float(), 4)).float()
-    parameters = [p for name, p in rate_model.bottleneck.named_parameters() if name != "quantiles"]
-    optimizer = torch.optim.Adam(parameters, lr=2e-2)
+    optimizer = torch.optim.Adam(rate_model.bottleneck.parameters(), lr=FIT_RATE)
     for _ in range(steps):
-        bits = -rate_model.bottleneck(z, training=True)[1].log2().sum() / (x.numel() / x.shape[1])
+        bits = -rate_model.bottleneck(z).log2().sum() / (x.numel() / x.shape[1])
         optimizer.zero_grad()
         bits.backward()
         optimizer.step()

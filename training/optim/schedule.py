@@ -12,14 +12,22 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from training.run import read_checkpoint
+
 MakeOptimizer = Callable[..., torch.optim.Optimizer]
+# The share of the learning rate that the cosine ends at.
+LAST_RATE = 0.01
+# A step's seed is the run's, shifted by this many bits, plus the step's number.
+STEP_BITS = 40
 
 
 class ScheduledStage(pl.LightningModule):
-    """A stage whose learning rate rises over `warmup` steps and falls as a cosine to a hundredth; ends by itself.
+    """A stage with a warm-up and a cosine that ends training itself.
 
-    `reached` is how far training is, 0..1: the larger of the shares of `steps` and of `minutes`, which survive a resume.
-    A parameter group's rate is multiplied by its `factor`. Only every `fresh_every`th step looks at its crops.
+    The learning rate rises over `warmup` steps and falls as a cosine to a hundredth. `reached` is
+    how far training is, 0..1: the larger of the shares of `steps` and of `minutes`; both survive a
+    resume. A parameter group's rate is multiplied by its `factor`. Only every `fresh_every`-th
+    step looks at its crops.
     """
 
     fresh_every = 1
@@ -40,25 +48,28 @@ class ScheduledStage(pl.LightningModule):
         self.steps = steps
         self.minutes = minutes
         self.seed = seed
-        self.elapsed = 0.0
+        self.elapsed = 0.0  # seconds
         self.reached = 0.0
         self.clock: float | None = None
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """What is trained: groups with `params` and `factor`."""
+        """The trained parameters: groups with `params` and `factor`."""
         raise NotImplementedError
 
     def start_from(self, place: Path, crops: Callable[[], Tensor]) -> None:
-        """Take the weights of another run's checkpoint. crops: makes a batch of training pictures, where something is fitted."""
-        self.load_state_dict(
-            torch.load(place, map_location="cpu", weights_only=False)["state_dict"]
-        )
+        """Take the averaged weights of another run's checkpoint.
+
+        Args:
+            place: That run's `last.ckpt`.
+            crops: Makes a batch of training pictures, for stages that fit something to them.
+        """
+        self.load_state_dict(read_checkpoint(place)["state_dict"])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.make_optimizer(self.parameter_groups(), lr=self.learning_rate)
 
     def progress(self) -> float:
-        """Count the time since the last call; the new `reached`."""
+        """Count the time since the last call, and return the share of training that is done."""
         now = time.monotonic()
         if self.clock is not None:
             self.elapsed += now - self.clock
@@ -72,24 +83,24 @@ class ScheduledStage(pl.LightningModule):
         self.clock = None
 
     def on_train_end(self) -> None:
-        torch.set_flush_denormal(
-            False
-        )  # it is the processor's state, which whoever computes next would find changed
+        # The setting is the processor's: it would change what others compute in this process.
+        torch.set_flush_denormal(False)
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> int | None:
-        self.reached = progress = self.progress()
-        if progress >= 1:
+        self.reached = self.progress()
+        if self.reached >= 1:
             self.trainer.should_stop = True
             return -1
         ramp = min(1.0, (self.global_step + 1) / self.warmup)
-        rate = self.learning_rate * ramp * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        cosine = 0.5 * (1 + math.cos(math.pi * self.reached))
+        rate = self.learning_rate * ramp * (LAST_RATE + (1 - LAST_RATE) * cosine)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = rate * group["factor"]
         self.log("learning_rate", rate)
-        # Noise and maps depend on the step alone: a resumed run draws what one that never stopped would have drawn.
-        torch.manual_seed(
-            (self.seed << 40) + self.global_step * self.trainer.world_size + self.global_rank
-        )
+        # Noise and maps depend on the step alone, so that a resumed run draws what a run without
+        # a break would have drawn.
+        step = self.global_step * self.trainer.world_size + self.global_rank
+        torch.manual_seed((self.seed << STEP_BITS) + step)
         return None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

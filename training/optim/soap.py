@@ -1,4 +1,7 @@
-"""SOAP: Adam in the eigenbasis of Shampoo's preconditioner (Vyas et al., arXiv 2409.11321, algorithm 3)."""
+"""SOAP: Adam in the eigenbasis of Shampoo's preconditioner.
+
+Vyas et al., arXiv 2409.11321, algorithm 3.
+"""
 
 from __future__ import annotations
 
@@ -11,39 +14,47 @@ from torch import Tensor
 
 from codec.networks.tensors import has_bfloat16
 
-# A side that is so many times the other would get a basis from statistics of a low rank: depthwise kernels, tables of gains.
+# The most that a side with a basis may be of the other: beyond, the statistics are of a low rank
+# (depthwise kernels, tables of gains).
 MOST_OF_OTHER = 8
 SIDES = ("left", "right")
 States = dict[Tensor, dict[str, Tensor]]
 
 
 def as_matrix(shape: torch.Size) -> tuple[int, ...]:
-    """A parameter's shape as that of a matrix (outputs, all the rest), or of the vector that it is."""
+    """A parameter's shape as a matrix, (outputs, all the rest), or as the vector that it is."""
     return (shape[0], math.prod(shape[1:])) if len(shape) > 1 else (math.prod(shape),)
 
 
 def eigenvectors(gg: Tensor) -> Tensor:
-    """Those of symmetric matrices [n, a, a], the largest first. In float64 and scaled to one: a gradient may be all but nothing."""
+    """Compute the eigenvectors of symmetric matrices, the largest eigenvalue first.
+
+    In float64 and scaled to a trace of one, since gradients may be near the smallest numbers.
+
+    Args:
+        gg: [n, a, a].
+
+    Returns:
+        [n, a, a], a vector in each column, in the dtype of gg.
+    """
     exact = gg.double()
     trace = exact.diagonal(dim1=1, dim2=2).sum(-1)[:, None, None]
-    return (
-        torch.linalg.eigh(exact / trace.clamp_min(torch.finfo(torch.float64).tiny))
-        .eigenvectors.flip(-1)
-        .to(gg.dtype)
-        .contiguous()
-    )
+    scaled = exact / trace.clamp_min(torch.finfo(torch.float64).tiny)
+    return torch.linalg.eigh(scaled).eigenvectors.flip(-1).to(gg.dtype).contiguous()
 
 
 class _Batch:
-    """Parameters of one shape with their states stacked: a step takes a few products of batches instead of many small ones.
+    """Parameters of one shape with their states stacked.
 
-    ::
+    A step takes a few products of batches instead of many small ones::
 
-        gradients g -> left' g right -> exp_avg, exp_avg_sq -> exp_avg / sqrt(exp_avg_sq) -> left (..) right' -> parameters
-              \\-> g g', g' g -> left_gg, right_gg -> now and then: left, right
+        gradients g -> left' g right -> exp_avg, exp_avg_sq
+                    -> exp_avg / sqrt(exp_avg_sq) -> left (..) right' -> parameters
+        gradients g -> g g', g' g -> left_gg, right_gg -> every few steps: left, right
 
-    exp_avg, exp_avg_sq: [n, rows, columns], in the eigenbasis; [n, length] for vectors. left, left_gg: [n, rows, rows] and right,
-    right_gg: [n, columns, columns] for the sides that have a basis.
+    exp_avg, exp_avg_sq: [n, rows, columns], in the eigenbasis; [n, length] for vectors. left,
+    left_gg: [n, rows, rows] and right, right_gg: [n, columns, columns] for the sides that have a
+    basis.
     """
 
     def __init__(
@@ -104,7 +115,7 @@ class _Batch:
         return state
 
     def step(self, betas: tuple[float, float], eps: float, size: float, refresh: bool) -> None:
-        """One step of Adam in the eigenbasis; refresh: move that to where the statistics are now."""
+        """One step of Adam in the eigenbasis; refresh: recompute it from the statistics."""
         g = self.gradients()
         state = self.state
         projected = self.rotated(g, self.bases)
@@ -143,9 +154,8 @@ class _Batch:
 class Soap(torch.optim.Optimizer):
     """SOAP over batches of parameters of one shape.
 
-    precondition_frequency: steps between two refreshed bases. max_precondition_dim: longer sides of a parameter, as a matrix
-    [outputs, all the rest], have none. The first step only makes the bases. Products with them are in bfloat16 where the
-    device computes in it, as gradients are there; statistics, moments and bases are in float32.
+    The first step only makes the bases. Products with them are in bfloat16 where the device
+    computes in it, as gradients are there; statistics, moments and bases are in float32.
     """
 
     def __init__(
@@ -157,6 +167,17 @@ class Soap(torch.optim.Optimizer):
         precondition_frequency: int = 10,
         max_precondition_dim: int = 256,
     ) -> None:
+        """Prepare an optimizer.
+
+        Args:
+            params: Parameters, or groups of them.
+            lr: The learning rate.
+            betas: How much of the mean, and of the mean square, a step keeps.
+            eps: Added to the root of the mean square.
+            precondition_frequency: Steps between two refreshed bases.
+            max_precondition_dim: Longer sides of a parameter, as a matrix [outputs, all the
+                rest], have no basis.
+        """
         settings = {
             "lr": lr,
             "betas": tuple(betas),
@@ -165,29 +186,32 @@ class Soap(torch.optim.Optimizer):
             "step": 0,
         }
         super().__init__(params, settings | {"max_precondition_dim": max_precondition_dim})
-        self._made: dict[int, tuple[list[Tensor], list[_Batch]]] = {}
+        self._batches: dict[int, tuple[list[Tensor], list[_Batch]]] = {}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._made = {}
+        self._batches = {}
 
     def batches(self, number: int) -> list[_Batch]:
-        """Those of a group's parameters that have gradients; made anew when others have them than the last time."""
+        """Stack a group's parameters that have gradients.
+
+        Batches are made anew when other parameters have gradients than the last time.
+        """
         group = self.param_groups[number]
         parameters = [p for p in group["params"] if p.grad is not None]
-        known, made = self._made.get(number, ([], []))
-        if len(known) != len(parameters) or any(
-            a is not b for a, b in zip(known, parameters, strict=True)
+        previous, batches = self._batches.get(number, ([], []))
+        if len(previous) != len(parameters) or any(
+            a is not b for a, b in zip(previous, parameters, strict=True)
         ):
             alike: dict[Any, list[Tensor]] = {}
             for p in parameters:
                 alike.setdefault((p.shape, p.device, bool(self.state[p])), []).append(p)
             most = group["max_precondition_dim"]
-            made = [
+            batches = [
                 _Batch(ps, self.state, most, products_on(ps[0].device)) for ps in alike.values()
             ]
-            self._made[number] = (parameters, made)
-        return made
+            self._batches[number] = (parameters, batches)
+        return batches
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -214,5 +238,5 @@ class Soap(torch.optim.Optimizer):
 
 
 def products_on(device: torch.device) -> torch.dtype:
-    """The numbers for products with the bases."""
+    """The dtype of products with the bases."""
     return torch.bfloat16 if has_bfloat16(device) else torch.float32

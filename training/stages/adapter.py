@@ -1,4 +1,4 @@
-"""The adapter's stage: the codec is frozen, and a tower's tokens are repaired from its latents."""
+"""The stage that trains an adapter, which repairs a tower's tokens from a codec's latents."""
 
 from __future__ import annotations
 
@@ -26,33 +26,46 @@ from training.device import weights_below
 from training.losses.features import MultiLevel, distance
 from training.losses.rate import RateModel
 from training.optim.schedule import MakeOptimizer, ScheduledStage
+from training.run import read_checkpoint
 
 
 @dataclass
 class Coded:
-    """All that a step needs of coded crops. samples: [B, C + 1, rows, columns] (networks.adapter.sample); seen: the tokens of x_hat
-    that are to be repaired [B, prefix + patches, width]; wanted: tokens of x, by layer; t: [B], mean over each picture.
+    """All that a step needs of coded crops.
+
+    Attributes:
+        samples: Latents at the tower's patches, [B, C + 1, rows, columns]
+            (networks.adapter.sample).
+        tokens: The tokens of x_hat that are to be repaired, [B, prefix + patches, width].
+        targets: The tokens of x, by layer.
+        t: The mean log-rate of each picture, [B].
     """
 
     samples: Tensor
-    seen: Tensor
-    wanted: dict[int, Tensor]
+    tokens: Tensor
+    targets: dict[int, Tensor]
     t: Tensor
 
     def to(self, dtype: torch.dtype) -> Coded:
-        wanted = {layer: tokens.to(dtype) for layer, tokens in self.wanted.items()}
-        return Coded(self.samples.to(dtype), self.seen.to(dtype), wanted, self.t)
+        """The same, tokens and latents in another dtype."""
+        targets = {layer: tokens.to(dtype) for layer, tokens in self.targets.items()}
+        return Coded(self.samples.to(dtype), self.tokens.to(dtype), targets, self.t)
 
 
 @dataclass
 class Earlier:
-    """The repairs of the layers before the one in training, frozen. networks: by layer; training: how each was trained."""
+    """The repairs of the layers before the one in training, frozen.
+
+    Attributes:
+        networks: By layer.
+        training: How each was trained, by layer.
+    """
 
     networks: dict[int, TokenAdapter]
     training: dict[int, dict[str, Any]]
 
     def state(self) -> dict[int, tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]]:
-        """For a checkpoint."""
+        """The state for a checkpoint: per layer its configuration, weights and training."""
         return {
             layer: (asdict(v.config), v.state_dict(), self.training[layer])
             for layer, v in self.networks.items()
@@ -62,14 +75,14 @@ class Earlier:
     def of_state(
         cls, state: Mapping[int, tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]]
     ) -> Earlier:
-        """From a checkpoint's."""
-        made = cls({}, {})
+        """The repairs of a checkpoint's state."""
+        earlier = cls({}, {})
         for layer, (config, arrays, training) in state.items():
             network = TokenAdapter(AdapterConfig(**config))
             network.load_state_dict(arrays)
-            made.networks[layer] = network.eval().requires_grad_(False)
-            made.training[layer] = training
-        return made
+            earlier.networks[layer] = network.eval().requires_grad_(False)
+            earlier.training[layer] = training
+        return earlier
 
 
 def _order(layer: int) -> float:
@@ -78,7 +91,17 @@ def _order(layer: int) -> float:
 
 
 def codec_of(fingerprint: str) -> str:
-    """The name of the shipped weights that an adapter was trained for. Raises UnknownModel."""
+    """Find the shipped weights that an adapter was trained for.
+
+    Args:
+        fingerprint: Of the weights, in hexadecimal digits.
+
+    Returns:
+        Their name.
+
+    Raises:
+        UnknownModel: Where they are not shipped any more.
+    """
     name = by_fingerprint(bytes.fromhex(fingerprint))
     if name is None:
         raise UnknownModel(
@@ -90,16 +113,18 @@ def codec_of(fingerprint: str) -> str:
 class AdapterStage(ScheduledStage):
     """Trains codec.networks.adapter.TokenAdapter for one tower, one of its layers and one codec.
 
-    Coding a crop costs more than learning from it: each fresh batch is followed by `replays` of remembered ones (the last `memory`
-    batches, in half precision; a resumed run begins with none). A picture's distance counts exp(tilt t), t its mean log-rate: what
-    is lost falls as steps get finer, and what is won of it should count alike. Earlier layers' repairs are those of the adapter
-    that a run starts from, frozen.
+    Coding a crop costs more than learning from it: each fresh batch is followed by `replays`
+    remembered ones (of the last `memory` batches, in half precision; a resumed run begins with
+    none). A picture's distance is weighted by exp(tilt t), t its mean log-rate: distances fall as
+    steps get finer, and the same share of a distance should count alike. Earlier layers' repairs
+    are those of the adapter that a run starts from, frozen.
 
     ::
 
-        crops x -> codec (frozen) -> x_hat -> tower up to `layer` --+--> memory --+--> + --> its later layers -> MultiLevel
-                                 \\-> latents at the patches -------+             |    |      distance to the tokens of x
-                                                                                 +--> TokenAdapter
+        crops x -> codec (frozen) -> x_hat -> tower up to `layer` -> tokens --+
+                                 \\-> latents at the patches -----------------+--> memory
+        memory -> tokens + TokenAdapter(latents, tokens) -> the tower's later layers
+               -> MultiLevel distance to the tokens of x
     """
 
     def __init__(
@@ -126,21 +151,48 @@ class AdapterStage(ScheduledStage):
         patches_only: bool = False,
         codec: str | None = None,
     ) -> None:
-        """layer: whose tokens are repaired (Tower.tokens). codec: weights, by name or place, that an adapter is to serve from now
-        on; if none, those that it was trained for. Raises BadArgument where a level of the loss lies before the layer.
+        """Load the tower.
+
+        Args:
+            model: The codec's configuration.
+            maps: Draws the QPs of the crops.
+            optimizer: Makes the optimizer.
+            tower: Its name (codec.towers.load_tower).
+            tower_weights: Its weights.
+            levels: The weights of the loss's levels (training.losses.features.MultiLevel).
+            learning_rate: At the top of the schedule.
+            warmup: Steps until there.
+            steps: Of the whole schedule.
+            minutes: Of the whole schedule, where that ends first.
+            seed: Of noise and maps.
+            inner: The adapter's width.
+            heads: Its attention heads.
+            blocks: Its transformer blocks.
+            sees: Whether it sees the tokens that it repairs.
+            replays: Remembered batches after each fresh one.
+            memory: Remembered batches at most.
+            tilt: How a picture's weight grows with its log-rate.
+            layer: Whose tokens are repaired (Tower.tokens).
+            patches_only: Leave the class token alone.
+            codec: Weights, by name or place, that an adapter is to serve from now on; if none,
+                those that it was trained for.
+
+        Raises:
+            BadArgument: Where a level of the loss lies before the layer.
         """
         super().__init__(optimizer, learning_rate, warmup, steps, minutes, seed)
         self.features = MultiLevel(tower, tower_weights, levels)
-        seen = self.features.tower
+        encoder = self.features.tower
         if any(_order(level) < _order(layer) for level in self.features.layers):
             raise BadArgument(
-                f"an adapter of layer {layer} cannot change earlier ones: set stage.levels to later levels only"
+                f"an adapter of layer {layer} cannot change earlier ones: "
+                "set stage.levels to later levels only"
             )
         config = AdapterConfig(
             model.m,
-            seen.width,
-            *seen.grid,
-            seen.prefix,
+            encoder.width,
+            *encoder.grid,
+            encoder.prefix,
             inner,
             heads,
             blocks=blocks,
@@ -162,43 +214,51 @@ class AdapterStage(ScheduledStage):
         self.memory: deque[Coded] = deque(maxlen=memory)
 
     def start_from(self, place: Path, crops: Callable[[], Tensor]) -> None:
-        """The codec's exported weights or an adapter's (.safetensors), or an adapter's run to go on from; blocks that it has not
-        got start as the identity. Raises UnknownModel where an adapter's codec is not shipped any more.
+        """Start from a codec's weights, or continue from an adapter or an adapter's run.
+
+        Blocks that the start does not have begin as the identity.
+
+        Args:
+            place: Weights of a codec or of an adapter (.safetensors), or a run's `last.ckpt`.
+            crops: Not used.
+
+        Raises:
+            UnknownModel: Where an adapter's codec is not shipped any more.
         """
         if place.suffix != ".safetensors":
-            state = torch.load(place, map_location="cpu", weights_only=False)
-            self._go_on_from(weights_below(state["state_dict"], "adapter."))
+            state = read_checkpoint(place)
+            self._continue_weights(weights_below(state["state_dict"], "adapter."))
             self._freeze_others_of(state)
         elif is_adapter(place):
-            self._go_on_with(load_adapter(place))
+            self._continue_adapter(load_adapter(place))
         else:
             self._freeze(load(place))
 
-    def _go_on_from(self, stored: Mapping[str, Tensor]) -> None:
+    def _continue_weights(self, stored: Mapping[str, Tensor]) -> None:
         for block in self.adapter.later_blocks(set(stored)):
             for last in (block.self_attn.out_proj, block.linear2):
                 nn.init.zeros_(last.weight)
                 nn.init.zeros_(last.bias)
         self.adapter.load_state_dict(self.adapter.state_dict() | dict(stored))
 
-    def _go_on_with(self, adapter: Adapter) -> None:
-        """Its repairs of earlier layers stay as they are, that of this layer is where training starts, later ones are left out."""
+    def _continue_adapter(self, adapter: Adapter) -> None:
+        """Earlier layers' repairs are frozen, this layer's is the start, later ones are dropped."""
         self._freeze(load(find(self.codec or codec_of(adapter.codec))))
-        kept = {
+        earlier = {
             layer: network
             for layer, network in adapter.networks.items()
             if _order(layer) < _order(self.layer)
         }
-        self.earlier = Earlier(kept, {layer: adapter.training(layer) for layer in kept})
+        self.earlier = Earlier(earlier, {layer: adapter.training(layer) for layer in earlier})
         if self.layer in adapter.networks:
-            self._go_on_from(adapter.networks[self.layer].state_dict())
+            self._continue_weights(adapter.networks[self.layer].state_dict())
 
     def _freeze(self, checkpoint: Checkpoint) -> None:
         self.frozen = (from_checkpoint(checkpoint), self.frozen[1])
         self.fingerprint = checkpoint.fingerprint.hex()
 
     def _freeze_others_of(self, state: Mapping[str, Any]) -> None:
-        """A run's checkpoint holds the earlier layers' repairs; it names its codec and does not hold it."""
+        """Take the earlier layers' repairs from a run's checkpoint, and load the codec it names."""
         self.earlier = Earlier.of_state(state.get("earlier", {}))
         if self.fingerprint != state["codec"]:
             self._freeze(load(find(codec_of(state["codec"]))))
@@ -226,7 +286,11 @@ class AdapterStage(ScheduledStage):
 
     @torch.no_grad()
     def coded(self, x: Tensor) -> Coded:
-        """x: [B, 3, H, W] in 0..1, sides multiples of 64."""
+        """Code crops and show them to the tower.
+
+        Args:
+            x: [B, 3, H, W] in 0..1, sides multiples of 64.
+        """
         networks, rate_model = self.frozen
         tower = self.features.tower
         layers = self.features.layers
@@ -235,17 +299,16 @@ class AdapterStage(ScheduledStage):
         samples = sample(networks.g_s.dequantised(coded.y_hat, qp).float(), qp, tower.grid)
         embedded = tower.tokens(tower.prepare(coded.x_hat.float()), [0])[0]
         entering, repairs = repaired(self.earlier.networks, samples, embedded)
-        seen = tower.continued(entering, [self.layer], repairs=repairs)[self.layer]
-        return Coded(
-            samples, seen, tower.tokens(tower.prepare(x), layers), qp_to_t(qp.float()).mean((1, 2))
-        )
+        tokens = tower.continued(entering, [self.layer], repairs=repairs)[self.layer]
+        targets = tower.tokens(tower.prepare(x), layers)
+        return Coded(samples, tokens, targets, qp_to_t(qp.float()).mean((1, 2)))
 
     def tokens(self, coded: Coded) -> list[tuple[Tensor, Tensor]]:
-        """(wanted, seen) of each of the loss's layers."""
+        """(tokens of x, repaired tokens of x_hat) of each of the loss's layers."""
         layers = self.features.layers
-        better = coded.seen + self.adapter(coded.samples, coded.seen)
-        seen = self.features.tower.continued(better, layers, after=self.layer)
-        return [(coded.wanted[k].float(), seen[k].float()) for k in layers]
+        repaired_tokens = coded.tokens + self.adapter(coded.samples, coded.tokens)
+        tokens = self.features.tower.continued(repaired_tokens, layers, after=self.layer)
+        return [(coded.targets[k].float(), tokens[k].float()) for k in layers]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return [{"params": list(self.adapter.parameters()), "factor": 1.0}]

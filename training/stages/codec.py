@@ -1,4 +1,4 @@
-"""The Lightning module of the stages that train the codec (base, joint): their loss says which."""
+"""The stage that trains the codec: base, polish and joint differ in the loss and in settings."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ from training.data.qp_maps import QpMaps
 from training.losses.joint import Joint, RateDistortion
 from training.losses.rate import RateModel, fit_bottleneck
 from training.optim.schedule import MakeOptimizer, ScheduledStage
-from training.surgery.equalize_steps import balance
+from training.surgery.equalize_steps import equalize_steps
 from training.surgery.prune import before_narrowing, narrowed
 
 log = logging.getLogger(__name__)
 
 
 class CodecStage(ScheduledStage):
-    """Trains the whole codec. From the share `rounded_from` of the schedule on, the rate is that of rounded symbols
-    (rate.RateModel).
+    """Trains the whole codec.
+
+    From the share `rounded_from` of the schedule on, the rate is that of rounded symbols
+    (RateModel.code_latent).
 
     ::
 
-        crops x -> QpMaps -> QP field -> RateModel(networks) -> bits, x_hat -> RateDistortion or Joint -> loss
+        crops x -> QpMaps -> QP field -> RateModel(networks) -> bits, x_hat
+                -> RateDistortion or Joint -> loss
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class CodecStage(ScheduledStage):
         prior_factor: float = 2.0,
         gain_factor: float = 1.0,
         rounded_from: float = 0.75,
-        balance: float = 0.0,
+        equalize: float = 0.0,
     ) -> None:
         super().__init__(optimizer, learning_rate, warmup, steps, minutes, seed)
         self.networks = Networks(model)
@@ -57,7 +60,7 @@ class CodecStage(ScheduledStage):
         self.loss = loss
         self.maps = maps
         self.rounded_from = rounded_from
-        self.balance = balance
+        self.equalize = equalize
         self.prior_factor = prior_factor
         self.gain_factor = gain_factor
 
@@ -72,10 +75,15 @@ class CodecStage(ScheduledStage):
         return loss
 
     def start_from(self, place: Path, crops: Callable[[], Tensor]) -> None:
-        """As ScheduledStage; or exported weights (.safetensors), for which the likelihoods of z are fitted anew.
-        Weights with more channels of y or of the prior lose those that matter least (training.narrow).
+        """Start from another run's checkpoint, or from exported weights.
 
-        Steps are then balanced for this stage's loss, `balance` of the way (training.balance).
+        For exported weights, the likelihoods of z are fitted anew, and channels of y or of the
+        prior that this model has not are pruned (training/surgery/prune.py). Steps are then
+        equalized for this stage's loss, `equalize` of the way (training/surgery/equalize_steps.py).
+
+        Args:
+            place: `last.ckpt` of a run, or weights (.safetensors).
+            crops: Makes a batch of training pictures.
         """
         if place.suffix != ".safetensors":
             super().start_from(place, crops)
@@ -88,25 +96,23 @@ class CodecStage(ScheduledStage):
                 self.networks = narrowed(self.networks, config, crops)
             bits = fit_bottleneck(self.rate_model, self.networks, crops())
             log.info("started from %s; z costs %.4f bpp", place.name, bits)
-        if self.balance:
-            balance(self.networks, self.loss, crops, self.balance)
+        if self.equalize:
+            equalize_steps(self.networks, self.loss, crops, self.equalize)
 
     def on_fit_start(self) -> None:
         if isinstance(self.loss, Joint):
             self.loss.features.tower.to(self.device)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The transforms, their gains (logarithms of step sizes: another scale than weights) and the rest, each at its own rate."""
+        """The transforms, their gains and the rest, each at its own rate."""
         groups: dict[float, list[Tensor]] = {}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
-                of_transforms = "g_a" in name or "g_s" in name
-                factor = (
-                    self.gain_factor
-                    if name.endswith("log_gain")
-                    else 1.0
-                    if of_transforms
-                    else self.prior_factor
-                )
-                groups.setdefault(factor, []).append(parameter)
+                groups.setdefault(self._rate_factor(name), []).append(parameter)
         return [{"params": parameters, "factor": factor} for factor, parameters in groups.items()]
+
+    def _rate_factor(self, name: str) -> float:
+        """A parameter's factor of the learning rate."""
+        if name.endswith("log_gain"):  # logarithms of step sizes: another scale than weights
+            return self.gain_factor
+        return 1.0 if "g_a" in name or "g_s" in name else self.prior_factor

@@ -1,4 +1,7 @@
-"""The guidance student's stage: it learns where a tower looks, and where the tower's tokens are sensitive to errors."""
+"""The stage that trains the guidance student.
+
+It learns where a tower looks, and where the tower's tokens are sensitive to errors.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ class StudentStage(ScheduledStage):
     ::
 
         crops x -> Student -> log attention   -> KL to the tower's shallow attention
-                          \\-> log sensitivity -> squared error to the tower's, both relative to the picture's mean
+                          \\-> log sensitivity -> squared error to the tower's, both
+                                                  relative to the picture's mean
     """
 
     def __init__(
@@ -50,11 +54,12 @@ class StudentStage(ScheduledStage):
     def training_step(self, x: Tensor, index: int) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
         attention, sensitivity, _ = (v.float() for v in self.student(x))
-        looked = self.attention_loss(attention, self.teacher_attention(x))
-        felt = self.sensitivity_loss(sensitivity, self.teacher_sensitivity(x))
-        loss = self.attention_weight * looked + felt
+        attention_loss = self.attention_loss(attention, self.teacher_attention(x))
+        sensitivity_loss = self.sensitivity_loss(sensitivity, self.teacher_sensitivity(x))
+        loss = self.attention_weight * attention_loss + sensitivity_loss
+        parts = {"attention": attention_loss.detach(), "sensitivity": sensitivity_loss.detach()}
         self.log("loss", loss, prog_bar=True)
-        self.log_dict({"attention": looked.detach(), "sensitivity": felt.detach()}, prog_bar=True)
+        self.log_dict(parts, prog_bar=True)
         return loss
 
     @torch.no_grad()
@@ -64,19 +69,21 @@ class StudentStage(ScheduledStage):
         return tower.attention(tower.prepare(x), self.layers).mean(1).float()
 
     def teacher_sensitivity(self, x: Tensor) -> Tensor:
-        """How strongly the last tokens react to white noise at a place: [B, rows, cols] on the tower's grid.
+        """How strongly the last tokens react to white noise at a place.
 
-        The diagonal of J^T J (J: tokens by pixels), summed over a patch, estimated by `probes` random projections of the tokens:
-        E[(J^T r)^2] for r ~ N(0, 1) (Hutchinson's estimator).
+        [B, rows, cols] on the tower's grid.
+
+        The diagonal of J^T J (J: tokens by pixels), summed over a patch, estimated by `probes`
+        random projections of the tokens: E[(J^T r)^2] for r ~ N(0, 1) (Hutchinson's estimator).
         """
         tower: Tower = self.frozen[0]
         with torch.enable_grad():
-            seen = tower.prepare(x).detach().requires_grad_(True)
-            tokens = tower.tokens(seen, [LAST])[LAST].float()
-            squared = torch.zeros_like(seen)
+            pixels = tower.prepare(x).detach().requires_grad_(True)
+            tokens = tower.tokens(pixels, [LAST])[LAST].float()
+            squared = torch.zeros_like(pixels)
             for left in range(self.probes, 0, -1):
                 (gradient,) = torch.autograd.grad(
-                    (tokens * torch.randn_like(tokens)).sum(), seen, retain_graph=left > 1
+                    (tokens * torch.randn_like(tokens)).sum(), pixels, retain_graph=left > 1
                 )
                 squared += gradient.square()
         return F.avg_pool2d(squared.sum(1, keepdim=True), tower.patch)[:, 0] / self.probes
@@ -90,12 +97,15 @@ class StudentStage(ScheduledStage):
         return F.kl_div(guess.flatten(1).log_softmax(1), target, reduction="batchmean")
 
     def sensitivity_loss(self, guess: Tensor, target: Tensor) -> Tensor:
-        """Mean squared error of the logs, each without its mean over the picture; nats squared. Flat pictures are floored."""
+        """Mean squared error of the logs, each without its mean over the picture; nats squared.
+
+        A floor keeps the logs of flat pictures finite.
+        """
         log_target = (target + 1e-3 * target.mean((1, 2), keepdim=True) + 1e-12).log()
-        wanted = F.interpolate(
+        resized = F.interpolate(
             log_target[:, None], guess.shape[-2:], mode="bilinear", antialias=True
         )[:, 0]
-        centred = [v - v.mean((1, 2), keepdim=True) for v in (guess, wanted)]
+        centred = [v - v.mean((1, 2), keepdim=True) for v in (guess, resized)]
         return (centred[0] - centred[1]).square().mean()
 
     def parameter_groups(self) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Step sizes at equilibrium: finer where an error costs much, coarser where it costs little, at once instead of by training."""
+"""Step sizes at equilibrium, without training: finer where an error costs much, else coarser."""
 
 from __future__ import annotations
 
@@ -9,24 +9,37 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from codec.networks.config import QP_COUNT
+from codec.networks.config import QP_COUNT, SCALE_COUNT, STRIDE_Y
 from codec.networks.integer import round_half_up
 from codec.networks.model import Networks
-from codec.networks.prior import SCALE_COUNT, SCALE_GAIN, SCALE_MAX, SCALE_MIN
+from codec.networks.prior import SCALE_GAIN, SCALE_MAX, SCALE_MIN
 from training.losses.joint import RateDistortion
 
 log = logging.getLogger(__name__)
+# QPs at which costs are measured, spread over the range.
 QPS = tuple(round(share * (QP_COUNT - 1)) for share in (0.2, 0.4, 0.6, 0.8))
+# Batches of crops at each of them.
 BATCHES = 4
+# Keeps the logarithm of a cost finite.
+LEAST_COST = 1e-12
 
 
 def costs(networks: Networks, loss: RateDistortion, x: Tensor, qp: int) -> Tensor:
-    """What a squared error of one step costs in each channel of y [M], in units of the loss.
+    """Measure what a squared error of one step costs in each channel of y.
 
-    x: [B, 3, H, W] in 0..1, sides multiples of 64. The diagonal of J^T J from random projections (Hutchinson), where J is the
+    The diagonal of J^T J from random projections (Hutchinson's estimator), where J is the
     derivative by y_hat of the residuals whose squares the loss is a sum of.
+
+    Args:
+        networks: The codec's.
+        loss: The loss.
+        x: [B, 3, H, W] in 0..1, sides multiples of 64.
+        qp: 0..63, for all positions.
+
+    Returns:
+        [M], in units of the loss.
     """
-    field = torch.full((len(x), x.shape[2] // 16, x.shape[3] // 16), qp)
+    field = torch.full((len(x), x.shape[2] // STRIDE_Y, x.shape[3] // STRIDE_Y), qp)
     with torch.no_grad():
         y_hat = round_half_up(networks.g_a(x, field).float())
     y_hat.requires_grad_()
@@ -35,11 +48,17 @@ def costs(networks: Networks, loss: RateDistortion, x: Tensor, qp: int) -> Tenso
 
 
 def rescale(networks: Networks, log_factors: Tensor) -> None:
-    """Divide each channel's step by exp(log_factors) [M]; everything that reads or predicts y in steps is told.
+    """Divide each channel's step, and adapt everything that reads or predicts y in steps.
 
     ::
 
-        g_a -> y (times factor) -> h_a (divides first), prior (means times, scales plus, contexts divided) -> y_hat -> g_s (divides)
+        g_a -> y times factor -> h_a divides first
+                              -> prior: means times, scales plus, contexts divided
+                              -> y_hat -> g_s divides
+
+    Args:
+        networks: Changed in place; they code the same pictures as before, up to rounding.
+        log_factors: [M], the logarithms of the factors.
     """
     factors = log_factors.exp()
     config = networks.config
@@ -59,25 +78,32 @@ def rescale(networks: Networks, log_factors: Tensor) -> None:
                 step.head.bias[len(own) :] += own.log() * index_of_log
 
 
-def balance(
+def equalize_steps(
     networks: Networks, loss: RateDistortion, crops: Callable[[], Tensor], share: float
 ) -> Tensor:
-    """Move step sizes by `share` of the way to where an error of one step costs the same in every channel; returns the factors [M].
+    """Move step sizes to where an error of one step costs the same in every channel.
 
-    At the optimum of R + D, D's slope by R is the same everywhere: step^2 times the cost of an error is. Share 1 would get there if
-    all else stayed as it is. crops: makes a batch of training pictures (see `costs`), another one at each call.
-    Raises ValueError for a share outside of 0..1.
+    At the optimum of R + D, the slope of D by R is the same everywhere, and so is step^2 times the
+    cost of an error.
+
+    Args:
+        networks: Changed in place.
+        loss: The loss whose optimum is wanted.
+        crops: Makes a batch of training pictures (see `costs`), another one at each call.
+        share: How much of the way, 0..1. 1 would get there if all else stayed as it is.
+
+    Returns:
+        The factors of y, [M].
+
+    Raises:
+        ValueError: For a share outside of 0..1.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"a share must be between 0 and 1, not {share:g}")
     logs = []
     for qp in QPS:
-        cost = (
-            torch.stack([costs(networks, loss, crops(), qp) for _ in range(BATCHES)])
-            .mean(0)
-            .clamp(min=1e-12)
-            .log()
-        )
+        batches = [costs(networks, loss, crops(), qp) for _ in range(BATCHES)]
+        cost = torch.stack(batches).mean(0).clamp(min=LEAST_COST).log()
         logs.append(cost - cost.mean())
     uneven = torch.stack(logs).mean(0)
     log.info(

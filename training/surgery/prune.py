@@ -1,4 +1,4 @@
-"""Fewer channels of a trained codec: those that matter least go, and what is left starts a smaller one."""
+"""Pruning: the channels of a trained codec that matter least go; the rest starts a smaller one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from codec.networks.blocks import ResidualBlock
-from codec.networks.config import PRIOR_STEPS, ModelConfig
+from codec.networks.config import PRIOR_STEPS, STRIDE_Y, ModelConfig
 from codec.networks.gains import Gain
 from codec.networks.integer import IntegerBlock, IntegerConv
 from codec.networks.model import Networks
@@ -19,26 +19,29 @@ from codec.weights.networks import TRANSFORMS
 from training.losses.rate import RateModel
 from training.surgery.equalize_steps import QPS
 
-CLASSES = PRIOR_STEPS  # which of the prior's steps codes a channel where depends on its number modulo their count
+# A channel's number modulo this says which of the prior's steps codes it at which position.
+CLASSES = PRIOR_STEPS
 _Conv = nn.Conv2d | IntegerConv
 _HyperNetwork = HyperSynthesis | LowFeatures
 
 
 def before_narrowing(target: ModelConfig, trained: ModelConfig) -> ModelConfig | None:
-    """`target` with those widths of `trained` that `narrowed` can make less of, where it has less of one of them.
+    """Find the configuration that trained weights are loaded into before they are pruned.
 
-    None where there is nothing to narrow, or where a width that stays differs: then a prior starts anew, if anything fits.
+    Args:
+        target: What is wanted.
+        trained: What there is.
+
+    Returns:
+        `target` with those widths of `trained` that `narrowed` can reduce. None where there is
+        nothing to prune, or where a width that cannot be pruned differs: the prior then starts
+        anew, if the transforms fit.
     """
     names = ("m", "p", "p_low", "step_block", "hidden_a16")
     wide = replace(target, **{name: getattr(trained, name) for name in names})
     fewer = all(_width(target, name) <= _width(wide, name) for name in names)
-    alike = (target.h, target.z, target.low, target.n, target.c) == (
-        trained.h,
-        trained.z,
-        trained.low,
-        trained.n,
-        trained.c,
-    )
+    fixed = ("h", "z", "low", "n", "c")
+    alike = all(getattr(target, name) == getattr(trained, name) for name in fixed)
     return wide if fewer and alike and wide != target else None
 
 
@@ -47,19 +50,25 @@ def _width(config: ModelConfig, name: str) -> int:
 
 
 def narrowed(wide: Networks, config: ModelConfig, crops: Callable[[], Tensor]) -> Networks:
-    """Networks of `config` from `wide` ones with more channels of y (m), inside the analysis's blocks (hidden_a16) and of the
-    prior (p, p_low), or blocks in its steps.
+    """Prune networks.
 
-    Channels of y are kept by how large they are in steps, as many of each residue modulo 4; features of the prior by what they
-    add to its outputs, and the mean of what goes is added to these. crops: a batch of training pictures [B, 3, H, W] in 0..1.
+    Channels of y are kept by how large they are in steps, as many of each residue modulo 4.
+    Features of the prior are kept by what they add to its outputs, and the mean of the others is
+    added to these.
+
+    Args:
+        wide: Networks with more channels of y (m), inside the analysis's blocks (hidden_a16) or of
+            the prior (p, p_low), or with blocks in its steps.
+        config: The configuration to reach.
+        crops: Makes a batch of training pictures, [B, 3, H, W] in 0..1.
+
+    Returns:
+        Networks of `config`.
     """
     networks = Networks(config)
     x = crops()
-    qp = (
-        torch.tensor(QPS)
-        .repeat(-(-len(x) // len(QPS)))[: len(x), None, None]
-        .expand(-1, x.shape[2] // 16, x.shape[3] // 16)
-    )
+    qps = torch.tensor(QPS).repeat(-(-len(x) // len(QPS)))[: len(x), None, None]
+    qp = qps.expand(-1, x.shape[2] // STRIDE_Y, x.shape[3] // STRIDE_Y)
     with torch.no_grad():
         y = wide.g_a(x, qp).float()
         kept = _channels_of_y(y, wide.config.low, config.m)
@@ -75,7 +84,10 @@ def _largest(values: Tensor, count: int) -> Tensor:
 
 
 def _channels_of_y(y: Tensor, low: int, m: int) -> Tensor:
-    """Numbers of the channels to keep [m], each at a place with its own residue modulo 4; the preview's `low` all are."""
+    """Numbers of the channels to keep [m], each at a place with its own residue modulo 4.
+
+    All `low` channels of the preview are kept.
+    """
     size = (1 + y.abs()).log2().mean((0, 2, 3))[low:].view(-1, CLASSES)
     rows = torch.stack([_largest(size[:, k], (m - low) // CLASSES) for k in range(CLASSES)], 1)
     return torch.cat([torch.arange(low), (low + rows * CLASSES + torch.arange(CLASSES)).flatten()])
@@ -83,22 +95,23 @@ def _channels_of_y(y: Tensor, low: int, m: int) -> Tensor:
 
 def _inputs_of_heads(wide: Networks, y: Tensor, qp: Tensor) -> dict[PriorStep, Tensor]:
     """What enters the last layer of each of the prior's steps: means and mean squares [2, P]."""
-    found: dict[PriorStep, Tensor] = {}
+    moments: dict[PriorStep, Tensor] = {}
 
     def watch(step: PriorStep) -> torch.utils.hooks.RemovableHandle:
-        def seen(_: nn.Module, arguments: tuple[Tensor]) -> None:
-            found[step] = torch.stack(
-                [arguments[0].mean((0, 2, 3)), arguments[0].square().mean((0, 2, 3))]
+        def measure(_: nn.Module, arguments: tuple[Tensor]) -> None:
+            (features,) = arguments
+            moments[step] = torch.stack(
+                [features.mean((0, 2, 3)), features.square().mean((0, 2, 3))]
             )
 
-        return step.head.register_forward_pre_hook(seen)
+        return step.head.register_forward_pre_hook(measure)
 
     hooks = [watch(step) for layer in wide.prior.layers for step in wide.prior.steps_of(layer)]
     z = wide.h_a(pad_to_multiple(y, 4)).float()
     RateModel(wide.config.z).code_latent(wide, y, z, qp, rounded=True)
     for hook in hooks:
         hook.remove()
-    return found
+    return moments
 
 
 def _fourfold(kept: Tensor) -> Tensor:
@@ -209,7 +222,10 @@ def _block(new: IntegerBlock, old: IntegerBlock, kept: Tensor) -> None:
 def _step(
     new: PriorStep, old: PriorStep, kept: Tensor, own: Tensor, before: Tensor | None, inputs: Tensor
 ) -> None:
-    """own: the channels it codes; before: those of the sets before; inputs: of `_inputs_of_heads`."""
+    """own: the channels it codes; before: those of the sets before.
+
+    inputs: of `_inputs_of_heads`.
+    """
     if new.context is not None and old.context is not None:
         _cut(new.context, old.context, outs=kept, ins=before)
     if isinstance(new.block, IntegerBlock) and isinstance(old.block, IntegerBlock):

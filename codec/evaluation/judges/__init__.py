@@ -1,8 +1,11 @@
-"""Who looks at decoded pictures: one small protocol; a new judge is one class and one line in `JUDGES`.
+"""Judges of decoded pictures behind one small protocol.
+
+A new judge is one class and one line in `JUDGES`.
 
 ::
 
-    folder below COTAM_DATA -> pictures() -> codec under test -> judge(original, decoded, truth) -> scores
+    folder below COTAM_DATA -> pictures() --+-> codec under test -> decoded --+
+                                            +-> original, truth --------------+-> judge() -> scores
 """
 
 from __future__ import annotations
@@ -15,12 +18,14 @@ from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
-from PIL import Image
 
-from codec.evaluation.rivals import Pixels
+from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
+from codec.evaluation.distortion import Pixels
+from codec.io.images import read_shown
 
 Direction = Literal["higher", "lower", "log", "to-one"]
 T = TypeVar("T")
+# Name -> module:class, so that a judge's packages are imported only when it judges.
 JUDGES = {
     "deit": "codec.evaluation.judges.deit:DeitJudge",
     "ocr": "codec.evaluation.judges.ocr:OcrJudge",
@@ -31,22 +36,32 @@ JUDGES = {
 
 
 class JudgeUnavailable(Exception):
-    """A judge's program, weights or pictures are missing; the message says which in one sentence."""
+    """A judge's program, weights or pictures are missing; the message says which in one line."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture file of a judge's set, and what is known about it (a label, words)."""
+    """One picture file of a judge's set.
+
+    Attributes:
+        path: where it is.
+        truth: its label, words or questions; None where there is no label.
+    """
 
     path: Path
     truth: Any
 
 
 class Judge(Protocol):
-    """name: as on the command line; folder: its pictures, below COTAM_DATA; note: who judges and how, for the result.
+    """Scores decoded pictures.
 
-    scores: what `judge` returns, and how BD-rate reads each one's mean: `higher` or `lower` is better, or `log`: lower is
-    better and its logarithm counts, or `to-one`: higher is better and the logarithm of what is missing to 1 counts.
+    Attributes:
+        name: as on the command line.
+        folder: its pictures, below COTAM_DATA.
+        note: who judges and how, for the result.
+        scores: what `judge` returns, and how BD-rate reads the mean of each. `higher`: higher is
+            better; `lower`: lower is better; `log`: lower is better and its logarithm counts;
+            `to-one`: higher is better and the logarithm of its distance to 1 counts.
     """
 
     name: str
@@ -58,17 +73,27 @@ class Judge(Protocol):
         """The set, in a fixed order."""
 
     def judge(self, original: Pixels, decoded: Pixels, truth: Any) -> dict[str, float]:
-        """Scores of a decoded picture [H, W, 3] beside its original of the same shape; truth None: what the original shows."""
+        """Score a decoded picture.
+
+        Args:
+            original: uint8 [H, W, 3].
+            decoded: uint8 [H, W, 3].
+            truth: the label; None: what the judge itself sees in the original.
+
+        Returns:
+            Name of a score -> value.
+        """
 
 
 class PerPicture(Generic[T]):
-    """A function of a picture's pixels that is computed again only when another picture comes."""
+    """A function of a picture's pixels that is computed again only when the picture changes."""
 
     def __init__(self, function: Callable[[Pixels], T]) -> None:
         self.function = function
         self.last: tuple[Pixels, T] | None = None
 
     def __call__(self, pixels: Pixels) -> T:
+        """The function's value for uint8 [H, W, 3]."""
         if self.last is None or not np.array_equal(self.last[0], pixels):
             self.last = pixels, self.function(pixels)
         return self.last[1]
@@ -80,30 +105,58 @@ def data_root() -> Path:
 
 
 def build_judge(name: str, data: Path, **options: Any) -> Judge:
-    """Raises JudgeUnavailable where something that it needs is missing, KeyError for an unknown name."""
+    """Make a judge.
+
+    Args:
+        name: of JUDGES.
+        data: COTAM_DATA.
+        options: of its class.
+
+    Returns:
+        The judge.
+
+    Raises:
+        JudgeUnavailable: something that it needs is missing.
+        KeyError: there is no such judge.
+    """
     module, _, cls = JUDGES[name].partition(":")
     judge: Judge = getattr(importlib.import_module(module), cls)(data, **options)
     return judge
 
 
 def load_judge(name: str, data: Path) -> Judge:
-    """As `build_judge`, and its own set of pictures must be there."""
+    """Make a judge that has its own set of pictures.
+
+    Args:
+        name: of JUDGES.
+        data: COTAM_DATA.
+
+    Returns:
+        The judge.
+
+    Raises:
+        JudgeUnavailable: something that it needs, or its pictures, are missing.
+        KeyError: there is no such judge.
+    """
     judge = build_judge(name, data)
     if not (data / judge.folder).is_dir():
         raise JudgeUnavailable(
-            f"the pictures of the judge '{name}' are missing: set COTAM_DATA to a folder with {judge.folder}"
+            f"the pictures of the judge '{name}' are missing: "
+            f"set COTAM_DATA to a folder with {judge.folder}"
         )
     return judge
 
 
 def read_pixels(path: Path) -> Pixels:
-    """[H, W, 3]."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+    """Read a picture file as a tower sees it: uint8 [H, W, 3]. Raises CodecError."""
+    return read_shown(path, DEFAULT_LIMIT_PIXELS)
 
 
-def spread(samples: list[Sample], count: int | None) -> list[Sample]:
-    """At most `count` of them, evenly spaced: sorted names put similar pictures side by side."""
+def spread(samples: list[T], count: int | None) -> list[T]:
+    """At most `count` entries of a list, evenly spaced.
+
+    Sorted file names put similar pictures side by side, so the first ones would not do.
+    """
     if count is None or count >= len(samples):
         return samples
     return [samples[i * len(samples) // count] for i in range(count)]

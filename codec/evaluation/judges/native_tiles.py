@@ -16,17 +16,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmarks.judges import Direction, JudgeUnavailable, PerPicture, Sample
-from benchmarks.judges.deit import load_deit
 from numpy.typing import NDArray
 from torch import Tensor
 
 from codec.errors import CodecError
+from codec.evaluation.distortion import Pixels
+from codec.evaluation.judges import Direction, JudgeUnavailable, PerPicture, Sample
+from codec.evaluation.judges.deit import load_deit
 from codec.towers import LAST
 
-Pixels = NDArray[np.uint8]
 # About 1.5 s a picture with one thread.
 MOST_TILES = 24
+# Tiles that the tower sees at once; bounds the memory.
 BATCH = 8
 
 
@@ -47,14 +48,14 @@ def tiles(pixels: Pixels, side: int, most: int = MOST_TILES) -> Pixels:
     columns = -(-width // side)
     count = rows * columns
     chosen = [k * count // most for k in range(most)] if count > most else list(range(count))
-    found = np.empty((len(chosen), side, side, channels), np.uint8)
+    cut = np.empty((len(chosen), side, side, channels), np.uint8)
     for place, number in enumerate(chosen):
         top = number // columns * side
         left = number % columns * side
         part = pixels[top : top + side, left : left + side]
         missing = side - part.shape[0], side - part.shape[1]
-        found[place] = np.pad(part, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
-    return found
+        cut[place] = np.pad(part, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
+    return cut
 
 
 class NativeTilesJudge:
@@ -64,7 +65,15 @@ class NativeTilesJudge:
     folder = "eval/screens"
 
     def __init__(self, data: Path, most_tiles: int = MOST_TILES) -> None:
-        """Raises JudgeUnavailable where DeiT-Tiny cannot be loaded."""
+        """Load DeiT-Tiny.
+
+        Args:
+            data: COTAM_DATA.
+            most_tiles: of a picture; where there are more, so many are taken, evenly spaced.
+
+        Raises:
+            JudgeUnavailable: its weights are missing.
+        """
         self.data = data
         self.most_tiles = most_tiles
         self.scores: dict[str, Direction] = {"token_error": "log"}
@@ -89,10 +98,18 @@ class NativeTilesJudge:
         return {"token_error": float(self.errors(original, decoded)[0])}
 
     def errors(self, original: Pixels, decoded: Pixels) -> tuple[float, NDArray[np.float32]]:
-        """(over the picture, of each tile: its squared error relative to a mean tile's square)."""
-        wanted = self.reference(original)
-        lost = (self.tokens(decoded) - wanted).square().sum((1, 2))
-        square = wanted.square().sum((1, 2)).mean()
+        """Squared errors relative to the mean square of the original's tiles.
+
+        Args:
+            original: uint8 [H, W, 3].
+            decoded: uint8 [H, W, 3].
+
+        Returns:
+            The mean over the tiles, and the error of each tile [tiles].
+        """
+        reference = self.reference(original)
+        lost = (self.tokens(decoded) - reference).square().sum((1, 2))
+        square = reference.square().sum((1, 2)).mean()
         of_tiles = (lost / square).numpy()
         return float(of_tiles.mean()), of_tiles
 
@@ -100,8 +117,8 @@ class NativeTilesJudge:
     def tokens(self, pixels: Pixels) -> Tensor:
         """[tiles, tokens, width]."""
         cut = torch.from_numpy(tiles(pixels, self.tower.size[0], self.most_tiles))
-        found = []
+        tokens = []
         for part in cut.split(BATCH):
             x = self.tower.normalize(part.permute(0, 3, 1, 2).float() / 255)
-            found.append(self.tower.tokens(x, [LAST])[LAST].float())
-        return torch.cat(found)
+            tokens.append(self.tower.tokens(x, [LAST])[LAST].float())
+        return torch.cat(tokens)

@@ -1,4 +1,7 @@
-"""A multimodal model of transformers as a judge: what it still answers right. Questions in the files of POPE or TextVQA."""
+"""A multimodal model of transformers as a judge: what it still answers right.
+
+Questions are read from the files of POPE or TextVQA.
+"""
 
 from __future__ import annotations
 
@@ -11,61 +14,89 @@ from typing import Any, NamedTuple
 import torch
 from PIL import Image
 
+from codec.evaluation.distortion import Pixels
 from codec.evaluation.judges import Direction, JudgeUnavailable, Sample
-from codec.evaluation.rivals import Pixels
 
+# LLaVA's own prompt, for processors without a chat template.
 PROMPT = "USER: <image>\n{question}\nAnswer with a single word or phrase. ASSISTANT:"
+# Tokens of an answer; the prompt asks for one word or phrase.
 LONGEST = 16
-ENOUGH = 3  # of TextVQA's ten people
+# So many of TextVQA's ten people must agree with an answer for it to be fully right.
+ENOUGH = 3
+ARTICLES = ("a", "an", "the")
 
 
 class Question(NamedTuple):
-    """answers: one for POPE (yes or no), as many as people were asked for TextVQA."""
+    """A question about a picture.
+
+    Attributes:
+        text: the question.
+        answers: one (yes or no) for POPE, one for each person who was asked for TextVQA.
+    """
 
     text: str
     answers: tuple[str, ...]
 
 
 def questions_of(path: Path) -> dict[str, list[Question]]:
-    """picture's file name -> its questions. POPE: JSON lines with image, text, label; TextVQA: JSON with data: image_id, question,
-    answers. Raises JudgeUnavailable.
+    """Read questions.
+
+    Args:
+        path: POPE's JSON lines (image, text, label), or TextVQA's JSON (data: image_id, question,
+            answers).
+
+    Returns:
+        Name of a picture's file -> its questions.
+
+    Raises:
+        JudgeUnavailable: the file is not of these kinds.
     """
-    found: dict[str, list[Question]] = {}
+    questions: dict[str, list[Question]] = {}
     try:
-        text = path.read_text()
-        lines = (
-            [json.loads(line) for line in text.splitlines() if line.strip()]
-            if path.suffix == ".jsonl"
-            else json.loads(text)
-        )
-        entries = lines["data"] if isinstance(lines, dict) else lines
-        for entry in entries:
+        for entry in _entries(path):
             if "label" in entry:
                 name = str(entry["image"])
                 question = Question(entry["text"], (entry["label"],))
             else:
                 name = f"{entry['image_id']}.jpg"
                 question = Question(entry["question"], tuple(entry["answers"]))
-            found.setdefault(name, []).append(question)
+            questions.setdefault(name, []).append(question)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise JudgeUnavailable(
             f"{path} holds no questions as POPE or TextVQA have them: {error!r}"
         ) from None
-    return found
+    return questions
+
+
+def _entries(path: Path) -> Any:
+    text = path.read_text()
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    content = json.loads(text)
+    return content["data"] if isinstance(content, dict) else content
 
 
 def normal(answer: str) -> str:
-    """Lower case, no punctuation, no articles, single spaces."""
+    """An answer in lower case without punctuation and articles, with single spaces."""
     words = re.sub(r"[^\w\s]", " ", answer.lower()).split()
-    return " ".join(word for word in words if word not in ("a", "an", "the"))
+    return " ".join(word for word in words if word not in ARTICLES)
 
 
 def rightness(answer: str, question: Question) -> float:
-    """0..1. Several answers: a third for each person who said so, at most 1 (VQA accuracy); one: 1 if the answer begins with it."""
+    """How right an answer is.
+
+    Args:
+        answer: what the model said.
+        question: with one answer: right if the model's answer begins with it; with several: a third
+            for each person who gave it, at most 1 (VQA accuracy, Antol et al., 2015).
+
+    Returns:
+        0..1.
+    """
     said = normal(answer)
     if len(question.answers) == 1:
-        wanted = normal(question.answers[0])
-        return float(bool(wanted) and said.split()[: len(wanted.split())] == wanted.split())
+        truth = normal(question.answers[0]).split()
+        return float(bool(truth) and said.split()[: len(truth)] == truth)
     return min(1.0, Counter(map(normal, question.answers))[said] / ENOUGH)
 
 
@@ -77,16 +108,22 @@ class VqaJudge:
     scores: dict[str, Direction] = {"accuracy": "higher"}  # noqa: RUF012
 
     def __init__(self, data: Path, model: str | None = None, questions: str | None = None) -> None:
-        """model: a folder with a LLaVA-style model and its processor; questions: the file; pictures lie beside it.
+        """Load the model and the questions.
 
-        Raises JudgeUnavailable.
+        Args:
+            data: COTAM_DATA.
+            model: a folder with a LLaVA-style model of transformers and its processor.
+            questions: the file, with its pictures beside it.
+
+        Raises:
+            JudgeUnavailable: one of them is missing or cannot be read.
         """
         if not model or not questions:
             raise JudgeUnavailable(
                 "questions need a model and a file: --vqa-model FOLDER --questions FILE"
             )
         self.questions = questions_of(Path(questions))
-        self.beside = Path(questions).parent
+        self.folder_of_pictures = Path(questions).parent
         try:
             from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -98,28 +135,36 @@ class VqaJudge:
             raise JudgeUnavailable(
                 f"{model} is no model that answers questions about pictures: {error}"
             ) from None
-        self.note = f"{Path(model).name} of transformers, greedy, up to {LONGEST} tokens: {Path(questions).name}."
+        self.note = (
+            f"{Path(model).name} of transformers, greedy, up to {LONGEST} tokens: "
+            f"{Path(questions).name}."
+        )
 
     def pictures(self) -> list[Sample]:
-        paths = [(self.beside / name, asked) for name, asked in sorted(self.questions.items())]
-        return [Sample(path, asked) for path, asked in paths if path.is_file()]
+        """The pictures of the questions that are there."""
+        paths = [
+            (self.folder_of_pictures / name, questions)
+            for name, questions in sorted(self.questions.items())
+        ]
+        return [Sample(path, questions) for path, questions in paths if path.is_file()]
 
     def judge(self, original: Pixels, decoded: Pixels, truth: Any) -> dict[str, float]:
+        """{"accuracy": 0..1} of a decoded picture; truth: its questions."""
         image = Image.fromarray(decoded)
         right = [rightness(self.answer(image, question.text), question) for question in truth]
         return {"accuracy": sum(right) / len(right)}
 
     @torch.inference_mode()
     def answer(self, image: Image.Image, question: str) -> str:
-        """Greedy."""
+        """The model's greedy answer to a question about an image."""
         inputs = self.processor(images=[image], text=self.prompt(question), return_tensors="pt")
-        said = self.model.generate(**inputs, max_new_tokens=LONGEST, do_sample=False)
+        output = self.model.generate(**inputs, max_new_tokens=LONGEST, do_sample=False)
         return self.processor.batch_decode(
-            said[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+            output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
         )[0]
 
     def prompt(self, question: str) -> str:
-        """By the model's own template where it has one."""
+        """The question in the model's own chat template where it has one."""
         if getattr(self.processor, "chat_template", None):
             content = [
                 {"type": "image"},

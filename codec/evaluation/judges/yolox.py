@@ -1,4 +1,7 @@
-"""YOLOX-Nano as a judge: another architecture, another task, and never a teacher. What it still finds of what it found."""
+"""YOLOX-Nano as a judge: what it still detects of what it detected in the original.
+
+It is another architecture with another task than the towers, and it never taught any weights.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +14,34 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision.ops import batched_nms, box_iou
 
+from codec.evaluation.distortion import Pixels
 from codec.evaluation.judges import Direction, JudgeUnavailable, PerPicture, Sample
-from codec.evaluation.rivals import Pixels
 
 WEIGHTS = Path("weights") / "yolox_nano_416.onnx"
+# YOLOX-Nano's own input side and grey, and the strides of its three output grids.
 SIDE = 416
 PADDING = 114
 STRIDES = (8, 16, 32)
+# Thresholds: a box's confidence, the overlap above which boxes are one (non-maximum suppression),
+# and the overlap from which boxes match.
 CONFIDENCE = 0.4
 NMS_IOU = 0.45
 MATCH_IOU = 0.5
 Floats = NDArray[np.float32]
+# [n, 6]: left, top, right, bottom in the picture's pixels, confidence 0..1, class.
+Boxes = NDArray[np.float64]
 
 
 def letterboxed(pixels: Pixels, side: int = SIDE) -> tuple[Floats, float]:
-    """([1, 3, side, side] raw BGR, scale): the picture in the upper left corner, grey around it."""
+    """Fit a picture into the network's input, with grey below or to the right.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        side: of the input.
+
+    Returns:
+        float32 [1, 3, side, side], BGR in 0..255, and the scale of the picture in it.
+    """
     scale = side / max(pixels.shape[:2])
     size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
     canvas = np.full((side, side, 3), PADDING, np.float32)
@@ -35,8 +51,18 @@ def letterboxed(pixels: Pixels, side: int = SIDE) -> tuple[Floats, float]:
     return np.ascontiguousarray(canvas[..., ::-1].transpose(2, 0, 1)[None]), scale
 
 
-def boxes_of(output: Floats, scale: float, side: int = SIDE) -> NDArray[np.float64]:
-    """The output [1, 3549 at a side of 416, 85] -> [n, 6]: left, top, right, bottom in the picture's pixels, confidence, class."""
+def boxes_of(output: Floats, scale: float, side: int = SIDE) -> Boxes:
+    """Decode the network's output: confident boxes after non-maximum suppression.
+
+    Args:
+        output: [1, cells of all grids (3549 at a side of 416), 85]: centre and log size relative to
+            the cell, object confidence, 80 class scores.
+        scale: of the picture in the input, as `letterboxed` returns it.
+        side: of the input.
+
+    Returns:
+        Boxes in the picture's pixels.
+    """
     grids = []
     strides = []
     for stride in STRIDES:
@@ -45,10 +71,10 @@ def boxes_of(output: Floats, scale: float, side: int = SIDE) -> NDArray[np.float
         strides.append(np.full((grids[-1].shape[0], 1), stride))
     grid = np.concatenate(grids)
     stride_of = np.concatenate(strides)
-    rows85 = output[0].astype(np.float64)
-    centre = (rows85[:, :2] + grid) * stride_of
-    half = np.exp(rows85[:, 2:4]) * stride_of / 2
-    scores = rows85[:, 4:5] * rows85[:, 5:]
+    cells = output[0].astype(np.float64)
+    centre = (cells[:, :2] + grid) * stride_of
+    half = np.exp(cells[:, 2:4]) * stride_of / 2
+    scores = cells[:, 4:5] * cells[:, 5:]
     classes = scores.argmax(1)
     best = scores.max(1)
     sure = best >= CONFIDENCE
@@ -59,33 +85,51 @@ def boxes_of(output: Floats, scale: float, side: int = SIDE) -> NDArray[np.float
     return np.concatenate([corners, best[sure, None], classes[sure, None]], 1)[kept]
 
 
-def f1(wanted: NDArray[np.float64], found: NDArray[np.float64]) -> float:
-    """2 matches / (wanted + found), 0..1: boxes of one class match from IoU 0.5 on, the surest first, each once; 1 where both
-    are empty."""
-    if not len(wanted) + len(found):
+def f1(reference: Boxes, boxes: Boxes) -> float:
+    """F1 of boxes against others: 2 matches / (number of all boxes).
+
+    Boxes of one class match from an IoU of 0.5; the surest come first, and each matches once.
+
+    Args:
+        reference: boxes on the original.
+        boxes: boxes on the decoded picture.
+
+    Returns:
+        0..1; 1 where there is no box at all.
+    """
+    if not len(reference) + len(boxes):
         return 1.0
-    overlap = box_iou(torch.from_numpy(found[:, :4]), torch.from_numpy(wanted[:, :4])).numpy()
-    overlap[found[:, 5][:, None] != wanted[:, 5][None]] = 0
+    overlap = box_iou(torch.from_numpy(boxes[:, :4]), torch.from_numpy(reference[:, :4])).numpy()
+    overlap[boxes[:, 5][:, None] != reference[:, 5][None]] = 0
     matches = 0
-    for row in np.argsort(-found[:, 4], kind="stable"):
+    for row in np.argsort(-boxes[:, 4], kind="stable"):
         if overlap.shape[1] and overlap[row].max() >= MATCH_IOU:
             overlap[:, overlap[row].argmax()] = 0
             matches += 1
-    return 2 * matches / (len(wanted) + len(found))
+    return 2 * matches / (len(reference) + len(boxes))
 
 
 class YoloxJudge:
-    """F1 of its boxes on the decoded picture against its own on the original."""
+    """F1 of its boxes on the decoded picture against its boxes on the original."""
 
     name = "yolox"
     folder = "eval/detection"
     note = (
-        f"YOLOX-Nano at {SIDE} pixels, letterboxed: F1 of its boxes (confidence from {CONFIDENCE}) against its own on the "
-        f"originals, same class, IoU from {MATCH_IOU}. It never taught."
+        f"YOLOX-Nano at {SIDE} pixels, letterboxed: F1 of its boxes (confidence from {CONFIDENCE}) "
+        f"against its own on the originals, same class, IoU from {MATCH_IOU}. "
+        "No weights were trained with it."
     )
 
     def __init__(self, data: Path, weights: str | None = None) -> None:
-        """weights: another YOLOX in ONNX, as its authors export it. Raises JudgeUnavailable."""
+        """Load the detector.
+
+        Args:
+            data: COTAM_DATA.
+            weights: another YOLOX in ONNX, as its authors export it.
+
+        Raises:
+            JudgeUnavailable: onnxruntime or the detector is missing.
+        """
         self.data = data
         self.scores: dict[str, Direction] = {"f1": "higher"}
         try:
@@ -100,13 +144,14 @@ class YoloxJudge:
                 f"the detector is missing: {path if weights else f'{WEIGHTS} below COTAM_DATA'}"
             )
         options = onnxruntime.SessionOptions()
+        # Workers are told their number of threads through torch.
         options.intra_op_num_threads = torch.get_num_threads()
         try:
             self.session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-            (self.given,) = self.session.get_inputs()
-            self.side = int(self.given.shape[-1])
+            (self.input,) = self.session.get_inputs()
+            self.side = int(self.input.shape[-1])
         except Exception as error:  # ONNX Runtime's own errors have no common base
             raise JudgeUnavailable(
                 f"{path} is no YOLOX in ONNX with one input of a fixed size: {error}"
@@ -114,12 +159,14 @@ class YoloxJudge:
         self.reference = PerPicture(self.boxes)
 
     def pictures(self) -> list[Sample]:
+        """Photographs; they need no label."""
         return [Sample(path, None) for path in sorted((self.data / self.folder).glob("*.jpg"))]
 
     def judge(self, original: Pixels, decoded: Pixels, truth: Any) -> dict[str, float]:
+        """{"f1": 0..1} of a decoded picture; truth is not used."""
         return {"f1": f1(self.reference(original), self.boxes(decoded))}
 
-    def boxes(self, pixels: Pixels) -> NDArray[np.float64]:
-        """[H, W, 3] -> [n, 6], as `boxes_of`."""
+    def boxes(self, pixels: Pixels) -> Boxes:
+        """The boxes in a picture [H, W, 3]."""
         blob, scale = letterboxed(pixels, self.side)
-        return boxes_of(self.session.run(None, {self.given.name: blob})[0], scale, self.side)
+        return boxes_of(self.session.run(None, {self.input.name: blob})[0], scale, self.side)

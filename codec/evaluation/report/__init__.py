@@ -1,8 +1,10 @@
-"""`cotam eval`: codecs side by side on pictures, and a page to look at.
+"""The report of `cotam eval`: curves, BD-rates, tables, and a page to look at.
 
 ::
 
     inputs -> pictures --+
-    contenders -> codecs +-> measure -> rows (kept) -> summary -> results.json, results.csv, plots
-    metrics -> judges ---+                                     -> page (index.html) <- same_size (pictures of one size)
+    codecs under test ---+-> measure -> rows (kept) -> summary -> results.json, results.csv
+    metrics -> judges ---+                                |
+                                                          +-> plots -----------------+
+    pictures -> same_size (each codec at one file size) -----------------------------+-> page
 """

@@ -9,21 +9,22 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.evaluation.distortion import in_db
 from codec.evaluation.metrics import METRICS
 from codec.evaluation.report.summary import Curve, Summary
-from codec.evaluation.rivals import in_db
 
-# Of Okabe and Ito, told apart with any colour vision; markers tell them apart in grey.
+# The palette of Okabe and Ito, for any colour vision; markers tell curves apart in grey.
 COLOURS = ("#d55e00", "#000000", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def shown(values: NDArray[np.float64], metric: str) -> NDArray[np.float64]:
-    """MS-SSIM in decibels, others as they are."""
+    """Scores as they are plotted: MS-SSIM in decibels, others unchanged."""
     return np.array([in_db(v) for v in values]) if METRICS[metric].direction == "to-one" else values
 
 
 def style(index: int) -> dict[str, Any]:
+    """Colour, marker and width of a curve; the first codec's is wider."""
     return {
         "color": COLOURS[index % len(COLOURS)],
         "marker": MARKERS[index % len(MARKERS)],
@@ -33,7 +34,13 @@ def style(index: int) -> dict[str, Any]:
 
 
 def draw_metric(axes: Any, metric: str, curves: dict[str, Curve]) -> None:
-    """Mean score over mean rate, the band its interval over pictures."""
+    """Draw mean scores over mean rates, with bands of their intervals over pictures.
+
+    Args:
+        axes: of matplotlib.
+        metric: its name.
+        curves: codec -> curve.
+    """
     for index, curve in enumerate(curves.values()):
         rates = curve.rates.mean(0)
         axes.plot(rates, shown(curve.scores.mean(0), metric), label=curve.title, **style(index))
@@ -50,7 +57,13 @@ def draw_metric(axes: Any, metric: str, curves: dict[str, Curve]) -> None:
 
 
 def draw_times(axes: Any, summary: Summary, what: str) -> None:
-    """Seconds per megapixel over the rate."""
+    """Draw seconds per megapixel over the rate.
+
+    Args:
+        axes: of matplotlib.
+        summary: of all codecs.
+        what: "encode" or "decode".
+    """
     for index, (name, title) in enumerate(summary.titles.items()):
         spent = summary.times(name)
         axes.plot(spent["bpp"], spent[what], label=title, **style(index))
@@ -59,12 +72,21 @@ def draw_times(axes: Any, summary: Summary, what: str) -> None:
 
 
 def write_plots(summary: Summary, folder: Path) -> dict[str, Path]:
-    """name -> the SVG; a PNG lies beside each."""
+    """Write a plot for each metric and for both times.
+
+    Args:
+        summary: of all codecs.
+        folder: where they are written.
+
+    Returns:
+        Name of a plot -> its SVG; a PNG is written beside each.
+    """
     matplotlib.use("Agg")
+    # Without it, the same plot has other bytes in every run.
     matplotlib.rcParams["svg.hashsalt"] = "cotam"
     from matplotlib import pyplot
 
-    found = {}
+    files = {}
     for name in [*summary.curves, "encode", "decode"]:
         figure, axes = pyplot.subplots(figsize=(6, 4.2))
         if name in summary.curves:
@@ -74,8 +96,8 @@ def write_plots(summary: Summary, folder: Path) -> dict[str, Path]:
         axes.grid(alpha=0.3)
         axes.legend(frameon=False, fontsize=9)
         figure.tight_layout()
-        found[name] = folder / f"{name}.svg"
-        figure.savefig(found[name], metadata={"Date": None})
+        files[name] = folder / f"{name}.svg"
+        figure.savefig(files[name], metadata={"Date": None})
         figure.savefig(folder / f"{name}.png", dpi=150)
         pyplot.close(figure)
-    return found
+    return files

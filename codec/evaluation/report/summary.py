@@ -1,9 +1,10 @@
-"""Rows to curves of means, BD-rates with intervals, results.json and results.csv."""
+"""From rows to curves of means and BD-rates with intervals: results.json and results.csv."""
 
 from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,26 @@ from codec.evaluation.metrics import METRICS, Metric
 from codec.evaluation.rows import Row, RowsFile
 
 Floats = NDArray[np.float64]
-# compressai's names where it has one
+# Names that compressai uses for the same thing, so that its plots read our results.
 COMPRESSAI = {
     "psnr": "psnr-rgb",
     "ms-ssim": "ms-ssim-rgb",
     "encode": "encoding_time",
     "decode": "decoding_time",
 }
+COLUMNS = ("picture", "codec", "quality", "bytes", "bpp", "encode_s", "decode_s")
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One metric of one codec over the pictures that have a value: rates and scores [pictures, qualities]."""
+    """One metric of one codec, over the pictures that have a value.
+
+    Attributes:
+        title: of the codec.
+        qualities: coarse to fine.
+        rates: bits per pixel [pictures, qualities].
+        scores: [pictures, qualities].
+    """
 
     title: str
     qualities: tuple[float, ...]
@@ -38,14 +47,23 @@ class Curve:
     scores: Floats
 
     def interval(self) -> tuple[Floats, Floats]:
-        """2.5 and 97.5 % of the mean score over resampled pictures [qualities]."""
+        """2.5 and 97.5 % of the mean score over resampled pictures, [qualities] each."""
         low, high = np.percentile(resampled(len(self.scores)) @ self.scores, PERCENTILES, axis=0)
         return low, high
 
 
 @dataclass(frozen=True)
 class Summary:
-    """curves: metric -> codec -> Curve; a metric without a value for any picture is left out. rows: as measured, by picture."""
+    """Everything that was measured.
+
+    Attributes:
+        setup: codecs, metrics and judges.
+        titles: codec -> its name for people.
+        pictures: those that could be read.
+        rows: (codec, quality, digest of a picture) -> row.
+        curves: metric -> codec -> curve, without metrics that no picture has a value of.
+        left_out: metric, codec or picture -> why it is not there.
+    """
 
     setup: Setup
     titles: dict[str, str]
@@ -55,21 +73,24 @@ class Summary:
     left_out: dict[str, str]
 
     def times(self, codec: str) -> dict[str, list[float]]:
-        """Mean bits per pixel and the median of seconds per megapixel at each quality."""
+        """Rates and times of a codec.
+
+        Args:
+            codec: its name in the registry.
+
+        Returns:
+            At each quality, bpp: the mean; encode, decode: medians of seconds per megapixel.
+        """
         qualities = next(q for name, _, q in self.setup.codecs if name == codec)
-        found: dict[str, list[float]] = {"bpp": [], "encode": [], "decode": []}
+        columns: dict[str, list[float]] = {"bpp": [], "encode": [], "decode": []}
         for quality in qualities:
             rows = [self.rows[codec, quality, picture.digest] for picture in self.pictures]
-            found["bpp"].append(float(np.mean([row["bpp"] for row in rows])))
+            megapixels = np.array([row["bytes"] * 8 / row["bpp"] / 1e6 for row in rows])
+            columns["bpp"].append(float(np.mean([row["bpp"] for row in rows])))
             for what in ("encode", "decode"):
-                found[what].append(
-                    float(
-                        np.median(
-                            [row[what] / (row["bytes"] * 8 / row["bpp"] / 1e6) for row in rows]
-                        )
-                    )
-                )
-        return found
+                seconds = np.array([row[what] for row in rows])
+                columns[what].append(float(np.median(seconds / megapixels)))
+        return columns
 
 
 def summary_of(
@@ -79,7 +100,18 @@ def summary_of(
     file: RowsFile,
     left_out: dict[str, str],
 ) -> Summary:
-    """titles: codec -> its name for people; pictures: those that could be read; all rows must be there."""
+    """Summarise rows.
+
+    Args:
+        setup: codecs, metrics and judges.
+        titles: codec -> its name for people.
+        pictures: those that could be read.
+        file: has a row for every codec, quality and picture.
+        left_out: metric, codec or picture -> why it is not there.
+
+    Returns:
+        The summary.
+    """
     rows = {
         (name, quality, picture.digest): file.rows[key_of(identity, quality, picture)]
         for name, identity, qualities in setup.codecs
@@ -92,7 +124,7 @@ def summary_of(
         titles,
         pictures,
         rows,
-        {name: found for name, found in curves.items() if found},
+        {name: by_codec for name, by_codec in curves.items() if by_codec},
         left_out,
     )
 
@@ -115,7 +147,7 @@ def _curves(
     ]
     if not kept:
         return {}
-    found = {}
+    curves = {}
     for name, _, qualities in setup.codecs:
         rates = np.array(
             [[rows[name, q, picture.digest]["bpp"] for q in qualities] for picture in kept]
@@ -123,25 +155,34 @@ def _curves(
         scores = np.array(
             [[value(name, q, picture) for q in qualities] for picture in kept], dtype=float
         )
-        found[name] = Curve(titles[name], qualities, rates, scores)
-    return found
+        curves[name] = Curve(titles[name], qualities, rates, scores)
+    return curves
 
 
 def bd_rates(summary: Summary) -> dict[str, dict[str, dict[str, float | None]]]:
-    """metric -> other codec -> rate of the first codec at equal score against it, percent, with its interval."""
-    found: dict[str, dict[str, dict[str, float | None]]] = {}
+    """BD-rates of the first codec.
+
+    Returns:
+        Metric -> other codec -> percent of its rate that the first codec needs more at equal score,
+        with an interval, as bd.compare returns it.
+    """
+    rates: dict[str, dict[str, dict[str, float | None]]] = {}
     for metric, curves in summary.curves.items():
         (_, test), *others = curves.items()
         measured = Measured(test.rates, test.scores)
-        found[metric] = {
+        rates[metric] = {
             name: compare(Measured(curve.rates, curve.scores), measured, METRICS[metric].direction)
             for name, curve in others
         }
-    return found
+    return rates
 
 
 def document(summary: Summary) -> dict[str, Any]:
-    """results.json: for each codec an entry as compressai's evaluation writes it (name, description, results), and ours."""
+    """The content of results.json.
+
+    Each codec has an entry as compressai's evaluation writes it (name, description, results), with
+    `codec` and `qualities` added.
+    """
     codecs = []
     for name, identity, qualities in summary.setup.codecs:
         spent = summary.times(name)
@@ -162,47 +203,53 @@ def document(summary: Summary) -> dict[str, Any]:
         "codecs": codecs,
         "bd_rate_of": first,
         "bd_rate": bd_rates(summary),
-        "bd_note": f"percent of rate at equal mean score; low, high: {PERCENTILES} % of {RESAMPLES} resamples of the pictures",
+        "bd_note": (
+            f"percent of rate at equal mean score; low, high: {PERCENTILES} % of {RESAMPLES} "
+            "resamples of the pictures"
+        ),
     }
 
 
 def write_results(summary: Summary, folder: Path) -> dict[str, Any]:
-    """results.json, results.csv, and compressai/CODEC.json for `python -m compressai.utils.plot`; returns the first."""
-    found = document(summary)
-    (folder / "results.json").write_text(json.dumps(found, indent=1) + "\n")
+    """Write results.json, results.csv and compressai/CODEC.json.
+
+    The latter are for `python -m compressai.utils.plot`.
+
+    Args:
+        summary: of all codecs.
+        folder: where the files are written.
+
+    Returns:
+        The content of results.json.
+    """
+    results = document(summary)
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     single = folder / "compressai"
     single.mkdir(exist_ok=True)
-    for entry in found["codecs"]:
-        (single / f"{entry['codec'].replace(':', '-').replace('/', '-')}.json").write_text(
-            json.dumps(entry, indent=1) + "\n"
-        )
+    for entry in results["codecs"]:
+        name = entry["codec"].replace(":", "-").replace("/", "-")
+        (single / f"{name}.json").write_text(json.dumps(entry, indent=1) + "\n")
     with (folder / "results.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(
-            [
-                "picture",
-                "codec",
-                "quality",
-                "bytes",
-                "bpp",
-                "encode_s",
-                "decode_s",
-                *summary.setup.metrics,
-            ]
-        )
-        for picture in summary.pictures:
-            names = [
-                label(METRICS[name], picture, summary.setup.settings)
-                for name in summary.setup.metrics
-            ]
-            for name, _, qualities in summary.setup.codecs:
-                for quality in qualities:
-                    row = summary.rows[name, quality, picture.digest]
-                    values = [
-                        "" if row["scores"][n] is None else f"{row['scores'][n]:.6g}" for n in names
-                    ]
-                    spent = [f"{row[key]:.6g}" for key in ("bpp", "encode", "decode")]
-                    writer.writerow(
-                        [picture.path.name, name, f"{quality:g}", row["bytes"], *spent, *values]
-                    )
-    return found
+        writer.writerow([*COLUMNS, *summary.setup.metrics])
+        writer.writerows(_lines(summary))
+    return results
+
+
+def _lines(summary: Summary) -> Iterator[list[object]]:
+    """One line of results.csv for each picture, codec and quality."""
+    setup = summary.setup
+    for picture in summary.pictures:
+        labels = [label(METRICS[name], picture, setup.settings) for name in setup.metrics]
+        for name, _, qualities in setup.codecs:
+            for quality in qualities:
+                row = summary.rows[name, quality, picture.digest]
+                scores = [row["scores"][key] for key in labels]
+                yield [
+                    picture.path.name,
+                    name,
+                    f"{quality:g}",
+                    row["bytes"],
+                    *(f"{row[key]:.6g}" for key in ("bpp", "encode", "decode")),
+                    *("" if score is None else f"{score:.6g}" for score in scores),
+                ]

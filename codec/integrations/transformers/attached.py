@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torchvision.ops import roi_align
 
@@ -24,10 +25,9 @@ from codec.api import Codec
 from codec.bitstream import container
 from codec.coding.latent_grid import STRIDE
 from codec.errors import BadArgument
-from codec.integrations.shown import shown
+from codec.host_state import exact_arithmetic
 from codec.integrations.transformers.crop_boxes import views_of
 from codec.networks.adapter import sample
-from codec.networks.host_state import exact_arithmetic
 from codec.results import Decoded
 from codec.tokens.decode import latent_tensors
 
@@ -68,7 +68,7 @@ class Entry:
         if cotam is None or container.read_header(file).fingerprint.hex() != cotam.fingerprint:
             cotam = codec.load_for(file)
         decoded = cotam.decode_full(file, want_bits=self.information)
-        image = shown(decoded)
+        image = Image.fromarray(decoded.to("array"))
         image.info[DECODED] = (cotam, decoded)
         return image
 

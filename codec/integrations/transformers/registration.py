@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 import codec
 from codec.integrations import pillow
-from codec.integrations.shown import shown
 from codec.integrations.transformers import attached
 from codec.integrations.transformers.sources import ctm_file
 
@@ -156,4 +156,4 @@ def _caller(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _image(file: bytes) -> Any:
-    return shown(codec.load_for(file).decode_full(file))
+    return Image.fromarray(codec.load_for(file).decode_full(file).to("array"))

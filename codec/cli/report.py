@@ -1,0 +1,55 @@
+"""What a command says about its files: a line for each as it is done, failures at the end."""
+
+from __future__ import annotations
+
+import json
+
+from codec.cli.jobs import Result
+from codec.cli.terminal import lost_output, one_line, say
+
+USAGE = 2
+FAILED = 1
+
+
+class Report:
+    """Prints results as they come. as_json: one object a line; to_stderr: stdout carries a file."""
+
+    def __init__(self, as_json: bool, to_stderr: bool) -> None:
+        self.as_json = as_json
+        self.to_stderr = to_stderr
+        self.count = 0
+        self.failed: list[Result] = []
+        self.refused = 0
+
+    def note(self, text: str) -> None:
+        """On stderr."""
+        say(f"cotam: note: {one_line(text)}", err=True)
+
+    def add(self, result: Result, refused: bool = False) -> None:
+        """A result; refused: never begun, by the arguments' fault."""
+        self.count += 1
+        self.refused += refused
+        for note in result.notes:
+            self.note(f"{result.source}: {note}")
+        if result.error:
+            self.failed.append(result)
+        if self.as_json:
+            say(json.dumps(result.to_json()), err=self.to_stderr)
+        elif not result.error:
+            size = f"{result.width}x{result.height}  {result.bytes_out} bytes  {result.bpp:.3f} bpp"
+            line = f"{one_line(result.source)} -> {one_line(result.target)}  {size}"
+            say(line, err=self.to_stderr)
+
+    def finish(self) -> int:
+        """Failures, on stderr; the exit status: 2 where all of them lie in the arguments."""
+        if self.count > 1 and self.failed:
+            say(f"cotam: {len(self.failed)} of {self.count} failed:", err=True)
+        for result in self.failed:
+            say(f"cotam: {one_line(f'{result.source}: {result.error}')}", err=True)
+        why = lost_output()
+        if self.as_json and why is not None:
+            say(f"cotam: the results could not be printed: {why}", err=True)
+            return FAILED
+        if not self.failed:
+            return 0
+        return USAGE if self.refused == len(self.failed) else FAILED

@@ -1,0 +1,99 @@
+"""Standard streams as they may be: closed, full, or in an encoding that lacks characters."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import sys
+import warnings
+from contextlib import suppress
+from typing import Any
+
+_CLOSED: set[int] = set()
+_FAILED: dict[bool, str] = {}
+NAMES = "cotam-names"
+
+
+def sound_streams() -> None:
+    """Closed standard streams go to the null device, so that no file of ours takes their place.
+
+    Names that are not UTF-8 are printed as the bytes that they are; what an encoding lacks, as
+    escapes.
+    """
+    codecs.register_error(NAMES, _as_bytes)
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None or not _is_open(number):
+            _CLOSED.add(number)
+            if not _is_open(number):
+                os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+        elif mode == "w" and hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors=NAMES)
+
+
+def closed(number: int) -> bool:
+    """Whether a standard stream was closed when the program began."""
+    return number in _CLOSED
+
+
+def say(text: str, err: bool = False) -> None:
+    """A line on stdout or stderr; one that cannot be written is remembered, the work goes on.
+
+    Raises BrokenPipeError where nobody listens any more.
+    """
+    stream = sys.stderr if err else sys.stdout
+    try:
+        stream.write(f"{text}\n")
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError) as error:
+        _FAILED[err] = getattr(error, "strerror", None) or str(error)
+
+
+def lost_output() -> str | None:
+    """Why lines for stdout could not be written; None where they were."""
+    return _FAILED.get(False)
+
+
+def flush() -> None:
+    """Both streams; what cannot be written is lost."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+
+
+def one_line(name: str) -> str:
+    """A file's name as a report shows it: line ends and other control characters as escapes."""
+    return "".join(
+        c if c.isprintable() or "\udc80" <= c <= "\udcff" else ascii(c)[1:-1] for c in name
+    )
+
+
+def plain_warnings() -> None:
+    """A library's warning becomes one line, without its place in the library's source."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        say(f"cotam: note: {' '.join(str(message).split())}", err=True)
+
+    warnings.showwarning = show
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+        return True
+    except OSError:
+        return False
+
+
+def _as_bytes(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Bytes that were no text come out as they came in; other characters as escapes."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    out = b""
+    for character in error.object[error.start : error.end]:
+        surrogate = "\udc80" <= character <= "\udcff"
+        raw = bytes([ord(character) - 0xDC00]) if surrogate else None
+        out += character.encode("ascii", "backslashreplace") if raw is None else raw
+    return out, error.end

@@ -1,0 +1,49 @@
+"""The command `cotam-train`: training from a clone, and one sentence everywhere else."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import codec
+
+CLONE = Path(codec.__file__).resolve().parents[1]
+TRAIN_EXTRA = {
+    "hydra",
+    "omegaconf",
+    "pytorch_lightning",
+    "tensorboard",
+    "torchvision",
+    "webdataset",
+}
+
+
+def main() -> None:
+    """Run training/train.py of the clone that `codec` was imported from.
+
+    A wheel holds `codec` alone. `training` is imported by name, because no module of `codec`
+    depends on it.
+
+    Raises:
+        SystemExit: With a sentence and status 1 where there is no clone or no training extra.
+    """
+    if not (CLONE / "training" / "train.py").is_file():
+        sys.exit(
+            "cotam-train: training needs a clone of the repository: "
+            "run `pip install -e '.[train]'` there"
+        )
+    sys.path.insert(0, str(CLONE))
+    try:
+        run = import_module("training.train").main
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in TRAIN_EXTRA:
+            raise
+        sys.exit(
+            f"cotam-train: {error.name} is missing: run `pip install -e '.[train]'` in the clone"
+        )
+    run()
+
+
+if __name__ == "__main__":
+    main()

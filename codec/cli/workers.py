@@ -1,0 +1,347 @@
+"""Processes that begin and end together.
+
+::
+
+    parent --jobs, one at a time--> workers      a worker dies: its job is tried once more, alone
+           <------- results -------              the parent dies: every worker dies
+    SIGTERM, SIGHUP, SIGINT -> parent: workers end, what was not done becomes a result that says so
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from types import FrameType
+from typing import Any, Generic, TypeVar
+
+from codec.backends.onnx import THREADS
+from codec.cli.terminal import plain_warnings
+
+J = TypeVar("J")
+R = TypeVar("R")
+SIGNALS = tuple(getattr(signal, n) for n in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, n))
+# Workers are to be gone two seconds after a signal: they may end by themselves, then they are
+# killed.
+GRACE_SECONDS = 0.5
+LAST_SECONDS = 1.6
+MOST_STILLBORN = 3
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+DIED = "its process died twice (killed, or out of memory); the other pictures are done"
+STILLBORN = "worker processes cannot be started here; try -j 1"
+
+
+class Stopped(BaseException):
+    """A signal asks for the end; not an Exception, so that no job takes it for its own failure."""
+
+
+class _State:
+    """What the signal handler and the watching thread know. left: what is not done, for the last
+    words.
+    """
+
+    def __init__(self) -> None:
+        self.signal = ""
+        self.interruptible = False
+        self.over = False
+        self.left: Callable[[], list[str]] = list
+
+
+_state = _State()
+
+
+def stopped() -> str:
+    """The name of the signal that ended the work, '' if none did."""
+    return _state.signal
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Within, SIGTERM, SIGHUP and SIGINT end the work in `run` and nothing else; a second one ends
+    the program.
+
+    Work that does not answer, deep in a library, is ended by a watching thread.
+    """
+    global _state
+    _state = _State()
+    state = _state
+    ours = [n for n in SIGNALS if signal.getsignal(n) not in (signal.SIG_IGN, None)]
+    before = {number: signal.getsignal(number) for number in ours}
+    heard, woken = os.pipe()
+    os.set_blocking(woken, False)
+
+    def handle(number: int, _: FrameType | None) -> None:
+        state.signal = signal.Signals(number).name
+        for one in ours:
+            signal.signal(one, signal.SIG_DFL)
+        if state.interruptible:
+            state.interruptible = False
+            raise Stopped
+
+    for number in ours:
+        signal.signal(number, handle)
+    earlier = signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(heard, ours, state), daemon=True).start()
+    try:
+        yield
+    finally:
+        state.over = True
+        signal.set_wakeup_fd(earlier)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(woken)
+
+
+def _watch(heard: int, ours: Sequence[int], state: _State) -> None:
+    """Ends the program where the signal handler cannot: Python runs it between two instructions
+    only.
+    """
+    while data := os.read(heard, 1):
+        if data[0] in ours:
+            time.sleep(LAST_SECONDS)
+            if not state.over:
+                lines = [f"cotam: {name}: not done: the run was ended" for name in state.left()]
+                with suppress(OSError):
+                    os.write(2, "".join(f"{line}\n" for line in lines).encode(errors="replace"))
+                os._exit(1)
+    os.close(heard)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """A signal that came before is heard here, too."""
+    _state.interruptible = True
+    try:
+        if _state.signal:
+            raise Stopped
+        yield
+    finally:
+        _state.interruptible = False
+
+
+class Pool(Generic[J, R]):
+    """Runs jobs in this process or in several.
+
+    work: what a job becomes, in a worker, so it and the jobs must be picklable; missed: the result
+    of
+    a job that was not done, by the sentence that says why; name: of a job, for a report.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[J], R],
+        missed: Callable[[J, str], R],
+        name: Callable[[J], str],
+    ) -> None:
+        self.work = work
+        self.missed = missed
+        self.name = name
+
+    def run(self, jobs: Sequence[J], count: int) -> Iterator[R]:
+        """Results as they come; one for each job, whatever happens."""
+        left = dict(enumerate(jobs))
+        _state.left = lambda: [self.name(job) for job in list(left.values())]
+        several = count > 1 and len(jobs) > 1
+        results = self._in_workers(jobs, min(count, len(jobs))) if several else self._here(jobs)
+        try:
+            for index, result in results:
+                left.pop(index, None)
+                yield result
+        except Stopped:
+            pass
+        finally:
+            _state.over = True
+        for job in list(left.values()):
+            yield self.missed(job, f"not done: the run was ended by {stopped() or 'a signal'}")
+
+    def _here(self, jobs: Sequence[J]) -> Iterator[tuple[int, R]]:
+        for index, job in enumerate(jobs):
+            with _interruptible():
+                result = self.work(job)
+            yield index, result
+
+    def _in_workers(self, jobs: Sequence[J], count: int) -> Iterator[tuple[int, R]]:
+        team = _Team(self.work, max(1, (os.cpu_count() or 1) // count))
+        waiting = deque(enumerate(jobs))
+        alone: list[tuple[int, J]] = []
+        try:
+            for index, result in team.results(waiting, count, alone):
+                yield index, result
+            for index, job in alone:
+                again: list[tuple[int, J]] = []
+                yield from team.results(deque([(index, job)]), 1, again)
+                if again:
+                    yield index, self.missed(job, DIED)
+            for index, job in waiting:
+                yield index, self.missed(job, STILLBORN)
+        except Stopped:
+            yield from team.end()
+            raise
+        finally:
+            team.end()
+
+
+class _Worker:
+    """A process and its pipe. job: what it is at, (index, job)."""
+
+    def __init__(self, work: Callable[[Any], Any], threads: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        arguments = (theirs, work, threads, os.getpid())
+        self.process = context.Process(target=_serve, args=arguments, daemon=True)
+        self.process.start()
+        theirs.close()
+        self.job: tuple[int, Any] | None = None
+        self.ready = False
+
+
+class _Team:
+    """Workers that take jobs one at a time."""
+
+    def __init__(self, work: Callable[[Any], Any], threads: int) -> None:
+        self.work = work
+        self.threads = threads
+        self.workers: list[_Worker] = []
+        self.stillborn = 0
+
+    def results(
+        self, waiting: deque[tuple[int, Any]], count: int, lost: list[tuple[int, Any]]
+    ) -> Iterator[tuple[int, Any]]:
+        """(index, result) as they come; the jobs of workers that died go to `lost`.
+
+        Jobs stay in `waiting` where workers cannot be started.
+        """
+        while (waiting and self.stillborn < MOST_STILLBORN) or self._busy():
+            with _interruptible():
+                self._hand_out(waiting, count)
+                ready = wait([worker.pipe for worker in self.workers])
+            for worker in [worker for worker in self.workers if worker.pipe in ready]:
+                with _interruptible():
+                    message = self._heard(worker, lost, waiting)
+                if message is not None:
+                    yield message
+
+    def _busy(self) -> list[_Worker]:
+        return [worker for worker in self.workers if worker.job is not None]
+
+    def _hand_out(self, waiting: deque[tuple[int, Any]], count: int) -> None:
+        useful = min(count, len(self._busy()) + len(waiting))
+        while len(self.workers) < useful:
+            self.workers.append(_Worker(self.work, self.threads))
+        for worker in self.workers:
+            if worker.job is None and waiting:
+                worker.job = waiting.popleft()
+                with suppress(OSError):  # it is dead, which is heard next
+                    worker.pipe.send(worker.job[1])
+
+    def _heard(
+        self, worker: _Worker, lost: list[tuple[int, Any]], waiting: deque[tuple[int, Any]]
+    ) -> tuple[int, Any] | None:
+        """The result of a worker's job; None for a worker that has begun, or that has died."""
+        try:
+            message = worker.pipe.recv()
+        except (EOFError, OSError):
+            self._bury(worker, lost, waiting)
+            return None
+        if not worker.ready:
+            worker.ready = True
+            self.stillborn = 0
+            return None
+        assert worker.job is not None
+        index = worker.job[0]
+        worker.job = None
+        return index, message
+
+    def _bury(
+        self, worker: _Worker, lost: list[tuple[int, Any]], waiting: deque[tuple[int, Any]]
+    ) -> None:
+        self.workers.remove(worker)
+        worker.process.join(GRACE_SECONDS)
+        self.stillborn += not worker.ready
+        if worker.job is None:
+            return
+        if worker.ready:
+            lost.append(worker.job)
+        else:
+            waiting.appendleft(worker.job)
+
+    def end(self) -> list[tuple[int, Any]]:
+        """Workers end by themselves, or are killed; the results that they had still sent."""
+        for worker in self.workers:
+            worker.process.terminate()
+        end = time.monotonic() + GRACE_SECONDS
+        for worker in self.workers:
+            worker.process.join(max(0, end - time.monotonic()))
+        sent = []
+        for worker in self.workers:
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+            with suppress(EOFError, OSError):
+                while worker.job is not None and worker.pipe.poll():
+                    message = worker.pipe.recv()
+                    if worker.ready:
+                        sent.append((worker.job[0], message))
+                        worker.job = None
+                    worker.ready = True
+            worker.pipe.close()
+        self.workers = []
+        return sent
+
+
+def _serve(pipe: Connection, work: Callable[[Any], Any], threads: int, parent: int) -> None:
+    """A worker's life: jobs from the pipe, results into it, until the pipe or the parent ends."""
+    _die_with(parent)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
+    plain_warnings()
+    os.environ[THREADS] = str(threads)
+    with suppress(ImportError):  # exported graphs need none
+        import torch
+
+        torch.set_num_threads(threads)
+    try:
+        pipe.send("ready")
+        while True:
+            pipe.send(work(pipe.recv()))
+    except (EOFError, OSError):
+        pass
+    except SystemExit:
+        os._exit(1)
+    except Exception:
+        traceback.print_exc()
+        os._exit(1)
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    """Through every `finally`, so that nothing half written stays."""
+    raise SystemExit(1)
+
+
+def _die_with(parent: int) -> None:
+    """This process ends when its parent does, however that ends."""
+    if sys.platform == "linux":
+        with suppress(AttributeError, OSError):
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if hasattr(os, "getppid") and os.getppid() != parent:
+        os._exit(1)
+    own = multiprocessing.parent_process()
+    if own is not None:
+        threading.Thread(target=_outlive, args=(own.sentinel,), daemon=True).start()
+
+
+def _outlive(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)

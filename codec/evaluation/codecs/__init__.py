@@ -1,0 +1,135 @@
+"""The registry of codecs under test, for `cotam eval` and every benchmark: real files, by name.
+
+::
+
+    "cotam:small-mse"  -> cotam           CoTAM as `cotam encode` runs it
+    "tool:av1"         -> cotam           one coding tool of CoTAM
+    "avif-444"         -> pillow          formats through Pillow, with named settings
+    "compressai:NAME"  -> compressai_zoo  learned codecs with their weights
+    "untrained:NAME"   -> compressai_zoo  the same with random weights, for timing
+
+A new codec is a module here and a line in `FAMILIES`, or an entry in `pillow.SETTINGS`.
+`variants` has the ways in which the task benchmark drives CoTAM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import codec
+from codec.errors import BadArgument, CodecError
+from codec.evaluation.codecs import compressai_zoo, cotam, pillow
+from codec.evaluation.codecs.interface import CodecUnderTest
+
+__all__ = [
+    "CodecUnderTest",
+    "available",
+    "codec_under_test",
+    "cotam_codec",
+    "names",
+    "title_of",
+]
+
+# Names of the form FAMILY:NAME.
+FAMILIES: dict[str, Callable[[str], CodecUnderTest]] = {
+    "cotam": cotam.codec_of,
+    "tool": cotam.tool_codec,
+    "compressai": compressai_zoo.codec_of,
+    "untrained": compressai_zoo.untrained_codec,
+}
+DEFAULT = "cotam"
+NAMES = f"cotam, cotam:WEIGHTS, tool:NAME, {', '.join(pillow.SETTINGS)}, compressai:NAME"
+# Learned models take up to a few hundred megabytes each.
+CODECS_KEPT = 16
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Read a list of codecs.
+
+    Args:
+        text: names with commas; formats of Pillow also by title ("WebP").
+
+    Returns:
+        Each name once, formats of Pillow as keys of `pillow.SETTINGS`.
+
+    Raises:
+        BadArgument: the list is empty, or a name is not one of a codec.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise BadArgument(f"name at least one codec: {NAMES}")
+    return tuple(dict.fromkeys(canonical(part) for part in parts))
+
+
+def canonical(name: str) -> str:
+    """The registry's own spelling of a codec's name.
+
+    Raises:
+        BadArgument: there is no codec of that name.
+    """
+    settings = pillow.settings_of(name)
+    if settings is not None:
+        return next(key for key, value in pillow.SETTINGS.items() if value is settings)
+    family, colon, rest = name.partition(":")
+    if name == "compressai":
+        raise BadArgument("say which model of compressai: compressai:mbt2018-mean, for example")
+    if name == DEFAULT or (family in FAMILIES and colon and rest):
+        return name
+    raise BadArgument(f"codecs are {NAMES}, not '{name}'")
+
+
+@lru_cache(maxsize=CODECS_KEPT)
+def codec_under_test(name: str) -> CodecUnderTest:
+    """Open a codec.
+
+    Args:
+        name: as `names` returns it.
+
+    Returns:
+        The codec, ready to code.
+
+    Raises:
+        CodecError: the name is unknown, or weights, a library or a plug-in are missing.
+    """
+    name = canonical(name)
+    if name in pillow.SETTINGS:
+        return pillow.SETTINGS[name].codec()
+    family, _, rest = name.partition(":")
+    return FAMILIES[family](rest or cotam.DEFAULT_WEIGHTS)
+
+
+def title_of(name: str) -> str:
+    """A codec's title, the key of its curves in results; formats of Pillow are not opened."""
+    settings = pillow.settings_of(name)
+    return codec_under_test(name).name if settings is None else settings.title
+
+
+def cotam_codec(name: str) -> codec.Codec | None:
+    """The codec.Codec behind `cotam[:WEIGHTS]`; None for any other name."""
+    family, _, weights = name.partition(":")
+    return cotam.loaded(weights or cotam.DEFAULT_WEIGHTS) if family == "cotam" else None
+
+
+def available(requested: tuple[str, ...]) -> tuple[dict[str, CodecUnderTest], dict[str, str]]:
+    """Open those codecs that can be opened.
+
+    Args:
+        requested: names, as `names` returns them.
+
+    Returns:
+        name -> codec, and name -> why it cannot take part.
+
+    Raises:
+        BadArgument: none can take part.
+    """
+    opened = {}
+    missing = {}
+    for name in requested:
+        try:
+            opened[name] = codec_under_test(name)
+        except CodecError as error:
+            missing[name] = str(error)
+    if not opened:
+        raise BadArgument("; ".join(missing.values()))
+    return opened, missing

@@ -1,0 +1,99 @@
+"""Colour profiles: pixels as a browser shows them, in sRGB."""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from codec import memory
+
+Bytes = NDArray[np.uint8]
+# ICC.1:2022, 7.2: the header's length, its signature and the place of the colour space.
+HEADER_BYTES = 128
+SIGNATURE = slice(36, 40)
+SPACE = slice(16, 20)
+# Of 255: profiles that differ no more from sRGB are sRGB by other roundings.
+SAME = 3
+STEPS = 9
+
+
+def is_sound(icc: Any, space: bytes = b"RGB ") -> bool:
+    """Whether this looks like a profile of a colour space: header, signature and length."""
+    return (
+        isinstance(icc, bytes)
+        and len(icc) > HEADER_BYTES
+        and icc[SIGNATURE] == b"acsp"
+        and icc[SPACE] == space
+        and int.from_bytes(icc[:4], "big") <= len(icc)
+    )
+
+
+def to_srgb(pixels: Bytes, icc: bytes | None) -> Bytes:
+    """Pixels [H, W, 3] of a profile in sRGB; the same array for sRGB, for none and for one that is
+    unusable.
+
+    Little CMS does it, which is in Pillow's usual builds, by the perceptual intent as in browsers.
+    """
+    transform = None if not icc else _transform(icc)
+    if transform is None:
+        return pixels
+    out: Bytes = memory.empty(pixels.shape, np.uint8)
+    for band in memory.bands(len(pixels), 3 * pixels.shape[1]):
+        out[band] = _applied(transform, np.ascontiguousarray(pixels[band]))
+        memory.release(out)
+    return out
+
+
+def cmyk_to_srgb(image: Image.Image, icc: Any) -> Image.Image | None:
+    """A CMYK picture by its own profile, None without a usable one."""
+    if not is_sound(icc, b"CMYK"):
+        return None
+    try:
+        from PIL import ImageCms
+
+        own = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        return ImageCms.profileToProfile(
+            image, own, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    except (ImportError, OSError, ValueError, _cms_error()):
+        return None
+
+
+def _cms_error() -> type[Exception]:
+    try:
+        from PIL.ImageCms import PyCMSError
+
+        return PyCMSError
+    except ImportError:
+        return ImportError
+
+
+@lru_cache(maxsize=8)
+def _transform(icc: bytes) -> Any:
+    """Little CMS's way from a profile to sRGB; None where nothing would change, or nothing can."""
+    if not is_sound(icc):
+        return None
+    try:
+        from PIL import ImageCms
+
+        own = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        made = ImageCms.buildTransform(own, ImageCms.createProfile("sRGB"), "RGB", "RGB")
+        steps = np.linspace(0, 255, STEPS).round().astype(np.uint8)
+        grid = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(STEPS, -1, 3)
+        moved = np.abs(_applied(made, grid).astype(int) - grid).max()
+    except (ImportError, OSError, ValueError, _cms_error()):
+        return None
+    return made if moved > SAME else None
+
+
+def _applied(transform: Any, pixels: Bytes) -> Bytes:
+    from PIL import ImageCms
+
+    changed = ImageCms.applyTransform(Image.fromarray(pixels), transform)
+    assert changed is not None
+    return np.asarray(changed)

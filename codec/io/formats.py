@@ -1,0 +1,71 @@
+"""Which picture formats are read and written, by name: no program outside runs on a stranger's
+bytes.
+
+Pillow hands PostScript to Ghostscript and knows formats that it cannot decode itself; IPTC opens
+whatever lies inside. None of them is in these lists.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import IO
+
+from PIL import Image, UnidentifiedImageError
+
+READ = frozenset(
+    "AVIF BLP BMP CUR DCX DDS DIB FITS FLI FTEX GBR GIF ICNS ICO IM IMT JPEG JPEG2000 MCIDAS MPO "
+    "MSP PCD PCX PIXAR PNG PPM PSD QOI SGI SPIDER SUN TGA TIFF WEBP XBM XPM XVTHUMB".split()
+)
+# They need a program or a library beside Pillow; named in a folder, never opened.
+REFUSED = frozenset("BUFR EPS GRIB HDF5 IPTC MPEG WMF".split())
+# These hold any picture as it is, or nearly so; others shrink it, or take its colours.
+WRITTEN = frozenset(
+    "AVIF BMP DDS DIB GIF IM JPEG JPEG2000 MPO PCX PDF PNG PPM QOI SGI TGA TIFF WEBP".split()
+)
+WITH_ALPHA = frozenset("AVIF DDS JPEG2000 PNG QOI SGI TGA TIFF WEBP".split())
+# Several pictures in one file are not always an animation.
+PARTS = {"MPO": "pictures", "TIFF": "pages", "DCX": "pages", "IM": "pictures", "ICNS": "sizes"}
+# All that Pillow registers for the formats of READ; asking Pillow would import every plugin.
+SUFFIXES = frozenset(
+    ".apng .avif .avifs .blp .bmp .bw .cur .dcx .dds .dib .fit .fits .flc .fli .ftc .ftu .gbr .gif "
+    ".icb .icns .ico .im .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .msp .pbm .pcd "
+    ".pcx .pfm .pgm .png .pnm .ppm .psd .pxr .qoi .ras .rgb .rgba .sgi .tga .tif .tiff .vda .vst "
+    ".webp .xbm .xpm".split()
+)
+DRAWINGS = frozenset((".eps", ".ps", ".wmf", ".emf"))
+
+
+def open_picture(stream: IO[bytes], only: list[str] | None = None) -> Image.Image:
+    """As `Image.open`, by the formats of READ, or some of them, only.
+
+    A stream that cannot seek is read whole.
+    """
+    whole = stream if _seekable(stream) else io.BytesIO(stream.read())
+    if only is not None:
+        return Image.open(whole, formats=only)
+    Image.preinit()
+    try:
+        return Image.open(whole, formats=_known())
+    except UnidentifiedImageError:
+        Image.init()
+        return Image.open(whole, formats=_known())
+
+
+def _known() -> list[str]:
+    return [name for name in Image.ID if name in READ]
+
+
+def _seekable(stream: IO[bytes]) -> bool:
+    try:
+        stream.seek(0)
+        return True
+    except (AttributeError, io.UnsupportedOperation):
+        return False
+
+
+def written_format(suffix: str) -> str | None:
+    """Pillow's name of the format that a suffix such as '.png' is written in, None if there is
+    none.
+    """
+    kind = Image.registered_extensions().get(suffix.lower())
+    return kind if kind in WRITTEN and kind in Image.SAVE else None

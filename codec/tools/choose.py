@@ -1,0 +1,163 @@
+"""Which coding tool suits a picture, from its pixels alone, in a few milliseconds.
+
+::
+
+    pixels -> features -> small? graphics? scan of text? else a photograph -> tools to try, and why
+
+The weights below were fitted by `python -m training.fit.choice`: a logistic regression that
+tells train/screens, train/charts_clean and train/text/charts from train/photos, also after JPEG.
+What counts is what is lost, not what a picture is called. The AV1 tool and the default weights
+coded 105 pictures of train/photos, those that look most like graphics among them; those that AV1
+coded in fewer bytes for the same error of DeiT-Tiny's last tokens are no examples of photographs
+(benchmarks/results/av1_against_learned.json).
+
+Scans of text go to AV1. Ten receipts of train/text keep as many words for Tesseract in 17 % fewer
+bytes (8 to 26 %) than with the learned tool, and for RapidOCR, a neural reader, in 14 % fewer
+(9 to 25 %).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.tools.features import Features, features
+
+Pixels = NDArray[np.uint8]
+Tool = Literal["learned", "av1", "palette"]
+Kind = Literal["small picture", "graphics", "text scan", "photograph"]
+
+# Pixels: the learned transform has no more than 16 latent positions for such a picture.
+SMALL = 64 * 64
+WEIGHTS = {
+    "flat": 3.82,
+    "root of flat": 2.9,
+    "ground": 1.65,
+    "flat times ground": -0.47,
+    "drawn": 8.18,
+    "sharp": 1.29,
+    "soft": -1.59,
+    "top16": 1.61,
+    "top64": 2.26,
+    "level": 5.21,
+    "colour": 0.88,
+}
+BIAS = -10.71
+MOST_COLOUR = 60.0
+THRESHOLD = 0.0
+# A window over a photograph: flat areas and drawn edges, whatever the rest is.
+WINDOW_FLAT = 0.45
+WINDOW_DRAWN = 0.08
+WINDOW_SHARP = 0.2
+# A picture of at most 256 colours that is neither grey nor a dithered photograph.
+INDEXED_TOP256 = 0.999
+INDEXED_COLOUR = 3.0
+INDEXED_FLAT = 0.2
+# Lines and marks on white, as the JPEG of a dense chart.
+WHITE_LEVEL = 235.0
+WHITE = 0.97
+# Pictures of which 256 colours make up less are never smaller as a palette at the same error.
+PALETTE_TOP256 = 0.85
+# Even paper, most receipts of train/text.
+PAPER = 0.92
+INK = 0.09
+PAPER_COLOUR = 16.0
+PAPER_LEVEL = 200.0
+MOST_DRAWN_SCAN = 0.3
+# Shaded paper, most of the other receipts, and no photograph of train/photos.
+SHADED_PAPER = 0.4
+SHADED_LEVEL = 140.0
+SHADED_COLOUR = 7.5
+SHADED_SHARP = 0.25
+SHADED_SOFT = 0.25
+SHADED_DRAWN = 0.04
+SHADED_FLAT = 0.25
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What suits a picture.
+
+    Attributes:
+        kind: what the picture looks like.
+        tools: the tools to try; one where the features decide.
+        reason: why, in one short sentence.
+    """
+
+    kind: Kind
+    tools: tuple[Tool, ...]
+    reason: str
+
+
+def choose(pixels: Pixels) -> Choice:
+    """The tools for a picture uint8 [H, W, 3]."""
+    found = features(pixels)
+    height, width = pixels.shape[:2]
+    screen_tools: tuple[Tool, ...] = ("av1",)
+    if found.top256 >= PALETTE_TOP256:
+        screen_tools = ("palette", "av1")
+    if height * width <= SMALL:
+        reason = f"{width}x{height} pixels are too few for the learned transform"
+        return Choice("small picture", screen_tools, reason)
+    if _is_scan(found):
+        reason = f"text on even paper: {found.paper:.0%} of the blocks reach the paper's level"
+        return Choice("text scan", ("av1",), reason)
+    if score(found) > THRESHOLD or _is_drawn(found):
+        return Choice("graphics", screen_tools, f"graphics: {_blocks(found)}")
+    if _is_shaded_scan(found):
+        reason = f"text on shaded paper: {found.ink:.0%} of the blocks show ink"
+        return Choice("text scan", ("av1",), reason)
+    return Choice("photograph", ("learned",), f"a photograph: {_blocks(found)}")
+
+
+def score(found: Features) -> float:
+    """How much a picture looks like graphics, in nats; 0 is even odds in the training set."""
+    return float(np.dot(list(terms(found).values()), list(WEIGHTS.values())) + BIAS)
+
+
+def terms(found: Features) -> dict[str, float]:
+    """What WEIGHTS weighs, in its order."""
+    return {
+        "flat": found.flat,
+        "root of flat": found.flat**0.5,
+        "ground": found.ground,
+        "flat times ground": found.flat * found.ground,
+        "drawn": found.drawn,
+        "sharp": found.sharp,
+        "soft": found.soft,
+        "top16": found.top16,
+        "top64": found.top64,
+        "level": found.level / 255,
+        "colour": min(found.colour, MOST_COLOUR) / MOST_COLOUR,
+    }
+
+
+def _blocks(found: Features) -> str:
+    return f"{found.flat:.0%} of the blocks are flat, {found.drawn:.0%} of the rest are drawn"
+
+
+def _is_drawn(found: Features) -> bool:
+    """Graphics that the score misses."""
+    window = found.flat >= WINDOW_FLAT and found.drawn >= WINDOW_DRAWN
+    window = window and found.sharp >= WINDOW_SHARP
+    indexed = found.top256 >= INDEXED_TOP256 and found.colour >= INDEXED_COLOUR
+    indexed = indexed and found.flat >= INDEXED_FLAT
+    white = found.paper_level >= WHITE_LEVEL and found.paper >= WHITE and found.ink >= INK
+    return window or indexed or white
+
+
+def _is_scan(found: Features) -> bool:
+    paper = found.paper >= PAPER and found.paper_level >= PAPER_LEVEL
+    noisy = found.drawn < MOST_DRAWN_SCAN
+    return paper and noisy and found.ink >= INK and found.colour < PAPER_COLOUR
+
+
+def _is_shaded_scan(found: Features) -> bool:
+    paper = found.paper >= SHADED_PAPER and found.paper_level >= PAPER_LEVEL
+    light = found.level > SHADED_LEVEL and found.colour < SHADED_COLOUR
+    strokes = found.sharp >= SHADED_SHARP and found.soft >= SHADED_SOFT
+    noisy = found.drawn <= SHADED_DRAWN and found.flat < SHADED_FLAT
+    return paper and light and strokes and noisy

@@ -1,0 +1,93 @@
+"""The public API as its users meet it: types, examples, and anything that holds a picture."""
+
+from __future__ import annotations
+
+import doctest
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+import codec
+from codec import api, options
+from codec.errors import BadArgument
+from tests.conftest import ROOT
+
+
+def python_of(page: Path) -> str:
+    """All Python code of a Markdown page."""
+    return "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.S))
+
+
+@pytest.mark.parametrize("module", [api, options], ids=lambda module: module.__name__)
+def test_examples_in_docstrings_run(module: ModuleType) -> None:
+    failed, run = doctest.testmod(module)
+    assert run
+    assert not failed
+
+
+@pytest.mark.slow
+def test_the_code_of_the_readme_is_typed_for_its_users(tmp_path: Path) -> None:
+    (tmp_path / "user.py").write_text(
+        "from typing import Any\nmodel: Any\nprocessor: Any\n" + python_of(ROOT / "README.md")
+    )
+    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "user.py"]
+    command += ["--cache-dir", str(tmp_path / "cache"), "--config-file", "/dev/null"]
+    path = {"MYPYPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, cwd=tmp_path, env=path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_package_is_typed() -> None:
+    assert (ROOT / "codec" / "py.typed").is_file()
+
+
+def test_everything_that_holds_a_picture_is_a_picture(
+    cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(small).save(stream, "PNG")
+    data = stream.getvalue()
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    pictures = {
+        "path": path,
+        "text": str(path),
+        "bytes": data,
+        "bytearray": bytearray(data),
+        "memoryview": memoryview(data),
+        "stream": io.BytesIO(data),
+        "pil": Image.fromarray(small),
+        "array": small,
+        "tensor": torch.from_numpy(small.transpose(2, 0, 1) / 255),
+        "bytes in a mapping": {"bytes": data, "path": None},
+        "path in a mapping": {"bytes": None, "path": str(path)},
+    }
+    coded = {name: cotam.encode(image, tool="learned") for name, image in pictures.items()}
+    assert len(set(coded.values())) == 1, coded.keys()
+    with pytest.raises(BadArgument, match="mapping"):
+        cotam.encode({"bytes": None, "path": None})
+
+
+def test_devices_have_the_names_that_torch_gives_them(small: NDArray[np.uint8]) -> None:
+    data = codec.load(device="cpu").encode(small, tool="learned")
+    for device in (torch.device("cpu"), "cpu:0"):
+        other = codec.load(device=device)
+        assert other.encode(small, tool="learned") == data
+    for wrong in ("tpu", "cuda:99"):
+        with pytest.raises(BadArgument, match="device"):
+            codec.load(device=wrong)
+
+
+def test_weights_are_named_before_they_are_read() -> None:
+    assert "small" in repr(codec.load("small", "cpu"))
+    with pytest.raises(codec.UnknownModel, match="no weights named"):
+        codec.load("nobody")

@@ -1,0 +1,147 @@
+"""Fits the weights of `codec.tools.choose` on train/: `python -m training.fit.choice`.
+
+::
+
+    pictures of train/, as JPEGs, grey -> features -> logistic regression -> weights
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from codec.evaluation.distortion import Pixels
+from codec.evaluation.judges import data_root
+from codec.tools.choose import THRESHOLD, choose, score, terms
+from codec.tools.features import features
+
+FOLDERS = {
+    "train/photos": False,
+    "train/screens": True,
+    "train/charts_clean": True,
+    "train/text/charts": True,
+}
+# Qualities of the JPEGs that are made of each picture.
+PHOTO_QUALITIES = (25, 50, 75)
+GRAPHICS_QUALITIES = (60, 80)
+SUFFIXES = (".png", ".jpg")
+STEPS = 3000
+RATE = 0.5
+DECAY = 1e-3
+# A picture as it is counts as much as so many JPEGs of it.
+PLAIN_WEIGHT = 3.0
+ROOT = Path(__file__).resolve().parents[2]
+# Which pictures the AV1 tool codes in fewer bytes than the default weights.
+MEASURED = ROOT / "benchmarks" / "results" / "av1_against_learned.json"
+
+Floats = NDArray[np.float64]
+
+
+def variants(image: Image.Image, graphics: bool) -> Iterator[Pixels]:
+    """A picture as it is, as JPEGs, and a photograph in grey."""
+    yield np.asarray(image)
+    for quality in GRAPHICS_QUALITIES if graphics else PHOTO_QUALITIES:
+        yield as_jpeg(image, quality)
+    if not graphics:
+        yield as_jpeg(image.convert("L"), PHOTO_QUALITIES[-1])
+
+
+def as_jpeg(image: Image.Image, quality: int) -> Pixels:
+    """[H, W, 3]."""
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=quality)
+    with Image.open(stream) as decoded:
+        return np.asarray(decoded.convert("RGB"))
+
+
+def won_by_av1() -> set[str]:
+    """Pictures, below train/, that the AV1 tool codes in fewer bytes by everything measured."""
+    percents = json.loads(MEASURED.read_text())["percent"]
+    found = set()
+    for name, row in percents.items():
+        known = [value for value in row.values() if value is not None]
+        if known and max(known) < 0:
+            found.add(f"train/{name}")
+    return found
+
+
+def fit(values: Floats, wanted: NDArray[np.bool_], counts: Floats) -> tuple[Floats, float]:
+    """Logistic regression by gradient descent, on columns of unit variance.
+
+    Args:
+        values: [pictures, terms].
+        wanted: [pictures].
+        counts: how much each of them counts, [pictures].
+
+    Returns:
+        (a weight for each term, the bias), for the values as they are.
+    """
+    mean = values.mean(0)
+    spread = values.std(0)
+    rows = np.c_[(values - mean) / spread, np.ones(len(values))]
+    weights = np.zeros(rows.shape[1])
+    share = counts / counts.sum()
+    for _ in range(STEPS):
+        odds = 1 / (1 + np.exp(-rows @ weights))
+        decay = DECAY * np.r_[weights[:-1], 0]
+        weights -= RATE * (rows.T @ ((odds - wanted) * share) + decay)
+    raw = weights[:-1] / spread
+    return raw, float(weights[-1] - raw @ mean)
+
+
+def run(root: Path) -> dict[str, Any]:
+    """The weights, and what `choose` makes of each folder with those that it has."""
+    values = []
+    wanted = []
+    chosen: dict[str, Counter[str]] = {}
+    counts: list[float] = []
+    graphics_below = []
+    no_examples = won_by_av1()
+    for folder, graphics in FOLDERS.items():
+        kinds: Counter[str] = Counter()
+        for path in sorted(p for p in (root / folder).iterdir() if p.suffix in SUFFIXES):
+            with Image.open(path) as image:
+                shown = image.convert("RGB")
+            found = [features(pixels) for pixels in variants(shown, graphics)]
+            if graphics or f"{folder}/{path.name}" not in no_examples:
+                values += [list(terms(one).values()) for one in found]
+                wanted += [graphics] * len(found)
+                counts += [PLAIN_WEIGHT] + [1.0] * (len(found) - 1)
+            kinds[choose(np.asarray(shown)).kind] += 1
+            if graphics and score(found[0]) <= THRESHOLD:
+                graphics_below.append(f"{folder}/{path.name}")
+        chosen[folder] = kinds
+    weights, bias = fit(np.array(values), np.array(wanted), np.array(counts))
+    names = list(terms(found[0]))
+    return {
+        "weights": {name: round(float(weight), 2) for name, weight in zip(names, weights)},
+        "bias": round(bias, 2),
+        "chosen": {folder: dict(kinds) for folder, kinds in chosen.items()},
+        "graphics_below_threshold": graphics_below,
+    }
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    options = parser.parse_args()
+    result = run(data_root())
+    if options.json:
+        print(json.dumps(result, indent=1))
+        return
+    for name, value in result.items():
+        print(f"{name}: {value}")
+
+
+if __name__ == "__main__":
+    main()
