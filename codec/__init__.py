@@ -3,7 +3,7 @@
 >>> import codec
 >>> cotam = codec.load()                       # the shipped weights
 >>> data = cotam.encode("photo.jpg", quality=50)
->>> image = cotam.decode(data)                 # a PIL image; codec.decode(data) finds the weights itself
+>>> image = cotam.decode(data)                 # PIL; codec.decode(data) finds the weights
 >>> codec.inspect(data).width                  # reads the header only; needs no torch
 """
 

@@ -254,7 +254,7 @@ class Codec:
         options: EncodeOptions,
         watch: Stopwatch,
     ) -> Encoded:
-        """The file at a quality, or the best that fits a size, with the guide's plan for each QP."""
+        """The file at a quality, or the best that fits a size, with the guide's plan for a QP."""
         weights = self.backend.checkpoint
         slope = weights.slope if options.slope is None else options.slope
         with watch.stage("guide"):
@@ -440,7 +440,8 @@ class Codec:
                 output of its final norm.
 
         Returns:
-            float [B, prefix + rows * columns, width]; with tiles [B, 1 + tiles, prefix + ..., width].
+            float [B, prefix + rows * columns, width]; with tiles [B, 1 + tiles, prefix + ...,
+            width].
 
         Raises:
             CodecError: as `decode` does.

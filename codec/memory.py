@@ -48,7 +48,8 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     except OSError as error:
         raise NoRoom(
             f"a large picture needs {size / 1e6:.0f} MB in the folder for temporary files, "
-            f"which cannot be had ({error.strerror or 'no such folder'}); point TMPDIR to a larger disk"
+            f"which has no room for it ({error.strerror or 'no such folder'}); "
+            "point TMPDIR to a larger disk"
         ) from error
 
 

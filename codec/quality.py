@@ -14,7 +14,8 @@ BEST_QUALITY = 100.0
 
 
 def quality_to_qp(quality: float | str) -> int:
-    """The QP of a quality, a number or its text: linear, rounded. A larger QP is a finer step (as in DCVC-RT).
+    """The QP of a quality, a number or its text: linear, rounded. A larger QP is a finer step (as
+    in DCVC-RT).
 
     Raises BadArgument outside 0..100.
     """
@@ -33,7 +34,10 @@ def qp_to_quality(qp: int) -> float:
 
 
 def parse_size(text: str | int | float) -> int:
-    """'20KB', '1.5 MiB', '8GiB', '800', 800 -> bytes (KB = 1000, KiB = 1024). Raises BadArgument."""
+    """'20KB', '1.5 MiB', '8GiB', '800', 800 -> bytes (KB = 1000, KiB = 1024).
+
+    Raises BadArgument.
+    """
     if isinstance(text, bool) or not isinstance(text, (str, int, float, np.number)):
         raise BadArgument(f"{shown(text)} is not a size; write 20KB, 1.5MB or a number of bytes")
     text = str(text)

@@ -88,7 +88,8 @@ class Decoded:
     def to(self, output: Output, background: Any = WHITE) -> Any:
         """A PIL image, a uint8 array [H, W, 3] or a float tensor [3, H, W] in 0..1.
 
-        Arrays and tensors are what a person or a tower sees: in sRGB, transparent pixels composed on
+        Arrays and tensors are what a person or a tower sees: in sRGB, transparent pixels composed
+        on
         the background, a colour's name or (red, green, blue).
         """
         if output == "pil":

@@ -1,4 +1,7 @@
-"""Latents tuned to the tower that will look: a few steps of gradient descent through decoder and tower, before they are coded."""
+"""Latents tuned to the tower that will look.
+
+A few steps of gradient descent through decoder and tower, before they are coded.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,8 @@ from codec.towers.tower import squashed
 
 STEPS = 20
 MOST_STEPS = 1000
-# a(QP) = 1.24 exp(-0.49 t): percent of rate that one percent of D costs on the curve of uniform steps, read off training photos.
+# a(QP) = 1.24 exp(-0.49 t): percent of rate that one percent of D costs on the curve of uniform
+# steps, read off training photos.
 EXCHANGE = 1.24
 FALL = 0.49
 # What follows was chosen on training photos (docs/tuning.md).
@@ -55,7 +59,9 @@ def check_steps(steps: int) -> None:
 
 
 def gaussian_bits(symbols: Tensor, index: Tensor) -> Tensor:
-    """Bits of symbols under normal distributions around zero of these scale indexes, as the tables cost, about; differentiable."""
+    """Bits of symbols under normal distributions around zero of these scale indexes, as the tables
+    cost, about; differentiable.
+    """
     scale = scale_of(index)
     away = symbols.abs()
     likelihood = torch.special.ndtr((0.5 - away) / scale) - torch.special.ndtr(
@@ -65,7 +71,10 @@ def gaussian_bits(symbols: Tensor, index: Tensor) -> Tensor:
 
 
 class _Picture:
-    """One picture and its QP field; decodes latents, differentiably. Tensors are on the backend's device."""
+    """One picture and its QP field.
+
+    Decodes latents, differentiably. Tensors are on the backend's device.
+    """
 
     def __init__(self, backend: TorchBackend, pixels: NDArray[np.uint8], qp: QpField) -> None:
         self.backend = backend
@@ -75,7 +84,9 @@ class _Picture:
         self.exchange = exchange(float(np.mean(qp)))
 
     def decoded(self, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """y [1, M, 4 a, 4 b] and z [1, Z, a, b], whole numbers -> x_hat [1, 3, H, W] in 0..1 and the bits of y."""
+        """y [1, M, 4 a, 4 b] and z [1, Z, a, b], whole numbers -> x_hat [1, 3, H, W] in 0..1 and
+        the bits of y.
+        """
         backend = self.backend
         bits = []
 
@@ -102,19 +113,24 @@ class _Picture:
 
 @dataclass(frozen=True)
 class Tuner:
-    """Moves y so that a tower sees less of the coding error at the same bytes; format and decoder know nothing of it.
+    """Moves y so that a tower sees less of the coding error at the same bytes; format and decoder
+    know nothing of it.
 
     ::
 
-        y (of g_a) + d -> rounded, prior -> bits R                        Adam on d, to lower
-                              \\-> g_s -> x_hat -+-> views -> tower -> D    log R + a (0.9 log D + 0.1 log P)
+        Adam on d lowers log R + a (0.9 log D + 0.1 log P):
+        y (of g_a) + d -> rounded, prior -> bits R
+                              \\-> g_s -> x_hat -+-> views -> tower -> D
         x --------------------------------------+-> the same views
                                                 \\-> squared error P
 
-    D: mean squared error of the tower's tokens; a: what D costs in rate (EXCHANGE). Each step shows the tower other views, random
-    crops between all of the picture's short side and three quarters of it: what helps in one crop alone is not learned.
+    D: mean squared error of the tower's tokens; a: what D costs in rate (EXCHANGE). Each step
+    shows the tower other views, random
+    crops between all of the picture's short side and three quarters of it: what helps in one crop
+    alone is not learned.
 
-    tower: any Tower with its last block; steps: 1..1000; layer: whose tokens count, as of Tower.tokens. Raises BadArgument.
+    tower: any Tower with its last block; steps: 1..1000; layer: whose tokens count, as of
+    Tower.tokens. Raises BadArgument.
     """
 
     tower: Tower
@@ -127,7 +143,10 @@ class Tuner:
     def refine(
         self, backend: Backend, pixels: NDArray[np.uint8], qp: QpField, limit_memory: int
     ) -> Refine:
-        """For `Pipeline.encode`: y, z -> y tuned. Raises BadArgument for weights without gradients, TooLarge."""
+        """For `Pipeline.encode`.
+
+        Y, z -> y tuned. Raises BadArgument for weights without gradients, TooLarge.
+        """
         backend = getattr(backend, "inner", backend)
         if not isinstance(backend, TorchBackend):
             raise BadArgument(
@@ -136,13 +155,17 @@ class Tuner:
         needed = pixels.shape[0] * pixels.shape[1] * TUNE_BYTES
         if needed > limit_memory:
             raise TooLarge(
-                f"tuning a picture of {pixels.shape[1]}x{pixels.shape[0]} pixels needs about {needed / 1e9:.1f} GB of memory; "
-                f"the limit is {limit_memory / 1e9:.1f} GB (raise it with --limit-memory, or encode without tuning)"
+                f"tuning a picture of {pixels.shape[1]}x{pixels.shape[0]} pixels needs about "
+                f"{needed / 1e9:.1f} GB of memory; the limit is {limit_memory / 1e9:.1f} GB "
+                "(raise it with --limit-memory, or encode without tuning)"
             )
         return partial(self._tuned, _Picture(backend, pixels, qp))
 
     def _tuned(self, picture: _Picture, y: Floats, z: Floats) -> Floats:
-        """y [4 a, 4 b, M], z [a, b, Z] whole numbers. What does not win on views that tuning did not see is not taken."""
+        """y [4 a, 4 b, M], z [a, b, Z] whole numbers.
+
+        What does not win on views that tuning did not see is not taken.
+        """
         with torch.inference_mode(False), exact_arithmetic():
             start, z_hat = (
                 as_batch(torch.from_numpy(np.array(v)).to(picture.x.device)) for v in (y, z)
@@ -201,7 +224,10 @@ class Tuner:
             ].float()
 
     def _views(self, picture: Tensor, zoom: float, places: NDArray[np.float64]) -> Tensor:
-        """Crops [n, 3, h, w] of a picture [1, 3, H, W]; zoom 1: as large as fits; places [n, 2]: in 0..1 of the room."""
+        """Crops [n, 3, h, w] of a picture [1, 3, H, W].
+
+        Zoom 1: as large as fits; places [n, 2]: in 0..1 of the room.
+        """
         size = self.tower.size
         sides = picture.shape[2:]
         scale = zoom * max(own / side for own, side in zip(size, sides))
@@ -221,7 +247,11 @@ class Tuner:
 def load_tuner(
     name: str, weights: str | None = None, steps: int = STEPS, device: str = "cpu"
 ) -> Tuner:
-    """name: `clip` (ViT-L-14-336, openai) or a tower's, weights: as in towers.load_tower, which says what is raised, too."""
+    """name.
+
+    `clip` (ViT-L-14-336, openai) or a tower's, weights: as in towers.load_tower, which says what
+    is raised, too.
+    """
     check_steps(steps)
     if name == "clip":
         name = DEFAULT_TOWER
@@ -231,7 +261,10 @@ def load_tuner(
 
 
 def tuner_of(tune: str | Tower | Tuner, device: str = "cpu") -> Tuner:
-    """What `Codec.encode` was given; a tower by name is put on the device. Raises as `load_tuner` does."""
+    """What `Codec.encode` was given.
+
+    A tower by name is put on the device. Raises as `load_tuner` does.
+    """
     return (
         load_tuner(tune, device=device)
         if isinstance(tune, str)

@@ -1,9 +1,11 @@
-"""Hostile files, on and on: `make fuzz SECONDS=600`, or `python -m tests.fuzz --count 10000 --seed 1`.
+"""Hostile files: `make fuzz SECONDS=600`, or `python -m tests.fuzz --count 10000 --seed 1`.
 
 ::
 
-    files of all weights, golden ones -> mutated, lengths and checksum made right again -> decode, preview, inspect, save
-      -> a picture or a CodecError, in bounded time and memory; anything else is kept in tests/attacks
+    files of all weights, golden ones -> mutated, lengths and checksum made right again
+      -> decode, preview, inspect, save
+      -> a picture or a CodecError, in bounded time and memory; anything else is kept in
+         tests/attacks
     sound JPEG, PNG, TIFF, WebP with metadata drawn at random (tests/attacks/pictures.py)
       -> what Pillow decodes is encoded and decoded again, the rest is one sentence
 """
@@ -54,7 +56,10 @@ class Tally:
 
 
 def seeds() -> list[bytes]:
-    """Real files: every shipped set of weights, coarse and fine, with a map, with alpha, grey, tiny."""
+    """Real files.
+
+    Every shipped set of weights, coarse and fine, with a map, with alpha, grey, tiny.
+    """
     photo, found = pictures.chelsea(), []
     alpha = Image.fromarray(
         np.dstack([photo[:90, :130], np.tile(np.arange(130, dtype=np.uint8), (90, 1))])
@@ -165,7 +170,10 @@ def mutated_content(content: Container, random: Random, others: list[bytes]) -> 
 
 
 def hostile(files: list[bytes], random: Random) -> bytes:
-    """A mutated file; most have lengths and checksum right, so that the entropy decoder is reached."""
+    """A mutated file.
+
+    Most have lengths and checksum right, so that the entropy decoder is reached.
+    """
     data = random.choice(files)
     if random.random() < 0.2:
         return mutated_bytes(data, random, files)

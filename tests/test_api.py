@@ -30,7 +30,7 @@ def test_any_size_comes_back(
     cotam: codec.Codec, photo: NDArray[np.uint8], height: int, width: int, quality: int
 ) -> None:
     pixels = photo[50 : 50 + height, 100 : 100 + width]
-    encoded = cotam.encode_full(pixels, quality=quality)
+    encoded = cotam.encode_full(pixels, tool="learned", quality=quality)
     decoded = cotam.decode_full(encoded.data)
     assert decoded.picture.pixels.shape == pixels.shape
     np.testing.assert_array_equal(decoded.y_hat, encoded.y_hat)
@@ -41,14 +41,14 @@ def test_any_size_comes_back(
 @pytest.mark.slow
 def test_an_odd_large_size(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
     pixels = np.asarray(Image.fromarray(photo).resize((769, 511)))
-    encoded = cotam.encode_full(pixels, quality=60)
+    encoded = cotam.encode_full(pixels, tool="learned", quality=60)
     decoded = cotam.decode_full(encoded.data)
     np.testing.assert_array_equal(decoded.y_hat, encoded.y_hat)
     assert psnr(decoded.picture.pixels, pixels) > 30
 
 
 def test_quality_is_monotone(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
-    coded = [cotam.encode(photo, quality=q) for q in (0, 25, 50, 75, 100)]
+    coded = [cotam.encode(photo, tool="learned", quality=q) for q in (0, 25, 50, 75, 100)]
     scores = [psnr(np.asarray(cotam.decode(data)), photo) for data in coded]
     assert [len(d) for d in coded] == sorted(len(d) for d in coded)
     assert scores == sorted(scores)
@@ -56,7 +56,7 @@ def test_quality_is_monotone(cotam: codec.Codec, photo: NDArray[np.uint8]) -> No
 
 def test_file_size_is_what_the_model_promised(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
     for quality in (10, 50, 90):
-        encoded = cotam.encode_full(photo, quality=quality, want_bits=True)
+        encoded = cotam.encode_full(photo, tool="learned", quality=quality, want_bits=True)
         assert encoded.bits is not None
         assert encoded.bits.shape == latent_grid(*photo.shape[:2])
         assert len(encoded.data) * 8 <= encoded.bits.sum() * 1.015 + 20 * 8 + 64
@@ -68,9 +68,9 @@ def test_file_size_is_what_the_model_promised(cotam: codec.Codec, photo: NDArray
 def test_rounding_weighs_rate_against_error(
     cotam: codec.Codec, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weighed = cotam.encode_full(photo, quality=40)
+    weighed = cotam.encode_full(photo, tool="learned", quality=40)
     monkeypatch.setattr(cotam.learned.pipeline, "rate_weight", 0.0)
-    plain = cotam.encode_full(photo, quality=40)
+    plain = cotam.encode_full(photo, tool="learned", quality=40)
     assert len(weighed.data) < 0.97 * len(plain.data)
     np.testing.assert_array_equal(cotam.decode_full(weighed.data).y_hat, weighed.y_hat)
 
@@ -80,7 +80,7 @@ def test_kinds_of_input_agree(cotam: codec.Codec, small: NDArray[np.uint8], tmp_
     Image.fromarray(small).save(path)
     tensor = torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
     coded = {
-        cotam.encode(v)
+        cotam.encode(v, tool="learned")
         for v in (small, path, str(path), path.read_bytes(), Image.fromarray(small), tensor)
     }
     assert len(coded) == 1
@@ -94,12 +94,12 @@ def test_kinds_of_input_agree(cotam: codec.Codec, small: NDArray[np.uint8], tmp_
 
 
 def test_target_size(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
-    data = cotam.encode(photo, target_bytes=6000)
+    data = cotam.encode(photo, tool="learned", target_bytes=6000)
     qp = codec.inspect(data).base_qp
     assert len(data) <= 6000
-    assert len(cotam.encode(photo, quality=(qp + 1) * 100 / 63, slope=0)) > 6000
+    assert len(cotam.encode(photo, tool="learned", quality=(qp + 1) * 100 / 63, slope=0)) > 6000
     with pytest.raises(codec.TargetTooSmall):
-        cotam.encode(photo, target_bytes=30)
+        cotam.encode(photo, tool="learned", target_bytes=30)
 
 
 def test_qp_map_steers_bits_and_quality(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
@@ -125,7 +125,7 @@ def test_a_random_full_resolution_map(cotam: codec.Codec, small: NDArray[np.uint
 def test_a_uniform_map_is_the_same_file_as_its_quality(
     cotam: codec.Codec, small: NDArray[np.uint8]
 ) -> None:
-    same = cotam.encode(small, quality=20 * 100 / 63, guide="uniform", slope=0)
+    same = cotam.encode(small, tool="learned", quality=20 * 100 / 63, guide="uniform", slope=0)
     assert cotam.encode(small, qp_map=np.full((3, 3), 20)) == same
 
 
@@ -144,7 +144,7 @@ def test_limits(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
     with pytest.raises(codec.TooLarge):
         strict.encode(small)
     with pytest.raises(codec.TooLarge):
-        strict.decode(cotam.encode(small))
+        strict.decode(cotam.encode(small, tool="learned"))
 
 
 def test_another_model_is_refused_by_name(
@@ -157,13 +157,13 @@ def test_another_model_is_refused_by_name(
     checkpoint.save(other, tmp_path / "other.safetensors")
     second = codec.load(tmp_path / "other.safetensors")
     with pytest.raises(codec.WrongModel, match=checkpoint.DEFAULT):
-        second.decode(cotam.encode(small))
+        second.decode(cotam.encode(small, tool="learned"))
 
 
 def test_a_file_names_its_weights(small: NDArray[np.uint8], tmp_path: Path) -> None:
     """Decoding asks nobody which weights they were."""
     for name in checkpoint.names():
-        data = codec.load(name, "cpu").encode(small)
+        data = codec.load(name, "cpu").encode(small, tool="learned")
         assert codec.weights_of(data) == name
         (tmp_path / f"{name}.ctm").write_bytes(data)
     done = run_cotam("decode", tmp_path, "-o", tmp_path / "out")
@@ -221,17 +221,22 @@ def test_mutated_files_with_repaired_checksums(
 
 
 def test_many_threads_one_codec(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
-    expected = [cotam.encode(small, quality=q) for q in range(0, 100, 10)]
+    expected = [cotam.encode(small, tool="learned", quality=q) for q in range(0, 100, 10)]
     with ThreadPoolExecutor(4) as pool:
         assert (
-            list(pool.map(lambda q: cotam.encode(small, quality=q), range(0, 100, 10))) == expected
+            list(
+                pool.map(
+                    lambda q: cotam.encode(small, tool="learned", quality=q), range(0, 100, 10)
+                )
+            )
+            == expected
         )
 
 
 def test_inspect_and_import_need_no_torch(
     cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    (tmp_path / "a.ctm").write_bytes(cotam.encode(small, quality=40))
+    (tmp_path / "a.ctm").write_bytes(cotam.encode(small, tool="learned", quality=40))
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "import codec; info = codec.inspect(open('a.ctm', 'rb').read()); "

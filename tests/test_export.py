@@ -57,7 +57,11 @@ def test_streams_cross_over(cotam: Codec, halves: Path, photo: NDArray[np.uint8]
     crossing(cotam, encoder, decoder, photo, qp_map=np.array([[2, 60, 31], [44, 12, 63]]))
     rate = quality_to_qp(50)
     assert (
-        abs(len(encoder.encode(photo, quality=50)) / len(cotam.encode(photo, quality=50)) - 1)
+        abs(
+            len(encoder.encode(photo, tool="learned", quality=50))
+            / len(cotam.encode(photo, tool="learned", quality=50))
+            - 1
+        )
         < 0.01
     ), rate
 
@@ -91,11 +95,11 @@ assert decoder.decode(data, level="preview").size == (57, 38)
 
 def test_a_half_says_what_it_cannot_do(halves: Path, small: NDArray[np.uint8]) -> None:
     encoder, decoder = codec.load(halves / "encoder"), codec.load(halves / "decoder")
-    data = encoder.encode(small, quality=40)
+    data = encoder.encode(small, tool="learned", quality=40)
     with pytest.raises(BadArgument, match="other one"):
         encoder.decode(data)
     with pytest.raises(BadArgument, match="other one"):
-        decoder.encode(small, guide="uniform")
+        decoder.encode(small, tool="learned", guide="uniform")
     with pytest.raises(GuideUnavailable):
         decoder.encode(small)
     for device in ("cuda", "gpu"):
@@ -142,12 +146,12 @@ def test_int8_transforms(cotam: Codec, photo: NDArray[np.uint8], tmp_path: Path)
     )
     assert encoder.backend.checkpoint.facts["transforms"] == "int8"  # type: ignore[attr-defined]
     for quality in (30, 70):
-        encoded = encoder.encode_full(photo, quality=quality, guide="uniform")
+        encoded = encoder.encode_full(photo, tool="learned", quality=quality, guide="uniform")
         by_torch, by_int8 = (other.decode_full(encoded.data) for other in (cotam, decoder))
         np.testing.assert_array_equal(by_int8.y_hat, encoded.y_hat)
         np.testing.assert_array_equal(by_int8.y_hat, by_torch.y_hat)
         assert psnr(photo, by_int8.picture.pixels) > psnr(photo, by_torch.picture.pixels) - 0.5
-        plain = cotam.encode(photo, quality=quality, guide="uniform")
+        plain = cotam.encode(photo, tool="learned", quality=quality, guide="uniform")
         assert abs(len(encoded.data) / len(plain) - 1) < 0.03
         assert (
             psnr(photo, by_torch.picture.pixels) > psnr(photo, cotam.decode(plain, "array")) - 0.3

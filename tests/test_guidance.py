@@ -51,18 +51,20 @@ maps = hnp.arrays(
 )
 def test_bad_maps_are_refused(cotam: codec.Codec, small: NDArray[np.uint8], bad: object) -> None:
     with pytest.raises(BadArgument):
-        cotam.encode(small, importance=bad)
+        cotam.encode(small, tool="learned", importance=bad)
 
 
 def test_strength_zero_and_flat_maps_are_uniform_byte_for_byte(
     cotam: codec.Codec, photo: NDArray[np.uint8]
 ) -> None:
-    plain = cotam.encode(photo, quality=40, guide="uniform")
-    assert cotam.encode(photo, quality=40, guide="student", strength=0) == plain
-    assert cotam.encode(photo, quality=40, importance=np.full((5, 7), 0.3)) == plain
+    plain = cotam.encode(photo, tool="learned", quality=40, guide="uniform")
+    assert cotam.encode(photo, tool="learned", quality=40, guide="student", strength=0) == plain
+    assert cotam.encode(photo, tool="learned", quality=40, importance=np.full((5, 7), 0.3)) == plain
     assert container.read(plain, 10**6).qp_map is None
-    assert cotam.encode(photo, quality=40, guide="student") != plain
-    assert cotam.encode(photo, quality=40) == cotam.encode(photo, quality=40, guide=DEFAULT_GUIDE)
+    assert cotam.encode(photo, tool="learned", quality=40, guide="student") != plain
+    assert cotam.encode(photo, tool="learned", quality=40) == cotam.encode(
+        photo, tool="learned", quality=40, guide=DEFAULT_GUIDE
+    )
 
 
 def test_weights_may_have_a_guide_of_their_own(
@@ -76,8 +78,10 @@ def test_weights_may_have_a_guide_of_their_own(
     )
     save(Checkpoint(stored.arrays, stored.metadata | {"guide": "uniform"}), place)
     quick = codec.load(place)
-    assert quick.encode(photo) == cotam.encode(photo, guide="uniform")
-    assert quick.encode(photo, guide="student") == cotam.encode(photo, guide="student")
+    assert quick.encode(photo) == cotam.encode(photo, tool="learned", guide="uniform")
+    assert quick.encode(photo, tool="learned", guide="student") == cotam.encode(
+        photo, tool="learned", guide="student"
+    )
     Image.fromarray(photo).save(picture)
     for asked, same_as in (
         ([], {"guide": "uniform"}),
@@ -127,7 +131,7 @@ def test_a_small_file_gets_a_coarse_map() -> None:
 def test_the_paper_preset_has_three_levels_on_eight_cells(
     cotam: codec.Codec, photo: NDArray[np.uint8]
 ) -> None:
-    coded = cotam.encode(photo, guide=choose("student", "paper"))
+    coded = cotam.encode(photo, tool="learned", guide=choose("student", "paper"))
     assert codec.inspect(coded).map_grid == (8, 8)
     assert len(np.unique(qp_field_of(coded))) <= 3
 
@@ -136,9 +140,9 @@ def test_the_paper_preset_has_three_levels_on_eight_cells(
 def test_guidance_keeps_the_size(
     cotam: codec.Codec, photo: NDArray[np.uint8], quality: int
 ) -> None:
-    plain = len(cotam.encode(photo, quality=quality, guide="uniform"))
+    plain = len(cotam.encode(photo, tool="learned", quality=quality, guide="uniform"))
     for guide in (choose("student"), choose("student", "paper")):
-        coded = cotam.encode(photo, quality=quality, guide=guide)
+        coded = cotam.encode(photo, tool="learned", quality=quality, guide=guide)
         assert abs(len(coded) / plain - 1) < 0.05
         assert len(container.read(coded, 10**7).qp_map or b"") < 0.03 * len(coded)
 
@@ -158,7 +162,9 @@ def test_documents_are_left_uniform(cotam: codec.Codec, photo: NDArray[np.uint8]
     seen = student(page)
     assert seen is not None
     assert seen.trust == 0
-    assert cotam.encode(page, quality=30) == cotam.encode(page, quality=30, guide="uniform")
+    assert cotam.encode(page, tool="learned", quality=30) == cotam.encode(
+        page, tool="learned", quality=30, guide="uniform"
+    )
     for picture in (photo, data.astronaut()):
         found = student(picture)
         assert found is not None
@@ -167,8 +173,12 @@ def test_documents_are_left_uniform(cotam: codec.Codec, photo: NDArray[np.uint8]
 
 def test_trust_is_a_share_of_the_strength(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
     values = np.linspace(0, 1, 40, dtype=np.float32).reshape(5, 8)
-    half = cotam.encode(photo, guide=lambda pixels: Importance(values, "zscore", 0.5), strength=0.8)
-    assert half == cotam.encode(photo, guide=lambda pixels: Importance(values), strength=0.4)
+    half = cotam.encode(
+        photo, tool="learned", guide=lambda pixels: Importance(values, "zscore", 0.5), strength=0.8
+    )
+    assert half == cotam.encode(
+        photo, tool="learned", guide=lambda pixels: Importance(values), strength=0.4
+    )
 
 
 def test_a_map_of_any_shape_lands_where_it_points(
@@ -178,18 +188,18 @@ def test_a_map_of_any_shape_lands_where_it_points(
     right[:, 17:] = 1
     np.save(tmp_path / "map.npy", right)
     Image.fromarray((right * 255).astype(np.uint8)).save(tmp_path / "map.png")
-    by_array = cotam.encode(photo, importance=right)
+    by_array = cotam.encode(photo, tool="learned", importance=right)
     assert (
         by_array
-        == cotam.encode(photo, guide=str(tmp_path / "map.npy"))
-        == cotam.encode(photo, guide=str(tmp_path / "map.png"))
+        == cotam.encode(photo, tool="learned", guide=str(tmp_path / "map.npy"))
+        == cotam.encode(photo, tool="learned", guide=str(tmp_path / "map.png"))
     )
     field = qp_field_of(by_array)
     assert field[:, -8:].mean() > field[:, :8].mean() + 5
-    box = qp_field_of(cotam.encode(photo, roi=[(240, 0, 451, 300)]))
+    box = qp_field_of(cotam.encode(photo, tool="learned", roi=[(240, 0, 451, 300)]))
     assert box[:, -8:].mean() > box[:, :8].mean() + 5
     region = np.s_[:, 260:]
-    uniform = cotam.decode(cotam.encode(photo, guide="uniform"), "array")
+    uniform = cotam.decode(cotam.encode(photo, tool="learned", guide="uniform"), "array")
     guided = cotam.decode(by_array, "array")
     errors = [np.square(p[region].astype(float) - photo[region]).mean() for p in (uniform, guided)]
     assert errors[1] < errors[0]
@@ -217,7 +227,9 @@ def test_arguments_that_exclude_each_other(
 
 
 def test_target_size_holds_with_guidance(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
-    assert 4500 < len(cotam.encode(photo, target_bytes=5000, guide="student")) <= 5000
+    assert (
+        4500 < len(cotam.encode(photo, tool="learned", target_bytes=5000, guide="student")) <= 5000
+    )
 
 
 def test_the_student_is_small_and_sees_the_whole_picture() -> None:
@@ -235,7 +247,9 @@ def test_the_rate_estimate_ranks_pictures_and_qps(
     cotam: codec.Codec, photo: NDArray[np.uint8]
 ) -> None:
     blocks = energies(photo)
-    spent = cotam.encode_full(photo, quality=50, guide="uniform", want_bits=True).bits
+    spent = cotam.encode_full(
+        photo, tool="learned", quality=50, guide="uniform", want_bits=True
+    ).bits
     assert spent is not None
     guess = shipped().bits(blocks, 32)
     assert np.corrcoef(np.log(guess.ravel() + 1), np.log(spent.ravel() + 1))[0, 1] > 0.8
@@ -276,7 +290,7 @@ def test_a_guide_by_hand_works_with_any_weights(photo: NDArray[np.uint8]) -> Non
     def left(pixels: NDArray[np.uint8]) -> Importance:
         return Importance(np.array([[2, 1, 0]], np.float32))
 
-    data = toy.encode(photo, quality=50, guide=left)
+    data = toy.encode(photo, tool="learned", quality=50, guide=left)
     assert qp_field_of(data)[0, 0] > qp_field_of(data)[0, -1]
     assert toy.decode(data, "array").shape == photo.shape
 
@@ -295,7 +309,7 @@ def test_clip_without_weights_names_what_works_offline(
 def test_decoding_needs_no_tower(
     cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    (tmp_path / "x.ctm").write_bytes(cotam.encode(small))
+    (tmp_path / "x.ctm").write_bytes(cotam.encode(small, tool="learned"))
     program = (
         "import sys, codec\n"
         "codec.load(device='cpu').decode(open(sys.argv[1], 'rb').read())\n"

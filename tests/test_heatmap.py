@@ -52,7 +52,7 @@ def test_the_qp_field_is_the_encoders(
     np.testing.assert_array_equal(
         field, STAIRS[np.arange(rows) * 3 // rows][:, np.arange(cols) * 4 // cols]
     )
-    uniform = qp_field_of(cotam.encode(small, quality=40, guide="uniform"))
+    uniform = qp_field_of(cotam.encode(small, tool="learned", quality=40, guide="uniform"))
     assert uniform.shape == (rows, cols)
     assert set(uniform.ravel()) == {25}
 
@@ -92,7 +92,7 @@ def test_any_size_can_be_drawn(
     cotam: codec.Codec, photo: NDArray[np.uint8], height: int, width: int, wide: bool
 ) -> None:
     pixels = np.asarray(Image.fromarray(photo).resize((width, height)))
-    sheet = drawn(cotam, cotam.encode(pixels, quality=30))
+    sheet = drawn(cotam, cotam.encode(pixels, tool="learned", quality=30))
     assert sheet.mode == "RGB"
     assert (sheet.width > sheet.height) == wide or height > 4 * width
     assert max(sheet.size) <= 3 * (heatmap.LARGEST + 150)

@@ -49,7 +49,7 @@ def test_tiles_leave_no_seams(
     cotam = codec.load(model, "cpu")
     qp_map = np.array([[20, 50, 33], [45, 15, 60]])
     whole = [
-        cotam.encode_full(picture, quality=60, guide="uniform"),
+        cotam.encode_full(picture, tool="learned", quality=60, guide="uniform"),
         cotam.encode_full(picture, qp_map=qp_map),
     ]
     decoded = [cotam.decode(encoded.data, "array") for encoded in whole]
@@ -60,7 +60,7 @@ def test_tiles_leave_no_seams(
         np.testing.assert_array_equal(again.y_hat, encoded.y_hat)
         np.testing.assert_allclose(again.picture.pixels.astype(int), wanted, atol=1)
     np.testing.assert_allclose(again.bits, bits, rtol=1e-4)
-    tiled = cotam.encode_full(picture, quality=60, guide="uniform")
+    tiled = cotam.encode_full(picture, tool="learned", quality=60, guide="uniform")
     assert (
         np.abs(tiled.y_hat - whole[0].y_hat) > 0.5
     ).mean() < 0.001  # a value at the edge of rounding may fall to the other side
@@ -81,7 +81,7 @@ def test_bands_of_symbols_touch_bands_of_latents(
     as_a_huge_one(monkeypatch)
     monkeypatch.setattr(pipeline, "step_of", watched)
     cotam = codec.load("small", "cpu")
-    cotam.encode(photo, quality=60, guide="uniform")
+    cotam.encode(photo, tool="learned", quality=60, guide="uniform")
     row = max(stride for _, stride in touched)
     assert row > memory.BAND_BYTES
     assert {rows for rows, stride in touched if stride == row} == {2}

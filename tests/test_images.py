@@ -68,7 +68,7 @@ def test_every_mode_encodes_and_comes_back(
     else:
         image = image.convert(mode)
     picture = images.from_pil(image, LIMIT)
-    back = cotam.decode(cotam.encode(image, quality=80))
+    back = cotam.decode(cotam.encode(image, tool="learned", quality=80))
     assert back.size == image.size
     assert picture.pixels.shape == (96, 130, 3)
     dithered = {"1": 6, "P": 18, "PA": 18}
@@ -95,7 +95,7 @@ def test_alpha_is_lossless_and_metadata_returns(
     exif = Image.Exif()
     exif[0x010F] = "maker"
     data = as_bytes(image, icc_profile=profile, exif=exif)
-    back = cotam.decode(cotam.encode(data))
+    back = cotam.decode(cotam.encode(data, tool="learned"))
     np.testing.assert_array_equal(np.asarray(back)[:, :, 3], alpha)
     assert back.info["icc_profile"] == profile
     with (tmp_path / "out.png").open("wb") as stream:
@@ -103,7 +103,7 @@ def test_alpha_is_lossless_and_metadata_returns(
     again = Image.open(tmp_path / "out.png")
     assert again.getexif()[0x010F] == "maker"
     assert again.info["icc_profile"] == profile
-    stripped = codec.inspect(cotam.encode(data, strip=True))
+    stripped = codec.inspect(cotam.encode(data, tool="learned", strip=True))
     assert set(stripped.sections) - {"qp map"} == {"latents", "alpha"}
 
 
@@ -120,11 +120,11 @@ def test_palette_with_transparency_keeps_alpha() -> None:
 
 def test_grey_comes_back_grey(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
     grey = Image.fromarray(small).convert("L")
-    assert cotam.decode(cotam.encode(grey)).mode == "L"
+    assert cotam.decode(cotam.encode(grey, tool="learned")).mode == "L"
     half = grey.convert("LA")
     half.putpixel((0, 0), (9, 128))
-    assert cotam.decode(cotam.encode(half)).mode == "LA"
-    assert cotam.decode(cotam.encode(np.asarray(grey))).mode == "L"
+    assert cotam.decode(cotam.encode(half, tool="learned")).mode == "LA"
+    assert cotam.decode(cotam.encode(np.asarray(grey), tool="learned")).mode == "L"
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])

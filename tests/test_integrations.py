@@ -25,7 +25,7 @@ from tests.conftest import ROOT, psnr
 @pytest.fixture
 def file(cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path) -> Path:
     path = tmp_path / "small.ctm"
-    path.write_bytes(cotam.encode(small, quality=70))
+    path.write_bytes(cotam.encode(small, tool="learned", quality=70))
     return path
 
 

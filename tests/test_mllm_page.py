@@ -57,7 +57,7 @@ def test_the_page_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    data = cotam.encode(photo, quality=50)
+    data = cotam.encode(photo, tool="learned", quality=50)
     Path("photo.ctm").write_bytes(data)
     model, processor = llava()
     model.save_pretrained(tmp_path / "model")

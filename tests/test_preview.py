@@ -53,7 +53,9 @@ def test_both_layers_come_back_and_the_preview_is_the_small_picture(
     layered: Codec, photo: NDArray[np.uint8], size: tuple[int, int]
 ) -> None:
     picture = Image.fromarray(photo).resize(size)
-    encoded = layered.encode_full(picture, quality=60, guide="uniform", want_bits=True)
+    encoded = layered.encode_full(
+        picture, tool="learned", quality=60, guide="uniform", want_bits=True
+    )
     decoded = layered.decode_full(encoded.data, want_bits=True)
     np.testing.assert_array_equal(decoded.y_hat, encoded.y_hat)
     np.testing.assert_array_equal(layered.decode(encoded.data, level="latents"), encoded.y_hat)
@@ -70,7 +72,7 @@ def test_both_layers_come_back_and_the_preview_is_the_small_picture(
 def test_a_preview_asks_for_the_first_layer_only(layered: Codec, photo: NDArray[np.uint8]) -> None:
     """It neither reads nor runs what comes after: another second layer changes nothing."""
     first, second = (
-        container.read(layered.encode(p, quality=60, guide="uniform"))
+        container.read(layered.encode(p, tool="learned", quality=60, guide="uniform"))
         for p in (photo, photo[::-1].copy())
     )
     length = container.Reader(first.latents)
@@ -93,7 +95,9 @@ def test_alpha_and_grey_are_kept_at_the_previews_size(
 ) -> None:
     image = Image.fromarray(photo[:100, :150]).convert("LA")
     image.putalpha(Image.linear_gradient("L").resize((150, 100)))
-    preview = layered.decode(layered.encode(image, quality=60, guide="uniform"), level="preview")
+    preview = layered.decode(
+        layered.encode(image, tool="learned", quality=60, guide="uniform"), level="preview"
+    )
     assert preview.mode == "LA"
     assert preview.size == (19, 13)
     np.testing.assert_array_equal(
@@ -107,7 +111,7 @@ def test_weights_without_a_preview_layer_reduce_the_full_picture(
     if len(cotam.learned.pipeline.layers) > 1:
         networks = cotam.backend.checkpoint
         pytest.skip(f"{networks.name} has a preview layer")
-    data = cotam.encode(small, quality=50)
+    data = cotam.encode(small, tool="learned", quality=50)
     full = cotam.decode_full(data).picture
     np.testing.assert_array_equal(
         cotam.decode(data, "array", "preview"), images.reduced(full, 8).pixels
@@ -115,7 +119,7 @@ def test_weights_without_a_preview_layer_reduce_the_full_picture(
 
 
 def test_damaged_layers_are_refused(layered: Codec, small: NDArray[np.uint8]) -> None:
-    whole = container.read(layered.encode(small, quality=60, guide="uniform"))
+    whole = container.read(layered.encode(small, tool="learned", quality=60, guide="uniform"))
     for latents in (
         b"",
         b"\xff\xff\xff",

@@ -31,7 +31,7 @@ def test_batches_without_ray(small: NDArray[np.uint8], cotam: codec.Codec) -> No
     encode = pickle.loads(pickle.dumps(Encode(column="picture", quality=40, threads=threads + 1)))
     batch = encode({"picture": pictures, "id": np.arange(3)})
     assert torch.get_num_threads() == threads
-    assert batch["ctm"][0] == cotam.encode(small, quality=40)
+    assert batch["ctm"][0] == cotam.encode(small, tool="learned", quality=40)
     assert batch["ctm"][2] == b""
     assert [bool(error) for error in batch["error"]] == [False, False, True]
     back = Decode()(batch)
@@ -93,5 +93,7 @@ def test_the_page_of_scale(tmp_path: Path, photo: NDArray[np.uint8], cotam: code
     for number in range(6):
         error, image = rows[f"{number}.png"]
         assert error == ""
-        wanted = cotam.decode(cotam.encode(photo[number : number + 60, :90], quality=40), "array")
+        wanted = cotam.decode(
+            cotam.encode(photo[number : number + 60, :90], tool="learned", quality=40), "array"
+        )
         np.testing.assert_array_equal(np.array(image, np.uint8), wanted)

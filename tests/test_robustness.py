@@ -54,7 +54,7 @@ def test_what_was_ever_found(path: Path | None) -> None:
 
 def with_extras(cotam: codec.Codec, picture: NDArray[np.uint8], extras: dict[int, bytes]) -> bytes:
     return container.write(
-        replace(container.read(cotam.encode(picture, quality=30)), extras=extras)
+        replace(container.read(cotam.encode(picture, tool="learned", quality=30)), extras=extras)
     )
 
 
@@ -70,7 +70,7 @@ def test_sections_that_pillow_stumbles_over(
             cotam, small, {container.EXTRA_ALPHA: alpha[:-12] + chunk + alpha[-12:]}
         ),
         "exif": with_extras(cotam, small, {container.EXTRA_EXIF: b"garbage"}),
-        "good": cotam.encode(small, quality=30),
+        "good": cotam.encode(small, tool="learned", quality=30),
     }
     for name, data in files.items():
         (tmp_path / f"{name}.ctm").write_bytes(data)
@@ -125,7 +125,7 @@ def test_an_error_nobody_thought_of_is_one_sentence_and_the_rest_is_done(tmp_pat
 def test_a_huge_claim_with_few_bytes_is_refused(
     cotam: codec.Codec, photo: NDArray[np.uint8]
 ) -> None:
-    content = container.read(cotam.encode(photo[:64, :64], quality=30))
+    content = container.read(cotam.encode(photo[:64, :64], tool="learned", quality=30))
     huge = container.write(replace(content, width=16000, height=16000))
     start, before = time.process_time(), fuzz.peak_mb()
     with pytest.raises(Corrupt, match="too short"):
@@ -134,16 +134,16 @@ def test_a_huge_claim_with_few_bytes_is_refused(
     assert fuzz.peak_mb() - before < 50
     # What a real picture of one colour takes is enough.
     flat = np.full((512, 768, 3), 90, np.uint8)
-    assert cotam.decode(cotam.encode(flat, quality=0), "array").shape == flat.shape
+    assert cotam.decode(cotam.encode(flat, tool="learned", quality=0), "array").shape == flat.shape
 
 
 def test_memory_is_bounded_by_a_stated_limit(photo: NDArray[np.uint8], tmp_path: Path) -> None:
     cotam = codec.load(device="cpu")
-    data = cotam.encode(photo, quality=30)
+    data = cotam.encode(photo, tool="learned", quality=30)
     cotam.limit_memory = photo[..., 0].size * container.DECODE_BYTES - 1
     for attempt in (
         lambda: cotam.decode(data),
-        lambda: cotam.encode(photo, quality=30),
+        lambda: cotam.encode(photo, tool="learned", quality=30),
         lambda: cotam.decode(data, level="preview"),
     ):
         with pytest.raises(TooLarge, match="--limit-memory"):
@@ -161,7 +161,7 @@ def encode_in_worker(pixels: NDArray[np.uint8]) -> bytes:
     import torch
 
     torch.set_num_threads(1)
-    return codec.load(device="cpu").encode(pixels, quality=40)
+    return codec.load(device="cpu").encode(pixels, tool="learned", quality=40)
 
 
 @pytest.mark.slow
@@ -169,7 +169,7 @@ def encode_in_worker(pixels: NDArray[np.uint8]) -> bytes:
 def test_workers_write_the_same_bytes(
     method: str, cotam: codec.Codec, small: NDArray[np.uint8]
 ) -> None:
-    wanted = cotam.encode(small, quality=40)
+    wanted = cotam.encode(small, tool="learned", quality=40)
     with ProcessPoolExecutor(2, multiprocessing.get_context(method)) as pool:
         assert list(pool.map(encode_in_worker, [small] * 4)) == [wanted] * 4
 

@@ -114,7 +114,7 @@ def test_a_toy_run_learns_resumes_and_exports(
     assert toy.backend.checkpoint.slope == 5
     assert "5 lower for each nat" in target.with_suffix(".md").read_text()
     assert toy.backend.checkpoint.metadata["training"]["steps"] == 80
-    encoded = toy.encode_full(photo, quality=60)
+    encoded = toy.encode_full(photo, tool="learned", quality=60)
     decoded = toy.decode_full(encoded.data)
     np.testing.assert_array_equal(decoded.y_hat, encoded.y_hat)
     assert psnr(decoded.picture.pixels, photo) > 24
@@ -279,11 +279,13 @@ def test_an_adapter_run_exports(
     assert "A test." in target.with_suffix(".md").read_text()
     tower = load_tower("timm:deit_tiny_patch16_224", str(weights))
     cotam = codec.load("small-mse", "cpu")
-    tokens = cotam.decode_tokens(cotam.encode(photo, quality=40), tower, adapter=target)
+    tokens = cotam.decode_tokens(
+        cotam.encode(photo, tool="learned", quality=40), tower, adapter=target
+    )
     assert tokens.shape == (1, 197, 192)
     other = codec.load("small", "cpu")
     with pytest.raises(WrongAdapter):
-        other.decode_tokens(other.encode(photo, quality=40), tower, adapter=target)
+        other.decode_tokens(other.encode(photo, tool="learned", quality=40), tower, adapter=target)
     deeper = (
         "experiment=adapter_last",
         "model=small",

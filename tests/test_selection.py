@@ -54,7 +54,7 @@ def test_tokens_go_where_the_information_is() -> None:
 def test_a_files_bits_choose_the_tokens(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
     half = photo.copy()
     half[:, 225:] = 128
-    spent = cotam.decode_full(cotam.encode(half, quality=60), want_bits=True)
+    spent = cotam.decode_full(cotam.encode(half, tool="learned", quality=60), want_bits=True)
     for grid in ((24, 24), (14, 14), (16, 31)):
         found = select_tokens(spent, 0.25, grid)
         assert found.grid == grid
@@ -73,7 +73,7 @@ def test_the_grid_covers_the_picture_and_not_its_padding() -> None:
 
 
 def test_arguments_are_checked(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
-    data = cotam.encode(small, quality=30)
+    data = cotam.encode(small, tool="learned", quality=30)
     with pytest.raises(BadArgument, match="want_bits"):
         select_tokens(cotam.decode_full(data))
     spent = cotam.decode_full(data, want_bits=True)

@@ -51,7 +51,7 @@ def test_busy_pictures_get_coarser_steps_than_plain_ones(
     plain = np.asarray(Image.fromarray(photo).filter(ImageFilter.GaussianBlur(4)))
     busy = np.clip(photo + noise, 0, 255).astype(np.uint8)
     qps = [
-        int(qp_field_of(sloped.encode(p, quality=40, guide="uniform"))[0, 0])
+        int(qp_field_of(sloped.encode(p, tool="learned", quality=40, guide="uniform"))[0, 0])
         for p in (plain, photo, busy)
     ]
     assert qps[0] > qps[1] > qps[2]
@@ -62,7 +62,9 @@ def test_no_slope_and_maps_by_hand_mean_what_they_say(
     cotam: codec.Codec, photo: NDArray[np.uint8], tmp_path: Path
 ) -> None:
     flat = with_slope(cotam, tmp_path, 0.0)
-    assert qp_field_of(flat.encode(photo, quality=40, guide="uniform"))[0, 0] == quality_to_qp(40)
+    assert qp_field_of(flat.encode(photo, tool="learned", quality=40, guide="uniform"))[
+        0, 0
+    ] == quality_to_qp(40)
     assert (qp_field_of(cotam.encode(photo, qp_map=[[33]])) == 33).all()
 
 
@@ -82,19 +84,21 @@ def test_a_larger_quality_is_never_coarser(seed: int, amplitude: float, slope: f
 
 
 def test_sizes_wished_for_are_met_as_ever(sloped: codec.Codec, photo: NDArray[np.uint8]) -> None:
-    assert len(sloped.encode(photo, target_bytes=6000)) in range(5400, 6001)
+    assert len(sloped.encode(photo, tool="learned", target_bytes=6000)) in range(5400, 6001)
 
 
 def test_the_slope_is_asked_for_by_every_door(
     sloped: codec.Codec, cotam: codec.Codec, photo: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    wanted = sloped.encode(photo, quality=40)
+    wanted = sloped.encode(photo, tool="learned", quality=40)
     assert (
-        cotam.encode(photo, quality=40, slope=SLOPE)
+        cotam.encode(photo, tool="learned", quality=40, slope=SLOPE)
         == wanted
-        != cotam.encode(photo, quality=40, slope=0)
+        != cotam.encode(photo, tool="learned", quality=40, slope=0)
     )
-    assert sloped.encode(photo, quality=40, slope=0) == cotam.encode(photo, quality=40, slope=0)
+    assert sloped.encode(photo, tool="learned", quality=40, slope=0) == cotam.encode(
+        photo, tool="learned", quality=40, slope=0
+    )
     picture, coded = tmp_path / "photo.png", tmp_path / "photo.ctm"
     Image.fromarray(photo).save(picture)
     done = run_cotam("encode", picture, "-o", coded, "-q", 40, "--slope", SLOPE)
@@ -104,11 +108,14 @@ def test_the_slope_is_asked_for_by_every_door(
     assert b"between 0 and 14" in done.stderr
     assert not (tmp_path / "b.ctm").exists()
     with pytest.raises(codec.BadArgument):
-        cotam.encode(photo, slope=-1)
+        cotam.encode(photo, tool="learned", slope=-1)
 
 
 def test_a_guide_keeps_the_size(sloped: codec.Codec, photo: NDArray[np.uint8]) -> None:
-    sizes = [len(sloped.encode(photo, quality=50, guide=guide)) for guide in ("uniform", "student")]
+    sizes = [
+        len(sloped.encode(photo, tool="learned", quality=50, guide=guide))
+        for guide in ("uniform", "student")
+    ]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.03)
 
 
@@ -125,7 +132,7 @@ def test_the_benchmark_tells_slopes_apart(
     identities = [codecs.codec_under_test(name).identity for name in files]
     assert identities[0] != identities[1]
     assert system_codec(SAME_QP, setups[1]).encode(photo, 40) == flat.encode(
-        photo, quality=40, guide="uniform"
+        photo, tool="learned", quality=40, guide="uniform"
     )
 
 

@@ -50,7 +50,10 @@ def test_tokens_are_embedding_plus_adapter(
 ) -> None:
     tower = load_tower(name, "random")
     adapter = made_for(cotam, tower, tmp_path / "a.safetensors")
-    files = [cotam.encode(p, quality=40) for p in (photo, photo[:100, :333], photo[:7, :9])]
+    files = [
+        cotam.encode(p, tool="learned", quality=40)
+        for p in (photo, photo[:100, :333], photo[:7, :9])
+    ]
     found = cotam.decode_tokens(files, tower, adapter=adapter)
     patches = tower.grid[0] * tower.grid[1]
     assert found.shape == (3, tower.prefix + patches, tower.width)
@@ -74,7 +77,9 @@ def test_later_layers_are_repaired_on_the_way(
     tower = load_tower(name, "random")
     adapter = made_for(cotam, tower, tmp_path / "a.safetensors", later=(4, LAST))
     assert sorted(adapter.networks) == [LAST, 0, 4]
-    data = cotam.encode(photo[:256, :320], quality=40)  # whole latents are the whole picture
+    data = cotam.encode(
+        photo[:256, :320], tool="learned", quality=40
+    )  # whole latents are the whole picture
     entering = cotam.decode_tokens(data, tower, adapter=adapter)
     samples = sample(*latent_tensors(cotam.backend, cotam.decode_full(data)), tower.grid)
     block, last = (adapter.networks[layer] for layer in (4, LAST))
@@ -123,7 +128,7 @@ def test_other_grids_and_tiles(
 ) -> None:
     square = load_tower(NAMES[0], "random")
     adapter = made_for(cotam, square, tmp_path / "a.safetensors")
-    data = cotam.encode(photo, quality=60)
+    data = cotam.encode(photo, tool="learned", quality=60)
     wide = load_tower(NAMES[0], "random", size=(160, 336))
     wide.trunk.load_state_dict(
         {k: v for k, v in square.trunk.state_dict().items() if "pos_embed" not in k}, strict=False
@@ -135,7 +140,10 @@ def test_other_grids_and_tiles(
     one = cotam.decode_tokens(data, square, adapter=adapter, tiles=(1, 1))
     torch.testing.assert_close(one[:, 0], one[:, 1])
     left = cotam.decode_tokens(
-        cotam.encode(photo[:, :150], quality=60), square, adapter=adapter, tiles=None
+        cotam.encode(photo[:, :150], tool="learned", quality=60),
+        square,
+        adapter=adapter,
+        tiles=None,
     )
     halves = cotam.decode_tokens(data, square, adapter=adapter, tiles=(1, 3))
     near = (halves[0, 1] - left[0]).abs().mean()
@@ -150,7 +158,7 @@ def test_an_adapter_belongs_to_one_tower_and_one_codec(
     tower, other = load_tower(NAMES[0], "random"), load_tower(NAMES[0], "random")
     assert tower.signature != other.signature
     adapter = made_for(cotam, tower, tmp_path / "a.safetensors")
-    data = cotam.encode(small, quality=40)
+    data = cotam.encode(small, tool="learned", quality=40)
     with pytest.raises(WrongAdapter, match="tower"):
         cotam.decode_tokens(data, other, adapter=adapter)
     with pytest.raises(WrongAdapter, match="weights"):

@@ -151,7 +151,9 @@ def test_the_training_path_is_the_coding_path(
     pixels = photo[:256, :384]
     x = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255
     qp = torch.full((1, 16, 24), 32)
-    encoded = plain.encode_full(pixels, quality=32 * 100 / 63, guide="uniform", slope=0)
+    encoded = plain.encode_full(
+        pixels, tool="learned", quality=32 * 100 / 63, guide="uniform", slope=0
+    )
     with torch.no_grad():
         y = networks.g_a(x, qp)
         rate_model = RateModel(networks.config.z)

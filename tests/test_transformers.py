@@ -132,7 +132,7 @@ def transformers_as_it_was() -> Iterator[None]:
 
 @pytest.fixture
 def ctm(cotam: codec.Codec, photo: NDArray[np.uint8]) -> bytes:
-    return cotam.encode(photo, quality=50)
+    return cotam.encode(photo, tool="learned", quality=50)
 
 
 def answer(model: Any, inputs: Any) -> list[int]:
@@ -243,7 +243,7 @@ def test_a_budget_leaves_the_language_model_fewer_tokens(
 ) -> None:
     model, processor = llava()
     integration.attach(model, cotam, processor, token_budget=0.25)
-    other = cotam.encode(photo[::-1].copy(), quality=50)
+    other = cotam.encode(photo[::-1].copy(), tool="learned", quality=50)
     text = ["<image> what is this", "<image> <image> what"]
     inputs = processor(text=text, images=[ctm, other, ctm], return_tensors="pt", padding=True)
     patches = (SIDE // PATCH) ** 2
@@ -305,7 +305,7 @@ def test_any_weights_go_by_pixels(ctm: bytes) -> None:
     """Without an adapter a model takes files of any shipped weights."""
     model, processor = llava()
     integration.attach(model, processor=processor)
-    other = codec.load("small-mse", "cpu").encode(codec.decode(ctm), quality=40)
+    other = codec.load("small-mse", "cpu").encode(codec.decode(ctm), tool="learned", quality=40)
     assert processor(text="<image>", images=[other], return_tensors="pt")["pixel_values"].shape == (
         1,
         3,
@@ -671,7 +671,7 @@ def test_batches_of_tiled_pictures_keep_each_pictures_latents(
 ) -> None:
     """Pictures with other numbers of views, ordinary ones among them, and beams."""
     model, processor = attached(cotam, tmp_path, llava_next)
-    wide = cotam.encode(photo[:100], quality=50)
+    wide = cotam.encode(photo[:100], tool="learned", quality=50)
     pictures = {"ctm": ctm, "png": Image.fromarray(photo[::-1].copy()), "wide": wide}
 
     def given(*names: str) -> Any:
@@ -737,7 +737,7 @@ def test_threads_of_one_model_keep_their_pictures_apart(
     from concurrent.futures import ThreadPoolExecutor
 
     model, processor = attached(cotam, tmp_path)
-    other = cotam.encode(photo[::-1].copy(), quality=50)
+    other = cotam.encode(photo[::-1].copy(), tool="learned", quality=50)
     inputs = [
         processor(text="<image> what", images=[one], return_tensors="pt") for one in (ctm, other)
     ]

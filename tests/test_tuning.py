@@ -47,7 +47,7 @@ def test_a_tuned_file_is_nearer_to_the_original_for_its_tower(
 ) -> None:
     judge = DeitJudge(data_folder)  # looks at the centre, which tuning does not know
     plain, tuned = (
-        cotam.encode(photo, quality=30),
+        cotam.encode(photo, tool="learned", quality=30),
         cotam.encode(photo, quality=30, tune=Tuner(load_deit(data_folder))),
     )
     before, after = (
@@ -62,7 +62,7 @@ def test_everything_else_in_the_file_stays(
     cotam: codec.Codec, small: NDArray[np.uint8], tower: Tower
 ) -> None:
     plain, tuned = (
-        cotam.encode(small, quality=40),
+        cotam.encode(small, tool="learned", quality=40),
         cotam.encode(small, quality=40, tune=Tuner(tower, 2)),
     )
     assert tuned != plain
@@ -101,7 +101,7 @@ def test_any_size_can_be_tuned(height: int, width: int, quality: int) -> None:
 def test_a_plain_picture_stays_plain(cotam: codec.Codec, tower: Tower, quality: int) -> None:
     grey = np.full((64, 64, 3), 128, np.uint8)
     plain, tuned = (
-        cotam.encode(grey, quality=quality),
+        cotam.encode(grey, tool="learned", quality=quality),
         cotam.encode(grey, quality=quality, tune=Tuner(tower, 5)),
     )
     assert len(tuned) < len(plain) + 20

@@ -139,7 +139,10 @@ class RealBytes(pl.Callback):
 
 
 def readable(paths: list[Path], count: int) -> list[NDArray[np.uint8]]:
-    """At most `count` pictures [H, W, 3], evenly spaced; each that cannot be read is skipped, and its next neighbour takes its place."""
+    """At most `count` pictures [H, W, 3], evenly spaced.
+
+    Each that cannot be read is skipped, and its next neighbour takes its place.
+    """
     step = max(1, len(paths) // count)
     chosen = []
     for start in range(0, len(paths), step)[:count]:
@@ -151,7 +154,9 @@ def readable(paths: list[Path], count: int) -> list[NDArray[np.uint8]]:
 def views_of(
     cotam: Codec, pixels: NDArray[np.uint8], quality: float
 ) -> dict[str, NDArray[np.uint8]]:
-    """The first picture as x, and x_hat beside the student's importance, its QP field and the bits spent: [H, W, 3] each."""
+    """The first picture as x, and x_hat beside the student's importance, its QP field and the bits
+    spent: [H, W, 3] each.
+    """
     found = choose("student")(pixels)
     data = cotam.encode(pixels, tool="learned", quality=quality, guide=lambda _: found)
     decoded = cotam.decode_full(data, want_bits=True)

@@ -91,7 +91,10 @@ def run(
     show: int = 3,
     limit_pixels: int = DEFAULT_LIMIT_PIXELS,
 ) -> Path:
-    """The whole report; returns index.html. Rows lie in the folder and are not measured twice. Raises CodecError."""
+    """The whole report.
+
+    Returns index.html. Rows lie in the folder and are not measured twice. Raises CodecError.
+    """
     from codec.evaluation import codecs as contenders
     from codec.evaluation import inputs, measure
     from codec.evaluation.metrics import Settings, metrics_of, usable

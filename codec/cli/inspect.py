@@ -84,7 +84,10 @@ def inspect(
     json_output: Json = False,
     debug: Debug = False,
 ) -> None:
-    """As info, with the QP field; with --heatmap also where the bits went, in numbers and as a picture."""
+    """As info, with the QP field.
+
+    With --heatmap also where the bits went, in numbers and as a picture.
+    """
     try:
         check_device(device)
     except BadArgument as error:
@@ -110,7 +113,10 @@ def inspect(
 def _examine(
     file: str, target: str | None, weights: tuple[str, str, int, int], overwrite: bool
 ) -> dict[str, Any]:
-    """What `inspect` prints; writes the heatmap, if wanted. map_share: of the file's bytes; bits_*: per latent position."""
+    """What `inspect` prints.
+
+    Writes the heatmap, if wanted. map_share: of the file's bytes; bits_*: per latent position.
+    """
     if target is not None and not overwrite:
         jobs.refuse_existing(target)
     if target is not None and same_file(file, target):
@@ -145,7 +151,8 @@ def models(json_output: Json = False) -> None:
     for model in found:
         training = model["training"]
         typer.echo(
-            f"{model['name']}  {model['fingerprint']}  {model['parameters'] / 1e6:.2f} M parameters  "
+            f"{model['name']}  {model['fingerprint']}  "
+            f"{model['parameters'] / 1e6:.2f} M parameters  "
             f"{model['bytes'] / 1e6:.1f} MB  {training['steps']} steps, {model['date']}"
         )
 

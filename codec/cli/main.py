@@ -102,7 +102,10 @@ def encode_file(
 def _tuning(
     tower: str | None, weights: str | None, steps: int | None
 ) -> tuple[str, str | None, int | None] | None:
-    """What to tune with, if at all; loaded once, so that what cannot be had is said once. Raises BadArgument, CodecError."""
+    """What to tune with, if at all.
+
+    Loaded once, so that what cannot be had is said once. Raises BadArgument, CodecError.
+    """
     if tower is None:
         if weights is not None or steps is not None:
             raise BadArgument("weights and steps to tune with go with --tune TOWER")
@@ -126,7 +129,9 @@ def _tuner(wanted: tuple[str, str | None, int | None], backend: Any = None) -> A
 def decode_file(
     given: bytes | Path, target: str, options: dict[str, Any]
 ) -> tuple[batch.Put, batch.Result]:
-    """A .ctm file, or its bytes -> a picture file in the format of the target's suffix (PNG on stdout)."""
+    """A .ctm file, or its bytes -> a picture file in the format of the target's suffix (PNG on
+    stdout).
+    """
     data = given.read_bytes() if isinstance(given, Path) else given
     content = container.read(
         data, options["limit"]
@@ -390,7 +395,10 @@ def _run(
 
 
 def _existing(options: dict[str, Any]) -> batch.Existing:
-    """What becomes of files that are there. Raises BadArgument for options that contradict each other."""
+    """What becomes of files that are there.
+
+    Raises BadArgument for options that contradict each other.
+    """
     chosen = [name for name in ("replace", "leave", "skip") if options.pop(name)]
     if "replace" in chosen and len(chosen) > 1:
         raise BadArgument("--overwrite goes neither with --no-overwrite nor with --skip-existing")
@@ -400,7 +408,7 @@ def _existing(options: dict[str, Any]) -> batch.Existing:
 
 
 def _progress(count: int) -> Any:
-    """A bar on stderr for several files on a terminal, where the results themselves go elsewhere."""
+    """A bar on stderr for several files on a terminal, where the results go elsewhere."""
     if count < 2 or not sys.stderr.isatty() or sys.stdout.isatty():
         return nullcontext(lambda: None)
     from rich.console import Console
@@ -427,7 +435,9 @@ def _progress(count: int) -> Any:
 
 
 def _plug_in(arguments: list[str]) -> None:
-    """Commands of other packages (entry points `cotam.commands`), looked for where our own do not answer."""
+    """Commands of other packages (entry points `cotam.commands`), looked for where our own do not
+    answer.
+    """
     known = {
         (command.callback.__name__ if command.name is None else command.name)
         for command in app.registered_commands
@@ -464,7 +474,8 @@ def main(commands: typer.Typer = app) -> NoReturn:
         say(f"cotam: {sentence(error)}", err=True)
         status = 1
     flush()
-    # Everything is on disk; unloading PyTorch's CUDA libraries would cost 110 MB and a third of a second more.
+    # Everything is on disk; unloading PyTorch's CUDA libraries would cost 110 MB and a third of a
+    # second more.
     os._exit(status)
 
 

@@ -79,7 +79,10 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
 def own_weights(model: str, half: str) -> str:
-    """The weights that stand for 'default' and 'auto' here: a half of the exported graphs where COTAM_GRAPHS names their folder."""
+    """The weights that stand for 'default' and 'auto' here.
+
+    A half of the exported graphs where COTAM_GRAPHS names their folder.
+    """
     own = Path(os.environ.get("COTAM_GRAPHS", ""), half)
     return str(own) if model in ("default", AUTO) and (own / MANIFEST).is_file() else model
 

@@ -15,7 +15,10 @@ QpField = int | NDArray[np.int64]
 
 
 class Weights(Protocol):
-    """What the pipeline must know of weights; see checkpoint.Checkpoint and backends.manifest.Exported."""
+    """What the pipeline must know of weights.
+
+    See checkpoint.Checkpoint and backends.manifest.Exported.
+    """
 
     @property
     def name(self) -> str: ...
@@ -43,7 +46,8 @@ def coding_of(weights: Weights) -> tuple[str, float, float, str | None]:
 
 
 class Backend(Protocol):
-    """The calls that need a network. Features are whatever the backend likes; the rest are arrays on the host.
+    """The calls that need a network. Features are whatever the backend likes; the rest are arrays
+    on the host.
 
     qp: one QP, or int64 [rows, cols] at the grid of the array it goes with.
     """
@@ -58,12 +62,16 @@ class Backend(Protocol):
         """[4 a, 4 b, M] -> z [a, b, Z], not rounded."""
 
     def features(self, layer: LatentLayer, z: Floats, qp: QpField) -> Any:
-        """What the prior of a layer starts from, integer-exact; z: integers [a, b, Z]; qp at [4 a, 4 b]."""
+        """What the prior of a layer starts from, integer-exact.
+
+        Z: integers [a, b, Z]; qp at [4 a, 4 b].
+        """
 
     def prior_step(
         self, layer: LatentLayer, step: int, features: Any, decoded: list[Floats]
     ) -> tuple[Floats, NDArray[np.uint8]]:
-        """(mean [2 a, 2 b, C] in multiples of 1/16, scale index 0..63) of the layer's C channels, integer-exact.
+        """(mean [2 a, 2 b, C] in multiples of 1/16, scale index 0..63) of the layer's C channels,
+        integer-exact.
 
         decoded: y_hat of all sets before, the layers before it first.
         """

@@ -1,4 +1,7 @@
-"""In which order y is coded: the grid, the four steps, and what each position of it costs. No networks here."""
+"""In which order y is coded.
+
+The grid, the four steps, and what each position of it costs. No networks here.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ def whole_cells(side: int) -> int:
 
 
 def step_of(y: NDArray[Any], step: int) -> NDArray[Any]:
-    """[2 h, 2 w, M] -> one of four sets [h, w, M]; step s holds channel c at position POSITIONS[s XOR c mod 4] of each 2x2 cell."""
+    """[2 h, 2 w, M] -> one of four sets [h, w, M].
+
+    Step s holds channel c at position POSITIONS[s XOR c mod 4] of each 2x2 cell.
+    """
     rows, cols, m = y.shape
     cells = y.reshape(rows // 2, 2, cols // 2, 2, m // 4, 4)
     out = np.empty((rows // 2, cols // 2, m // 4, 4), y.dtype)
@@ -92,7 +98,10 @@ class Meter:
         symbols: NDArray[np.integer],
         ids: NDArray[np.uint8],
     ) -> None:
-        """Some rows of a step's set, of this shape; where: the places, counted flat, of the symbols."""
+        """Some rows of a step's set, of this shape.
+
+        Where: the places, counted flat, of the symbols.
+        """
         if not self.wanted:
             return
         bits = np.zeros(shape, np.float32)

@@ -1,14 +1,17 @@
-"""The order of encoding and decoding, over any backend. No torch here; arrays are [rows, columns, channels].
+"""The order of encoding and decoding, over any backend. numpy only.
 
-y is coded in layers (networks.config.LatentLayer): first the few channels of the preview, then the others; each in four steps.
+Arrays are [rows, columns, channels]. y is coded in layers (networks.config.LatentLayer): first the
+few channels of the preview, then the others. Each layer takes four steps.
 
 ::
 
-    pixels -> analysis -> y -> hyper_analysis -> z            (y may be refined, z stays: tuning.Tuner)
-              features(layer, z, QP) --> for each of four steps: prior_step -> mean, scale index -> symbol = round(y - mean)
-                                                         z (with the first), symbols --push--> one rANS stack a layer
-    stack of the layer --pop--> z -> features -> four steps: prior_step, pop -> y_hat = symbol + mean
-    y_hat, all layers -> synthesis -> pixels;   the first layer alone -> preview -> pixels at 1/8
+    pixels -> analysis -> y -> hyper_analysis -> z      (a Tuner may refine y; z stays)
+    features(layer, z, QP) -> for each of four steps:
+        prior_step -> mean, scale index -> symbol = round(y - mean)
+    z (with the first layer), symbols --push--> one rANS stack a layer
+
+    stack --pop--> z -> features -> four steps: prior_step, pop -> y_hat = symbol + mean
+    y_hat of all layers -> synthesis -> pixels;  the first layer alone -> preview at 1/8
 """
 
 from __future__ import annotations
@@ -51,7 +54,11 @@ Refine = Callable[[Floats, Floats], Floats]  # y [4 a, 4 b, M], z -> the y that 
 
 @dataclass
 class Latents:
-    """What the coder saw. bits: float32 [h, w] spent at each latent position, z's included, if asked; merge: makes y_hat, once."""
+    """What the coder saw.
+
+    Bits: float32 [h, w] spent at each latent position, z's included, if asked; merge: makes y_hat,
+    once.
+    """
 
     data: bytes
     bits: Floats | None
@@ -120,8 +127,10 @@ class Pipeline:
         thrift: Floats | None = None,
         refine: Refine | None = None,
     ) -> Latents:
-        """pixels [H, W, 3]; qp: one QP or [h, w] on the latent grid; thrift: [h, w], how much more than elsewhere a bit counts in
-        rounding there (1: as usual). The decoder need know neither it nor what refine does (tuning.Tuner).
+        """pixels [H, W, 3]; qp: one QP or [h, w] on the latent grid; thrift: [h, w], how much more
+        than elsewhere a bit counts in
+        rounding there (1: as usual). The decoder need know neither it nor what refine does
+        (tuning.Tuner).
         """
         rows, cols = latent_grid(*pixels.shape[:2])
         with watch.stage("analysis"):
@@ -212,7 +221,10 @@ class Pipeline:
         want_bits: bool = False,
         layers: int | None = None,
     ) -> Latents:
-        """The inverse as far as y_hat; layers: how many of them, all if not given. Raises Corrupt."""
+        """The inverse as far as y_hat.
+
+        Layers: how many of them, all if not given. Raises Corrupt.
+        """
         a = whole_cells(rows) // CELL
         b = whole_cells(cols) // CELL
         if (
@@ -274,7 +286,10 @@ class Pipeline:
     def preview(
         self, data: bytes, qp: QpField, height: int, width: int, watch: Stopwatch
     ) -> NDArray[np.uint8]:
-        """Pixels [ceil(H / 8), ceil(W / 8), 3] from the first layer alone. Raises Corrupt, BadArgument where there is but one."""
+        """Pixels [ceil(H / 8), ceil(W / 8), 3] from the first layer alone.
+
+        Raises Corrupt, BadArgument where there is but one.
+        """
         if len(self.layers) < 2:
             raise BadArgument("these weights have no preview layer")
         low = self.decode(data, qp, *latent_grid(height, width), watch, layers=1)
@@ -314,7 +329,10 @@ class Pipeline:
             return self.backend.features(layer, z, field)
 
     def _valid(self, rows: int, cols: int) -> list[NDArray[np.bool_]] | None:
-        """Per step, which entries of a set [h, w, 4] lie inside the picture's latent grid; None when all do."""
+        """Per step, which entries of a set [h, w, 4] lie inside the picture's latent grid.
+
+        None when all do.
+        """
         whole = whole_cells(rows), whole_cells(cols)
         if (rows, cols) == whole:
             return None
@@ -338,7 +356,10 @@ class Pipeline:
     def _rounding_weights(
         self, thrift: Floats | None, shape: tuple[int, ...]
     ) -> list[Floats | None]:
-        """Per step, the weight of a bit by place of the set and channel modulo 4: [h, w, 4]; None where all are alike."""
+        """Per step, the weight of a bit by place of the set and channel modulo 4.
+
+        [h, w, 4]; None where all are alike.
+        """
         if thrift is None:
             return [None] * STEPS
         padded = pad(

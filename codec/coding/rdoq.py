@@ -1,4 +1,7 @@
-"""Which integer a residual becomes: the nearest, or one closer to zero where the bits saved are worth the error."""
+"""Which integer a residual becomes.
+
+The nearest, or one closer to zero where the bits saved are worth the error.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,10 @@ def rounded(
 ) -> NDArray[np.int16]:
     """Symbols [n] of residuals [n] in steps; ids [n]: the tables they are coded with.
 
-    A symbol moves one step towards zero where that saves `weight` (Weights.rate_weight) times more bits than it adds squared error.
-    At high rate a bit is worth 2 ln 2 / 12 = 0.116 squared steps; a smaller weight was measured to be best (docs/design.md).
+    A symbol moves one step towards zero where that saves `weight` (Weights.rate_weight) times more
+    bits than it adds squared error.
+    At high rate a bit is worth 2 ln 2 / 12 = 0.116 squared steps; a smaller weight was measured to
+    be best (docs/design.md).
     """
     nearest = np.clip(np.rint(residual), 1 - SYMBOL_LIMIT, SYMBOL_LIMIT - 1)
     symbols = nearest.astype(np.int16)

@@ -3,7 +3,7 @@
 ::
 
     Pipeline --whole arrays--> TiledBackend --small--> Backend, called once
-                                    \\--large--> tiles with margins -> Backend -> kept parts -> array on disk
+         \\--large--> tiles with margins -> Backend -> kept parts -> array on disk
 
 Tiles see a margin around them, so that the integer-exact prior gives exactly what it gives for the
 whole picture, and the transforms give the same pixels (coding.tiling).

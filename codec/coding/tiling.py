@@ -1,9 +1,12 @@
-"""Large pictures in tiles: a transform sees each with a margin, and what it makes of the margin is thrown away.
+"""Large pictures in tiles: a transform sees each tile with a margin, and the margin is cut off.
 
 ::
 
-    |  margin  |        kept        |  margin  |     the margin is as wide as a transform looks, so that a tile's result
-    |<-------------- seen --------------->|          is the whole picture's; at the picture's border there is none before it
+    |  margin  |        kept        |  margin  |
+    |<-------------- seen --------------->|
+
+The margin is as wide as the transform's receptive field, so that a tile gives what the whole
+picture gives. At the picture's border there is no margin.
 """
 
 from __future__ import annotations
@@ -38,7 +41,8 @@ class Span:
 
 
 def spans(length: int, margin: int, tile: int | None = None) -> list[Span]:
-    """A side in about equal parts of at most `tile` (TILE) positions. All see equally much: a library makes a plan for every
+    """A side in about equal parts of at most `tile` (TILE) positions. All see equally much: a
+    library makes a plan for every
     shape it meets, and keeps it.
     """
     count = -(-length // (tile or TILE))

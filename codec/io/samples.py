@@ -5,8 +5,8 @@ samples          black                  white
 16 bits          0                      65535 (4095 where a TIFF says 12 bits)
 32 bits          0                      255 or 65535, the first that no sample exceeds; else the
                                         largest sample
-float            0, or the lowest       1 where no sample exceeds it; else 255 or 65535 where samples
-                 if it is negative      are whole numbers up to 255 or reach a quarter of it; else
+float            0, or the lowest       1 where no sample exceeds it; else 255 or 65535 where
+                 if it is negative      samples are whole numbers up to 255 or reach a quarter of it; else
                                         the largest sample
 
 CMYK goes through its profile where it has a usable one, else by Pillow's formula; LAB, HSV and
