@@ -377,9 +377,15 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
+def _filled(mark: re.Match[str]) -> str:
+    """A marked part anew; parts that are not made from JSON stay as they are."""
+    table = TABLES.get(mark[2])
+    return mark[0] if table is None else mark[1] + table() + mark[3]
+
+
 def fill(text: str) -> str:
     """A page whose marked parts are made again from the results."""
-    return MARK.sub(lambda m: m[1] + TABLES[m[2]]() + m[3], text)
+    return MARK.sub(_filled, text)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from codec import quality as qualities
-from codec.errors import BadArgument
+from codec.errors import BadArgument, shown
 from codec.guidance import STRENGTH, Guide, check_slope, check_strength
 from codec.guidance.importance import Box
 
@@ -85,9 +85,11 @@ class EncodeOptions:
 
     def _check_choices(self) -> None:
         if self.tool not in TOOL_NAMES:
-            raise BadArgument(f"tool must be one of {', '.join(TOOL_NAMES)}, not {self.tool!r}")
+            raise BadArgument(
+                f"tool must be one of {', '.join(TOOL_NAMES)}, not {shown(self.tool)}"
+            )
         if self.keep not in KEEPS:
-            raise BadArgument(f"keep must be one of {', '.join(KEEPS)}, not {self.keep!r}")
+            raise BadArgument(f"keep must be one of {', '.join(KEEPS)}, not {shown(self.keep)}")
         for name in ("lossless", "strip"):
             if not isinstance(getattr(self, name), bool):
                 raise BadArgument(f"{name} must be True or False")
@@ -169,7 +171,7 @@ def _number(value: Any, name: str) -> float | None:
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
-        raise BadArgument(f"{name} must be a number, not {value!r}") from None
+        raise BadArgument(f"{name} must be a number, not {shown(value)}") from None
 
 
 def _size(value: Any) -> int | None:
@@ -181,7 +183,7 @@ def _size(value: Any) -> int | None:
     try:
         size = int(value)
     except (TypeError, ValueError, OverflowError):
-        raise BadArgument(f"target_bytes must be a number of bytes, not {value!r}") from None
+        raise BadArgument(f"target_bytes must be a number of bytes, not {shown(value)}") from None
     if size <= 0:
         raise BadArgument("target_bytes must be above zero")
     return size

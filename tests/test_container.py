@@ -80,7 +80,7 @@ def test_error_types() -> None:
     with pytest.raises(NotACotamFile):
         read(b"\x89PNG" + whole)
     with pytest.raises(UnsupportedVersion):
-        read(whole[:3] + b"\x02" + whole[4:])
+        read(whole[:3] + b"\x03" + whole[4:])
     with pytest.raises(Truncated):
         read(whole[:-1])
     with pytest.raises(Truncated):

@@ -48,6 +48,8 @@ class LazyBackend:
         if device not in USUAL_DEVICES:
             _check_device(device)
         self._reset()
+        if not self.exported and Path(name_or_path).is_file():
+            _ = self.inner  # a user's own file is checked at once; shipped weights are sound
 
     def _reset(self) -> None:
         self._lock = threading.RLock()

@@ -6,8 +6,8 @@ samples          black                  white
 32 bits          0                      255 or 65535, the first that no sample exceeds; else the
                                         largest sample
 float            0, or the lowest       1 where no sample exceeds it; else 255 or 65535 where
-                 if it is negative      samples are whole numbers up to 255 or reach a quarter of it; else
-                                        the largest sample
+                 if it is negative      samples are whole numbers up to 255 or reach a
+                                        quarter of it; else the largest sample
 
 CMYK goes through its profile where it has a usable one, else by Pillow's formula; LAB, HSV and
 YCbCr by Pillow. A colour that a file declares transparent becomes alpha 0.
