@@ -268,7 +268,7 @@ white = np.full((20, 30, 3), 255, np.uint8)
 assert codec.load().encode(white)
 try:
     codec.load().encode(white, tool="learned")
-except codec.BadArgument as error:
+except codec.CodecError as error:
     print(error)
 """
     done = subprocess.run(
