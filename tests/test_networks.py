@@ -49,7 +49,7 @@ def test_a_first_layer_on_bytes_is_the_first_layer(photo: np.ndarray) -> None:
 
 def test_layers_see_the_backends_arrays_as_channels_last(cotam: codec.Codec) -> None:
     """With batch and channels in the other order they do not, and every layer copies twice."""
-    given = cotam.backend._in(np.zeros((8, 6, 192), np.float32))  # type: ignore[attr-defined]
+    given = cotam.backend.inner._in(np.zeros((8, 6, 192), np.float32))  # type: ignore[attr-defined]
     with torch.inference_mode():
         layer = cotam.backend.networks.g_s.blocks8[0].depthwise  # type: ignore[attr-defined]
         assert layer(given).is_contiguous(memory_format=torch.channels_last)

@@ -73,7 +73,7 @@ def test_everything_that_holds_a_picture_is_a_picture(
     }
     coded = {name: cotam.encode(image, tool="learned") for name, image in pictures.items()}
     assert len(set(coded.values())) == 1, coded.keys()
-    with pytest.raises(BadArgument, match="mapping"):
+    with pytest.raises(BadArgument, match="bytes"):
         cotam.encode({"bytes": None, "path": None})
 
 

@@ -75,8 +75,8 @@ def test_a_format_that_pillow_lacks_is_one_sentence(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_coding_tool_takes_part(small: NDArray[np.uint8]) -> None:
-    tool = codecs.codec_under_test("tool:webp-lossless")
-    assert np.array_equal(tool.decode(tool.encode(small, tool.qualities[0])), small)
+    tool = codecs.codec_under_test("tool:palette")
+    assert np.array_equal(tool.decode(tool.encode(small, 100)), small)
     assert tool.identity != codecs.codec_under_test("cotam").identity
 
 

@@ -21,7 +21,6 @@ DEFAULT_WEIGHTS = "default"
 QUALITIES = (5.0, 12.0, 20.0, 30.0, 40.0, 50.0, 60.0, 72.0, 85.0)
 # Tools that can be asked for by name; `auto` is what `cotam` does anyway.
 TOOLS = tuple(name for name in TOOL_NAMES if name != "auto")
-LOSSLESS_TOOL = "webp-lossless"
 # Hexadecimal digits that identify a file of weights in a kept row.
 HASH_DIGITS = 16
 
@@ -65,11 +64,10 @@ def codec_of(weights: str, tool: str = "auto") -> CodecUnderTest:
     def decode(data: bytes) -> Pixels:
         return cotam.decode(data, "array")
 
-    qualities = (BEST_QUALITY,) if tool == LOSSLESS_TOOL else QUALITIES
     return CodecUnderTest(
         title,
         identity,
-        qualities,
+        QUALITIES,
         encode,
         decode,
         int(BEST_QUALITY),
