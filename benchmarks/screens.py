@@ -48,7 +48,7 @@ SYSTEMS = (
     CLIENT_FORMAT,
     "png",
     "tool:av1",
-    "tool:webp-lossless",
+    "tool:palette",
     "tool:learned",
 )
 ANCHORS = ("avif", "avif-444")

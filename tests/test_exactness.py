@@ -36,7 +36,7 @@ PRIOR_HASH = """
 import hashlib, sys
 import numpy as np, torch
 import codec
-from codec import checkpoint
+from codec.weights import checkpoint
 from codec.backends.torch import TorchBackend
 torch.set_num_threads(int(sys.argv[1]))
 backend = TorchBackend(checkpoint.load(), "cpu")

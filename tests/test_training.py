@@ -144,7 +144,7 @@ def test_the_training_path_is_the_coding_path(
     cotam: codec.Codec, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With plain rounding, y_hat in training is the coder's, and its bits are near the file's."""
-    monkeypatch.setattr(cotam.backend, "bfloat16", False)
+    monkeypatch.setattr(cotam.backend.inner, "bfloat16", False)
     plain = codec.Codec(cotam.backend)
     plain.learned.pipeline.skip_below, plain.learned.pipeline.rate_weight = 0, 0.0
     networks = from_checkpoint(cotam.backend.checkpoint)
