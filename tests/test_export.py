@@ -34,7 +34,7 @@ def crossing(
 ) -> None:
     """Either encodes, either decodes: one y_hat; pixels within 1/255 almost everywhere."""
     for one in (torch_codec, encoder):
-        encoded = one.encode_full(picture, **options)  # type: ignore[arg-type]
+        encoded = one.encode_full(picture, tool="learned", **options)
         by_torch, by_onnx = (other.decode_full(encoded.data) for other in (torch_codec, decoder))
         np.testing.assert_array_equal(by_onnx.y_hat, encoded.y_hat)
         np.testing.assert_array_equal(by_onnx.y_hat, by_torch.y_hat)
@@ -169,7 +169,7 @@ def test_an_exported_encoder_rounds_as_its_weights_say(
     cotam: Codec, halves: Path, tmp_path: Path
 ) -> None:
     assert (
-        codec.load(halves / "encoder").pipeline.rate_weight
+        codec.load(halves / "encoder").learned.pipeline.rate_weight
         == cotam.learned.pipeline.rate_weight
         > 0
     )

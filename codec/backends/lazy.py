@@ -45,11 +45,11 @@ class LazyBackend:
         if not self.exported:
             checkpoint.find(name_or_path)
         self.wanted_device = device
-        if device not in USUAL_DEVICES:
+        if device not in USUAL_DEVICES and not self.exported:
             _check_device(device)
         self._reset()
-        if not self.exported and Path(name_or_path).is_file():
-            _ = self.inner  # a user's own file is checked at once; shipped weights are sound
+        if self.exported or Path(name_or_path).is_file():
+            _ = self.inner  # a user's own files are checked at once; shipped weights are sound
 
     def _reset(self) -> None:
         self._lock = threading.RLock()
