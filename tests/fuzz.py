@@ -67,14 +67,21 @@ def seeds() -> list[bytes]:
     grey = Image.fromarray(photo[:33, :70]).convert("L")
     for name in MODELS:
         cotam = codec.load(name, "cpu")
-        found += [cotam.encode(photo[:90, :130], quality=quality) for quality in (5, 50, 95)]
-        found.append(cotam.encode(photo[40:140, 60:200], quality=40, guide="uniform"))
+        found += [
+            cotam.encode(photo[:90, :130], tool="learned", quality=quality)
+            for quality in (5, 50, 95)
+        ]
+        found.append(
+            cotam.encode(photo[40:140, 60:200], tool="learned", quality=40, guide="uniform")
+        )
         found.append(cotam.encode(photo[:64, :64], qp_map=np.array([[3, 60], [31, 12]])))
         found += [
-            cotam.encode(alpha, quality=30),
-            cotam.encode(grey, quality=40),
-            cotam.encode(photo[:1, :1], quality=50),
+            cotam.encode(alpha, tool="learned", quality=30),
+            cotam.encode(grey, tool="learned", quality=40),
+            cotam.encode(photo[:1, :1], tool="learned", quality=50),
         ]
+    for tool in ("av1", "palette"):
+        found += [cotam.encode(p, tool=tool, quality=60) for p in (photo[:90, :130], alpha, grey)]
     return found
 
 
@@ -150,6 +157,8 @@ def mutated_content(content: Container, random: Random, others: list[bytes]) -> 
             width=random.choice(SIDES),
             height=random.choice(SIDES),
         )
+    if kind == 6 and content.tool:
+        return replace(content, channels=random.choice(container.CHANNELS))
     if kind == 6:
         start = content.qp_map or put_varint(random.choice((1, 2, 6))) + put_varint(
             random.choice((1, 2, 9))

@@ -70,7 +70,7 @@ def test_they_run_where_there_is_nothing(
         assert (apart <= 1).mean() >= 0.999
         assert small.size == (57, 38)
     for program, arguments, status in (
-        (decode, ("a.png",), 1),
+        (decode, ("a.png", "-o", "c.png"), 1),
         (encode, ("none.png",), 1),
         (encode, ("a.png", "-q", 200), 2),
     ):
