@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 from benchmarks.lib.markdown import ROOT, at_rate, load, rows_to_markdown
+from benchmarks.lib.screen_tables import screens_table
 from benchmarks.lib.task_tables import TASK_TABLES
 from codec.evaluation.distortion import in_db
 from codec.weights import checkpoint
@@ -24,6 +25,7 @@ PAGES = (
     ROOT / "checkpoints" / "TRAINING.md",
     ROOT / "docs" / "guidance.md",
     ROOT / "docs" / "mllm.md",
+    ROOT / "docs" / "screens.md",
     ROOT / "docs" / "training.md",
     ROOT / "docs" / "tuning.md",
 )
@@ -373,6 +375,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "scale": scale_table,
     "selection": selection_table,
     "train_step": train_step_table,
+    "screens": screens_table,
     **TASK_TABLES,
 }
 
