@@ -157,7 +157,7 @@ class Tuner:
             raise TooLarge(
                 f"tuning a picture of {pixels.shape[1]}x{pixels.shape[0]} pixels needs about "
                 f"{needed / 1e9:.1f} GB of memory; the limit is {limit_memory / 1e9:.1f} GB "
-                "(raise it with --limit-memory, or encode without tuning)"
+                "(raise limit_memory, or encode without tuning)"
             )
         return partial(self._tuned, _Picture(backend, pixels, qp))
 

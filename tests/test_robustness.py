@@ -146,7 +146,7 @@ def test_memory_is_bounded_by_a_stated_limit(photo: NDArray[np.uint8], tmp_path:
         lambda: cotam.encode(photo, tool="learned", quality=30),
         lambda: cotam.decode(data, level="preview"),
     ):
-        with pytest.raises(TooLarge, match="--limit-memory"):
+        with pytest.raises(TooLarge, match="limit_memory"):
             attempt()
     (tmp_path / "cat.ctm").write_bytes(data)
     refused = run_cotam("decode", tmp_path / "cat.ctm", "--limit-memory", "1MB")

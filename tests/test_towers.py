@@ -391,7 +391,7 @@ def test_without_a_network_the_sentence_names_what_works(
             "http://127.0.0.1:9/weights.pt",
         )
     start = time.monotonic()
-    with pytest.raises(GuideUnavailable, match="--guide student") as caught:
+    with pytest.raises(GuideUnavailable, match="guide='student'") as caught:
         load_tower(name, weights)
     assert time.monotonic() - start < 8
     assert "\n" not in str(caught.value)

@@ -44,7 +44,7 @@ class OnnxBackend:
         if device not in ("auto", "cpu"):
             raise BadArgument(
                 "the exact part of exported graphs runs on the CPU; "
-                "choose --device cpu, or load a checkpoint"
+                "choose device='cpu', or load a checkpoint"
             )
         memory.keep_freed_memory()
         self.checkpoint = read_manifest(folder)

@@ -408,7 +408,7 @@ def _check_size(width: int, height: int, limit_pixels: int) -> None:
     if max(width, height) > MAX_SIDE or width * height > limit_pixels:
         raise TooLarge(
             f"the picture claims {width}x{height} pixels; the limit is {limit_pixels} "
-            "(raise it with --limit-pixels)"
+            "(raise limit_pixels)"
         )
 
 
@@ -428,7 +428,7 @@ def check_memory(width: int, height: int, bytes_per_pixel: int, limit: int) -> N
     if needed > limit:
         raise TooLarge(
             f"a picture of {width}x{height} pixels needs about {needed / 1e9:.1f} GB of memory; "
-            f"the limit is {limit / 1e9:.1f} GB (raise it with --limit-memory)"
+            f"the limit is {limit / 1e9:.1f} GB (raise limit_memory)"
         )
 
 

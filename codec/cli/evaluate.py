@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
+from codec.cli.terminal import say
 from codec.errors import BadArgument, CodecError, sentence
 from codec.evaluation.judges import Sample, data_root, spread
 
@@ -75,7 +76,7 @@ def evaluate(
     except (CodecError, OSError) as error:
         if debug:
             raise
-        typer.echo(f"cotam: {sentence(error)}", err=True)
+        say(f"cotam: {sentence(error)}", err=True)
         raise typer.Exit(2 if isinstance(error, BadArgument) else 1) from None
     typer.echo(str(target))
 

@@ -36,11 +36,31 @@ def closed(number: int) -> bool:
     return number in _CLOSED
 
 
+# What the library calls an argument, and the flag that a user of the command types.
+FLAGS = {
+    "raise limit_pixels": "raise it with --limit-pixels",
+    "raise limit_memory": "raise it with --limit-memory",
+    "keep='all' keeps": "--keep all keeps",
+    "(keep='none')": "(--strip, or --keep none)",
+    "guide='student', no tune": "--guide student, no --tune",
+    "device='cpu'": "--device cpu",
+    "target_bytes": "--target-size",
+}
+
+
+def with_flags(text: str) -> str:
+    """A message of the library in the words of the command."""
+    for argument, flag in FLAGS.items():
+        text = text.replace(argument, flag)
+    return text
+
+
 def say(text: str, err: bool = False) -> None:
     """A line on stdout or stderr; one that cannot be written is remembered, the work goes on.
 
     Raises BrokenPipeError where nobody listens any more.
     """
+    text = with_flags(text) if err else text
     stream = sys.stderr if err else sys.stdout
     try:
         stream.write(f"{text}\n")

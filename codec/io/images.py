@@ -205,8 +205,7 @@ def _beyond_pillows_limit(pixels: int, read: Callable[[], T]) -> T:
                 return read()
             except Image.DecompressionBombError:
                 raise TooLarge(
-                    f"the picture has more than {pixels} pixels, the limit "
-                    "(raise it with --limit-pixels)"
+                    f"the picture has more than {pixels} pixels, the limit (raise limit_pixels)"
                 ) from None
             finally:
                 Image.MAX_IMAGE_PIXELS = own
@@ -251,7 +250,7 @@ def _check_size(image: Image.Image, limit_pixels: int) -> None:
     if image.width * image.height > limit_pixels:
         raise TooLarge(
             f"the picture has {image.width}x{image.height} pixels; the limit is {limit_pixels} "
-            "(raise it with --limit-pixels)"
+            "(raise limit_pixels)"
         )
 
 

@@ -24,7 +24,7 @@ from codec.io import colour, compose, exif, images
 KEEP = ("all", "safe", "none")
 DEFAULT_KEEP = "safe"
 ICC_LIMIT_BYTES = exif.LIMIT_BYTES
-PRIVATE = "location and maker notes were left out of the EXIF data (--keep all keeps them)"
+PRIVATE = "location and maker notes were left out of the EXIF data (keep='all' keeps them)"
 
 
 def check_keep(keep: Any) -> str:
@@ -112,5 +112,5 @@ def too_small(picture: images.Picture, smallest: int, target: int) -> str | None
         return None
     return (
         f"the smallest file of this picture has {smallest} bytes, {ride} of them colour profile "
-        "and EXIF; leave those out (--strip, or --keep none)"
+        "and EXIF; leave those out (keep='none')"
     )
