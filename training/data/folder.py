@@ -26,14 +26,14 @@ SUFFIXES = PICTURES
 
 def list_pictures(folder: Path) -> list[Path]:
     """All pictures below a folder, sorted. Raises FileNotFoundError if there is none."""
-    found = listing(folder, SUFFIXES)
-    for place, why in found.unreadable.items():
+    contents = listing(folder, SUFFIXES)
+    for place, why in contents.unreadable.items():
         log.warning("skipped the folder %s (%s)", place, why)
-    if not found.files:
+    if not contents.files:
         raise FileNotFoundError(
             f"no pictures below {folder}; set data.root or the variable COTAM_DATA"
         )
-    return found.files
+    return contents.files
 
 
 def read_picture(source: Path | BinaryIO, name: str | None = None) -> np.ndarray | None:
@@ -43,7 +43,7 @@ def read_picture(source: Path | BinaryIO, name: str | None = None) -> np.ndarray
     """
     try:
         return np.array(read_shown(source, DEFAULT_LIMIT_PIXELS))
-    except Exception as error:  # a run of days must not end over one picture, whatever it does
+    except Exception as error:  # one bad picture must not end a run of days
         log.warning("skipped %s (%s)", name or source, sentence(error))
         return None
 
@@ -61,6 +61,7 @@ def recoloured(crop: Tensor, random: np.random.Generator) -> Tensor:
     grey = crop.mean(0, keepdim=True)
     coloured = grey + (crop - grey) * random.uniform(0.4, 1.3)
     toned = (coloured * balance).clamp_(0, 1) ** float(np.exp(random.normal(0, 0.25)))
+    # As decoded files have: without rounding, only recoloured crops would have values in between.
     return (toned * 255).round_() / 255
 
 
@@ -88,6 +89,7 @@ def random_crop(
     """
     h, w = pixels.shape[:2]
     scale = float(np.exp(random.uniform(np.log(least_scale), 0))) if random.random() < 0.5 else 1.0
+    # No larger than the picture's longer side: beyond it there is only its mirror image.
     side = min(max(size, round(size / scale)), max(h, w))
     top = random.integers(max(h - side, 0) + 1)
     left = random.integers(max(w - side, 0) + 1)
@@ -173,8 +175,12 @@ class RandomCrops(Dataset[Tensor]):
         raise RuntimeError("a hundred pictures in a row could not be decoded; check data.root")
 
     def __getitem__(self, index: int) -> Tensor:
+        # A run that starts or resumes remembers no batches, so its first step gets real crops even
+        # if the step's number is not a multiple of `every`.
         if index >= self.per_step and (self.first + index) // self.per_step % self.every:
             return torch.empty(0)
+        # Seeded by the index alone: a resumed run, or another number of workers, draws the same
+        # crops.
         random = np.random.default_rng((self.seed, self.first + index))
         return random_crop(self._draw(random), random, self.size, self.scale, self.recolour)
 
