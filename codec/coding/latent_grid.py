@@ -1,6 +1,6 @@
-"""In which order y is coded.
+"""The latent grid: its size, the four steps in which it is coded, and the bits of each position.
 
-The grid, the four steps, and what each position of it costs. No networks here.
+No networks here.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def merge_steps(sets: list[NDArray[Any]], y: NDArray[Any]) -> None:
 
 
 def pad(array: NDArray[Any], rows: int, cols: int, mode: Any) -> NDArray[Any]:
-    """More rows below and columns to the right, as numpy.pad makes them."""
+    """Pad an array below and to the right up to rows x cols; mode: of numpy.pad."""
     missing = [(0, rows - array.shape[0]), (0, cols - array.shape[1])] + [(0, 0)] * (array.ndim - 2)
     return (
         np.pad(array, missing, mode=mode)
@@ -72,7 +72,7 @@ def pad(array: NDArray[Any], rows: int, cols: int, mode: Any) -> NDArray[Any]:
 
 
 class Meter:
-    """Adds up the bits spent per latent position, where somebody asked for them."""
+    """Adds up the bits spent per latent position, if they are wanted."""
 
     def __init__(self, tables: Tables, wanted: bool, rows: int, cols: int) -> None:
         self.tables = tables
@@ -98,9 +98,15 @@ class Meter:
         symbols: NDArray[np.integer],
         ids: NDArray[np.uint8],
     ) -> None:
-        """Some rows of a step's set, of this shape.
+        """Add the bits of some rows of a step's set.
 
-        Where: the places, counted flat, of the symbols.
+        Args:
+            step: 0..3.
+            band: rows of the set.
+            shape: of these rows, [rows, columns, channels].
+            where: flat indexes of the coded symbols.
+            symbols: their values.
+            ids: their tables.
         """
         if not self.wanted:
             return
@@ -115,5 +121,6 @@ class Meter:
         """[rows, cols]; the bits of a z position are shared by the latent positions below it."""
         if not self.wanted:
             return None
+        # Scaled, so that the total is right although positions beyond the border are cut off.
         z = np.repeat(np.repeat(self.z, CELL, 0), CELL, 1)[: self.rows, : self.cols]
         return self.y[: self.rows, : self.cols] + z * (self.z.sum() / max(float(z.sum()), 1e-9))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 LARGEST = 144  # latent positions a side that are still processed whole
-TILE = 96
+TILE = 96  # latent positions a side of a tile at most, without its margin
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Span:
     last: int
 
     def seen(self, unit: int = 1) -> slice:
-        """In units of a latent position's parts (16 for pixels)."""
+        """What the tile sees. unit: parts of a latent position (16 for pixels)."""
         return slice(self.first * unit, self.last * unit)
 
     def kept(self, unit: int = 1) -> slice:
@@ -41,18 +41,27 @@ class Span:
 
 
 def spans(length: int, margin: int, tile: int | None = None) -> list[Span]:
-    """A side in about equal parts of at most `tile` (TILE) positions. All see equally much: a
-    library makes a plan for every
-    shape it meets, and keeps it.
+    """Divide a side into about equal parts, each with a margin.
+
+    All parts see the same number of positions: oneDNN keeps a plan for every shape that it meets,
+    which took 150 MB (docs/design.md, "Tiles").
+
+    Args:
+        length: of the side, in latent positions.
+        margin: positions to see on both sides of a part.
+        tile: positions of a part at most. Default: TILE.
+
+    Returns:
+        The parts in order.
     """
     count = -(-length // (tile or TILE))
     edges = [length * k // count for k in range(count + 1)]
     window = min(length, -(-length // count) + 2 * margin)
-    found = []
+    parts = []
     for start, stop in pairwise(edges):
         first = min(max(0, start - margin), length - window)
-        found.append(Span(start, stop, first, first + window))
-    return found
+        parts.append(Span(start, stop, first, first + window))
+    return parts
 
 
 def tiles(
