@@ -103,7 +103,8 @@ class LazyBackend:
         return TorchBackend(weights, self.wanted_device)
 
     def __getattr__(self, name: str) -> Any:
-        """What a backend has beyond the protocol, such as `device` and `look`."""
+        """Attributes of the backend beyond the protocol, such as `device` and `look`."""
+        # copy and pickle look names up before __init__ has run, which would recurse without end.
         if name.startswith("_") or name == "exported":
             raise AttributeError(name)
         if name == "look" and not self.exported:  # the guide asks every backend for it

@@ -1,4 +1,4 @@
-"""What the pipeline asks of networks and of weights. No torch here."""
+"""The interface of networks and weights, as the pipeline uses them. No torch here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QpField = int | NDArray[np.int64]
 
 
 class Weights(Protocol):
-    """What the pipeline must know of weights.
+    """The properties of weights that the pipeline reads.
 
     See checkpoint.Checkpoint and backends.manifest.Exported.
     """
@@ -41,7 +41,7 @@ class Weights(Protocol):
 
 
 def coding_of(weights: Weights) -> tuple[str, float, float, str | None]:
-    """(fingerprint, slope, rate_weight, guide): if these are equal, weights write the same files."""
+    """(fingerprint, slope, rate_weight, guide): weights with equal ones write the same files."""
     return weights.fingerprint.hex(), weights.slope, weights.rate_weight, weights.guide
 
 

@@ -121,6 +121,6 @@ class Meter:
         """[rows, cols]; the bits of a z position are shared by the latent positions below it."""
         if not self.wanted:
             return None
-        # Scaled, so that the total is right although positions beyond the border are cut off.
+        # Scaled to the total of z: its positions repeat, and those beyond the border are cut off.
         z = np.repeat(np.repeat(self.z, CELL, 0), CELL, 1)[: self.rows, : self.cols]
         return self.y[: self.rows, : self.cols] + z * (self.z.sum() / max(float(z.sum()), 1e-9))

@@ -118,10 +118,10 @@ def available(requested: tuple[str, ...]) -> tuple[dict[str, CodecUnderTest], di
         requested: names, as `names` returns them.
 
     Returns:
-        name -> codec, and name -> why it cannot take part.
+        name -> codec, and name -> why it is missing.
 
     Raises:
-        BadArgument: none can take part.
+        BadArgument: none can be opened.
     """
     opened = {}
     missing = {}

@@ -78,7 +78,7 @@ class Judge(Protocol):
         Args:
             original: uint8 [H, W, 3].
             decoded: uint8 [H, W, 3].
-            truth: the label; None: what the judge itself sees in the original.
+            truth: the label; None for what the judge sees in the original.
 
         Returns:
             Name of a score -> value.

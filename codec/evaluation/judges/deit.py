@@ -1,4 +1,4 @@
-"""DeiT-Tiny as a judge: what a vision transformer still classifies, and how far its tokens move."""
+"""DeiT-Tiny as a judge: whether it still finds the class, and how far its tokens move."""
 
 from __future__ import annotations
 
