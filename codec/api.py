@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 @only_codec_errors
 def load(name_or_path: str | Path = "default", device: str | torch.device = "auto") -> Codec:
-    """A codec with weights by name, by path, or from the folder of an exported half.
+    """Load a codec by the name or path of its weights, or from the folder of an exported half.
 
     The weights are read when a file needs them; files of screen tools never do.
 
@@ -280,7 +280,7 @@ class Codec:
         options: EncodeOptions,
         watch: Stopwatch,
     ) -> Encoded:
-        """The file at a quality, or the best that fits a size, with the guide's plan for a QP."""
+        """Encode with the guide's plans, at a quality or as well as a target size allows."""
         weights = self.backend.checkpoint
         slope = weights.slope if options.slope is None else options.slope
         with watch.stage("guide"):

@@ -177,7 +177,7 @@ def _number(value: Any, name: str) -> float | None:
 
 
 def _size(value: Any) -> int | None:
-    """Bytes, from a number or text such as '20KB'. Raises BadArgument."""
+    """Read bytes from a number or text such as '20KB'. Raises BadArgument."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -192,7 +192,7 @@ def _size(value: Any) -> int | None:
 
 
 def _boxes(value: Any) -> tuple[Box, ...] | None:
-    """Boxes, from several or from a single one. Raises BadArgument."""
+    """Read one box or several. Raises BadArgument."""
     if value is None:
         return None
     try:

@@ -36,7 +36,7 @@ def quality_to_qp(quality: float | str) -> int:
 
 
 def qp_to_quality(qp: int) -> float:
-    """The quality whose QP this is."""
+    """Convert a QP 0..63 to a quality 0..100, not rounded."""
     return qp * 100 / QP_MAX
 
 

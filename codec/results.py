@@ -1,4 +1,4 @@
-"""What encoding and decoding return."""
+"""The results of encoding and decoding."""
 
 from __future__ import annotations
 

@@ -45,12 +45,12 @@ TUNE_BYTES = 1000  # per pixel; up to 855 were measured in float32, 610 in bfloa
 
 
 def exchange(qp: float) -> float:
-    """a(QP), see EXCHANGE."""
+    """The exchange rate a(QP); see EXCHANGE."""
     return EXCHANGE * math.exp(-FALL * float(qp_to_t(torch.tensor(qp, dtype=torch.float32))))
 
 
 def check_steps(steps: int) -> None:
-    """Raises BadArgument outside 1..1000."""
+    """Check a number of steps. Raises BadArgument outside 1..1000."""
     if not 1 <= steps <= MOST_STEPS:
         raise BadArgument(f"tuning takes 1 to {MOST_STEPS} steps, not {steps}")
 

@@ -1,4 +1,4 @@
-"""The machine that trains."""
+"""Settings and names of the machine that trains."""
 
 from __future__ import annotations
 

@@ -156,9 +156,7 @@ def readable(paths: list[Path], count: int) -> list[NDArray[np.uint8]]:
 def views_of(
     cotam: Codec, pixels: NDArray[np.uint8], quality: float
 ) -> dict[str, NDArray[np.uint8]]:
-    """The first picture as x, and x_hat beside the student's importance, its QP field and the bits
-    spent: [H, W, 3] each.
-    """
+    """Pictures to look at: x, and x_hat beside importance, QP field and bits, [H, W, 3] each."""
     importance = choose("student")(pixels)
     data = cotam.encode(pixels, tool="learned", quality=quality, guide=lambda _: importance)
     decoded = cotam.decode_full(data, want_bits=True)

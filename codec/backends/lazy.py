@@ -1,4 +1,4 @@
-"""Weights that are read when a picture needs them: files of screen tools never do.
+"""Weights that are read only when a picture needs them; files of screen tools never do.
 
 ::
 
@@ -49,7 +49,7 @@ class LazyBackend:
             _check_device(device)
         self._reset()
         if self.exported or Path(name_or_path).is_file():
-            _ = self.inner  # a user's own files are checked at once; shipped weights are sound
+            _ = self.inner  # files of users are checked at once; shipped ones are tested
 
     def _reset(self) -> None:
         self._lock = threading.RLock()

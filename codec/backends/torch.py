@@ -60,7 +60,7 @@ def pick_device(device: str) -> torch.device:
 
 @dataclass
 class PriorState:
-    """A layer's features, and the contexts made so far for its steps."""
+    """A layer's features, and the contexts of the sets decoded so far."""
 
     tensor: Tensor
     context: list[Tensor]
@@ -89,7 +89,7 @@ class TorchBackend:
         return f"TorchBackend({self.checkpoint.name!r}, {self.wanted_device!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle as the weights it was made of: the same bytes before and after use."""
+        """Copy and pickle as the weights alone, so that the bytes do not depend on earlier use."""
         weights = Checkpoint(self.checkpoint.arrays, self.checkpoint.metadata)
         return TorchBackend, (weights, self.wanted_device)
 

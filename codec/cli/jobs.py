@@ -109,7 +109,7 @@ def plan(
     inputs: Sequence[str],
     output: str | None,
     suffix: str,
-    wanted: Set[str],
+    kinds: Set[str],
     existing: Existing = "refuse",
 ) -> Schedule:
     """Plan the jobs of a command.
@@ -118,7 +118,7 @@ def plan(
         inputs: files, folders (searched recursively) or '-'.
         output: a file, a folder or '-'; None for files beside their sources.
         suffix: of results.
-        wanted: suffixes of the files in folders that are taken.
+        kinds: suffixes of the files in folders that are taken.
         existing: what happens to existing results.
 
     Returns:
@@ -129,7 +129,7 @@ def plan(
     """
     out = Schedule()
     output = STREAM if output in outputs.STDOUT else output
-    candidates = _candidates(inputs, output, suffix, wanted, out)
+    candidates = _candidates(inputs, output, suffix, kinds, out)
     if output == STREAM and len(candidates) > 1:
         raise BadArgument("several results cannot go to standard output; give -o a folder")
     keep = output is None and existing in ("refuse", "leave", "skip")
@@ -148,23 +148,23 @@ def plan(
 _DONE = "done"
 
 
-def files_of(inputs: Sequence[str], wanted: Set[str]) -> tuple[list[str], list[Result]]:
+def files_of(inputs: Sequence[str], kinds: Set[str]) -> tuple[list[str], list[Result]]:
     """List files.
 
     Args:
         inputs: files, folders (searched recursively) or '-'.
-        wanted: suffixes of the files in folders that are taken.
+        kinds: suffixes of the files in folders that are taken.
 
     Returns:
         The files, and a result for each folder that cannot be read.
     """
     out = Schedule()
-    files = [job.source for job in _candidates(inputs, None, ENCODED, wanted, out)]
+    files = [job.source for job in _candidates(inputs, None, ENCODED, kinds, out)]
     return files, out.unreadable
 
 
 def _candidates(
-    inputs: Sequence[str], output: str | None, suffix: str, wanted: Set[str], out: Schedule
+    inputs: Sequence[str], output: str | None, suffix: str, kinds: Set[str], out: Schedule
 ) -> list[Job]:
     jobs: list[Job] = []
     into = _is_folder(output)
@@ -177,16 +177,16 @@ def _candidates(
             target = str(Path(str(output)) / name) if into or folder else output or STREAM
             jobs.append(Job(STREAM, target))
         elif os.path.isdir(item):
-            jobs += _jobs_below(Path(item), output, suffix, wanted, out)
+            jobs += _jobs_below(Path(item), output, suffix, kinds, out)
         else:
             jobs.append(Job(item, _single_target(item, output, suffix, into or len(inputs) > 1)))
     return jobs
 
 
 def _jobs_below(
-    root: Path, output: str | None, suffix: str, wanted: Set[str], out: Schedule
+    root: Path, output: str | None, suffix: str, kinds: Set[str], out: Schedule
 ) -> list[Job]:
-    contents = folders.listing(root, wanted)
+    contents = folders.listing(root, kinds)
     if suffix == ENCODED:
         contents.others.pop(ENCODED, None)  # results of an earlier run
     out.notes += [f"{root}: {note}" for note in contents.notes()]
@@ -272,14 +272,14 @@ def _problem(job: Job, sources: set[tuple[int, int]], existing: Existing, defaul
     return ""
 
 
-def run_one(job: Job, work: Work, options: dict[str, Any], given: bytes | None = None) -> Result:
+def run_one(job: Job, work: Work, options: dict[str, Any], stdin: bytes | None = None) -> Result:
     """Do one job; an error becomes a sentence in the result.
 
     Args:
         job: the job.
         work: what to do with it.
         options: of `work`; "debug" lets errors through, "overwrite" allows replacing files.
-        given: stdin's bytes, if another process has read them.
+        stdin: its bytes, if another process has read them.
 
     Returns:
         The result.
@@ -292,7 +292,7 @@ def run_one(job: Job, work: Work, options: dict[str, Any], given: bytes | None =
             refuse_existing(job.target)
         source: bytes | Path = Path(job.source)
         if job.source == STREAM:
-            source = read(STREAM) if given is None else given
+            source = read(STREAM) if stdin is None else stdin
         put, result = work(source, job.target, options)
         result.source = job.source
         result.target = job.target
@@ -308,10 +308,10 @@ def run_one(job: Job, work: Work, options: dict[str, Any], given: bytes | None =
 
 @dataclass(frozen=True)
 class _Task:
-    """A job as a worker gets it. given: stdin's bytes, because a worker has no stdin."""
+    """A job as a worker gets it. stdin: its bytes, because a worker has no stdin."""
 
     job: Job
-    given: bytes | None = None
+    stdin: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -324,7 +324,7 @@ class _Runner:
 
     def __call__(self, task: _Task) -> Result:
         try:
-            return run_one(task.job, self.work, self.options, task.given)
+            return run_one(task.job, self.work, self.options, task.stdin)
         except Exception as error:
             if not self.aside:
                 raise

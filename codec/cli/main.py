@@ -80,12 +80,12 @@ class _Looks:
 
 
 def encode_file(
-    given: bytes | Path, target: str, options: dict[str, Any]
+    source: bytes | Path, target: str, options: dict[str, Any]
 ) -> tuple[batch.Put, batch.Result]:
     """Encode a picture.
 
     Args:
-        given: a picture file or its bytes.
+        source: a picture file or its bytes.
         target: where the result goes; not used.
         options: from `encode`.
 
@@ -94,7 +94,7 @@ def encode_file(
     """
     # Before the weights: Pillow takes 4 bytes a pixel, and PyTorch is not loaded yet
     # (docs/design.md, "Tiles").
-    picture = images.load(given, options["limit"])
+    picture = images.load(source, options["limit"])
     loaded = load(options["model"], options["device"], options["limit"], options["memory"])
     guide = None
     if options["guide"]:
@@ -137,19 +137,19 @@ def _tuner(tuning: tuple[str, str | None, int | None], backend: Any = None) -> A
 
 
 def decode_file(
-    given: bytes | Path, target: str, options: dict[str, Any]
+    source: bytes | Path, target: str, options: dict[str, Any]
 ) -> tuple[batch.Put, batch.Result]:
     """Decode a .ctm file.
 
     Args:
-        given: the file or its bytes.
+        source: the file or its bytes.
         target: its suffix names the format; PNG on stdout.
         options: from `decode`.
 
     Returns:
         What writes the picture, and the result.
     """
-    data = given.read_bytes() if isinstance(given, Path) else given
+    data = source.read_bytes() if isinstance(source, Path) else source
     # A bad file is refused before the weights are loaded.
     content = container.read(data, options["limit"])
     loaded = load_for(
@@ -381,7 +381,7 @@ def _run(
     inputs: list[str],
     output: str | None,
     suffix: str,
-    wanted: Set[str],
+    kinds: Set[str],
     work: batch.Work,
     options: dict[str, Any],
     workers: int,
@@ -390,10 +390,10 @@ def _run(
     report = Report(as_json, False)
     try:
         existing = _existing(options)
-        schedule = batch.plan(inputs, output, suffix, wanted, existing)
+        schedule = batch.plan(inputs, output, suffix, kinds, existing)
         if not (schedule.jobs or schedule.refused or schedule.unreadable or schedule.done):
             raise BadArgument(
-                f"there is no file to work on (looked for {', '.join(sorted(wanted))})"
+                f"there is no file to work on (looked for {', '.join(sorted(kinds))})"
             )
         if schedule.done:
             say(f"cotam: {schedule.done} done already", err=True)

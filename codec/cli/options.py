@@ -130,6 +130,7 @@ def load(model: str, device: str, limit: int, memory: int) -> codec.Codec:
 
 
 def fail(message: str, status: int = 1) -> NoReturn:
+    """Print a message on stderr and end the command with an exit status."""
     say(f"cotam: {one_line(message)}", err=True)
     raise typer.Exit(status)
 

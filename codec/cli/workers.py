@@ -41,7 +41,7 @@ STILLBORN = "worker processes cannot be started here; try -j 1"
 
 
 class Stopped(BaseException):
-    """A signal ends the work; no Exception, so that no job handles it as a failure."""
+    """A signal asks to stop. Not an Exception, so that no job handles it as a failure."""
 
 
 class _State:

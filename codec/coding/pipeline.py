@@ -68,7 +68,7 @@ class Latents:
     merge: Callable[[], Floats] | None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copy and pickle with y_hat made, so that no networks travel with it."""
+        """Copy and pickle with y_hat computed, so that no networks are pickled."""
         return {"data": self.data, "bits": self.bits, "y_hat": self.y_hat, "merge": None}
 
     @cached_property
@@ -357,7 +357,18 @@ class Pipeline:
     def reconstruct(
         self, y_hat: Floats, qp: QpField, height: int, width: int, watch: Stopwatch
     ) -> NDArray[np.uint8]:
-        """Compute pixels [H, W, 3] from y_hat."""
+        """Compute the pixels of decoded latents.
+
+        Args:
+            y_hat: float32 [h, w, M].
+            qp: as for `encode`.
+            height: of the picture in pixels.
+            width: of the picture in pixels.
+            watch: where seconds are added.
+
+        Returns:
+            uint8 [H, W, 3].
+        """
         with watch.stage("synthesis"):
             return self.backend.synthesis(y_hat, qp)[:height, :width]
 

@@ -1,4 +1,4 @@
-"""Huge pictures: a `Backend` that lets another one work on tiles. numpy only.
+"""A `Backend` for huge pictures, which runs another backend on tiles. numpy only.
 
 ::
 
@@ -23,7 +23,7 @@ from codec.coding.latent_grid import CELL, STRIDE, Floats, latent_grid, pad, who
 from codec.coding.tiling import LARGEST, Span, tiles
 from codec.networks.config import PRIOR_MARGIN, LatentLayer
 
-# Positions of z a side of the prior's tiles.
+# Positions of z along a side of the prior's tiles.
 PRIOR_TILE = 48
 
 

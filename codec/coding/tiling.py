@@ -21,7 +21,7 @@ TILE = 96  # latent positions a side of a tile at most, without its margin
 
 @dataclass(frozen=True)
 class Span:
-    """Along one side, in latent positions: start..stop is kept, first..last is seen."""
+    """A tile along one side, in latent positions: it sees first..last and keeps start..stop."""
 
     start: int
     stop: int
@@ -36,7 +36,7 @@ class Span:
         return slice(self.start * unit, self.stop * unit)
 
     def inside(self, unit: int = 1) -> slice:
-        """The kept part within what was seen."""
+        """The kept part, counted from the first position that the tile sees."""
         return slice((self.start - self.first) * unit, (self.stop - self.first) * unit)
 
 
@@ -67,7 +67,7 @@ def spans(length: int, margin: int, tile: int | None = None) -> list[Span]:
 def tiles(
     rows: int, cols: int, margin: int, tile: int | None = None
 ) -> Iterator[tuple[Span, Span]]:
-    """(rows, columns) of every tile."""
+    """Yield the rows and columns of every tile; arguments as for `spans`."""
     for row in spans(rows, margin, tile):
         for col in spans(cols, margin, tile):
             yield row, col

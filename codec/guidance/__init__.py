@@ -1,4 +1,4 @@
-"""Where importance comes from, and how it becomes a QP map.
+"""Guides: where importance comes from, and how it becomes a QP map.
 
 ::
 

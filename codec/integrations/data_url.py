@@ -1,4 +1,4 @@
-"""`.ctm` for servers that speak OpenAI's protocol: pictures travel there as data URLs.
+"""`.ctm` for servers with OpenAI's protocol, which receive pictures as data URLs.
 
 ::
 

@@ -106,7 +106,7 @@ def _even_bands(values: NDArray[Any]) -> list[slice]:
 
 
 def _halved(values: NDArray[Any], visible: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_]]:
-    """Means of the visible of 2x2 values [H, W, 3], and whether there are any: [H/2, W/2, ...]."""
+    """Means of visible values in blocks of 2x2, and where there are any: [H/2, W/2, ...]."""
     means = []
     counts = []
     for band in _even_bands(values):

@@ -50,17 +50,17 @@ ODD = (
 )
 
 
-def opened(given: Any) -> Image.Exif | None:
+def opened(source: Any) -> Image.Exif | None:
     """Read EXIF from bytes or Pillow's object; None if Pillow cannot read it."""
-    if given is None or isinstance(given, Image.Exif):
-        return given
+    if source is None or isinstance(source, Image.Exif):
+        return source
 
     def read() -> Image.Exif:
         exif = Image.Exif()
-        exif.load(given)
+        exif.load(source)
         return exif
 
-    return _or(None, read) if isinstance(given, (bytes, bytearray)) else None
+    return _or(None, read) if isinstance(source, (bytes, bytearray)) else None
 
 
 def of_image(image: Image.Image) -> Image.Exif | None:

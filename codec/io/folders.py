@@ -43,7 +43,7 @@ class Listing:
         return lines
 
 
-def listing(folder: Path, wanted: Set[str]) -> Listing:
+def listing(folder: Path, suffixes: Set[str]) -> Listing:
     """List the files below a folder.
 
     Links to folders are followed, except to a folder above them. A wanted name is listed even if it
@@ -51,20 +51,20 @@ def listing(folder: Path, wanted: Set[str]) -> Listing:
 
     Args:
         folder: searched recursively.
-        wanted: suffixes, in lower case with their dot.
+        suffixes: of the wanted files, in lower case with their dot.
 
     Returns:
         Wanted files, and what was left out.
     """
     contents = Listing()
-    _walk(folder, wanted, contents, ())
+    _walk(folder, suffixes, contents, ())
     contents.files.sort()
     return contents
 
 
-def files_in(folder: Path, wanted: Set[str]) -> list[Path]:
-    """`listing`'s files."""
-    return listing(folder, wanted).files
+def files_in(folder: Path, suffixes: Set[str]) -> list[Path]:
+    """The files of `listing`."""
+    return listing(folder, suffixes).files
 
 
 def pictures_at(place: Path) -> list[Path]:
@@ -73,7 +73,7 @@ def pictures_at(place: Path) -> list[Path]:
 
 
 def _walk(
-    folder: Path, wanted: Set[str], contents: Listing, above: tuple[tuple[int, int], ...]
+    folder: Path, suffixes: Set[str], contents: Listing, above: tuple[tuple[int, int], ...]
 ) -> None:
     try:
         state = os.stat(folder)
@@ -87,10 +87,10 @@ def _walk(
         return
     for entry in entries:
         if _is_folder(entry):
-            _walk(folder / entry.name, wanted, contents, (*above, identity))
+            _walk(folder / entry.name, suffixes, contents, (*above, identity))
             continue
         suffix = os.path.splitext(entry.name)[1].lower()
-        if suffix in wanted and not _is_special(entry):
+        if suffix in suffixes and not _is_special(entry):
             contents.files.append(folder / entry.name)
         elif not entry.name.startswith("."):
             contents.others[suffix] += 1

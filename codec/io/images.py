@@ -383,7 +383,19 @@ def _values(array: Any) -> NDArray[Any]:
 
 
 def shown(picture: Picture, background: Any = compose.WHITE) -> NDArray[np.uint8]:
-    """The picture as a person or a tower sees it: uint8 [H, W, 3] in sRGB on a background."""
+    """Convert a picture to what a person or a tower sees.
+
+    Args:
+        picture: the picture.
+        background: what transparent pixels are composed on: the name of a colour or (red, green,
+            blue).
+
+    Returns:
+        uint8 [H, W, 3] in sRGB.
+
+    Raises:
+        BadArgument: the background is no colour.
+    """
     pixels = colour.to_srgb(picture.pixels, picture.icc)
     return compose.on_background(pixels, picture.alpha, background)
 

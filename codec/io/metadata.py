@@ -123,7 +123,16 @@ def explained(picture: images.Picture, error: TargetTooSmall, target: int) -> Ta
 
 
 def too_small(picture: images.Picture, smallest: int, target: int) -> str | None:
-    """Why a target size cannot be met, if the file would fit without metadata; None otherwise."""
+    """Explain why a target size cannot be met, if metadata is the reason.
+
+    Args:
+        picture: the picture.
+        smallest: bytes of its smallest file.
+        target: bytes.
+
+    Returns:
+        A sentence if the file would fit without metadata; None otherwise.
+    """
     extra = len(picture.icc or b"") + len(picture.exif or b"")
     if not extra or smallest - extra > target:
         return None

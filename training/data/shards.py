@@ -1,4 +1,4 @@
-"""Pictures from WebDataset shards: sets that no one disk or machine holds."""
+"""Pictures from WebDataset shards, for sets that do not fit on one disk."""
 
 from __future__ import annotations
 

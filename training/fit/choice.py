@@ -74,12 +74,12 @@ def won_by_av1() -> set[str]:
     return names
 
 
-def fit(values: Floats, wanted: NDArray[np.bool_], counts: Floats) -> tuple[Floats, float]:
+def fit(values: Floats, labels: NDArray[np.bool_], counts: Floats) -> tuple[Floats, float]:
     """Logistic regression by gradient descent, on columns of unit variance.
 
     Args:
         values: [pictures, terms].
-        wanted: [pictures].
+        labels: whether each is graphics, [pictures].
         counts: how much each of them counts, [pictures].
 
     Returns:
@@ -94,7 +94,7 @@ def fit(values: Floats, wanted: NDArray[np.bool_], counts: Floats) -> tuple[Floa
         odds = 1 / (1 + np.exp(-rows @ weights))
         # The bias does not shrink: it only says how frequent graphics are.
         decay = DECAY * np.r_[weights[:-1], 0]
-        weights -= RATE * (rows.T @ ((odds - wanted) * share) + decay)
+        weights -= RATE * (rows.T @ ((odds - labels) * share) + decay)
     # Undoes the standardisation, so that `choose` can use raw values.
     raw = weights[:-1] / spread
     return raw, float(weights[-1] - raw @ mean)
@@ -103,7 +103,7 @@ def fit(values: Floats, wanted: NDArray[np.bool_], counts: Floats) -> tuple[Floa
 def run(root: Path) -> dict[str, Any]:
     """The fitted weights, and the kinds that `choose` finds in each folder with its own weights."""
     values = []
-    wanted = []
+    labels = []
     chosen: dict[str, Counter[str]] = {}
     counts: list[float] = []
     graphics_below = []
@@ -118,13 +118,13 @@ def run(root: Path) -> dict[str, Any]:
             # learned tool's pictures.
             if graphics or f"{folder}/{path.name}" not in no_examples:
                 values += [list(terms(one).values()) for one in vectors]
-                wanted += [graphics] * len(vectors)
+                labels += [graphics] * len(vectors)
                 counts += [PLAIN_WEIGHT] + [1.0] * (len(vectors) - 1)
             kinds[choose(np.asarray(shown)).kind] += 1
             if graphics and score(vectors[0]) <= THRESHOLD:
                 graphics_below.append(f"{folder}/{path.name}")
         chosen[folder] = kinds
-    weights, bias = fit(np.array(values), np.array(wanted), np.array(counts))
+    weights, bias = fit(np.array(values), np.array(labels), np.array(counts))
     names = list(terms(vectors[0]))
     return {
         "weights": {name: round(float(weight), 2) for name, weight in zip(names, weights)},

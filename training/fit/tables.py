@@ -67,7 +67,7 @@ class Histogram:
 
 
 def some_pictures(root: Path, count: int) -> list[Path]:
-    """The same ones each time."""
+    """At most `count` pictures below a folder, the same ones at every call."""
     paths = list_pictures(root)
     return [paths[i] for i in np.random.default_rng(0).permutation(len(paths))[:count]]
 

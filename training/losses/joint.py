@@ -121,7 +121,7 @@ class Joint(RateDistortion):
     def forward(
         self, x: Tensor, qp: Tensor, coded: TrainingPass
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """As RateDistortion's."""
+        """Compute the loss; arguments and result as for RateDistortion."""
         t, bpp, distortion, parts = self.terms(x, qp, coded)
         features, levels = self.features(x, coded.x_hat.float(), qp)
         mu = self.mu * torch.exp(self.mu_slope * t)

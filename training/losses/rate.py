@@ -1,4 +1,4 @@
-"""The path of training: noise for the rate, rounding for all that the decoder will see."""
+"""Coding in training: noise for the rate, rounding for everything that the decoder sees."""
 
 from __future__ import annotations
 

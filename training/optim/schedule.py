@@ -1,4 +1,4 @@
-"""What all stages share: a cosine over the steps, or over a time budget where that ends first."""
+"""The schedule of all stages: a cosine over steps, or over a time budget if that ends first."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def _cut_gain(new: Gain, old: Gain, kept: Tensor) -> None:
 
 
 def _transforms(networks: Networks, wide: Networks, kept: Tensor) -> None:
-    """Copy g_a, g_s and h_a with these channels of y; their other channels stay."""
+    """Copy the transforms, with only these channels of y."""
     for room in TRANSFORMS:
         new = getattr(networks, room)
         old = getattr(wide, room)

@@ -63,7 +63,7 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def canonical(name: str) -> str:
-    """The registry's own spelling of a codec's name.
+    """The registry's spelling of a codec's name.
 
     Raises:
         BadArgument: there is no codec of that name.

@@ -1,4 +1,4 @@
-"""CoTAM with every way of guidance, and rivals, as the systems of the task benchmark.
+"""The systems of the task benchmark: CoTAM with every kind of guidance, and other formats.
 
 ::
 

@@ -69,7 +69,7 @@ def centre_crop(tower: Tower, height: int, width: int) -> tuple[tuple[int, int],
 
 
 def centre_view(tower: Tower, pictures: Tensor) -> Tensor:
-    """What `DeitJudge.look` shows to the tower, differentiable.
+    """The view of `DeitJudge.look`, differentiable.
 
     Args:
         tower: DeiT-Tiny.

@@ -1,4 +1,4 @@
-"""`attach`: a model of transformers takes `.ctm`, by tokens where its tower has an adapter.
+"""`attach`: a model of transformers takes `.ctm`, with repaired tokens if there is an adapter.
 
 ::
 
@@ -44,7 +44,7 @@ def attach(
     adapter: str | Path | Adapter | None = None,
     token_budget: float | None = None,
 ) -> nn.Module:
-    """Let a model take `.ctm`, and repair its tokens from the latents where there is an adapter.
+    """Let a model take `.ctm`, and repair its tokens from the latents if there is an adapter.
 
     It includes `register`. The model sees the decoded pixels; if its tower has an adapter for the
     codec's weights, its tokens are repaired. `model.cotam` is the attachment, and `detach` undoes
@@ -97,7 +97,7 @@ def attach(
 
 
 def detach(model: Any) -> None:
-    """Undo `attach`: the model and its processor are as they were.
+    """Undo `attach` for the model and its processor.
 
     They still take `.ctm`, as pixels, until `unregister` is called.
     """
@@ -160,7 +160,7 @@ class Attachment:
         self._reset()
 
     def detach(self) -> None:
-        """Leave the model and its processor as they were; see `detach`."""
+        """Restore the model and its processor; see `detach`."""
         for handle in self.handles:
             handle.remove()
         self.handles.clear()
@@ -280,7 +280,7 @@ class Attachment:
         return self._repaired(layer, output)
 
     def _repaired(self, layer: int, tokens: Tensor) -> Tensor:
-        """Tokens [views, prefix + patches, width] of a layer, with the adapter's added.
+        """Add the adapter's correction to the tokens [views, prefix + patches, width] of a layer.
 
         The adapter computes in float32, on the tokens' device; the sum has the tokens' dtype.
         """

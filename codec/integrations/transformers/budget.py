@@ -1,4 +1,4 @@
-"""Fewer image tokens for a language model: its placeholders and its image features, cut alike."""
+"""Fewer image tokens for a language model: placeholders and image features are cut together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LENGTHS = ("max_length", "min_length")
 
 
 def kept(features: Tensor, chosen: Sequence[Selection]) -> Tensor:
-    """Of each picture's tokens, the prefix and the chosen ones.
+    """Keep the prefix and the chosen ones of each picture's tokens.
 
     Args:
         features: [pictures, prefix + rows * columns, width].
@@ -120,5 +120,5 @@ def _run_length(places: Tensor, patches: int) -> int:
 
 
 def _over(chosen: Sequence[Selection], images: int) -> list[Selection]:
-    """One for each image, repeated where generation runs several answers a prompt."""
+    """One selection for each image, repeated if `generate` makes several answers a prompt."""
     return [selection for selection in chosen for _ in range(images // len(chosen))]

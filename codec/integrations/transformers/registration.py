@@ -47,7 +47,7 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Undo `register`: transformers is as it was. Calling this again changes nothing."""
+    """Undo `register`. Calling this again changes nothing."""
     with _lock:
         while _undo:
             _undo.pop()()

@@ -1,4 +1,4 @@
-"""Which sources of pictures are `.ctm` files, told by their first bytes, not by a suffix.
+"""Recognise `.ctm` files among sources of pictures, by their first bytes and not by a suffix.
 
 ::
 
@@ -26,7 +26,7 @@ WEB = ("http://", "https://")
 
 
 def ctm_file(source: Any, timeout: float | None = None) -> tuple[bytes | None, Any]:
-    """Look whether a source is a `.ctm` file.
+    """Read a source if it is a `.ctm` file.
 
     Args:
         source: a path, URL, data URL, base64 text, bytes, or anything else.

@@ -44,7 +44,7 @@ def tower_of(model: Any) -> VisionTower | None:
 
 
 def takes_budget(model: Any) -> bool:
-    """Whether the language model can be given a part of each picture's tokens."""
+    """Whether the language model can work with a part of each picture's tokens."""
     config = getattr(model, "config", None)
     return (
         getattr(config, "model_type", "") in SHORTENED
