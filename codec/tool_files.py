@@ -31,6 +31,7 @@ from codec.tools.choosing.reasons import Choice, reason_of
 from codec.tools.choosing.select import SCREEN_TOOLS
 from codec.tools.interface import Pixels, Settings
 from codec.tools.mixed import PhotographTool
+from codec.tools.palette import TRIED_RADII
 from codec.tools.registry import (
     LOSSLESS,
     NAMES,
@@ -130,19 +131,19 @@ def _mixed(
 
 def _best_tool(picture: images.Picture, choice: Choice, settings: Settings) -> Written:
     """What the tool wrote that loses least for its bytes."""
-    names = _names(choice, settings.quality)
+    trials = _trials(choice, settings)
     candidates: list[Candidate] = []
     failure: TooLarge | None = None
-    for name in names:
+    for name, trial in trials:
         samples = _samples(picture, name)
         try:
-            payload = tool_named(name).encode(samples, settings)
+            payload = tool_named(name).encode(samples, trial)
         except TooLarge as error:
             failure = error
             continue
         decoded = picture.pixels
-        if len(names) > 1:
-            decoded = np.ascontiguousarray(tool_named(name).decode(payload, samples.shape)[..., :3])  # type: ignore[arg-type]
+        if len(trials) > 1:
+            decoded = _colours(tool_named(name).decode(payload, samples.shape))  # type: ignore[arg-type]
         candidates.append(Candidate(name, payload, decoded))
     if not candidates:
         assert failure is not None
@@ -150,6 +151,23 @@ def _best_tool(picture: images.Picture, choice: Choice, settings: Settings) -> W
     best = candidates[0] if len(candidates) == 1 else better(picture.pixels, candidates)
     channels = _samples(picture, best.tool).shape[2]
     return Written(best.tool, best.payload, channels, choice.code)
+
+
+def _trials(choice: Choice, settings: Settings) -> list[tuple[str, Settings]]:
+    """The tools to try, each with its settings."""
+    names = _names(choice, settings.quality)
+    if len(names) == 1:
+        return [(names[0], settings)]
+    trials: list[tuple[str, Settings]] = []
+    for name in names:
+        radii = TRIED_RADII if name == "palette" else (None,)
+        trials += [(name, replace(settings, radius=radius)) for radius in radii]
+    return trials
+
+
+def _colours(samples: Pixels) -> Pixels:
+    """Samples without alpha."""
+    return np.ascontiguousarray(samples[..., :3])
 
 
 def _names(choice: Choice, quality: float) -> tuple[str, ...]:

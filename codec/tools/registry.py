@@ -46,7 +46,9 @@ class PaletteTool:
     def encode(self, pixels: Pixels, settings: Settings) -> bytes:
         from codec.tools import palette
 
-        return palette.encode(pixels, quality=settings.quality, effort=settings.effort)
+        return palette.encode(
+            pixels, quality=settings.quality, effort=settings.effort, radius=settings.radius
+        )
 
     def decode(self, payload: bytes, shape: tuple[int, int, int]) -> Pixels:
         from codec.tools import palette
