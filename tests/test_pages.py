@@ -179,6 +179,7 @@ def test_no_browser_is_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("training.data.pages: Chromium cannot be started")
+    assert done.stderr.isascii()
     assert not (tmp_path / "out").exists()
 
 

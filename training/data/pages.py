@@ -22,7 +22,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from codec.cli.outputs import write
-from codec.errors import BadArgument, BadPicture, CodecError, reason, sentence
+from codec.errors import BadArgument, BadPicture, CodecError, sentence
 from codec.io.folders import files_in
 from training.data.folder import read_picture
 from training.data.page_html import KINDS, Photograph, page_html
@@ -144,6 +144,11 @@ def browser_program() -> str | None:
     return next((found for name in BROWSERS if (found := shutil.which(name))), None)
 
 
+def first_line(error: Exception) -> str:
+    """What Playwright says, without the box of advice below it."""
+    return str(error).strip().split("\n")[0]
+
+
 @contextmanager
 def open_browser() -> Iterator[Browser]:
     """Start Chromium, and stop it at the end.
@@ -164,8 +169,8 @@ def open_browser() -> Iterator[Browser]:
             )
         except Error as error:
             raise BrowserUnavailable(
-                f"Chromium cannot be started ({reason(error)[:200]}); install it with apt-get "
-                "install chromium, or playwright install chromium"
+                f"Chromium cannot be started ({first_line(error)}); install it with "
+                "apt-get install chromium, or playwright install chromium"
             ) from error
         try:
             yield browser
