@@ -25,12 +25,14 @@ class Settings:
     Attributes:
         quality: 0..100; 100 is lossless where the tool can be.
         effort: 0 (fastest) .. 9 (smallest).
-        content: what the picture looks like (tools.choose.Kind).
+        content: what the picture looks like (tools.choosing.content.Kind).
+        radius: in levels, within which the palette tool merges colours; None: as the quality says.
     """
 
     quality: float
     effort: int
     content: str = "graphics"
+    radius: float | None = None
 
 
 class Tool(Protocol[SettingsT]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
-from codec.errors import sentence
+from codec.errors import BadArgument, sentence
 from codec.io.folders import PICTURES, listing
 from codec.io.images import read_shown
 from codec.networks.config import STRIDE_Z
@@ -53,6 +53,14 @@ def checked(size: int) -> int:
     if size < STRIDE_Z or size % STRIDE_Z:
         raise ValueError(f"data.size must be a multiple of {STRIDE_Z}, not {size}")
     return size
+
+
+def used(weights: Mapping[str, float]) -> dict[str, float]:
+    """The folders whose weight is not 0. Raises BadArgument if none is left or one is negative."""
+    left = {name: weight for name, weight in weights.items() if weight}
+    if not left or min(left.values()) < 0:
+        raise BadArgument(f"data.weights must be 0 or more, and one of them more, not {weights}")
+    return left
 
 
 def recoloured(crop: Tensor, random: np.random.Generator) -> Tensor:
@@ -188,7 +196,8 @@ class RandomCrops(Dataset[Tensor]):
 class FolderData(pl.LightningDataModule):
     """Training crops from `root/<folder>` for each folder of `weights`.
 
-    With several processes, each draws its own.
+    A folder that `places` names lies there instead; one of weight 0 need not exist. With several
+    processes, each draws its own.
     """
 
     def __init__(
@@ -202,10 +211,12 @@ class FolderData(pl.LightningDataModule):
         workers: int,
         seed: int = 0,
         recolour: float = 0.0,
+        places: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.root = Path(root)
         self.weights = dict(weights)
+        self.places = dict(places or {})
         self.batch = batch
         self.steps = steps
         self.size = size
@@ -215,9 +226,10 @@ class FolderData(pl.LightningDataModule):
         self.recolour = recolour
 
     def train_dataloader(self) -> DataLoader[Tensor]:
-        folders = [self.root / name for name in self.weights]
+        weights = used(self.weights)
+        folders = [Path(self.places.get(name, self.root / name)) for name in weights]
         length = self.batch * self.steps
-        shares = list(self.weights.values())
+        shares = list(weights.values())
         crops = RandomCrops(
             folders, shares, length, self.size, self.scale, self.seed, recolour=self.recolour
         )

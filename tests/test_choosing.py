@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from skimage import data
 
-from codec.tools.choose import choose
-from codec.tools.features import block_maps, features
+from codec.tools.choosing.content import choose
+from codec.tools.choosing.features import block_maps, features
 
 Pixels = NDArray[np.uint8]
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
@@ -82,7 +82,7 @@ def test_smaller_photographs_in_grey_or_as_jpegs_stay_there_too(name: str, side:
 def test_pages_of_text_are_graphics_on_any_background(colours: tuple[str, str]) -> None:
     choice = choose(np.asarray(page(*colours)))
     assert choice.kind == "graphics"
-    assert choice.tools == ("palette", "av1")
+    assert choice.tools == ("av1", "palette")
 
 
 def test_charts_are_graphics_also_as_jpegs() -> None:
@@ -109,7 +109,7 @@ def test_icons_are_small_pictures_and_never_learned(side: int) -> None:
     ImageDraw.Draw(image).ellipse((2, 2, side - 3, side - 3), fill="#e64a19", outline="#263238")
     choice = choose(np.asarray(image))
     assert choice.kind == "small picture"
-    assert choice.tools == ("palette", "av1")
+    assert choice.tools == ("av1", "palette")
     assert f"{side}x{side}" in choice.reason
 
 
@@ -158,7 +158,8 @@ def test_features_of_one_colour_and_of_noise_are_the_extremes() -> None:
 
 def test_the_screen_tools_import_no_network() -> None:
     code = (
-        "import sys, codec.tools.av1, codec.tools.vp8l, codec.tools.choose, codec.tools.regions;"
+        "import sys, codec.tools.av1, codec.tools.payloads.vp8l, codec.tools.choosing.content;"
+        "import codec.tools.regions;"
         "print([m for m in ('torch', 'onnxruntime') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -26,9 +26,12 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 POWER = 1.38
 SCALE = 1.4
 OFFSET = 0.003
-# Rate falls with about the root of the token error (AV1 tool, six pictures of train/screens), and
-# errors far below this one count as none.
-RATE_POWER = 0.5
+# Rate falls with about the root of the token error (AV1 tool, six pictures of train/screens), so an
+# error that is smaller by a share of the reference's is worth half that share of its bytes. On 24
+# of train/charts_clean this needs 16 % fewer bytes than AV1 alone at equal expected error; 1.0
+# instead of 0.5 needs 14 % fewer, the product of bytes and the error's root 8 % more.
+ERROR_WEIGHT = 0.5
+# Errors far below this one count as none.
 NO_ERROR = 0.003
 
 
@@ -61,17 +64,27 @@ def token_error(original: Pixels, decoded: Pixels) -> float:
     return float(SCALE * ((seen + OFFSET) ** POWER - OFFSET**POWER))
 
 
-def cost(size: int, error: float) -> float:
-    """Bytes times what its error is worth: equal for two points of a usual rate curve."""
-    return float(size * (error + NO_ERROR) ** RATE_POWER)
+def cost(size: float, error: float) -> float:
+    """What a result loses, relative to a reference.
+
+    The Lagrangian of rate and distortion at the slope of a usual rate curve.
+
+    Args:
+        size: bytes, as a share of the reference's.
+        error: token error, as a share of the reference's.
+
+    Returns:
+        1.5 for the reference itself.
+    """
+    return size + ERROR_WEIGHT * error
 
 
 def better(original: Pixels, candidates: Sequence[Candidate]) -> Candidate:
-    """The candidate of the lowest cost; the first of equal ones."""
-    return min(
-        candidates,
-        key=lambda one: cost(len(one.payload), token_error(original, one.decoded)),
-    )
+    """The candidate of the lowest cost relative to the first one; the first of equal ones."""
+    errors = [token_error(original, one.decoded) + NO_ERROR for one in candidates]
+    sizes = [len(one.payload) for one in candidates]
+    costs = [cost(size / sizes[0], error / errors[0]) for size, error in zip(sizes, errors)]
+    return candidates[int(np.argmin(costs))]
 
 
 def _mean_of_blocks(values: Floats) -> Floats:
