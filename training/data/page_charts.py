@@ -135,6 +135,7 @@ def _donut(random: Random, words: Words, colours: Sequence[str]) -> str:
     start = 0.0
     parts = []
     for one, share in enumerate(shares):
+        # Each slice is one dash of a circle's outline, shifted to where the last one ended.
         length = share / sum(shares) * round_about
         colour = colours[one % len(colours)]
         parts.append(

@@ -106,10 +106,12 @@ class Sheet:
         if place >= len(self.photographs):
             return ""
         photo = self.photographs[place]
-        wanted = min(self.random.randint(LEAST_PHOTO_WIDTH, most), photo.width // self.scale)
-        width = max(LEAST_PHOTO_WIDTH, wanted)
+        # On a fine screen a CSS pixel takes several pixels of the photograph.
+        drawn = min(self.random.randint(LEAST_PHOTO_WIDTH, most), photo.width // self.scale)
+        width = max(LEAST_PHOTO_WIDTH, drawn)
         least, most_ratio = PHOTO_RATIOS
         height = round(width * min(max(photo.height / photo.width, least), most_ratio))
+        # Names of files may hold quotes and ampersands.
         address = html.escape(photo.address)
         return f'<img class="photo" src="{address}" style="width:{width}px;height:{height}px">'
 
@@ -439,8 +441,9 @@ def _avatar(name: str, colour: str) -> str:
 
 def _message(sheet: Sheet, person: tuple[str, str], photo: str) -> str:
     name, colour = person
-    own = sheet.random.random() < 0.4
-    side = "margin-left:auto" if own else ""
+    # Messages of the reader stand on the right.
+    is_readers = sheet.random.random() < 0.4
+    side = "margin-left:auto" if is_readers else ""
     text = sheet.words.paragraph(1, 3)
     return (
         f'<div class="card" style="width:fit-content;max-width:70%;margin-bottom:10px;{side}">'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+# Repeated entries are drawn more often.
 ONSETS = (
     "b b br c c ch d d f f fl g gr h j k l l m m n n p p pr r r s s sh st t t th tr v w".split()
 )

@@ -3,7 +3,7 @@
     python -m training.data.pages OUT --photos FOLDER --count 40 --seed 0
 
 A page's name begins with its seed and its number, which alone decide what is on it. Names that are
-in OUT already are skipped, so an interrupted run goes on where it stopped.
+in OUT already are skipped, so an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# No services that use the network, and colours that do not depend on the screen's profile.
 FLAGS = (
     "--disable-gpu",
     "--disable-quic",
@@ -54,7 +55,7 @@ class BrowserUnavailable(CodecError):
 
 @dataclass(frozen=True)
 class Page:
-    """What decides a page.
+    """The numbers that a page is drawn from.
 
     Attributes:
         seed: The run's seed.
@@ -71,6 +72,8 @@ class Page:
         """One of `KINDS`. Each kind comes once in a round, in an order of the round's own."""
         turn, place = divmod(self.number, len(KINDS))
         kinds = list(KINDS)
+        # Python seeds from a text by SHA-512: the same on every machine, and independent for each
+        # purpose.
         Random(f"round {self.seed} {turn}").shuffle(kinds)
         return kinds[place]
 
@@ -118,34 +121,35 @@ def draw_photographs(photos: Sequence[Path], random: Random, count: int) -> list
     Raises:
         BadPicture: Some are wanted, and none can be decoded.
     """
-    found: list[Photograph] = []
+    drawn: list[Photograph] = []
+    # All of them in random order, because some may be unreadable.
     for path in random.sample(photos, len(photos)) if count else ():
         pixels = read_picture(path)
         if pixels is not None:
             height, width = pixels.shape[:2]
-            found.append(Photograph(path.resolve().as_uri(), width, height))
-        if len(found) == count:
-            return found
-    if count and not found:
+            drawn.append(Photograph(path.resolve().as_uri(), width, height))
+        if len(drawn) == count:
+            return drawn
+    if count and not drawn:
         raise BadPicture("none of the photographs can be decoded")
-    return found
+    return drawn
 
 
 def list_photographs(folder: Path) -> list[Path]:
     """All pictures below a folder that Chromium can show, sorted. Raises BadArgument if none."""
-    found = files_in(folder, PHOTO_SUFFIXES)
-    if not found:
+    paths = files_in(folder, PHOTO_SUFFIXES)
+    if not paths:
         raise BadArgument(f"there are no photographs (JPEG, PNG, WebP, AVIF) below {folder}")
-    return found
+    return paths
 
 
 def browser_program() -> str | None:
     """Where an installed Chromium is. None if PATH has none: then Playwright looks for its own."""
-    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
 def first_line(error: Exception) -> str:
-    """What Playwright says, without the box of advice below it."""
+    """The first line of Playwright's message, without the advice below it."""
     return str(error).strip().split("\n")[0]
 
 
@@ -250,7 +254,7 @@ def save(path: Path, content: bytes) -> Path:
 
 
 def check(count: int, width: int, height: int, share: float) -> None:
-    """Raises BadArgument where a number is out of its range."""
+    """Check the numbers of a run. Raises BadArgument if one is out of its range."""
     if count < 1:
         raise BadArgument(f"the count of pages must be at least 1, not {count}")
     for name, side in (("width", width), ("height", height)):

@@ -113,6 +113,7 @@ def export_adapter(
     metadata = {
         "name": target.stem,
         "codec": state["codec"],
+        # Raises if the codec is no longer shipped: nobody could use the adapter.
         "codec_name": codec_of(state["codec"]),
         "tower": stage.tower,
     }
