@@ -31,7 +31,6 @@ from codec.tools.choosing.reasons import Choice, reason_of
 from codec.tools.choosing.select import SCREEN_TOOLS
 from codec.tools.interface import Pixels, Settings
 from codec.tools.mixed import PhotographTool
-from codec.tools.palette import TRIED_RADII
 from codec.tools.registry import (
     LOSSLESS,
     NAMES,
@@ -146,38 +145,30 @@ def _mixed(
 
 def _best_tool(picture: images.Picture, choice: Choice, settings: Settings) -> Written:
     """What the tool wrote that loses least for its bytes."""
-    trials = _trials(choice, settings)
-    candidates: list[Candidate] = []
-    failure: TooLarge | None = None
-    for name, trial in trials:
-        samples = _samples(picture, name)
-        try:
-            payload = tool_named(name).encode(samples, trial)
-        except TooLarge as error:
-            failure = error
-            continue
-        decoded = picture.pixels
-        if len(trials) > 1:
-            decoded = _colours(tool_named(name).decode(payload, samples.shape))  # type: ignore[arg-type]
-        candidates.append(Candidate(name, payload, decoded))
-    if not candidates:
-        assert failure is not None
-        raise failure
-    best = candidates[0] if len(candidates) == 1 else better(picture.pixels, candidates)
+    names = _names(choice, settings.quality)
+    if len(names) == 1:
+        payload = tool_named(names[0]).encode(_samples(picture, names[0]), settings)
+        best = Candidate(names[0], payload, picture.pixels)
+    else:
+        best = better(picture.pixels, _candidates(picture, names, settings))
     channels = _samples(picture, best.tool).shape[2]
     return Written(best.tool, best.payload, channels, choice.code)
 
 
-def _trials(choice: Choice, settings: Settings) -> list[tuple[str, Settings]]:
-    """The tools to try, each with its settings."""
-    names = _names(choice, settings.quality)
-    if len(names) == 1:
-        return [(names[0], settings)]
-    trials: list[tuple[str, Settings]] = []
+def _candidates(
+    picture: images.Picture, names: Sequence[str], settings: Settings
+) -> list[Candidate]:
+    """What each tool makes of a picture. Raises TooLarge where it is too large for all of them."""
+    candidates: list[Candidate] = []
     for name in names:
-        radii = TRIED_RADII if name == "palette" else (None,)
-        trials += [(name, replace(settings, radius=radius)) for radius in radii]
-    return trials
+        try:
+            trials = tool_named(name).trials(_samples(picture, name), settings)
+        except TooLarge:
+            if name == names[-1] and not candidates:
+                raise
+            continue
+        candidates += [Candidate(name, payload, _colours(found)) for payload, found in trials]
+    return candidates
 
 
 def _colours(samples: Pixels) -> Pixels:

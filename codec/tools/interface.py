@@ -26,13 +26,11 @@ class Settings:
         quality: 0..100; 100 is lossless where the tool can be.
         effort: 0 (fastest) .. 9 (smallest).
         content: what the picture looks like (tools.choosing.content.Kind).
-        radius: in levels, within which the palette tool merges colours; None: as the quality says.
     """
 
     quality: float
     effort: int
     content: str = "graphics"
-    radius: float | None = None
 
 
 class Tool(Protocol[SettingsT]):
@@ -69,4 +67,19 @@ class Tool(Protocol[SettingsT]):
 
         Raises:
             Corrupt: the payload is damaged or contradicts the shape.
+        """
+
+
+class ScreenTool(Tool[Settings], Protocol):
+    """A tool without weights, which may be tried beside others."""
+
+    def trials(self, pixels: Pixels, settings: Settings) -> list[tuple[bytes, Pixels]]:
+        """Payloads to choose from, each with what `decode` returns for it.
+
+        Args:
+            pixels: uint8 [H, W, C].
+            settings: as for `encode`.
+
+        Raises:
+            TooLarge: the picture is too large for the tool.
         """

@@ -33,20 +33,13 @@ LOW_BITS = 2
 CHANNEL_WEIGHTS = np.array([0.7, 1.0, 0.5, 1.0], np.float32)
 
 
-def encode(
-    pixels: Pixels,
-    *,
-    quality: float = BEST_QUALITY,
-    effort: int = 5,
-    radius: float | None = None,
-) -> bytes:
+def encode(pixels: Pixels, *, quality: float = BEST_QUALITY, effort: int = 5) -> bytes:
     """Code a picture of few colours.
 
     Args:
         pixels: uint8 [H, W, 3] or [H, W, 4].
         quality: 0..100; 100 returns the same pixels.
         effort: 0 (fastest) .. 9 (smallest).
-        radius: in levels, within which colours merge; as the quality says if not given.
 
     Returns:
         The payload.
@@ -55,8 +48,22 @@ def encode(
         BadArgument: the pixels are of another shape.
         TooLarge: a side is longer than 16383 pixels.
     """
-    chosen = radius_of(quality) if radius is None else radius
-    return vp8l.encode(merged(pixels, chosen), effort=effort)
+    return vp8l.encode(merged(pixels, radius_of(quality)), effort=effort)
+
+
+def trials(pixels: Pixels, *, effort: int = 5) -> list[tuple[bytes, Pixels]]:
+    """Code a picture at each of TRIED_RADII.
+
+    Args:
+        pixels: as for `encode`.
+        effort: as for `encode`.
+
+    Returns:
+        Payloads, each with the pixels that `decode` returns for it.
+    """
+    colours = _Colours(pixels)
+    pictures = [colours.merged(radius) for radius in TRIED_RADII]
+    return [(vp8l.encode(picture, effort=effort), picture) for picture in pictures]
 
 
 def decode(payload: bytes, height: int, width: int, channels: int) -> Pixels:
@@ -93,16 +100,27 @@ def merged(pixels: Pixels, radius: float) -> Pixels:
     Returns:
         uint8 [H, W, C] with fewer colours.
     """
-    if radius <= 0:
-        return pixels
-    packed = _packed(pixels)
-    colours, places, counts = np.unique(packed, return_inverse=True, return_counts=True)
-    if len(colours) > MANY_COLOURS:
-        coarse = np.minimum((pixels >> LOW_BITS << LOW_BITS) + (1 << LOW_BITS - 1), 255)
-        packed = _packed(coarse.astype(np.uint8))
+    return pixels if radius <= 0 else _Colours(pixels).merged(radius)
+
+
+class _Colours:
+    """The colours of a picture: how often and where each of them occurs."""
+
+    def __init__(self, pixels: Pixels) -> None:
+        self.shape = pixels.shape
+        packed = _packed(pixels)
         colours, places, counts = np.unique(packed, return_inverse=True, return_counts=True)
-    leaders = _leaders(_samples(colours, pixels.shape[2]), counts, radius)
-    return _samples(colours[leaders], pixels.shape[2])[places.reshape(packed.shape)]
+        if len(colours) > MANY_COLOURS:
+            coarse = np.minimum((pixels >> LOW_BITS << LOW_BITS) + (1 << LOW_BITS - 1), 255)
+            packed = _packed(coarse.astype(np.uint8))
+            colours, places, counts = np.unique(packed, return_inverse=True, return_counts=True)
+        self.samples = _samples(colours, pixels.shape[2])
+        self.places = places.reshape(packed.shape)
+        self.counts = counts
+
+    def merged(self, radius: float) -> Pixels:
+        """The picture with every colour replaced by the most frequent one within the radius."""
+        return self.samples[_leaders(self.samples, self.counts, radius)][self.places]
 
 
 def _leaders(samples: Pixels, counts: Ints, radius: float) -> Ints:

@@ -44,22 +44,22 @@ class Candidate:
     decoded: Pixels
 
 
-def token_error(original: Pixels, decoded: Pixels) -> float:
+def token_error(original: Pixels, decoded: Pixels, calm: Floats | None = None) -> float:
     """Expected squared error of a tower's last tokens relative to their square, on native tiles.
 
     Args:
         original: uint8 [H, W, 3].
         decoded: the same shape.
+        calm: the variance of each block of the original, if it is known.
 
     Returns:
         0 for equal pictures, about 1 where nothing is left.
     """
     if np.array_equal(original, decoded):
         return 0.0
-    luma = original @ LUMA
     error = np.square(decoded.astype(np.float32) - original) @ LUMA
-    variance = _mean_of_blocks(np.square(luma)) - np.square(_mean_of_blocks(luma))
-    ratio = _mean_of_blocks(error) / (np.maximum(variance, 0) + CALM_VARIANCE)
+    variance = _variance(original) if calm is None else calm
+    ratio = _mean_of_blocks(error) / (variance + CALM_VARIANCE)
     seen = float(np.sqrt(ratio).mean())
     return float(SCALE * ((seen + OFFSET) ** POWER - OFFSET**POWER))
 
@@ -81,10 +81,18 @@ def cost(size: float, error: float) -> float:
 
 def better(original: Pixels, candidates: Sequence[Candidate]) -> Candidate:
     """The candidate of the lowest cost relative to the first one; the first of equal ones."""
-    errors = [token_error(original, one.decoded) + NO_ERROR for one in candidates]
+    calm = _variance(original)
+    errors = [token_error(original, one.decoded, calm) + NO_ERROR for one in candidates]
     sizes = [len(one.payload) for one in candidates]
     costs = [cost(size / sizes[0], error / errors[0]) for size, error in zip(sizes, errors)]
     return candidates[int(np.argmin(costs))]
+
+
+def _variance(original: Pixels) -> Floats:
+    """Of luma in each block [ceil(H / 16), ceil(W / 16)]."""
+    luma = original @ LUMA
+    variance = _mean_of_blocks(np.square(luma)) - np.square(_mean_of_blocks(luma))
+    return np.maximum(variance, 0)
 
 
 def _mean_of_blocks(values: Floats) -> Floats:
