@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -159,15 +160,21 @@ def _candidates(
     picture: images.Picture, names: Sequence[str], settings: Settings
 ) -> list[Candidate]:
     """What each tool makes of a picture. Raises TooLarge where it is too large for all of them."""
-    candidates: list[Candidate] = []
-    for name in names:
+
+    def trials(name: str) -> list[Candidate] | TooLarge:
         try:
-            trials = tool_named(name).trials(_samples(picture, name), settings)
-        except TooLarge:
-            if name == names[-1] and not candidates:
-                raise
-            continue
-        candidates += [Candidate(name, payload, _colours(found)) for payload, found in trials]
+            pairs = tool_named(name).trials(_samples(picture, name), settings)
+        except TooLarge as error:
+            return error
+        return [Candidate(name, payload, _colours(decoded)) for payload, decoded in pairs]
+
+    # The libraries release the interpreter, and libaom rarely keeps two cores busy.
+    with ThreadPoolExecutor(len(names)) as pool:
+        results = list(pool.map(trials, names))
+    candidates = [one for result in results if isinstance(result, list) for one in result]
+    for result in results:
+        if isinstance(result, TooLarge) and not candidates:
+            raise result
     return candidates
 
 
