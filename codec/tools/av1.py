@@ -87,6 +87,7 @@ def encode(
     subsampling: Subsampling = "4:2:0",
     speed: int = DEFAULT_SPEED,
     threads: int | None = None,
+    vary_quality: bool = True,
 ) -> bytes:
     """A picture as the payload of an AV1 still picture.
 
@@ -97,6 +98,7 @@ def encode(
         speed: libaom's, 0 (smallest) .. 10 (fastest).
         threads: at most so many; all cores if not given. One thread and several threads write
             different payloads of about the same size.
+        vary_quality: let libaom spend more bits where its picture tuning expects to see them.
 
     Returns:
         The payload.
@@ -110,11 +112,14 @@ def encode(
     grey = bool(
         (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all()
     )
+    advanced = {"cq-level": str(FINEST_INDEX - quality_index)}
+    if not vary_quality:
+        advanced["deltaq-mode"] = "0"
     file = saved(
         Image.fromarray(pixels[..., 0] if grey else pixels),
         "AVIF",
         codec="aom",
-        advanced={"cq-level": str(FINEST_INDEX - quality_index)},
+        advanced=advanced,
         subsampling="4:0:0" if grey else subsampling,
         speed=speed,
         max_threads=threads or os.cpu_count() or 1,
