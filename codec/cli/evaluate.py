@@ -26,7 +26,10 @@ def evaluate(
         str, typer.Option(help="Names separated by commas; the first is compared with the others.")
     ] = "cotam,jpeg,webp,avif",
     metrics: Annotated[
-        str, typer.Option(help="One or more of psnr, ms-ssim, tokens, top1, ocr, boxes, vqa.")
+        str,
+        typer.Option(
+            help="One or more of psnr, ms-ssim, tokens, tiles, top1, ocr, words, boxes, vqa."
+        ),
     ] = "psnr,ms-ssim",
     output: Annotated[
         str, typer.Option("-o", "--out", metavar="DIR", help="Folder for the report.")

@@ -1,4 +1,4 @@
-"""The metrics of a decoded picture: psnr, ms-ssim, tokens, top1, ocr, boxes, vqa.
+"""The metrics of a decoded picture: psnr, ms-ssim, tokens, tiles, top1, ocr, words, boxes, vqa.
 
 One judge can serve several metrics; it judges a picture once for all of them.
 """
@@ -66,9 +66,19 @@ METRICS = {
             "tokens", "squared error of the tower's last tokens", "log", "tokens", "token_mse_last"
         ),
         Metric(
+            "tiles",
+            "squared error of DeiT-Tiny's last tokens on tiles at native size",
+            "log",
+            "native_tiles",
+            "token_error",
+        ),
+        Metric(
             "top1", "DeiT-Tiny: top-1, or its own class of the original", "higher", "deit", "top1"
         ),
         Metric("ocr", "word recall by Tesseract", "higher", "ocr", "recall"),
+        Metric(
+            "words", "share of the original's words that are still read", "higher", "words", "words"
+        ),
         Metric(
             "boxes",
             "F1 of the detector's boxes against those of the original",

@@ -28,9 +28,11 @@ T = TypeVar("T")
 # Name -> module:class, so that a judge's packages are imported only when it judges.
 JUDGES = {
     "deit": "codec.evaluation.judges.deit:DeitJudge",
+    "native_tiles": "codec.evaluation.judges.native_tiles:NativeTilesJudge",
     "ocr": "codec.evaluation.judges.ocr:OcrJudge",
     "tokens": "codec.evaluation.judges.tokens:TokenJudge",
     "vqa": "codec.evaluation.judges.vqa:VqaJudge",
+    "words": "codec.evaluation.judges.words:WordsJudge",
     "yolox": "codec.evaluation.judges.yolox:YoloxJudge",
 }
 
