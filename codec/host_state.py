@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 Network = TypeVar("Network", bound=nn.Module)
 AUTOCAST_DEVICES = ("cpu", "cuda")
@@ -85,11 +86,25 @@ class _ExactArithmetic:
 exact_arithmetic = _ExactArithmetic()
 
 
+class _NoRandomNumbers(TorchFunctionMode):
+    """Leaves tensors as they are where a network would fill them with random numbers."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func in (torch.Tensor.normal_, torch.Tensor.uniform_):
+            return args[0]
+        if func is torch.randn:
+            func = torch.empty
+        return func(*args, **(kwargs or {}))
+
+
 def unfilled(make: Callable[[], Network]) -> Network:
     """A network in float32 on the CPU whose parameters and buffers are yet to be loaded.
 
-    It is made on the meta device, so no random number is drawn: loading a codec during
-    a training run does not change that run.
+    No random number is drawn: loading a codec during a training run does not change that run.
+    The meta device would do that as well, but there PyTorch imports torch._dynamo, which takes
+    150 MB.
 
     Args:
         make: makes the network; all its values must be loaded afterwards.
@@ -97,10 +112,10 @@ def unfilled(make: Callable[[], Network]) -> Network:
     Returns:
         The network, all its values zero.
     """
-    with torch.device("meta"):
+    with CPU, _NoRandomNumbers():
         network = make()
     # The host's default dtype may be another one.
-    network = network.to(torch.float32).to_empty(device="cpu")
+    network = network.to(torch.float32)
     with torch.no_grad():
         for values in (*network.parameters(), *network.buffers()):
             values.zero_()

@@ -280,3 +280,18 @@ except codec.CodecError as error:
         check=False,
     )
     assert "PyTorch" in done.stdout, done.stderr
+
+
+def test_coding_imports_no_compiler() -> None:
+    """torch._dynamo takes 150 MB and is never needed."""
+    program = (
+        "import sys, numpy as np, codec;"
+        "cotam = codec.load();"
+        "file = cotam.encode(np.zeros((64, 80, 3), np.uint8), tool='learned');"
+        "cotam.decode(file, 'array');"
+        "print([m for m in ('torch._dynamo', 'sympy') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
