@@ -31,8 +31,10 @@ types: install
 check: lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto
 
+# Quick tests share the cores; slow ones use several threads or processes themselves.
 test: lint types
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto
+	$(BIN)/python -m pytest -m slow
 
 SECONDS ?= 600
 fuzz: install

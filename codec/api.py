@@ -25,17 +25,17 @@ from codec.errors import (
     only_codec_errors,
 )
 from codec.guidance import Guidance, Plan, resolve
-from codec.info import weights_of
+from codec.info import fingerprint_of, weights_of
 from codec.io import images, metadata
 from codec.io.compose import WHITE
 from codec.io.image_like import ImageLike, size_of
 from codec.io.metadata import extras_of, picture_of
 from codec.options import EncodeOptions
 from codec.results import LEVELS, NOTHING, Decoded, Encoded, Level, Output
-from codec.tools.choice import Choice
+from codec.tools.choosing.reasons import Choice
+from codec.tools.choosing.select import choice_for
 from codec.tools.learned import Coded, LearnedSettings, LearnedTool
 from codec.tools.registry import LEARNED, NAMES
-from codec.tools.select import choice_for
 from codec.weights import checkpoint as checkpoints
 
 if TYPE_CHECKING:
@@ -207,7 +207,8 @@ class Codec:
             learned_only = chosen.qp_map is not None or chosen.tune is not None
             choice = choice_for(picture, chosen.tool, chosen.lossless, learned_only)
         if choice.tools != (LEARNED,):
-            return tool_files.encode(picture, choice, chosen, self.limit_memory, watch)
+            photographs = _Photographs(self, chosen)
+            return tool_files.encode(picture, choice, chosen, self.limit_memory, watch, photographs)
         return self._encode_learned(picture, choice, chosen, watch, want_bits)
 
     def _encode_learned(
@@ -255,13 +256,8 @@ class Codec:
         watch: Stopwatch,
     ) -> Encoded:
         """The file at a quality, or the best that fits a size, with the guide's plan for a QP."""
-        weights = self.backend.checkpoint
-        slope = weights.slope if options.slope is None else options.slope
         with watch.stage("guide"):
-            guide = resolve(
-                options.guide, options.importance, options.roi, self.backend, weights.guide
-            )
-            guidance = Guidance(guide, options.strength, images.shown(picture), slope)
+            guidance = self._guidance(images.shown(picture), options)
 
         def planned(qp: int) -> Encoded:
             with watch.stage("guide"):
@@ -276,6 +272,12 @@ class Codec:
         with watch.stage("guide"):
             qp = guidance.base_qp(qualities.quality_to_qp(options.usual_quality))
         return planned(qp)
+
+    def _guidance(self, pixels: NDArray[np.uint8], options: EncodeOptions) -> Guidance:
+        weights = self.backend.checkpoint
+        slope = weights.slope if options.slope is None else options.slope
+        guide = resolve(options.guide, options.importance, options.roi, self.backend, weights.guide)
+        return Guidance(guide, options.strength, pixels, slope)
 
     def _file(self, picture: images.Picture, coded: Coded) -> bytes:
         height, width = size_of(picture)
@@ -380,7 +382,7 @@ class Codec:
         """As `decode_full`, an eighth of the sides; y_hat is empty and EXIF is left out."""
         content = self._open(data)
         if content.tool:
-            return tool_files.preview(content, self.limit_memory)
+            return tool_files.preview(content, self.limit_memory, _Photographs(self))
         if len(self.learned.pipeline.layers) < 2:
             full = self.decode_full(data)
             small = images.reduced(full.picture, PREVIEW)
@@ -408,7 +410,7 @@ class Codec:
         with watch.stage("load"):
             content = self._open(data)
         if content.tool:
-            return tool_files.decode(content, self.limit_memory, want_bits)
+            return tool_files.decode(content, self.limit_memory, _Photographs(self), want_bits)
         qp, latents = self._decode_latents(content, watch, want_bits)
         pixels = self.learned.pipeline.reconstruct(
             latents.y_hat, qp, content.height, content.width, watch
@@ -481,14 +483,42 @@ class Codec:
 
     def _open(self, data: bytes) -> container.Container:
         content = container.read(data, self.limit_pixels)
+        fingerprint = fingerprint_of(content)
+        if fingerprint and fingerprint != self.backend.checkpoint.fingerprint:
+            raise WrongModel(_wrong_model(fingerprint, self.backend.checkpoint))
         if content.tool:
             return content
-        if content.fingerprint != self.backend.checkpoint.fingerprint:
-            raise WrongModel(_wrong_model(content.fingerprint, self.backend.checkpoint))
         container.check_memory(
             content.width, content.height, container.DECODE_BYTES, self.limit_memory
         )
         return content
+
+
+class _Photographs:
+    """The learned tool for photographs within a drawn picture; see tools.mixed.PhotographTool.
+
+    What is given of guide, importance and regions of interest concerns the whole picture, so the
+    weights' own guide looks at each photograph.
+    """
+
+    def __init__(self, codec: Codec, options: EncodeOptions | None = None) -> None:
+        self.codec = codec
+        self.options = EncodeOptions() if options is None else options
+
+    @property
+    def fingerprint(self) -> bytes:
+        return self.codec.backend.checkpoint.fingerprint
+
+    def encode(self, pixels: NDArray[np.uint8], quality: float) -> bytes:
+        pixels = np.ascontiguousarray(pixels)
+        options = EncodeOptions(strength=self.options.strength, slope=self.options.slope)
+        guidance = self.codec._guidance(pixels, options)
+        qp = guidance.base_qp(qualities.quality_to_qp(quality))
+        settings = LearnedSettings(qp, guidance.plan(qp))
+        return self.codec.learned.code(pixels, settings).payload()
+
+    def decode(self, payload: bytes, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+        return self.codec.learned.decode(payload, shape)
 
 
 def _best_within(at: Callable[[int], Encoded], target_bytes: int) -> Encoded:

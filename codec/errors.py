@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
+# Control characters of ASCII and Latin-1, and Unicode's two line separators.
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class CodecError(Exception):
@@ -99,6 +102,11 @@ def shown(value: object, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
+def one_line(name: str) -> str:
+    """A file name with its control characters escaped, so that a message stays one line."""
+    return CONTROLS.sub(lambda found: repr(found[0])[1:-1], name)
+
+
 def reason(error: BaseException) -> str:
     """What an error of any kind says, in one line; its type where it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__
@@ -107,11 +115,8 @@ def reason(error: BaseException) -> str:
 def sentence(error: BaseException) -> str:
     """What went wrong, in one line."""
     if isinstance(error, OSError) and error.strerror:
-        return (
-            f"{error.strerror.lower()}: {error.filename}"
-            if error.filename
-            else error.strerror.lower()
-        )
+        said = error.strerror.lower()
+        return f"{said}: {one_line(str(error.filename))}" if error.filename else said
     if isinstance(error, MemoryError):
         return "not enough memory for this picture"
     if isinstance(error, (CodecError, OSError)):

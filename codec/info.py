@@ -13,7 +13,8 @@ from codec.bitstream import container, qp_map
 from codec.coding.latent_grid import latent_grid
 from codec.coding.qp_field import field_of
 from codec.errors import NoLatents, WrongModel, only_codec_errors
-from codec.tools.choice import reason_of
+from codec.tools import mixed
+from codec.tools.choosing.reasons import reason_of
 from codec.tools.registry import NAMES, is_lossless
 from codec.weights import checkpoint as checkpoints
 
@@ -120,10 +121,20 @@ def inspect(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> 
     return FileInfo(**common, **(_of_tool(content) if content.tool else _of_learned(content)))
 
 
+def fingerprint_of(content: container.Container) -> bytes:
+    """The 4 bytes of the weights that a file needs; empty where it needs none. Raises Corrupt."""
+    if content.tool == mixed.NUMBER:
+        return mixed.read(content.payload, content.height, content.width).fingerprint
+    return content.fingerprint
+
+
 def _of_tool(content: container.Container) -> dict[str, Any]:
     lossless = is_lossless(NAMES.get(content.tool, ""), content.quality)
     nothing = ("base_qp", "qp_min", "qp_mean", "qp_max", "latent_grid", "map_grid")
-    return dict.fromkeys((*nothing, "fingerprint", "model")) | {
+    fingerprint = fingerprint_of(content)
+    return dict.fromkeys(nothing) | {
+        "fingerprint": fingerprint.hex() or None,
+        "model": checkpoints.by_fingerprint(fingerprint) if fingerprint else None,
         "reason": reason_of(content.reason),
         "quality": float(content.quality),
         "lossless": lossless,
@@ -165,13 +176,13 @@ def weights_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) 
         CodecError: the file is bad.
         WrongModel: the weights are not among the shipped ones.
     """
-    content = container.read(data, limit_pixels)
-    if content.tool:
+    fingerprint = fingerprint_of(container.read(data, limit_pixels))
+    if not fingerprint:
         return None
-    name = checkpoints.by_fingerprint(content.fingerprint)
+    name = checkpoints.by_fingerprint(fingerprint)
     if name is None:
         raise WrongModel(
-            f"the file was encoded with weights {content.fingerprint.hex()}, which are not among "
+            f"the file was encoded with weights {fingerprint.hex()}, which are not among "
             f"{', '.join(checkpoints.names())}; find them and give their path as the model"
         )
     return name

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from codec.towers import Tower
     from codec.tuning import Tuner
 
-ToolName = Literal["auto", "learned", "screen", "palette", "av1"]
+ToolName = Literal["auto", "learned", "screen", "mixed", "palette", "av1"]
 Keep = Literal["all", "safe", "none"]
 TOOL_NAMES: tuple[str, ...] = get_args(ToolName)
 KEEPS: tuple[str, ...] = get_args(Keep)
@@ -38,7 +38,8 @@ class EncodeOptions:
         target_bytes: the largest size of the file, a number of bytes or text such as "20KB"; the
             best quality that fits is used.
         lossless: return exactly the same pixels, alpha included.
-        tool: which coding tool; `auto` chooses by the picture, `screen` the best screen tool.
+        tool: which coding tool; `auto` chooses by the picture, `screen` the best screen tool,
+            `mixed` the same with the learned tool for photographs within the picture.
         effort: 0 (fastest) .. 9 (smallest); 5 is the default.
         guide: where finer steps go at the same file size: `student`, `clip`, `uniform`, the file
             of a map, or a Guide. None is the guide of the weights. Only the learned tool uses it.

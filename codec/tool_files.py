@@ -1,14 +1,16 @@
-"""Files of tools that need no weights: a picture to a file, and back. No network is loaded.
+"""Files of screen tools: a picture to a file, and back. Only photographs in it need a network.
 
 ::
 
     picture -> samples [H, W, C] -> tool -> payload --+--> container -> .ctm
+           |-> photographs in it -> tools.mixed ------+
            \\-> alpha (where the tool has none), profile, EXIF --+
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,10 +24,20 @@ from codec.io.image_like import samples_of, size_of
 from codec.io.metadata import explained, extras_of, for_lossy, picture_of
 from codec.options import EncodeOptions
 from codec.results import NOTHING, Decoded, Encoded
-from codec.tools.choice import Choice
-from codec.tools.expected import Candidate, better
+from codec.tools import mixed, regions
+from codec.tools.choosing import reasons
+from codec.tools.choosing.expected import Candidate, better
+from codec.tools.choosing.reasons import Choice, reason_of
+from codec.tools.choosing.select import SCREEN_TOOLS
 from codec.tools.interface import Pixels, Settings
-from codec.tools.registry import LOSSLESS, NAMES, is_lossless, tool_named, tool_numbered
+from codec.tools.mixed import PhotographTool
+from codec.tools.registry import (
+    LOSSLESS,
+    NAMES,
+    NUMBERS,
+    tool_named,
+    tool_numbered,
+)
 
 # Bytes of memory that a pixel takes beyond the program itself, measured at 4096x4096.
 ENCODE_BYTES = 40
@@ -38,8 +50,20 @@ def encode(
     options: EncodeOptions,
     limit_memory: int,
     watch: Stopwatch,
+    photographs: PhotographTool,
 ) -> Encoded:
     """Encode a picture with the best tool of a choice.
+
+    Args:
+        picture: the picture.
+        choice: the tools, and whether photographs within the picture are coded apart.
+        options: quality or size, and effort.
+        limit_memory: bytes.
+        watch: where seconds by stage are added.
+        photographs: the tool for photographs within the picture.
+
+    Returns:
+        The file and what is known about it.
 
     Raises:
         TargetTooSmall: no quality fits `options.target_bytes`.
@@ -50,25 +74,63 @@ def encode(
     container.check_memory(width, height, ENCODE_BYTES, limit_memory)
     if not options.lossless:
         picture = for_lossy(picture)
+    boxes = regions.find(picture.pixels) if choice.mixes else []
 
-    def file_of(quality: float) -> tuple[bytes, str]:
+    def file_of(quality: float) -> tuple[bytes, Written]:
+        settings = Settings(quality, options.effort, choice.content)
         with watch.stage("tool"):
-            return _best_tool(picture, choice, Settings(quality, options.effort, choice.content))
+            if boxes and quality < container.BEST_QUALITY:
+                written = _mixed(picture, boxes, choice, settings, photographs)
+            else:
+                written = _best_tool(picture, choice, settings)
+            return _file_of(picture, written, settings), written
 
     try:
-        data, tool = _file(file_of, options)
+        data, written = _file(file_of, options)
     except TargetTooSmall as error:
         raise explained(picture, error, options.target_bytes or 0) from None
-    notes = picture.notes + _ignored(options, tool)
+    notes = picture.notes + _ignored(options, written.tool)
     size = (height, width)
-    return Encoded(data, None, None, 0, size, notes, watch.seconds, tool, choice.reason)
+    reason = reason_of(written.reason)
+    return Encoded(data, None, None, 0, size, notes, watch.seconds, written.tool, reason)
 
 
-def _best_tool(picture: images.Picture, choice: Choice, settings: Settings) -> tuple[bytes, str]:
-    """The file of the tool that loses least for its bytes, and the tool's name."""
-    exact = settings.quality >= container.BEST_QUALITY
-    names = [name for name in choice.tools if is_lossless(name, settings.quality) or not exact]
-    names = names or list(choice.tools)
+@dataclass(frozen=True)
+class Written:
+    """What a tool wrote of a picture: tool's name, payload, samples of a pixel, and the reason."""
+
+    tool: str
+    payload: bytes
+    channels: int
+    reason: int
+
+
+def _mixed(
+    picture: images.Picture,
+    boxes: Sequence[regions.Box],
+    choice: Choice,
+    settings: Settings,
+    photographs: PhotographTool,
+) -> Written:
+    """The boxes by the tool for photographs, the rest by the best screen tool."""
+    height, width = size_of(picture)
+    rest = replace(picture, pixels=regions.fill(picture.pixels, boxes))
+    # Without its photographs, a picture of many colours may be one of few.
+    base = _best_tool(rest, replace(choice, tools=SCREEN_TOOLS), settings)
+    parts = [
+        regions.Region(box, photographs.encode(box.of(picture.pixels), settings.quality))
+        for box in boxes
+    ]
+    number = tool_named(base.tool).number
+    payload = mixed.write(
+        mixed.Parts(number, photographs.fingerprint, base.payload, parts), height, width
+    )
+    return Written(mixed.NAME, payload, base.channels, reasons.MIXED)
+
+
+def _best_tool(picture: images.Picture, choice: Choice, settings: Settings) -> Written:
+    """What the tool wrote that loses least for its bytes."""
+    names = _names(choice, settings.quality)
     candidates: list[Candidate] = []
     failure: TooLarge | None = None
     for name in names:
@@ -86,16 +148,23 @@ def _best_tool(picture: images.Picture, choice: Choice, settings: Settings) -> t
         assert failure is not None
         raise failure
     best = candidates[0] if len(candidates) == 1 else better(picture.pixels, candidates)
-    return _written(picture, best, settings, choice.code), best.tool
+    channels = _samples(picture, best.tool).shape[2]
+    return Written(best.tool, best.payload, channels, choice.code)
 
 
-def _written(
-    picture: images.Picture, candidate: Candidate, settings: Settings, reason: int
-) -> bytes:
+def _names(choice: Choice, quality: float) -> tuple[str, ...]:
+    """The tools to try; at quality 100 those that are exact, unless another one was asked for."""
+    if quality < container.BEST_QUALITY or (
+        choice.code == reasons.ASKED_FOR and not set(choice.tools) & set(LOSSLESS)
+    ):
+        return choice.tools
+    return LOSSLESS
+
+
+def _file_of(picture: images.Picture, written: Written, settings: Settings) -> bytes:
     height, width = size_of(picture)
-    channels = _samples(picture, candidate.tool).shape[2]
     extras = extras_of(picture)
-    if channels == 4:
+    if written.channels == 4:
         extras.pop(container.EXTRA_ALPHA, None)
     return container.write(
         container.Container(
@@ -103,19 +172,19 @@ def _written(
             height,
             0,
             b"",
-            candidate.payload,
+            written.payload,
             extras=extras,
-            tool=tool_named(candidate.tool).number,
-            channels=channels,
+            tool=NUMBERS[written.tool],
+            channels=written.channels,
             quality=int(settings.quality + 0.5),
-            reason=reason,
+            reason=written.reason,
         )
     )
 
 
 def _file(
-    file_of: Callable[[float], tuple[bytes, str]], options: EncodeOptions
-) -> tuple[bytes, str]:
+    file_of: Callable[[float], tuple[bytes, Written]], options: EncodeOptions
+) -> tuple[bytes, Written]:
     if options.lossless:
         return file_of(container.BEST_QUALITY)
     if options.target_bytes is None:
@@ -124,8 +193,8 @@ def _file(
 
 
 def _best_within(
-    file_of: Callable[[float], tuple[bytes, str]], target_bytes: int
-) -> tuple[bytes, str]:
+    file_of: Callable[[float], tuple[bytes, Written]], target_bytes: int
+) -> tuple[bytes, Written]:
     """The file of the best whole quality that is not larger. Raises TargetTooSmall."""
     low = 0
     high = container.BEST_QUALITY
@@ -133,9 +202,9 @@ def _best_within(
     smallest = 0
     while low <= high:
         middle = (low + high) // 2
-        data, tool = file_of(middle)
+        data, written = file_of(middle)
         if len(data) <= target_bytes:
-            best = data, tool
+            best = data, written
             low = middle + 1
         else:
             smallest = len(data)
@@ -157,8 +226,22 @@ def _ignored(options: EncodeOptions, tool: str) -> list[str]:
     return [f"the tool '{tool}' codes every part alike: {', '.join(names)} had no effect"]
 
 
-def decode(content: container.Container, limit_memory: int, want_bits: bool = False) -> Decoded:
-    """Decode a file of a tool without weights.
+def decode(
+    content: container.Container,
+    limit_memory: int,
+    photographs: PhotographTool,
+    want_bits: bool = False,
+) -> Decoded:
+    """Decode a file of a screen tool.
+
+    Args:
+        content: the file.
+        limit_memory: bytes.
+        photographs: the tool of photographs in a mixed picture.
+        want_bits: also spread the file's bits over the latent grid.
+
+    Returns:
+        The picture and what is known about it.
 
     Raises:
         Corrupt: the payload is damaged.
@@ -166,15 +249,21 @@ def decode(content: container.Container, limit_memory: int, want_bits: bool = Fa
         UnsupportedVersion: the tool is unknown.
     """
     watch = Stopwatch()
-    tool = tool_numbered(content.tool)
     container.check_memory(content.width, content.height, DECODE_BYTES, limit_memory)
     with watch.stage("tool"):
-        shape = content.height, content.width, content.channels
-        samples = tool.decode(content.payload, shape)
+        samples = _decoded(content, photographs)
     with watch.stage("write"):
         picture = _picture(content, samples)
     bits = _bits(picture.pixels, len(content.payload)) if want_bits else None
     return Decoded(picture, NOTHING, bits, 0, watch.seconds, NAMES[content.tool])
+
+
+def _decoded(content: container.Container, photographs: PhotographTool) -> Pixels:
+    shape = content.height, content.width, content.channels
+    if content.tool != mixed.NUMBER:
+        return tool_numbered(content.tool).decode(content.payload, shape)
+    parts = mixed.read(content.payload, content.height, content.width)
+    return mixed.decode(parts, shape, tool_numbered(parts.base), photographs)
 
 
 def _picture(content: container.Container, samples: Pixels) -> images.Picture:
@@ -185,9 +274,11 @@ def _picture(content: container.Container, samples: Pixels) -> images.Picture:
     return picture
 
 
-def preview(content: container.Container, limit_memory: int) -> Decoded:
+def preview(
+    content: container.Container, limit_memory: int, photographs: PhotographTool
+) -> Decoded:
     """As `decode`, with sides of ceil(H / 8) and ceil(W / 8) pixels."""
-    full = decode(content, limit_memory)
+    full = decode(content, limit_memory, photographs)
     picture = images.reduced(full.picture, PREVIEW)
     return Decoded(picture, NOTHING, None, 0, full.seconds, full.tool)
 

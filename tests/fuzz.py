@@ -82,6 +82,10 @@ def seeds() -> list[bytes]:
         ]
     for tool in ("av1", "palette"):
         found += [cotam.encode(p, tool=tool, quality=60) for p in (photo[:90, :130], alpha, grey)]
+    drawn = np.full((320, 320, 3), 255, np.uint8)
+    drawn[::9, :100] = 40
+    drawn[:192, 32:224] = photo[:192, 100:292]
+    found.append(cotam.encode(drawn, tool="mixed", quality=40))
     return found
 
 

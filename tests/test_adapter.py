@@ -101,6 +101,7 @@ def test_an_adapter_starts_at_zero_and_takes_any_grid(blocks: int, sees: bool) -
         AdapterConfig(8, 48, 14, 14, 1, blocks=0)
 
 
+@pytest.mark.slow
 def test_the_stage_repairs_tokens_and_touches_nothing_else(x: Tensor) -> None:
     torch.manual_seed(0)
     with initialize_config_dir(str(CONF), version_base="1.3"):

@@ -15,7 +15,7 @@ from skimage import data
 
 from codec.errors import BadArgument, Corrupt, TooLarge
 from codec.tools import av1
-from codec.tools.avif import media_data, obus
+from codec.tools.payloads.avif import media_data, obus
 
 Pixels = NDArray[np.uint8]
 SIDES = st.integers(1, 70)

@@ -82,6 +82,7 @@ def test_other_steps_leave_the_codec_what_it_was(trained: Networks, x: Tensor) -
     assert (index_other - index - logs.view(-1, 1) / per_index)[inside].abs().mean() < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", ["base", "joint"])
 def test_costs_are_what_a_measurement_finds(trained: Networks, x: Tensor, experiment: str) -> None:
     torch.manual_seed(0)

@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 from skimage import data
 
 from codec.tools import av1
-from codec.tools.expected import Candidate, better, cost, token_error
+from codec.tools.choosing.expected import Candidate, better, cost, token_error
 
 Pixels = NDArray[np.uint8]
 

@@ -99,6 +99,7 @@ def test_levels_by_depth() -> None:
             level_layer(number, 12)
 
 
+@pytest.mark.slow
 def test_a_tower_without_a_class_token(pair: tuple[Tensor, Tensor, Tensor]) -> None:
     x, x_hat, qp = pair
     seen, _ = Paper(SIGLIP, "random")(x, x_hat, qp)

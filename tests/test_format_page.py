@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
+import codec
 from codec.bitstream import qp_map
 from codec.bitstream.container import Reader
 from codec.bitstream.rans import Encoder, Tables
+from tests.conftest import ROOT
 from tests.test_rans import TABLES, blocks
 
+GOLDEN = ROOT / "tests" / "golden"
 BITS = 24
 UNIFORM = [value << 8 for value in range((1 << 16) + 1)]
 
@@ -116,3 +123,80 @@ def test_every_entry_has_room(table: int) -> None:
     starts = np.array(all_boundaries(TABLES)[table])
     assert starts[0] == 0
     assert (np.diff(starts) > 0).all()
+
+
+class Bytes:
+    """Varints and slices of a file, as the page describes them."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+
+    def take(self, count: int) -> bytes:
+        self.at += count
+        return self.data[self.at - count : self.at]
+
+    def varint(self) -> int:
+        value = 0
+        for place in range(5):
+            byte = self.take(1)[0]
+            value |= (byte & 127) << 7 * place
+            if byte < 128:
+                return value
+        raise AssertionError("a varint has at most 5 bytes")
+
+
+def payload_of(data: bytes) -> tuple[int, int, int, int, bytes]:
+    """`Version 2` on the page: tool, samples, width, height, payload."""
+    file = Bytes(data)
+    assert file.take(4) == b"\xc0TM\x02"
+    flags, quality, _reason = file.take(3)
+    assert quality <= 100
+    width = file.varint()
+    height = file.varint()
+    length = file.varint()
+    extras = file.varint() if flags & 128 else 0
+    head = data[: file.at]
+    checksum = file.take(4)
+    assert len(data) == file.at + length + extras
+    assert checksum == zlib.crc32(head + data[file.at :]).to_bytes(4, "little")
+    return flags & 31, (1, 3, 4)[flags >> 5 & 3], width, height, file.take(length)
+
+
+def webp_of(payload: bytes, width: int, height: int, samples: int) -> bytes:
+    """Row 2 of the page's table: the picture as a WebP file."""
+    fields = width - 1 | height - 1 << 14 | (samples == 4) << 28
+    body = b"\x2f" + fields.to_bytes(4, "little") + payload
+    chunk = b"VP8L" + len(body).to_bytes(4, "little") + body + bytes(len(body) % 2)
+    return b"RIFF" + (len(chunk) + 4).to_bytes(4, "little") + b"WEBP" + chunk
+
+
+@pytest.mark.parametrize("name", ["palette", "palette-exact"])
+def test_the_page_reads_a_palette_file(name: str) -> None:
+    data = (GOLDEN / f"v2-{name}.ctm").read_bytes()
+    tool, samples, width, height, payload = payload_of(data)
+    assert tool == 2
+    with Image.open(io.BytesIO(webp_of(payload, width, height, samples))) as image:
+        pixels = np.asarray(image.convert("RGBA"))
+    assert np.array_equal(pixels, np.asarray(codec.decode(data).convert("RGBA")))
+
+
+def test_the_page_reads_a_mixed_file() -> None:
+    data = (GOLDEN / "v2-mixed.ctm").read_bytes()
+    toy = codec.load(GOLDEN / "toy.safetensors", "cpu")
+    tool, samples, width, height, payload = payload_of(data)
+    assert (tool, samples) == (3, 3)
+    part = Bytes(payload)
+    base = part.take(1)[0]
+    assert part.take(4).hex() == toy.fingerprint
+    part.take(part.varint())
+    covered = np.zeros((height, width), bool)
+    for _ in range(part.varint()):
+        left, top, columns, rows = (8 * part.varint() for _ in range(4))
+        part.take(part.varint())
+        assert not covered[top : top + rows, left : left + columns].any()
+        covered[top : top + rows, left : left + columns] = True
+    assert base in (1, 2)
+    assert part.at == len(payload)
+    assert covered[200, 100]
+    assert not covered[5, 5]

@@ -67,6 +67,7 @@ def test_strength_zero_and_flat_maps_are_uniform_byte_for_byte(
     )
 
 
+@pytest.mark.slow
 def test_weights_may_have_a_guide_of_their_own(
     cotam: codec.Codec, photo: NDArray[np.uint8], tmp_path: Path
 ) -> None:
@@ -306,6 +307,7 @@ def test_clip_without_weights_names_what_works_offline(
         choose("clip", model="ViT-B-16", weights="openai")
 
 
+@pytest.mark.slow
 def test_decoding_needs_no_tower(
     cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path
 ) -> None:

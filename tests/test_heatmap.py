@@ -165,6 +165,7 @@ def test_without_a_heatmap_no_torch_is_needed(folder: Path) -> None:
     assert "bits" not in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [

@@ -41,6 +41,7 @@ def as_a_huge_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rans, "PART", 1000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["photo", "gradient"])
 @pytest.mark.parametrize("model", ["small", "small-mse", "tiny"])
 def test_tiles_leave_no_seams(

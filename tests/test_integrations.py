@@ -120,6 +120,7 @@ def test_pillow_refuses_what_is_damaged(file: Path, monkeypatch: pytest.MonkeyPa
         Image.open(file)
 
 
+@pytest.mark.slow
 def test_opening_needs_no_torch(file: Path) -> None:
     program = f"""
 import sys
@@ -141,6 +142,7 @@ assert "torch" in sys.modules
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_servers_register_the_plugin_by_a_function(file: Path) -> None:
     """vLLM and SGLang call an entry point in each of their processes, maybe more than once."""
     program = f"""

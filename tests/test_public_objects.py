@@ -283,6 +283,7 @@ def test_threads_under_different_states_write_the_same_file(
     assert found == [file] * 9
 
 
+@pytest.mark.slow
 def test_importing_under_another_default_dtype_changes_no_byte(
     picture: NDArray[np.uint8], file: bytes
 ) -> None:

@@ -333,6 +333,7 @@ def test_a_new_metric_is_added_to_kept_rows(tmp_path: Path, photo: NDArray[np.ui
     assert all({"psnr", "ms-ssim"} <= set(row["scores"]) for row in again.rows.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [

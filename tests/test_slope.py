@@ -87,6 +87,7 @@ def test_sizes_wished_for_are_met_as_ever(sloped: codec.Codec, photo: NDArray[np
     assert len(sloped.encode(photo, tool="learned", target_bytes=6000)) in range(5400, 6001)
 
 
+@pytest.mark.slow
 def test_the_slope_is_asked_for_by_every_door(
     sloped: codec.Codec, cotam: codec.Codec, photo: NDArray[np.uint8], tmp_path: Path
 ) -> None:

@@ -66,6 +66,7 @@ def make_ours(parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
     return Soap(parameters, **SETTINGS)
 
 
+@pytest.mark.slow
 def test_learns_as_the_published_one(products: torch.dtype) -> None:
     published, ours = Problem(make_published).learn(60), Problem(make_ours).learn(60)
     exact = products == torch.float32

@@ -44,6 +44,7 @@ def made_for(cotam: codec.Codec, tower: Tower, path: Path, later: Sequence[int] 
     return load_adapter(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_tokens_are_embedding_plus_adapter(
     cotam: codec.Codec, photo: NDArray[np.uint8], tmp_path: Path, name: str

@@ -96,6 +96,7 @@ print(next(line.split()[1] for line in lines if "AnonHugePages" in line))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not HUGE_PAGES.exists() or "[madvise]" not in HUGE_PAGES.read_text(),
     reason="huge pages are given unasked or never here",

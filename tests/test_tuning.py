@@ -97,6 +97,7 @@ def test_any_size_can_be_tuned(height: int, width: int, quality: int) -> None:
     assert np.isfinite(full.y_hat).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quality", [0, 50, 100])
 def test_a_plain_picture_stays_plain(cotam: codec.Codec, tower: Tower, quality: int) -> None:
     grey = np.full((64, 64, 3), 128, np.uint8)
@@ -156,6 +157,7 @@ def test_exported_halves_have_no_gradients(
         codec.load(halves / "encoder").encode(small, tune=tower)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, small: NDArray[np.uint8]) -> None:
     source, target = tmp_path / "a.png", tmp_path / "a.ctm"
     Image.fromarray(small).save(source)
@@ -166,6 +168,7 @@ def test_the_command(tmp_path: Path, small: NDArray[np.uint8]) -> None:
     assert codec.decode(target.read_bytes()).size == (130, 96)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wish", "status", "says"),
     [

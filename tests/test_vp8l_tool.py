@@ -14,7 +14,7 @@ from PIL import Image
 from skimage import data
 
 from codec.errors import BadArgument, Corrupt, TooLarge
-from codec.tools import vp8l
+from codec.tools.payloads import vp8l
 
 Pixels = NDArray[np.uint8]
 SIDES = st.integers(1, 50)

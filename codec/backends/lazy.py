@@ -49,6 +49,8 @@ class LazyBackend:
             _check_device(device)
         self._reset()
         if self.exported or Path(name_or_path).is_file():
+            # A worker that receives this object may run in another folder.
+            self.name_or_path = str(Path(name_or_path).absolute())
             _ = self.inner  # a user's own files are checked at once; shipped weights are sound
 
     def _reset(self) -> None:

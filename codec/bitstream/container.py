@@ -17,7 +17,7 @@ flags+QP: bits 0..5 base QP, bit 6 a map section follows, bit 7 extras follow::
 lengths: of the payload, of the extras if there are any.
 
 tool+flags: bits 0..4 the tool (1..31), bits 5..6 the samples of a pixel (0: 1, 1: 3, 2: 4), bit 7
-extras follow. quality: 0..100. reason: why the encoder chose the tool (tools.choice.REASONS).
+extras follow. quality: 0..100. reason: why the encoder chose the tool (tools.choosing.reasons).
 
 The CRC covers every other byte of the file.
 Extras are optional sections: type (1 byte), length (varint), payload; unknown types are skipped.
@@ -84,7 +84,7 @@ class Container:
         tool: 0 for the learned tool, else the tool's number (codec.tools).
         channels: samples of a pixel that the tool codes: 1, 3 or 4.
         quality: 0..100, of tools that have no QP.
-        reason: why the encoder chose the tool (tools.choice.REASONS).
+        reason: why the encoder chose the tool (tools.choosing.reasons.REASONS).
     """
 
     width: int

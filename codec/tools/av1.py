@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from codec.errors import BadArgument, CodecError, Corrupt, TooLarge
-from codec.tools.avif import COLOURS, Obu, avif_file, media_data, obu, obus
-from codec.tools.bits import BitReader, BitWriter
-from codec.tools.pillow import check_pixels, opened, saved
+from codec.tools.payloads.avif import COLOURS, Obu, avif_file, media_data, obu, obus
+from codec.tools.payloads.bits import BitReader, BitWriter
+from codec.tools.payloads.pillow import check_pixels, opened, saved
 
 Pixels = NDArray[np.uint8]
 Subsampling = Literal["4:2:0", "4:4:4"]

@@ -25,7 +25,7 @@ class Settings:
     Attributes:
         quality: 0..100; 100 is lossless where the tool can be.
         effort: 0 (fastest) .. 9 (smallest).
-        content: what the picture looks like (tools.choose.Kind).
+        content: what the picture looks like (tools.choosing.content.Kind).
     """
 
     quality: float

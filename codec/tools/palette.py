@@ -3,7 +3,7 @@
 ::
 
     pixels --merge colours within a radius (quality < 100)--> pixels of few colours
-           --lossless WebP without its container (tools.vp8l)--> payload
+           --lossless WebP without its container (tools.payloads.vp8l)--> payload
 
 At quality 100 nothing is merged: the same pixels come back, alpha included.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.tools import vp8l
+from codec.tools.payloads import vp8l
 
 Pixels = NDArray[np.uint8]
 Ints = NDArray[np.int64]

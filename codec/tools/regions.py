@@ -8,7 +8,7 @@
 
 A list of regions is written as::
 
-    count | left, top, columns, rows (units of 8 pixels) | tool (1 byte) | length | payload | ...
+    count | left, top, columns, rows (units of 8 pixels) | length | payload | ...
 
 All numbers are varints. A rectangle at the picture's right or lower edge ends there.
 
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from codec.bitstream.container import Reader, put_varint
 from codec.errors import BadArgument, Corrupt, Truncated
-from codec.tools.features import SIDE, block_maps
+from codec.tools.choosing.features import SIDE, block_maps
 
 Pixels = NDArray[np.uint8]
 Cells = NDArray[np.bool_]
@@ -45,9 +45,6 @@ LEAST_FILLED = 0.75
 LEAST_AREA = 32768
 MOST_REGIONS = 4
 MOST_READ = 16
-# Tool of a region, as it is written.
-TOOL_IDS = {"learned": 0, "av1": 1, "palette": 2, "vp8l": 3}
-TOOL_NAMES = {number: name for name, number in TOOL_IDS.items()}
 
 
 @dataclass(frozen=True, order=True)
@@ -77,10 +74,9 @@ class Box:
 
 @dataclass(frozen=True)
 class Region:
-    """A rectangle of a picture, coded by a tool of its own."""
+    """A rectangle of a picture, coded apart from the rest."""
 
     box: Box
-    tool: str
     payload: bytes
 
 
@@ -144,18 +140,16 @@ def pack(regions: Sequence[Region], height: int, width: int) -> bytes:
     """Regions as bytes.
 
     Raises:
-        BadArgument: a box is not on the grid, not in the picture, or overlaps another, or a tool
-            has no number, or there are more than 16.
+        BadArgument: a box is not on the grid, not in the picture, or overlaps another, or there are
+            more than 16.
     """
     out = [put_varint(len(regions))]
     for region in regions:
         box = region.box
-        if region.tool not in TOOL_IDS:
-            raise BadArgument(f"a region's tool must be one of {', '.join(TOOL_IDS)}")
         sides = box.right - box.left, box.bottom - box.top
         units = (box.left // UNIT, box.top // UNIT, -(-sides[0] // UNIT), -(-sides[1] // UNIT))
         out += [put_varint(max(0, unit)) for unit in units]
-        out += [bytes([TOOL_IDS[region.tool]]), put_varint(len(region.payload)), region.payload]
+        out += [put_varint(len(region.payload)), region.payload]
     data = b"".join(out)
     try:
         same = unpack(data, height, width) == list(regions)
@@ -191,15 +185,14 @@ def unpack(data: bytes, height: int, width: int) -> list[Region]:
 
 def _read(reader: Reader, height: int, width: int) -> Region:
     left, top, columns, rows = (reader.varint() * UNIT for _ in range(4))
-    tool = TOOL_NAMES.get(reader.byte())
     payload = bytes(reader.take(reader.varint()))
     inside = left < width and top < height and columns and rows
     # A box may reach beyond the picture by less than one unit only.
     inside = inside and left + columns < width + UNIT and top + rows < height + UNIT
-    if not inside or tool is None or not payload:
+    if not inside or not payload:
         raise Corrupt("a region of the picture is malformed; fetch or copy the file again")
     box = Box(left, top, min(left + columns, width), min(top + rows, height))
-    return Region(box, tool, payload)
+    return Region(box, payload)
 
 
 def _photographic(pixels: Pixels) -> Cells:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from codec.bitstream.container import BEST_QUALITY
 from codec.errors import UnsupportedVersion
+from codec.tools import mixed
 from codec.tools.interface import Pixels, Settings, Tool
 
 LEARNED = "learned"
@@ -54,7 +55,9 @@ class PaletteTool:
 
 
 TOOLS: tuple[Tool[Settings], ...] = (Av1Tool(), PaletteTool())
-NAMES = {LEARNED_NUMBER: LEARNED} | {tool.number: tool.name for tool in TOOLS}
+NAMES = {LEARNED_NUMBER: LEARNED, mixed.NUMBER: mixed.NAME}
+NAMES |= {tool.number: tool.name for tool in TOOLS}
+NUMBERS = {name: number for number, name in NAMES.items()}
 # Tools that return the same pixels at quality 100.
 LOSSLESS = ("palette",)
 

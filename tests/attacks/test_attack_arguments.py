@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -105,6 +105,7 @@ def one_sentence(attempt: Callable[[], object]) -> None:
 
 
 @QUIET
+@example(value="\n")
 @given(value=anything())
 def test_a_picture_of_any_kind(toy: codec.Codec, value: Any) -> None:
     one_sentence(lambda: toy.encode(value, guide="uniform"))

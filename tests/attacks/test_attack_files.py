@@ -276,6 +276,7 @@ def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     assert "permission denied" in result.error
 
 
+@pytest.mark.slow
 def test_streams_in_folders_and_folders_in_streams(here: Path, coded: bytes) -> None:
     data = (here / "a.png").read_bytes()
     assert cotam("encode", "-", "-o", "new/", *NAMED, cwd=here, input=data).returncode == 0

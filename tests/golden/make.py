@@ -1,4 +1,4 @@
-"""How the golden streams were made: `python tests/golden/make.py NAME WEIGHTS`.
+"""How the golden streams were made: `python tests/golden/make.py NAME WEIGHTS`, or `... tools`.
 
 Existing ones are never remade.
 """
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageDraw
 from skimage import data
 
 import codec
@@ -45,5 +46,44 @@ def main(prefix: str, weights: str) -> None:
         target.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
 
 
+def of_tools() -> None:
+    """Files of the screen tools; the photograph of the mixed one has the weights `toy`."""
+    cotam = codec.load(HERE / "toy.safetensors", device="cpu")
+    image = Image.new("RGBA", (256, 224), "white")
+    draw = ImageDraw.Draw(image)
+    for row in range(7):
+        draw.rectangle(
+            (8, 10 + 30 * row, 240 - 20 * row, 30 + 30 * row), fill=f"#20{row * 36:02x}a0"
+        )
+        draw.line((0, 30 * row, 255, 224 - 9 * row), fill="#c02020", width=2)
+    drawing = np.asarray(image)
+    page = drawing[..., :3].copy()
+    page = np.concatenate([page, page])
+    page[96:320, 32:224] = data.astronaut()[:224, 120:312]
+    faded = drawing.copy()
+    faded[:20, :, 3] = 90
+    cases = {
+        "palette-exact": (faded, {"lossless": True}),
+        "palette": (drawing[..., :3], {"tool": "palette"}),
+        "av1": (drawing[..., :3], {"tool": "av1"}),
+        "av1-grey": (data.camera()[:200, 100:300], {"tool": "av1"}),
+        "mixed": (page, {"tool": "mixed"}),
+    }
+    for name, (pixels, options) in cases.items():
+        target = HERE / f"v2-{name}.ctm"
+        if target.exists():
+            raise SystemExit(f"{target} exists; golden streams are never remade")
+        target.write_bytes(cotam.encode(Image.fromarray(pixels), **options))
+        decoded = np.asarray(cotam.decode(target.read_bytes()).convert("RGBA"))
+        facts = {
+            "model": "toy.safetensors",
+            "tool": codec.inspect(target.read_bytes()).tool,
+            "shape": [*decoded.shape[:2], 3],
+            "rgba_sha256": hashlib.sha256(np.ascontiguousarray(decoded).tobytes()).hexdigest(),
+            "rgba_16x16": decoded[:: decoded.shape[0] // 16, :: decoded.shape[1] // 16].tolist(),
+        }
+        target.with_suffix(".json").write_text(json.dumps(facts) + "\n")
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    of_tools() if sys.argv[1:] == ["tools"] else main(*sys.argv[1:])

@@ -1,4 +1,4 @@
-"""Fits the weights of `codec.tools.choose` on train/: `python -m training.fit.choice`.
+"""Fits the weights of `codec.tools.choosing.content` on train/: `python -m training.fit.choice`.
 
 ::
 
@@ -21,8 +21,8 @@ from PIL import Image
 
 from codec.evaluation.distortion import Pixels
 from codec.evaluation.judges import data_root
-from codec.tools.choose import THRESHOLD, choose, score, terms
-from codec.tools.features import features
+from codec.tools.choosing.content import THRESHOLD, choose, score, terms
+from codec.tools.choosing.features import features
 
 FOLDERS = {
     "train/photos": False,

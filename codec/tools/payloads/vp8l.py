@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from codec.errors import BadArgument, Corrupt, TooLarge
-from codec.tools.pillow import check_pixels, opened, saved
+from codec.tools.payloads.pillow import check_pixels, opened, saved
 
 Pixels = NDArray[np.uint8]
 SIGNATURE = 0x2F

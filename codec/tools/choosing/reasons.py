@@ -14,6 +14,7 @@ REASONS = (
     "it looks like a scan of text",
     "it is too small for the learned transform",
     "an option that only the learned tool has was given",
+    "it holds photographs among graphics",
 )
 NOT_RECORDED = 0
 ASKED_FOR = 1
@@ -23,6 +24,7 @@ GRAPHICS = 4
 TEXT_SCAN = 5
 SMALL = 6
 ONLY_LEARNED = 7
+MIXED = 8
 BY_KIND = {
     "photograph": PHOTOGRAPH,
     "graphics": GRAPHICS,
@@ -38,12 +40,14 @@ class Choice:
     Attributes:
         tools: names; of several, the one that loses least for its bytes is kept.
         code: the number of the reason, as in a file's header.
-        content: what the picture looks like (tools.choose.Kind).
+        content: what the picture looks like (tools.choosing.content.Kind).
+        mixes: whether photographs within the picture are coded by the learned tool.
     """
 
     tools: tuple[str, ...]
     code: int
     content: str = "graphics"
+    mixes: bool = False
 
     @property
     def reason(self) -> str:

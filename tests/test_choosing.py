@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from skimage import data
 
-from codec.tools.choose import choose
-from codec.tools.features import block_maps, features
+from codec.tools.choosing.content import choose
+from codec.tools.choosing.features import block_maps, features
 
 Pixels = NDArray[np.uint8]
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
@@ -158,7 +158,8 @@ def test_features_of_one_colour_and_of_noise_are_the_extremes() -> None:
 
 def test_the_screen_tools_import_no_network() -> None:
     code = (
-        "import sys, codec.tools.av1, codec.tools.vp8l, codec.tools.choose, codec.tools.regions;"
+        "import sys, codec.tools.av1, codec.tools.payloads.vp8l, codec.tools.choosing.content;"
+        "import codec.tools.regions;"
         "print([m for m in ('torch', 'onnxruntime') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

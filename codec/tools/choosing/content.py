@@ -24,7 +24,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.tools.features import Features, features
+from codec.tools.choosing.features import Features, features
 
 Pixels = NDArray[np.uint8]
 Tool = Literal["learned", "av1", "palette"]

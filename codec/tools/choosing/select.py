@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from codec.io import images
-from codec.tools import choice
-from codec.tools.choice import Choice
-from codec.tools.choose import choose
+from codec.tools.choosing import reasons
+from codec.tools.choosing.content import choose
+from codec.tools.choosing.reasons import Choice
 from codec.tools.registry import LEARNED
 
 AUTO = "auto"
 SCREEN = "screen"
+MIXED = "mixed"
 SCREEN_TOOLS = ("palette", "av1")
 
 
@@ -18,7 +19,8 @@ def choice_for(picture: images.Picture, tool: str, lossless: bool, learned_only:
 
     Args:
         picture: the picture.
-        tool: the name of a tool; `auto`; or `screen` for the best tool but the learned one.
+        tool: the name of a tool; `auto`; `screen` for the best tool without weights; or `mixed` for
+            the same with photographs in the picture coded by the learned tool.
         lossless: the same pixels are asked for.
         learned_only: an option is set that only the learned tool has.
 
@@ -26,12 +28,13 @@ def choice_for(picture: images.Picture, tool: str, lossless: bool, learned_only:
         The tools to try and the reason.
     """
     if lossless:
-        return Choice(("palette",), choice.EXACT)
-    if tool == SCREEN:
-        return Choice(SCREEN_TOOLS, choice.ASKED_FOR)
+        return Choice(("palette",), reasons.EXACT)
+    if tool in (SCREEN, MIXED):
+        return Choice(SCREEN_TOOLS, reasons.ASKED_FOR, mixes=tool == MIXED)
     if tool != AUTO:
-        return Choice((tool,), choice.ASKED_FOR)
+        return Choice((tool,), reasons.ASKED_FOR)
     if learned_only:
-        return Choice((LEARNED,), choice.ONLY_LEARNED)
+        return Choice((LEARNED,), reasons.ONLY_LEARNED)
     suited = choose(images.shown(picture))
-    return Choice(suited.tools, choice.BY_KIND[suited.kind], suited.kind)
+    mixes = suited.kind == "graphics"
+    return Choice(suited.tools, reasons.BY_KIND[suited.kind], suited.kind, mixes)

@@ -1,0 +1,1 @@
+"""Which coding tool codes a picture, and why: cheap features first, then a trial of several."""
