@@ -56,17 +56,12 @@ def with_flags(text: str) -> str:
 
 
 def say(text: str, err: bool = False) -> None:
-    """A line on stdout or stderr; one that cannot be written is remembered, the work goes on.
-
-    Raises BrokenPipeError where nobody listens any more.
-    """
+    """A line on stdout or stderr; one that cannot be written is remembered, the work goes on."""
     text = with_flags(text) if err else text
     stream = sys.stderr if err else sys.stdout
     try:
         stream.write(f"{text}\n")
         stream.flush()
-    except BrokenPipeError:
-        raise
     except (OSError, ValueError) as error:
         _FAILED[err] = getattr(error, "strerror", None) or str(error)
 
