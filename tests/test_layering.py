@@ -31,7 +31,8 @@ LAYERS = (
 )
 ROOMS = {room: level for level, row in enumerate(LAYERS) for room in row}
 TORCH_FREE = (
-    "codec.errors codec.forks codec.memory codec.quality codec.bitstream codec.coding codec.io codec.info "
+    "codec.errors codec.forks codec.memory codec.quality codec.bitstream codec.coding codec.io "
+    "codec.info "
     "codec.options codec.backends.manifest codec.weights.checkpoint codec.weights.safetensors_file "
     "codec.weights.shipped codec.tools codec.tokens.selection codec.integrations.pillow "
     "codec.guidance.importance codec.guidance.files codec.guidance.rate_estimate codec.cli"

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 import codec
+from codec.cli import workers
 from tests.attacks import pictures
 from tests.conftest import ROOT
 
@@ -230,6 +231,41 @@ def test_a_deadly_picture_is_named_and_the_others_are_done(many: Path, tmp_path:
     assert "died" in results["05.png"].error
     assert [name for name, r in results.items() if r.error] == ["05.png"]
     assert len(list(tmp_path.glob("*.out"))) == 11
+
+
+def loaded(_: object) -> tuple[bool, str]:
+    """Whether a worker has loaded PyTorch, and how many threads it would have."""
+    return "torch" in sys.modules, os.environ["OMP_NUM_THREADS"]
+
+
+def pool(work: Any) -> workers.Pool[Any, Any]:
+    return workers.Pool(work, lambda job, why: why, str)
+
+
+@pytest.mark.slow
+def test_workers_load_no_network_before_a_picture_needs_one() -> None:
+    threads = str(max(1, (os.cpu_count() or 1) // 2))
+    assert list(pool(loaded).run([1, 2, 3], 2)) == [(False, threads)] * 3
+
+
+@pytest.mark.slow
+def test_a_signal_at_the_birth_of_a_worker_leaves_no_orphan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    born: list[workers._Worker] = []
+
+    class Watched(workers._Worker):
+        def __init__(self, work: Any, threads: int) -> None:
+            super().__init__(work, threads)
+            born.append(self)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(workers, "_Worker", Watched)
+    with workers.stoppable():
+        results = list(pool(time.sleep).run([60, 60], 2))
+    assert all("SIGTERM" in why for why in results)
+    assert len(results) == 2
+    assert not any(worker.process.is_alive() for worker in born)
 
 
 @pytest.mark.slow
