@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 @only_codec_errors
 def load(name_or_path: str | Path = "default", device: str | torch.device = "auto") -> Codec:
-    """A codec with weights by name, by path, or from the folder of an exported half.
+    """Load a codec by the name or path of its weights, or from the folder of an exported half.
 
     The weights are read when a file needs them; files of screen tools never do.
 
@@ -79,7 +79,14 @@ def _cached(name: str, device: str) -> Codec:
 
 @only_codec_errors
 def load_for(data: bytes, device: str | torch.device = "auto") -> Codec:
-    """The codec that a file was encoded with, kept for the next file.
+    """Load the codec that a file was encoded with, and keep it for the next file.
+
+    Args:
+        data: the file.
+        device: as for `load`.
+
+    Returns:
+        The codec; the default one for files that need no weights.
 
     Raises:
         CodecError: the file is bad, or its weights are not shipped (WrongModel).
@@ -95,7 +102,21 @@ def decode(
     device: str | torch.device = "auto",
     background: Any = WHITE,
 ) -> Any:
-    """Decode a file with whichever shipped weights it was encoded with; see `Codec.decode`."""
+    """Decode a file with the shipped weights that it was encoded with.
+
+    Args:
+        data: the file.
+        output: as for `Codec.decode`.
+        level: as for `Codec.decode`.
+        device: as for `load`.
+        background: as for `Codec.decode`.
+
+    Returns:
+        As `Codec.decode`.
+
+    Raises:
+        CodecError: as `Codec.decode` and `load_for` do.
+    """
     return load_for(data, device).decode(data, output, level, background)
 
 
@@ -185,7 +206,7 @@ class Codec:
         want_bits: bool = False,
         **changes: Any,
     ) -> Encoded:
-        """As `encode`, with latents, notes and seconds by stage.
+        """Encode a picture, and return latents, notes and seconds by stage with the file.
 
         Args:
             image: as for `encode`.
@@ -202,8 +223,11 @@ class Codec:
         chosen = EncodeOptions.of(options, changes)
         watch = Stopwatch()
         with watch.stage("load"):
+            # First, because keep="none" converts the pixels to sRGB: the choice must see what is
+            # coded.
             picture = metadata.kept(images.from_any(image, self.limit_pixels), chosen.kept)
         with watch.stage("choose"):
+            # Only the learned tool has QPs, and only its latents can be tuned.
             learned_only = chosen.qp_map is not None or chosen.tune is not None
             choice = choice_for(picture, chosen.tool, chosen.lossless, learned_only)
         if choice.tools != (LEARNED,):
@@ -221,6 +245,7 @@ class Codec:
     ) -> Encoded:
         picture = metadata.for_lossy(picture)
         height, width = size_of(picture)
+        # Before weights or a tower are read for nothing.
         container.check_memory(width, height, container.ENCODE_BYTES, self.limit_memory)
         refiner = None if options.tune is None else self._refiner(options.tune)
 
@@ -245,6 +270,7 @@ class Codec:
             )
 
         if options.qp_map is not None:
+            # The QP does not matter: the map sets all of them.
             return at(0, Plan(qp_map.check_map(options.qp_map, *latent_grid(height, width))))
         return self._guided(at, picture, options, watch)
 
@@ -255,8 +281,9 @@ class Codec:
         options: EncodeOptions,
         watch: Stopwatch,
     ) -> Encoded:
-        """The file at a quality, or the best that fits a size, with the guide's plan for a QP."""
+        """Encode with the guide's plans, at a quality or as well as a target size allows."""
         with watch.stage("guide"):
+            # A guide looks at what a tower will see: sRGB, on a background.
             guidance = self._guidance(images.shown(picture), options)
 
         def planned(qp: int) -> Encoded:
@@ -379,16 +406,28 @@ class Codec:
 
     @only_codec_errors
     def decode_preview(self, data: bytes) -> Decoded:
-        """As `decode_full`, an eighth of the sides; y_hat is empty and EXIF is left out."""
+        """Decode a file at an eighth of the sides.
+
+        Args:
+            data: the file.
+
+        Returns:
+            As `decode_full`, with ceil(H / 8) x ceil(W / 8) pixels, without latents and EXIF.
+
+        Raises:
+            CodecError: as `decode` does.
+        """
         content = self._open(data)
         if content.tool:
             return tool_files.preview(content, self.limit_memory, _Photographs(self))
+        # Weights without a preview layer: a reduced full decode gives the same size.
         if len(self.learned.pipeline.layers) < 2:
             full = self.decode_full(data)
             small = images.reduced(full.picture, PREVIEW)
             return Decoded(small, NOTHING, None, full.qp, full.seconds)
         watch = Stopwatch()
         qp, pixels = self.learned.preview(content, watch)
+        # The pixels have their final size; alpha is stored at full size.
         picture = images.reduced(picture_of(content, pixels), PREVIEW, {"pixels"})
         return Decoded(picture, NOTHING, None, qp, watch.seconds)
 
@@ -460,11 +499,12 @@ class Codec:
             raise BadArgument(
                 f"tokens need more packages: pip install 'cotam[mllm]' ({error})"
             ) from None
-        seen = load_tower(tower, weights) if isinstance(tower, str) else tower
+        vision = load_tower(tower, weights) if isinstance(tower, str) else tower
         decoded = [self.decode_full(bytes(file)) for file in files]
+        # Files of screen tools have no latents: for those alone no adapter is needed.
         latents = any(one.has_latents for one in decoded)
-        chosen = self._adapter(seen, adapter) if latents or adapter is not None else None
-        return tokens(self.backend, decoded, seen, chosen, tiles, layer)
+        chosen = self._adapter(vision, adapter) if latents or adapter is not None else None
+        return tokens(self.backend, decoded, vision, chosen, tiles, layer)
 
     def _adapter(self, tower: Tower, adapter: str | Path | Adapter | None) -> Adapter:
         from codec.tokens.adapters import Adapter, find_adapter, load_adapter
@@ -487,6 +527,7 @@ class Codec:
         if fingerprint and fingerprint != self.backend.checkpoint.fingerprint:
             raise WrongModel(_wrong_model(fingerprint, self.backend.checkpoint))
         if content.tool:
+            # Its tool checks memory (tool_files).
             return content
         container.check_memory(
             content.width, content.height, container.DECODE_BYTES, self.limit_memory
@@ -528,6 +569,7 @@ def _best_within(at: Callable[[int], Encoded], target_bytes: int) -> Encoded:
     def attempt(qp: int) -> bytes:
         result = at(qp)
         if len(result.data) <= target_bytes:
+            # Only the best is kept, as each holds latents.
             results.clear()
             results[result.data] = result
         return result.data
@@ -536,10 +578,10 @@ def _best_within(at: Callable[[int], Encoded], target_bytes: int) -> Encoded:
 
 
 def _wrong_model(fingerprint: bytes, loaded: Weights) -> str:
-    known = checkpoints.by_fingerprint(fingerprint)
+    name = checkpoints.by_fingerprint(fingerprint)
     hint = (
-        f"load the model '{known}'"
-        if known
+        f"load the model '{name}'"
+        if name
         else "find the weights it was encoded with and give their path as the model"
     )
     return (

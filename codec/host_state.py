@@ -1,4 +1,4 @@
-"""Our networks compute the same, whatever switches the program around them has set in PyTorch.
+"""Our networks compute the same under any switches that the surrounding program set in PyTorch.
 
 ::
 
@@ -8,7 +8,7 @@
     the host's default dtype, default device, random numbers
         -> unfilled(make) -> a network in float32 on the CPU, ready to be loaded
 
-Autocast and the default device belong to a thread, so setting them aside is seen by nobody else.
+Autocast and the default device belong to a thread, so setting them aside affects no other thread.
 The default dtype belongs to the process: nothing here touches it, networks name their own.
 """
 
@@ -71,6 +71,7 @@ class _ExactArithmetic:
     def _enter(self) -> None:
         with self._lock:
             if not self._inside:
+                # Only the first thread sees the host's values; later ones would save ours.
                 self._before = [(switch, switch.fp32_precision) for switch in _switches()]
                 for switch, value in self._before:
                     if value != FULL_PRECISION:
@@ -110,8 +111,8 @@ if hasattr(os, "register_at_fork"):
 def unfilled(make: Callable[[], Network]) -> Network:
     """A network in float32 on the CPU whose parameters and buffers are yet to be loaded.
 
-    It is made on the meta device, so no random number is drawn: loading a codec in the middle of
-    somebody's training run leaves that run as it was.
+    It is made on the meta device, so no random number is drawn: loading a codec during
+    a training run does not change that run.
 
     Args:
         make: makes the network; all its values must be loaded afterwards.
@@ -121,6 +122,7 @@ def unfilled(make: Callable[[], Network]) -> Network:
     """
     with torch.device("meta"):
         network = make()
+    # The host's default dtype may be another one.
     network = network.to(torch.float32).to_empty(device="cpu")
     with torch.no_grad():
         for values in (*network.parameters(), *network.buffers()):

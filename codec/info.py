@@ -1,4 +1,4 @@
-"""What files and shipped weights say about themselves, without decoding and without torch."""
+"""Information in files and in shipped weights, without decoding and without torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from codec.weights import checkpoint as checkpoints
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What a file says about itself.
+    """The information in a file's header.
 
     Attributes:
         width: pixels.
@@ -29,7 +29,7 @@ class FileInfo:
         bytes: size of the file.
         bpp: bits per pixel.
         tool: the coding tool.
-        reason: why the encoder chose it; files of the learned tool do not record it.
+        reason: why the encoder chose it; None for the learned tool, whose files do not record it.
         quality: of the learned tool the one that `base_qp` usually belongs to, which differs from
             the quality asked for where weights have a slope.
         lossless: whether the pixels are exactly those of the source.
@@ -90,7 +90,7 @@ def models() -> list[dict[str, Any]]:
 
 @only_codec_errors
 def inspect(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> FileInfo:
-    """Read what a file says, after all checks but without decoding pixels and without torch.
+    """Check a file and read its header, without decoding pixels and without torch.
 
     Args:
         data: the file.

@@ -1,5 +1,4 @@
-r"""Arrays of any size: a large one lies in a temporary file without a name, and only the part at
-work is in memory.
+r"""Arrays of any size: large ones are mapped from an unnamed temporary file, a part at a time.
 
 ::
 
@@ -23,26 +22,36 @@ from numpy.typing import DTypeLike, NDArray
 
 from codec.errors import NoRoom
 
-SPILL_BYTES = 64 << 20
-BAND_BYTES = 16 << 20
-# malloc.h
+SPILL_BYTES = 64 << 20  # arrays from this size on are on disk
+BAND_BYTES = 16 << 20  # about what is worked on at a time
+# Parameters of mallopt, from malloc.h.
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
-KEPT_BYTES = 256 << 20
-KEPT_PIECE = 32 << 20
+KEPT_BYTES = 256 << 20  # freed memory that glibc may keep
+KEPT_PIECE = 32 << 20  # larger pieces are mapped, and go back to the system when freed
 _kept_bytes = 0
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """An array with any values. Raises NoRoom where the disk for temporary files (TMPDIR) is too
-    full for a large one.
+    """Make an uninitialised array, in memory or on disk.
+
+    Args:
+        shape: of the array.
+        dtype: of the array.
+
+    Returns:
+        The array; a memory-mapped one from SPILL_BYTES on.
+
+    Raises:
+        NoRoom: the disk for temporary files (TMPDIR) is too full for a large array.
     """
     size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     if size < SPILL_BYTES:
         return np.empty(shape, dtype)
     try:
         with tempfile.TemporaryFile(prefix="cotam-") as file:
-            if hasattr(os, "posix_fallocate"):  # else a full disk would show as a signal, later
+            # Otherwise a full disk kills the process later, by SIGBUS.
+            if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
             return np.memmap(file, dtype, "r+", shape=shape)
     except OSError as error:
@@ -54,8 +63,12 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
 
 
 def release(*arrays: NDArray[Any]) -> None:
-    """What was written stays, its memory is free for others; so is what the C library kept of freed
-    work on large arrays.
+    """Give the memory of mapped arrays back to the system; their content stays on disk.
+
+    If one of them is large, memory that the C library keeps of freed arrays is given back, too.
+
+    Args:
+        arrays: of `empty`, or views of them; small ones are ignored.
     """
     large = [mapped for array in arrays if (mapped := getattr(array, "_mmap", None)) is not None]
     for mapped in large:
@@ -66,12 +79,13 @@ def release(*arrays: NDArray[Any]) -> None:
 
 
 def keep_freed_memory(most: int = KEPT_BYTES) -> None:
-    """Ask glibc to keep freed memory for what comes next, up to `most` bytes in pieces of up to
-    KEPT_PIECE, until `release`.
+    """Let glibc keep freed memory for the next arrays, until `release`.
 
     By default arrays of a few MB go back to the system each time, and each page of the next one
-    costs a fault: a fifth of a decode.
-    Of several wishes in a process the largest holds.
+    costs a fault: a fifth of a decode. Other C libraries are left alone.
+
+    Args:
+        most: bytes to keep. If called repeatedly, the largest value applies.
     """
     global _kept_bytes
     _kept_bytes = max(_kept_bytes, most)
@@ -87,7 +101,7 @@ def _of_c_library(name: str) -> Any:
 
 
 def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """One-dimensional arrays in a row."""
+    """Concatenate one-dimensional arrays; a large result is on disk."""
     if len(parts) == 1:
         return parts[0]
     whole = empty((sum(len(part) for part in parts),), parts[0].dtype)
@@ -95,7 +109,15 @@ def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 
 def bands(rows: int, row_bytes: int) -> Iterator[slice]:
-    """Rows in parts of about BAND_BYTES; small arrays in one."""
+    """Divide rows into parts of about BAND_BYTES.
+
+    Args:
+        rows: of the array.
+        row_bytes: of one row.
+
+    Yields:
+        Slices of rows; a single one for a small array.
+    """
     height = max(1, BAND_BYTES // max(1, row_bytes))
     for start in range(0, rows, height):
         yield slice(start, min(start + height, rows))

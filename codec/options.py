@@ -82,6 +82,7 @@ class EncodeOptions:
         self._check_combinations()
 
     def _set(self, name: str, value: Any) -> None:
+        # The class is frozen; only __post_init__ may normalise values.
         object.__setattr__(self, name, value)
 
     def _check_choices(self) -> None:
@@ -101,6 +102,7 @@ class EncodeOptions:
         check_strength(self.strength)
         if self.slope is not None:
             check_slope(self.slope)
+        # bool is a subclass of int, and effort=True is a mistake.
         whole = isinstance(self.effort, int) and not isinstance(self.effort, bool)
         if not whole or not 0 <= self.effort <= MOST_EFFORT:
             raise BadArgument(f"effort must be a whole number from 0 to {MOST_EFFORT}")
@@ -166,7 +168,7 @@ OPTION_NAMES = tuple(field.name for field in fields(EncodeOptions))
 
 
 def _number(value: Any, name: str) -> float | None:
-    """A number, or text that is one. Raises BadArgument."""
+    """Read a number from a number or text. Raises BadArgument."""
     if value is None:
         return None
     try:
@@ -176,7 +178,7 @@ def _number(value: Any, name: str) -> float | None:
 
 
 def _size(value: Any) -> int | None:
-    """Bytes, from a number or text such as '20KB'. Raises BadArgument."""
+    """Read bytes from a number or text such as '20KB'. Raises BadArgument."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -191,7 +193,7 @@ def _size(value: Any) -> int | None:
 
 
 def _boxes(value: Any) -> tuple[Box, ...] | None:
-    """Boxes, from several or from a single one. Raises BadArgument."""
+    """Read one box or several. Raises BadArgument."""
     if value is None:
         return None
     try:

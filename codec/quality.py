@@ -14,12 +14,19 @@ BEST_QUALITY = 100.0
 
 
 def quality_to_qp(quality: float | str) -> int:
-    """The QP of a quality, a number or its text: linear, rounded. A larger QP is a finer step (as
-    in DCVC-RT).
+    """Convert a quality to a QP, linearly. A larger QP is a finer step, as in DCVC-RT.
 
-    Raises BadArgument outside 0..100.
+    Args:
+        quality: 0..100, as a number or as text.
+
+    Returns:
+        The QP 0..63, rounded.
+
+    Raises:
+        BadArgument: the quality is no number or out of range.
     """
     try:
+        # True would pass as 1.
         value = -1.0 if isinstance(quality, bool) else float(quality)
     except (TypeError, ValueError, OverflowError):
         value = -1.0
@@ -29,14 +36,21 @@ def quality_to_qp(quality: float | str) -> int:
 
 
 def qp_to_quality(qp: int) -> float:
-    """The quality whose QP this is."""
+    """Convert a QP 0..63 to a quality 0..100, not rounded."""
     return qp * 100 / QP_MAX
 
 
 def parse_size(text: str | int | float) -> int:
-    """'20KB', '1.5 MiB', '8GiB', '800', 800 -> bytes (KB = 1000, KiB = 1024).
+    """Read a size.
 
-    Raises BadArgument.
+    Args:
+        text: such as '20KB', '1.5 MiB', '8GiB', '800' or 800; KB is 1000 bytes, KiB 1024.
+
+    Returns:
+        Bytes, at least 1.
+
+    Raises:
+        BadArgument: it is not a size.
     """
     if isinstance(text, bool) or not isinstance(text, (str, int, float, np.number)):
         raise BadArgument(f"{shown(text)} is not a size; write 20KB, 1.5MB or a number of bytes")
@@ -66,9 +80,17 @@ def parse_size(text: str | int | float) -> int:
 
 
 def search_qp(encode: Callable[[int], bytes], target_bytes: int) -> bytes:
-    """The file of the largest QP that fits the target, by bisection (at most 7 encodings).
+    """Find the file of the largest QP that fits a size, by bisection (at most 7 encodings).
 
-    Raises TargetTooSmall when the file of QP 0 is larger than the target.
+    Args:
+        encode: from a QP to a file.
+        target_bytes: the largest size.
+
+    Returns:
+        The file.
+
+    Raises:
+        TargetTooSmall: even the file of QP 0 is larger.
     """
     low = 0
     high = QP_MAX
@@ -88,7 +110,7 @@ def search_qp(encode: Callable[[int], bytes], target_bytes: int) -> bytes:
 
 
 def too_small(smallest: int) -> str:
-    """What to do about a target that even the smallest file exceeds."""
+    """Say what to do about a target that even the smallest file, in bytes, exceeds."""
     return (
         f"the smallest file of this picture has {smallest} bytes; "
         "ask for more, keep no metadata or shrink the picture"

@@ -1,4 +1,4 @@
-"""What encoding and decoding return."""
+"""The results of encoding and decoding."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Encoded:
 
     @property
     def y_hat(self) -> Floats:
-        """float32 [h, w, M], as any decoder will have it. Raises NoLatents."""
+        """float32 [h, w, M], exactly what every decoder computes. Raises NoLatents."""
         if self.latents is None:
             raise NoLatents(f"files of the tool '{self.tool}' have no latents")
         return self.latents.y_hat
@@ -87,11 +87,20 @@ class Decoded:
 
     @only_codec_errors
     def to(self, output: Output, background: Any = WHITE) -> Any:
-        """A PIL image, a uint8 array [H, W, 3] or a float tensor [3, H, W] in 0..1.
+        """Convert the picture.
 
-        Arrays and tensors are what a person or a tower sees: in sRGB, transparent pixels composed
-        on
-        the background, a colour's name or (red, green, blue).
+        Arrays and tensors show what a person or a tower sees: sRGB, with transparent pixels
+        composed on the background.
+
+        Args:
+            output: `pil`, `array` or `tensor`.
+            background: the name of a colour or (red, green, blue); PIL images keep their alpha.
+
+        Returns:
+            A PIL image, uint8 [H, W, 3], or float32 [3, H, W] in 0..1.
+
+        Raises:
+            BadArgument: output or background is unknown.
         """
         if output == "pil":
             return images.to_pil(self.picture)

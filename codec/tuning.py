@@ -1,7 +1,4 @@
-"""Latents tuned to the tower that will look.
-
-A few steps of gradient descent through decoder and tower, before they are coded.
-"""
+"""Latents tuned to the tower that will look, by gradient descent through decoder and tower."""
 
 from __future__ import annotations
 
@@ -48,19 +45,25 @@ TUNE_BYTES = 1000  # per pixel; up to 855 were measured in float32, 610 in bfloa
 
 
 def exchange(qp: float) -> float:
-    """a(QP), see EXCHANGE."""
+    """The exchange rate a(QP); see EXCHANGE."""
     return EXCHANGE * math.exp(-FALL * float(qp_to_t(torch.tensor(qp, dtype=torch.float32))))
 
 
 def check_steps(steps: int) -> None:
-    """Raises BadArgument outside 1..1000."""
+    """Check a number of steps. Raises BadArgument outside 1..1000."""
     if not 1 <= steps <= MOST_STEPS:
         raise BadArgument(f"tuning takes 1 to {MOST_STEPS} steps, not {steps}")
 
 
 def gaussian_bits(symbols: Tensor, index: Tensor) -> Tensor:
-    """Bits of symbols under normal distributions around zero of these scale indexes, as the tables
-    cost, about; differentiable.
+    """Estimate the bits of symbols, differentiably.
+
+    Args:
+        symbols: any shape, in quantization steps.
+        index: their scale indexes, of the same shape.
+
+    Returns:
+        Bits under Gaussians of mean zero, of the same shape; the tables cost nearly as much.
     """
     scale = scale_of(index)
     away = symbols.abs()
@@ -71,9 +74,9 @@ def gaussian_bits(symbols: Tensor, index: Tensor) -> Tensor:
 
 
 class _Picture:
-    """One picture and its QP field.
+    """One picture and its QP field, whose latents are decoded differentiably.
 
-    Decodes latents, differentiably. Tensors are on the backend's device.
+    Tensors are on the backend's device.
     """
 
     def __init__(self, backend: TorchBackend, pixels: NDArray[np.uint8], qp: QpField) -> None:
@@ -84,8 +87,14 @@ class _Picture:
         self.exchange = exchange(float(np.mean(qp)))
 
     def decoded(self, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """y [1, M, 4 a, 4 b] and z [1, Z, a, b], whole numbers -> x_hat [1, 3, H, W] in 0..1 and
-        the bits of y.
+        """Decode latents.
+
+        Args:
+            y: [1, M, 4 a, 4 b].
+            z: [1, Z, a, b], whole numbers.
+
+        Returns:
+            x_hat [1, 3, H, W] in 0..1, and the bits of y.
         """
         backend = self.backend
         bits = []
@@ -106,15 +115,16 @@ class _Picture:
         return x_hat.float()[..., : self.height, : self.width].clamp(0, 1), torch.stack(bits).sum()
 
     def _field(self, rows: int, cols: int) -> Tensor:
-        """The QPs on a grid that is no smaller than the picture's, its edge repeated."""
-        wanted = self.qp if isinstance(self.qp, int) else pad(self.qp, rows, cols, "edge")
-        return torch.as_tensor(wanted, device=self.backend.device).expand(1, rows, cols)
+        """The QPs on a grid at least as large as the picture's, with the edge repeated."""
+        field = self.qp if isinstance(self.qp, int) else pad(self.qp, rows, cols, "edge")
+        return torch.as_tensor(field, device=self.backend.device).expand(1, rows, cols)
 
 
 @dataclass(frozen=True)
 class Tuner:
-    """Moves y so that a tower sees less of the coding error at the same bytes; format and decoder
-    know nothing of it.
+    """Moves y so that a tower's tokens change less at the same bytes.
+
+    Neither the format nor the decoder depends on it.
 
     ::
 
@@ -125,12 +135,16 @@ class Tuner:
                                                 \\-> squared error P
 
     D: mean squared error of the tower's tokens; a: what D costs in rate (EXCHANGE). Each step
-    shows the tower other views, random
-    crops between all of the picture's short side and three quarters of it: what helps in one crop
-    alone is not learned.
+    shows the tower other views, random crops between all of the picture's short side and three
+    quarters of it, so that nothing is learned that helps in one crop alone.
 
-    tower: any Tower with its last block; steps: 1..1000; layer: whose tokens count, as of
-    Tower.tokens. Raises BadArgument.
+    Attributes:
+        tower: any Tower with its last block.
+        steps: 1..1000.
+        layer: the layer whose tokens count (Tower.tokens).
+
+    Raises:
+        BadArgument: the number of steps is out of range.
     """
 
     tower: Tower
@@ -143,9 +157,20 @@ class Tuner:
     def refine(
         self, backend: Backend, pixels: NDArray[np.uint8], qp: QpField, limit_memory: int
     ) -> Refine:
-        """For `Pipeline.encode`.
+        """Make the function that `Pipeline.encode` calls to tune y.
 
-        Y, z -> y tuned. Raises BadArgument for weights without gradients, TooLarge.
+        Args:
+            backend: with the weights; exported halves have no gradients.
+            pixels: uint8 [H, W, 3].
+            qp: one QP, or the QPs of the latent grid.
+            limit_memory: bytes.
+
+        Returns:
+            A function from y and z to the tuned y.
+
+        Raises:
+            BadArgument: the weights have no gradients.
+            TooLarge: tuning needs more memory.
         """
         backend = getattr(backend, "inner", backend)
         if not isinstance(backend, TorchBackend):
@@ -162,16 +187,16 @@ class Tuner:
         return partial(self._tuned, _Picture(backend, pixels, qp))
 
     def _tuned(self, picture: _Picture, y: Floats, z: Floats) -> Floats:
-        """y [4 a, 4 b, M], z [a, b, Z] whole numbers.
-
-        What does not win on views that tuning did not see is not taken.
-        """
+        """Tune y [4 a, 4 b, M] for z [a, b, Z]; y stays unless unseen views improve, too."""
+        # Tensors made in the caller's inference mode could not take part in gradients.
         with torch.inference_mode(False), exact_arithmetic():
             start, z_hat = (
                 as_batch(torch.from_numpy(np.array(v)).to(picture.x.device)) for v in (y, z)
             )
             moved = self._descend(picture, start, z_hat)
             with torch.no_grad():
+                # One seed for both, so that they are compared on the same views, other ones than
+                # those of the search (seed 0).
                 before, after = (
                     float(self._objective(picture, v, z_hat, np.random.default_rng(1)))
                     for v in (start, moved)
@@ -191,9 +216,9 @@ class Tuner:
             with torch.enable_grad():
                 value = self._objective(picture, F.pad(inside, around), z, random)
                 (inside.grad,) = torch.autograd.grad(value, inside)
-            if (
-                not step
-            ):  # plain Adam moves every value alike, also those whose gradient is nothing but noise
+            if not step:
+                # Plain Adam moves every value alike, also those whose gradient is only noise:
+                # zeros that cost nothing would start to cost bits (docs/tuning.md).
                 optimizer.param_groups[0]["eps"] = (
                     NOISE * float(inside.grad.square().mean().sqrt()) + TINY
                 )
@@ -204,13 +229,13 @@ class Tuner:
     def _objective(
         self, picture: _Picture, y: Tensor, z: Tensor, random: np.random.Generator
     ) -> Tensor:
-        """log R + a (0.9 log D + 0.1 log P), D on views of the moment."""
+        """log R + a (0.9 log D + 0.1 log P), with D on randomly drawn views."""
         x_hat, bits = picture.decoded(y, z)
         zoom = random.uniform(1, ZOOM)
         places = random.random((VIEWS, 2))
         with torch.no_grad():
-            wanted = self._tokens(self._views(picture.x, zoom, places))
-        errors = (self._tokens(self._views(x_hat, zoom, places)) - wanted), x_hat - picture.x
+            original = self._tokens(self._views(picture.x, zoom, places))
+        errors = (self._tokens(self._views(x_hat, zoom, places)) - original), x_hat - picture.x
         d, p = (error.square().mean().add(TINY).log() for error in errors)
         return bits.clamp(min=1).log() + picture.exchange * (
             (1 - PIXEL_SHARE) * d.to(bits.device) + PIXEL_SHARE * p
@@ -224,18 +249,24 @@ class Tuner:
             ].float()
 
     def _views(self, picture: Tensor, zoom: float, places: NDArray[np.float64]) -> Tensor:
-        """Crops [n, 3, h, w] of a picture [1, 3, H, W].
+        """Cut crops out of a picture.
 
-        Zoom 1: as large as fits; places [n, 2]: in 0..1 of the room.
+        Args:
+            picture: [1, 3, H, W].
+            zoom: 1 for crops of the whole short side; larger for smaller crops.
+            places: [n, 2], where each crop lies along both sides, 0..1.
+
+        Returns:
+            [n, 3, h, w], at the tower's size.
         """
         size = self.tower.size
         sides = picture.shape[2:]
-        scale = zoom * max(own / side for own, side in zip(size, sides))
+        scale = zoom * max(target / side for target, side in zip(size, sides))
         resized = squashed(
             picture, (max(size[0], round(sides[0] * scale)), max(size[1], round(sides[1] * scale)))
         )
         corners = [
-            [int(at * (side - own + 1)) for at, side, own in zip(place, resized.shape[2:], size)]
+            [int(at * (side - crop + 1)) for at, side, crop in zip(place, resized.shape[2:], size)]
             for place in places
         ]
         return torch.cat(
@@ -247,28 +278,42 @@ class Tuner:
 def load_tuner(
     name: str, weights: str | None = None, steps: int = STEPS, device: str = "cpu"
 ) -> Tuner:
-    """name.
+    """Make a tuner for a tower by name; the last two are kept.
 
-    `clip` (ViT-L-14-336, openai) or a tower's, weights: as in towers.load_tower, which says what
-    is raised, too.
+    Args:
+        name: `clip` (ViT-L-14-336 with OpenAI's weights), or as towers.load_tower takes it.
+        weights: as towers.load_tower takes them.
+        steps: 1..1000.
+        device: where the tower runs.
+
+    Returns:
+        The tuner.
+
+    Raises:
+        BadArgument: the number of steps is out of range.
+        CodecError: as towers.load_tower raises.
     """
     check_steps(steps)
     if name == "clip":
         name = DEFAULT_TOWER
         weights = weights or DEFAULT_WEIGHTS
-    with torch.inference_mode(False):  # kept for later calls, whatever this one stands in
+    with torch.inference_mode(False):  # the tower is kept for calls outside of this one's mode
         return Tuner(load_tower(name, weights).to(device), steps)
 
 
 def tuner_of(tune: str | Tower | Tuner, device: str = "cpu") -> Tuner:
-    """What `Codec.encode` was given.
+    """Make a tuner of the argument of `Codec.encode`.
 
-    A tower by name is put on the device. Raises as `load_tuner` does.
+    Args:
+        tune: a name, a tower or a tuner.
+        device: where a tower given by name runs.
+
+    Returns:
+        The tuner.
+
+    Raises:
+        CodecError: as `load_tuner` raises.
     """
-    return (
-        load_tuner(tune, device=device)
-        if isinstance(tune, str)
-        else tune
-        if isinstance(tune, Tuner)
-        else Tuner(tune)
-    )
+    if isinstance(tune, str):
+        return load_tuner(tune, device=device)
+    return tune if isinstance(tune, Tuner) else Tuner(tune)

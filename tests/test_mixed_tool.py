@@ -18,8 +18,9 @@ from codec.tools import mixed
 from codec.tools.regions import Box, Region
 from tests.test_regions import page
 
-PAGE = page(("astronaut", 64, 64), ("coffee", 480, 320))
-PHOTOGRAPHS = ((64, 64), (480, 320))
+# Photographs cover a fifth of the page, and three tenths of its left part.
+PAGE = page(("astronaut", 64, 64), ("coffee", 64, 320))
+DENSE = np.ascontiguousarray(PAGE[:560, :480])
 
 
 def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
@@ -28,7 +29,12 @@ def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
 
 @pytest.fixture(scope="module")
 def file(cotam: codec.Codec) -> bytes:
-    return cotam.encode(PAGE)
+    return cotam.encode(PAGE, tool="mixed")
+
+
+def test_only_large_photographs_are_coded_apart_unasked(cotam: codec.Codec) -> None:
+    assert codec.inspect(cotam.encode(DENSE)).tool == "mixed"
+    assert codec.inspect(cotam.encode(PAGE)).tool in ("av1", "palette")
 
 
 def test_photographs_on_a_page_are_coded_apart(cotam: codec.Codec, file: bytes) -> None:
@@ -49,19 +55,20 @@ def test_photographs_on_a_page_are_coded_apart(cotam: codec.Codec, file: bytes) 
 
 
 def test_quality_size_and_exactness_keep_their_meaning(cotam: codec.Codec, file: bytes) -> None:
-    assert len(cotam.encode(PAGE, quality=20)) < len(file) < len(cotam.encode(PAGE, quality=80))
-    assert len(cotam.encode(PAGE, target_bytes=12_000)) <= 12_000
-    exact = cotam.encode(PAGE, quality=100)
+    sizes = [len(cotam.encode(PAGE, tool="mixed", quality=quality)) for quality in (20, 80)]
+    assert sizes[0] < len(file) < sizes[1]
+    assert len(cotam.encode(PAGE, tool="mixed", target_bytes=12_000)) <= 12_000
+    exact = cotam.encode(DENSE, quality=100)
     assert codec.inspect(exact).lossless
-    assert np.array_equal(cotam.decode(exact, "array"), PAGE)
-    assert codec.inspect(cotam.encode(PAGE, tool="screen")).tool != "mixed"
+    assert np.array_equal(cotam.decode(exact, "array"), DENSE)
+    assert codec.inspect(cotam.encode(DENSE, tool="screen")).tool != "mixed"
 
 
 def test_alpha_of_a_page_is_kept(cotam: codec.Codec) -> None:
     alpha = np.full(PAGE.shape[:2], 255, np.uint8)
     alpha[:40] = 90
     image = Image.fromarray(np.dstack([PAGE, alpha]))
-    file = cotam.encode(image)
+    file = cotam.encode(image, tool="mixed")
     assert codec.inspect(file).tool == "mixed"
     decoded = cotam.decode(file)
     assert decoded.mode == "RGBA"

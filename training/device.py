@@ -1,4 +1,4 @@
-"""The machine that trains."""
+"""Settings and names of the machine that trains."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from codec.evaluation.machine import processor
 def use_huge_pages() -> None:
     """Ask torch for huge pages where tensors are large, before it makes the first of them.
 
-    A step of `small` takes a tenth less time. A value that the user has set stays. Linux only:
-    elsewhere torch ignores the variable.
+    A step of `small` takes a tenth less time (checkpoints/TRAINING.md). A value that the
+    user has set stays. Linux only: elsewhere torch ignores the variable.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 

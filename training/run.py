@@ -1,4 +1,4 @@
-"""Where a training run keeps things, and what it left behind."""
+"""The files of a training run: where they are, and what can be read from them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def data_weights(data: Any) -> str:
 
 
 def read_run(run: Path) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """Read what a run left.
+    """Read a finished or interrupted run.
 
     Args:
         run: Its folder.

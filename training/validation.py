@@ -1,4 +1,4 @@
-"""Validation as users will see it: the current weights code real pictures to real bytes."""
+"""Validation on real files: the current weights code real pictures to real bytes."""
 
 from __future__ import annotations
 
@@ -122,18 +122,20 @@ class RealBytes(pl.Callback):
         if not pictures:
             log.warning("no validation: none of the pictures in %s can be read", self.folder)
             return {}, {}
+        # Exporting fits the preview's layer in place, which training must not notice.
         copied = copy.deepcopy(networks).cpu().eval()
         cotam = Codec(TorchBackend(make_checkpoint(copied, "validation", self.fit_on, 4), "cpu"))
-        found: dict[str, list[float]] = {}
+        values: dict[str, list[float]] = {}
         for pixels in pictures:
             for quality in self.qualities:
+                # Always the learned tool, and no guide: the curve is to show the weights alone.
                 data = cotam.encode(pixels, tool="learned", quality=quality, guide="uniform")
                 squared = np.square(cotam.decode(data, "array").astype(np.float32) - pixels).mean()
-                found.setdefault(f"val_bpp_q{quality}", []).append(len(data) * 24 / pixels.size)
-                found.setdefault(f"val_psnr_q{quality}", []).append(
+                values.setdefault(f"val_bpp_q{quality}", []).append(len(data) * 24 / pixels.size)
+                values.setdefault(f"val_psnr_q{quality}", []).append(
                     10 * float(np.log10(255**2 / max(float(squared), 1e-9)))
                 )
-        return {name: float(np.mean(values)) for name, values in found.items()}, views_of(
+        return {name: float(np.mean(one)) for name, one in values.items()}, views_of(
             cotam, pictures[0], self.qualities[1]
         )
 
@@ -154,17 +156,15 @@ def readable(paths: list[Path], count: int) -> list[NDArray[np.uint8]]:
 def views_of(
     cotam: Codec, pixels: NDArray[np.uint8], quality: float
 ) -> dict[str, NDArray[np.uint8]]:
-    """The first picture as x, and x_hat beside the student's importance, its QP field and the bits
-    spent: [H, W, 3] each.
-    """
-    found = choose("student")(pixels)
-    data = cotam.encode(pixels, tool="learned", quality=quality, guide=lambda _: found)
+    """Pictures to look at: x, and x_hat beside importance, QP field and bits, [H, W, 3] each."""
+    importance = choose("student")(pixels)
+    data = cotam.encode(pixels, tool="learned", quality=quality, guide=lambda _: importance)
     decoded = cotam.decode_full(data, want_bits=True)
     assert decoded.bits is not None
-    importance = None if found is None else np.log(found.values + TINY)
+    log_importance = None if importance is None else np.log(importance.values + TINY)
     return {
         "x": pixels,
         "x_hat": np.asarray(
-            panels(decoded.picture.pixels, decoded.bits, qp_field_of(data), importance)
+            panels(decoded.picture.pixels, decoded.bits, qp_field_of(data), log_importance)
         ),
     }

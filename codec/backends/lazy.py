@@ -1,4 +1,4 @@
-"""Weights that are read when a picture needs them: files of screen tools never do.
+"""Weights that are read only when a picture needs them; files of screen tools never do.
 
 ::
 
@@ -52,7 +52,7 @@ class LazyBackend:
         if self.exported or Path(name_or_path).is_file():
             # A worker that receives this object may run in another folder.
             self.name_or_path = str(Path(name_or_path).absolute())
-            _ = self.inner  # a user's own files are checked at once; shipped weights are sound
+            _ = self.inner  # files of users are checked at once; shipped ones are tested
 
     def _reset(self) -> None:
         self._weights: Weights | None = None
@@ -105,7 +105,8 @@ class LazyBackend:
         return TorchBackend(weights, self.wanted_device)
 
     def __getattr__(self, name: str) -> Any:
-        """What a backend has beyond the protocol, such as `device` and `look`."""
+        """Attributes of the backend beyond the protocol, such as `device` and `look`."""
+        # copy and pickle look names up before __init__ has run, which would recurse without end.
         if name.startswith("_") or name == "exported":
             raise AttributeError(name)
         if name == "look" and not self.exported:  # the guide asks every backend for it

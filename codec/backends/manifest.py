@@ -1,4 +1,4 @@
-"""What an exported half of a codec says about itself, and its checks. No torch here."""
+"""The manifest of an exported half of a codec, and its checks. No torch here."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class OnnxBackend:
         return f"{type(self).__name__}({str(self.checkpoint.folder)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle as the folder it was made of: sessions do not travel."""
+        """Copy and pickle as the path of the folder, because sessions cannot be pickled."""
         return OnnxBackend, (self.checkpoint.folder.resolve(),)
 
     def _session(self, name: str) -> Any:

@@ -27,7 +27,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def _apart(method: Method) -> Method:
-    """Run a method without gradients and apart from the program's own switches (host_state)."""
+    """Run a method without gradients and without the host program's switches (host_state)."""
 
     @functools.wraps(method)
     def apart(*arguments: Any, **named: Any) -> Any:
@@ -38,7 +38,7 @@ def _apart(method: Method) -> Method:
 
 
 def pick_device(device: str) -> torch.device:
-    """The device of a name that torch accepts; `auto` is CUDA where there is one.
+    """Find a device by a name that torch accepts; `auto` is CUDA if there is a GPU.
 
     Raises:
         BadArgument: the device is unknown or absent.
@@ -46,21 +46,21 @@ def pick_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        wanted = torch.device(device)
+        chosen = torch.device(device)
     except RuntimeError:
         raise BadArgument(
             f"device must be auto or a name that torch accepts, not '{device}'"
         ) from None
-    if wanted.type not in ("cpu", "cuda"):
+    if chosen.type not in ("cpu", "cuda"):
         raise BadArgument(f"the codec runs on cpu and cuda, not on '{device}'")
-    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise BadArgument(f"the device '{device}' is absent; choose cpu")
-    return wanted
+    return chosen
 
 
 @dataclass
 class PriorState:
-    """A layer's features, and the contexts made so far for its steps."""
+    """A layer's features, and the contexts of the sets decoded so far."""
 
     tensor: Tensor
     context: list[Tensor]
@@ -89,7 +89,7 @@ class TorchBackend:
         return f"TorchBackend({self.checkpoint.name!r}, {self.wanted_device!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle as the weights it was made of: the same bytes before and after use."""
+        """Copy and pickle as the weights alone, so that the bytes do not depend on earlier use."""
         weights = Checkpoint(self.checkpoint.arrays, self.checkpoint.metadata)
         return TorchBackend, (weights, self.wanted_device)
 
@@ -130,6 +130,7 @@ class TorchBackend:
         self, layer: LatentLayer, step: int, features: PriorState, decoded: list[Floats]
     ) -> tuple[Floats, NDArray[np.uint8]]:
         prior = self.networks.prior
+        # Earlier sets become contexts once; each step adds only those of the step before.
         for number in range(len(features.context), len(decoded)):
             coded_layer = prior.layers[number // PRIOR_STEPS]
             features.context.append(prior.as_context(coded_layer, self._in(decoded[number])))
@@ -144,6 +145,7 @@ class TorchBackend:
     def synthesis(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
         with self._transforms():
             x = self.networks.g_s(self._in(y_hat), self._qp(qp))
+        # In place: passes over memory count (docs/design.md, "Fewer passes over memory").
         return self._out(x.mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8))  # type: ignore[return-value]
 
     @_apart

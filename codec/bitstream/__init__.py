@@ -1,1 +1,1 @@
-"""Bytes: the container, rANS over frozen tables, the step field. No torch in this room."""
+"""Bytes: the container, rANS over frozen tables, the QP map. No torch here."""

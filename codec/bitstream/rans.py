@@ -72,7 +72,7 @@ class Tables:
         return len(self.lengths)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle without the coder's models, which cannot travel and are made anew."""
+        """Copy and pickle without the coder's models, which cannot be pickled."""
         return Tables, (self.frequencies, self.lengths)
 
     @cached_property

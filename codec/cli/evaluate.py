@@ -23,38 +23,43 @@ def evaluate(
         ),
     ],
     codecs: Annotated[
-        str, typer.Option(help="With commas; the first is compared with the others.")
+        str, typer.Option(help="Names separated by commas; the first is compared with the others.")
     ] = "cotam,jpeg,webp,avif",
     metrics: Annotated[
-        str, typer.Option(help="Of psnr, ms-ssim, tokens, top1, ocr, boxes, vqa.")
+        str,
+        typer.Option(
+            help="One or more of psnr, ms-ssim, tokens, tiles, top1, ocr, words, boxes, vqa."
+        ),
     ] = "psnr,ms-ssim",
     output: Annotated[
-        str, typer.Option("-o", "--out", metavar="DIR", help="Where the report is written.")
+        str, typer.Option("-o", "--out", metavar="DIR", help="Folder for the report.")
     ] = "report",
-    jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, metavar="N", help="Processes.")] = 1,
+    jobs: Annotated[
+        int, typer.Option("-j", "--jobs", min=1, metavar="N", help="Number of processes.")
+    ] = 1,
     limit: Annotated[
         Optional[int],
-        typer.Option(min=1, metavar="N", help="At most so many pictures, evenly spaced."),
+        typer.Option(min=1, metavar="N", help="Use at most N pictures, evenly spaced."),
     ] = None,
     show: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Pictures to look at on the page.")
+        int, typer.Option(min=0, metavar="N", help="Number of pictures that the page shows.")
     ] = 3,
     tower: Annotated[
-        Optional[str], typer.Option(help="For tokens; DeiT-Tiny below COTAM_DATA if not given.")
+        Optional[str], typer.Option(help="Tower for tokens; default: DeiT-Tiny below COTAM_DATA.")
     ] = None,
     tower_weights: Annotated[
-        Optional[str], typer.Option(metavar="TAG|FILE", help="Its weights.")
+        Optional[str], typer.Option(metavar="TAG|FILE", help="Weights of the tower.")
     ] = None,
     detector: Annotated[
-        Optional[str], typer.Option(metavar="FILE", help="A YOLOX in ONNX for boxes.")
+        Optional[str], typer.Option(metavar="FILE", help="YOLOX model in ONNX for boxes.")
     ] = None,
     vqa_model: Annotated[
         Optional[str],
-        typer.Option(metavar="DIR", help="A LLaVA-style model of transformers for vqa."),
+        typer.Option(metavar="DIR", help="Folder of a LLaVA-style model of transformers for vqa."),
     ] = None,
     questions: Annotated[
         Optional[str],
-        typer.Option(metavar="FILE", help="Its questions, as POPE or TextVQA have them."),
+        typer.Option(metavar="FILE", help="Questions for vqa, in the format of POPE or TextVQA."),
     ] = None,
     limit_pixels: Annotated[
         int, typer.Option(min=1, metavar="N", help="Refuse larger pictures.")
@@ -92,9 +97,24 @@ def run(
     show: int = 3,
     limit_pixels: int = DEFAULT_LIMIT_PIXELS,
 ) -> Path:
-    """The whole report.
+    """Measure what is missing and write the report.
 
-    Returns index.html. Rows lie in the folder and are not measured twice. Raises CodecError.
+    Args:
+        items: pictures, folders or names of sets.
+        codecs: names separated by commas.
+        metrics: names separated by commas.
+        settings: evaluation.metrics.Settings.
+        folder: for the report and the measured rows, which are not measured again.
+        processes: workers.
+        limit: pictures at most; None for all.
+        show: pictures on the page.
+        limit_pixels: larger pictures are refused.
+
+    Returns:
+        The page, index.html.
+
+    Raises:
+        CodecError: an argument is unknown, or nothing can be measured.
     """
     from codec.evaluation import codecs as contenders
     from codec.evaluation import inputs, measure
@@ -102,22 +122,24 @@ def run(
     from codec.evaluation.report import page, plots, same_size, summary
 
     assert isinstance(settings, Settings)
-    wanted, missing = usable(metrics_of(metrics), settings)
-    found, absent = contenders.available(contenders.names(codecs))
-    pictures = inputs.inputs(items, wanted, settings, limit)
+    measured, missing = usable(metrics_of(metrics), settings)
+    opened, absent = contenders.available(contenders.names(codecs))
+    pictures = inputs.inputs(items, measured, settings, limit)
     folder.mkdir(parents=True, exist_ok=True)
-    who = tuple((name, one.identity, one.qualities) for name, one in found.items())
-    setup = measure.Setup(who, tuple(metric.name for metric in wanted), settings, limit_pixels)
+    systems = tuple((name, one.identity, one.qualities) for name, one in opened.items())
+    setup = measure.Setup(
+        systems, tuple(metric.name for metric in measured), settings, limit_pixels
+    )
     rows = measure.Rows(folder / ROWS)
     unread = measure.run(pictures, setup, rows, processes)
     readable = [picture for picture in pictures if picture.path.name not in unread]
     if not readable:
         raise BadArgument(f"none of the pictures could be read: {next(iter(unread.values()))}")
-    titles = {name: one.name for name, one in found.items()}
+    titles = {name: one.name for name, one in opened.items()}
     result = summary.summary_of(setup, titles, readable, rows, missing | absent | unread)
     written = summary.write_results(result, folder)
     chosen = spread([Sample(picture.path, picture) for picture in readable], show) if show else []
     entries = [
-        entry for sample in chosen for entry in same_size.shown(sample.truth, found, limit_pixels)
+        entry for sample in chosen for entry in same_size.shown(sample.truth, opened, limit_pixels)
     ]
     return page.write_page(result, written, plots.write_plots(result, folder), entries, folder)

@@ -1,4 +1,4 @@
-"""The commands that look without changing: info, inspect, models."""
+"""The commands that only read: info, inspect, models."""
 
 from __future__ import annotations
 
@@ -48,24 +48,24 @@ def info(
     limit_pixels: Limit = DEFAULT_LIMIT_PIXELS,
     debug: Debug = False,
 ) -> None:
-    """What the headers of .ctm files say; nothing is decoded."""
-    found = []
+    """Print what the headers of .ctm files say; nothing is decoded."""
+    entries = []
     files, unreadable = jobs.files_of(inputs, {jobs.ENCODED})
     for folder in unreadable:
         say(f"cotam: {one_line(f'{folder.source}: {folder.error}')}", err=True)
     failed = bool(unreadable)
     for item in files:
         try:
-            found.append({"file": item} | asdict(codec.inspect(jobs.read(item), limit_pixels)))
+            entries.append({"file": item} | asdict(codec.inspect(jobs.read(item), limit_pixels)))
         except (CodecError, OSError) as error:
             if debug:
                 raise
             failed = True
             say(f"cotam: {one_line(f'{item}: {sentence(error)}')}", err=True)
     if json_output:
-        typer.echo(json.dumps(found, indent=1))
+        typer.echo(json.dumps(entries, indent=1))
     else:
-        for entry in found:
+        for entry in entries:
             typer.echo(_listing(entry))
     if failed:
         raise typer.Exit(1)
@@ -76,7 +76,9 @@ def inspect(
     target: Annotated[
         Optional[str],
         typer.Option(
-            "--heatmap", metavar="OUT.png", help="Decode, and draw the QP field and the bits spent."
+            "--heatmap",
+            metavar="OUT.png",
+            help="Decode the file and draw its QP field and the bits spent.",
         ),
     ] = None,
     model: OwnModel = AUTO,
@@ -86,9 +88,9 @@ def inspect(
     json_output: Json = False,
     debug: Debug = False,
 ) -> None:
-    """As info, with the QP field.
+    """Print what info prints, for one file.
 
-    With --heatmap also where the bits went, in numbers and as a picture.
+    With --heatmap also decode it, count the bits and draw where they went.
     """
     try:
         check_device(device)
@@ -115,9 +117,16 @@ def inspect(
 def _examine(
     file: str, target: str | None, weights: tuple[str, str, int, int], overwrite: bool
 ) -> dict[str, Any]:
-    """What `inspect` prints.
+    """Collect what `inspect` prints, and write the heatmap.
 
-    Writes the heatmap, if wanted. map_share: of the file's bytes; bits_*: per latent position.
+    Args:
+        file: a .ctm file, or - for stdin.
+        target: where the heatmap is written; None for none.
+        weights: model, device, pixel limit and memory limit, as `load_for` takes them.
+        overwrite: whether an existing heatmap may be replaced.
+
+    Returns:
+        The fields of codec.FileInfo; with a heatmap also the bits per latent position.
     """
     if target is not None and not overwrite:
         jobs.refuse_existing(target)
@@ -131,6 +140,7 @@ def _examine(
     decoded = load_for(data, *weights).decode_full(data, want_bits=True)
     bits = decoded.bits
     assert bits is not None
+    # In float64: float32 would lose single bits among millions.
     total = float(bits.sum(dtype=float))
     entry |= {
         "bits_sum": round(total),
@@ -145,12 +155,12 @@ def _examine(
 
 
 def models(json_output: Json = False) -> None:
-    """The shipped weights."""
-    found = codec.models()
+    """List the shipped weights."""
+    shipped = codec.models()
     if json_output:
-        typer.echo(json.dumps(found, indent=1))
+        typer.echo(json.dumps(shipped, indent=1))
         return
-    for model in found:
+    for model in shipped:
         training = model["training"]
         typer.echo(
             f"{model['name']}  {model['fingerprint']}  "
@@ -160,6 +170,6 @@ def models(json_output: Json = False) -> None:
 
 
 def register(app: typer.Typer) -> None:
-    """Adds them to the program."""
+    """Add these commands to the program."""
     for command in (info, inspect, models):
         app.command()(command)

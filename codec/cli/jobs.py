@@ -25,8 +25,8 @@ from codec.io import folders
 
 ENCODED = ".ctm"
 STDIN_NAME = "stdin"
-# What becomes of results that are there already: refused where the user named no output; replaced;
-# refused one by one (--no-overwrite); taken as done (--skip-existing).
+# What happens to existing results: refused before the run starts, unless the user named the output;
+# replaced; refused one by one (--no-overwrite); counted as done (--skip-existing).
 Existing = Literal["refuse", "replace", "leave", "skip"]
 
 __all__ = [
@@ -50,8 +50,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Job:
-    """One input and where its result goes; '-' is stdin or stdout. keep: never replace a file that
-    is there.
+    """One input and its output.
+
+    Attributes:
+        source: a file, or '-' for stdin.
+        target: a file, or '-' for stdout.
+        keep: never replace an existing file.
     """
 
     source: str
@@ -61,7 +65,7 @@ class Job:
 
 @dataclass
 class Result:
-    """What became of a job; error is empty on success."""
+    """The result of a job; `error` is empty on success."""
 
     source: str
     target: str
@@ -78,15 +82,20 @@ class Result:
         return asdict(self) | {"ok": not self.error}
 
 
-# stdin's bytes or a file, the target, options -> what writes the result.
+# (stdin's bytes or a file, target, options) -> (function that writes the result, the result).
 Work = Callable[[bytes | Path, str, dict[str, Any]], tuple[Put, Result]]
 
 
 @dataclass
 class Schedule:
-    """jobs: to be done; refused: whose results would replace what they must not; unreadable:
-    folders and why; done: how many
-    results are there already; notes: on everything that was left out.
+    """What a command will do.
+
+    Attributes:
+        jobs: to be done.
+        refused: jobs whose results would replace something that must stay.
+        unreadable: folders that cannot be read, and why.
+        done: number of results that exist already.
+        notes: one line about each group of files that is left out.
     """
 
     jobs: list[Job] = field(default_factory=list)
@@ -100,17 +109,27 @@ def plan(
     inputs: Sequence[str],
     output: str | None,
     suffix: str,
-    wanted: Set[str],
+    kinds: Set[str],
     existing: Existing = "refuse",
 ) -> Schedule:
-    """Jobs for files and folders (recursively, files with a wanted suffix), and what is wrong with
-    some.
+    """Plan the jobs of a command.
 
-    Raises BadArgument for arguments that make no sense together.
+    Args:
+        inputs: files, folders (searched recursively) or '-'.
+        output: a file, a folder or '-'; None for files beside their sources.
+        suffix: of results.
+        kinds: suffixes of the files in folders that are taken.
+        existing: what happens to existing results.
+
+    Returns:
+        Jobs, and everything that is refused or left out.
+
+    Raises:
+        BadArgument: the arguments contradict each other.
     """
     out = Schedule()
     output = STREAM if output in outputs.STDOUT else output
-    candidates = _candidates(inputs, output, suffix, wanted, out)
+    candidates = _candidates(inputs, output, suffix, kinds, out)
     if output == STREAM and len(candidates) > 1:
         raise BadArgument("several results cannot go to standard output; give -o a folder")
     keep = output is None and existing in ("refuse", "leave", "skip")
@@ -129,15 +148,23 @@ def plan(
 _DONE = "done"
 
 
-def files_of(inputs: Sequence[str], wanted: Set[str]) -> tuple[list[str], list[Result]]:
-    """Files, and those of folders with a wanted suffix; folders that cannot be read, as results."""
+def files_of(inputs: Sequence[str], kinds: Set[str]) -> tuple[list[str], list[Result]]:
+    """List files.
+
+    Args:
+        inputs: files, folders (searched recursively) or '-'.
+        kinds: suffixes of the files in folders that are taken.
+
+    Returns:
+        The files, and a result for each folder that cannot be read.
+    """
     out = Schedule()
-    found = [job.source for job in _candidates(inputs, None, ENCODED, wanted, out)]
-    return found, out.unreadable
+    files = [job.source for job in _candidates(inputs, None, ENCODED, kinds, out)]
+    return files, out.unreadable
 
 
 def _candidates(
-    inputs: Sequence[str], output: str | None, suffix: str, wanted: Set[str], out: Schedule
+    inputs: Sequence[str], output: str | None, suffix: str, kinds: Set[str], out: Schedule
 ) -> list[Job]:
     jobs: list[Job] = []
     into = _is_folder(output)
@@ -150,24 +177,26 @@ def _candidates(
             target = str(Path(str(output)) / name) if into or folder else output or STREAM
             jobs.append(Job(STREAM, target))
         elif os.path.isdir(item):
-            jobs += _jobs_below(Path(item), output, suffix, wanted, out)
+            jobs += _jobs_below(Path(item), output, suffix, kinds, out)
         else:
             jobs.append(Job(item, _single_target(item, output, suffix, into or len(inputs) > 1)))
     return jobs
 
 
 def _jobs_below(
-    root: Path, output: str | None, suffix: str, wanted: Set[str], out: Schedule
+    root: Path, output: str | None, suffix: str, kinds: Set[str], out: Schedule
 ) -> list[Job]:
-    found = folders.listing(root, wanted)
+    contents = folders.listing(root, kinds)
     if suffix == ENCODED:
-        found.others.pop(ENCODED, None)  # what an earlier run has written
-    out.notes += [f"{root}: {note}" for note in found.notes()]
-    out.unreadable += [Result(place, "", why) for place, why in found.unreadable.items()]
+        contents.others.pop(ENCODED, None)  # results of an earlier run
+    out.notes += [f"{root}: {note}" for note in contents.notes()]
+    out.unreadable += [Result(place, "", why) for place, why in contents.unreadable.items()]
     if output == STREAM:
-        return [Job(str(p), STREAM) for p in found.files]
+        return [Job(str(p), STREAM) for p in contents.files]
     base = Path(output) if output else root
-    return [Job(str(p), str((base / p.relative_to(root)).with_suffix(suffix))) for p in found.files]
+    return [
+        Job(str(p), str((base / p.relative_to(root)).with_suffix(suffix))) for p in contents.files
+    ]
 
 
 def _is_folder(output: str | None) -> bool:
@@ -185,24 +214,24 @@ def _single_target(item: str, output: str | None, suffix: str, into: bool) -> st
 
 
 def _identities(sources: Iterator[str]) -> set[tuple[int, int]]:
-    """Device and number of every file that is read."""
-    found = set()
+    """Device and inode of every source: the same for all names of a file."""
+    identities = set()
     for source in sources:
         try:
             state = os.stat(source)
-            found.add((state.st_dev, state.st_ino))
+            identities.add((state.st_dev, state.st_ino))
         except (OSError, ValueError):
             continue
-    return found
+    return identities
 
 
 def _place(target: str) -> str:
-    """The same for two names of one file."""
+    """A target with links resolved, so that two names of one file are equal."""
     return target if target == STREAM else os.path.realpath(target)
 
 
 def _apart(candidates: list[Job], suffix: str, out: Schedule) -> list[Job]:
-    """Jobs that write to different files: the second of x.jpg and x.png writes to x.png.ctm."""
+    """Let jobs write to different files: the second of x.jpg and x.png writes to x.png.ctm."""
     taken: dict[str, Job] = {}
     crowded = []
     for job in candidates:
@@ -211,6 +240,8 @@ def _apart(candidates: list[Job], suffix: str, out: Schedule) -> list[Job]:
             out.notes.append(f"{job.source} is named twice")
         elif first is not job:
             crowded.append(job)
+    # After all first claims, so that x.png.ctm is not given away before a file of that name is
+    # seen.
     for job in crowded:
         full = f"{Path(job.source).name}{suffix}"
         other = Job(job.source, str(Path(job.target).with_name(full)))
@@ -224,7 +255,7 @@ def _apart(candidates: list[Job], suffix: str, out: Schedule) -> list[Job]:
 
 
 def _problem(job: Job, sources: set[tuple[int, int]], existing: Existing, default: bool) -> str:
-    """Why a job must not be done, '' where it may."""
+    """Why a job must not be done; '' if it may, _DONE if its result exists."""
     if outputs.same_file(job.source, job.target):
         return "its result would replace it; give -o another name"
     if job.target == STREAM:
@@ -235,16 +266,23 @@ def _problem(job: Job, sources: set[tuple[int, int]], existing: Existing, defaul
         return f"its result would replace {job.target}, which is to be read; give -o another name"
     if existing == "skip" and os.path.exists(job.target):
         return _DONE
+    # lexists: a dangling link is an existing file, too.
     if existing == "refuse" and default and os.path.lexists(job.target):
         return f"{job.target} exists already; name it with -o, or replace it with --overwrite"
     return ""
 
 
-def run_one(job: Job, work: Work, options: dict[str, Any], given: bytes | None = None) -> Result:
-    """One job from bytes to bytes; whatever goes wrong with it becomes a sentence in the result,
-    unless options['debug'].
+def run_one(job: Job, work: Work, options: dict[str, Any], stdin: bytes | None = None) -> Result:
+    """Do one job; an error becomes a sentence in the result.
 
-    given: stdin's bytes, where another process has read them.
+    Args:
+        job: the job.
+        work: what to do with it.
+        options: of `work`; "debug" lets errors through, "overwrite" allows replacing files.
+        stdin: its bytes, if another process has read them.
+
+    Returns:
+        The result.
     """
     result = Result(job.source, job.target)
     overwrite = options["overwrite"] and not job.keep
@@ -254,13 +292,13 @@ def run_one(job: Job, work: Work, options: dict[str, Any], given: bytes | None =
             refuse_existing(job.target)
         source: bytes | Path = Path(job.source)
         if job.source == STREAM:
-            source = read(STREAM) if given is None else given
+            source = read(STREAM) if stdin is None else stdin
         put, result = work(source, job.target, options)
         result.source = job.source
         result.target = job.target
         result.bytes_in = source.stat().st_size if isinstance(source, Path) else len(source)
         result.bytes_out = write(job.target, put, overwrite)
-    except Exception as error:  # whatever it is: the other files are still to be done
+    except Exception as error:  # of any type: the other files must still be done
         if options.get("debug"):
             raise
         result.error = sentence(error)
@@ -270,15 +308,15 @@ def run_one(job: Job, work: Work, options: dict[str, Any], given: bytes | None =
 
 @dataclass(frozen=True)
 class _Task:
-    """A job as a worker gets it. given: stdin's bytes, which a worker does not have."""
+    """A job as a worker gets it. stdin: its bytes, because a worker has no stdin."""
 
     job: Job
-    given: bytes | None = None
+    stdin: bytes | None = None
 
 
 @dataclass(frozen=True)
 class _Runner:
-    """What a worker does with a task; debug shows where an error comes from."""
+    """What a worker does with a task. aside: in another process, which prints tracebacks itself."""
 
     work: Work
     options: dict[str, Any]
@@ -286,7 +324,7 @@ class _Runner:
 
     def __call__(self, task: _Task) -> Result:
         try:
-            return run_one(task.job, self.work, self.options, task.given)
+            return run_one(task.job, self.work, self.options, task.stdin)
         except Exception as error:
             if not self.aside:
                 raise
@@ -299,8 +337,16 @@ def _missed(task: _Task, why: str) -> Result:
 
 
 def run(jobs: Sequence[Job], work: Work, options: dict[str, Any], workers: int) -> Iterator[Result]:
-    """Results as they come, one for each job; in order with one worker, else from processes that
-    share the cores.
+    """Do jobs.
+
+    Args:
+        jobs: what to do.
+        work: does one of them; workers must be able to import it.
+        options: of `work`.
+        workers: processes that share the cores; 1 works in this process, in order.
+
+    Yields:
+        One result for each job, as soon as it is there.
     """
     aside = workers > 1 and len(jobs) > 1
     tasks = []

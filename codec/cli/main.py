@@ -92,17 +92,27 @@ PLAIN_OPTIONS = (
 
 
 class _Looks:
-    """Stands for a student that is there: its name is checked before anything is loaded."""
+    """A student that does nothing, to check the name of a guide before anything is loaded."""
 
     look = staticmethod(lambda pixels: pixels)
 
 
 def encode_file(
-    given: bytes | Path, target: str, options: dict[str, Any]
+    source: bytes | Path, target: str, options: dict[str, Any]
 ) -> tuple[batch.Put, batch.Result]:
-    """A picture file, or its bytes -> a .ctm file."""
-    # Before the weights: a large picture and PyTorch together are too much.
-    picture = images.load(given, options["limit"])
+    """Encode a picture.
+
+    Args:
+        source: a picture file or its bytes.
+        target: where the result goes; not used.
+        options: from `encode`.
+
+    Returns:
+        What writes the .ctm file, and the result.
+    """
+    # Before the weights: Pillow takes 4 bytes a pixel, and PyTorch is not loaded yet
+    # (docs/design.md, "Tiles").
+    picture = images.load(source, options["limit"])
     loaded = load(options["model"], options["device"], options["limit"], options["memory"])
     guide = None
     if options["guide"]:
@@ -120,40 +130,46 @@ def encode_file(
 def _tuning(
     tower: str | None, weights: str | None, steps: int | None
 ) -> tuple[str, str | None, int | None] | None:
-    """What to tune with, if at all.
+    """Arguments for the tuner; None for none. Raises BadArgument, CodecError.
 
-    Loaded once, so that what cannot be had is said once. Raises BadArgument, CodecError.
+    The tower is loaded here, so that a missing one is reported once and not for each picture.
     """
     if tower is None:
         if weights is not None or steps is not None:
-            raise BadArgument("weights and steps to tune with go with --tune TOWER")
+            raise BadArgument("--tune-weights and --tune-steps need --tune TOWER")
         return None
     _tuner((tower, weights, steps))
     return tower, weights, steps
 
 
-def _tuner(wanted: tuple[str, str | None, int | None], backend: Any = None) -> Any:
-    """tuning.load_tuner's by (name, weights, steps), on the backend's device."""
+def _tuner(tuning: tuple[str, str | None, int | None], backend: Any = None) -> Any:
+    """Load a tuner by (name, weights, steps), on the backend's device."""
     try:
         from codec.tuning import STEPS, load_tuner
     except ImportError as error:
-        raise BadArgument(f"tuning needs PyTorch, which is not here ({error})") from None
-    name, weights, steps = wanted
+        raise BadArgument(f"tuning needs PyTorch, which is missing ({error})") from None
+    name, weights, steps = tuning
     return load_tuner(
         name, weights, STEPS if steps is None else steps, str(getattr(backend, "device", "cpu"))
     )
 
 
 def decode_file(
-    given: bytes | Path, target: str, options: dict[str, Any]
+    source: bytes | Path, target: str, options: dict[str, Any]
 ) -> tuple[batch.Put, batch.Result]:
-    """A .ctm file, or its bytes -> a picture file in the format of the target's suffix (PNG on
-    stdout).
+    """Decode a .ctm file.
+
+    Args:
+        source: the file or its bytes.
+        target: its suffix names the format; PNG on stdout.
+        options: from `decode`.
+
+    Returns:
+        What writes the picture, and the result.
     """
-    data = given.read_bytes() if isinstance(given, Path) else given
-    content = container.read(
-        data, options["limit"]
-    )  # a bad file is refused before the weights are loaded
+    data = source.read_bytes() if isinstance(source, Path) else source
+    # A bad file is refused before the weights are loaded.
+    content = container.read(data, options["limit"])
     loaded = load_for(
         data, options["model"], options["device"], options["limit"], options["memory"]
     )
@@ -167,8 +183,9 @@ def decode_file(
     result = batch.Result("", "", "", 0, 0, *decoded.size[::-1], bpp, decoded.seconds, notes)
 
     def put(stream: IO[bytes]) -> None:
-        wishes = options["file_quality"], options["background"]
-        notes.extend(images.save(picture, stream, suffix, *wishes))
+        notes.extend(
+            images.save(picture, stream, suffix, options["file_quality"], options["background"])
+        )
 
     return put, result
 
@@ -179,18 +196,21 @@ def encode(
     output: Out = None,
     quality: Annotated[
         Optional[float],
-        typer.Option("-q", "--quality", metavar="0..100", help="50 unless a size is given."),
+        typer.Option("-q", "--quality", metavar="0..100", help="Default: 50."),
     ] = None,
     target_size: Annotated[
-        Optional[str], typer.Option(metavar="20KB", help="The best quality that fits.")
+        Optional[str],
+        typer.Option(metavar="20KB", help="Use the best quality whose file is not larger."),
     ] = None,
     tool: Annotated[
         str,
-        typer.Option(metavar="|".join(TOOL_NAMES), help="Coding tool; auto looks at the picture."),
+        typer.Option(
+            metavar="|".join(TOOL_NAMES), help="Coding tool; auto chooses by the picture."
+        ),
     ] = "auto",
-    lossless: Annotated[bool, typer.Option("--lossless", help="Exactly the same pixels.")] = False,
+    lossless: Annotated[bool, typer.Option("--lossless", help="Keep every pixel exactly.")] = False,
     effort: Annotated[
-        int, typer.Option(metavar="0..9", help="0 is fastest, 9 smallest.")
+        int, typer.Option(metavar="0..9", help="From 0 (fastest) to 9 (smallest files).")
     ] = DEFAULT_EFFORT,
     model: Model = "default",
     jobs: Workers = 1,
@@ -202,42 +222,48 @@ def encode(
         Optional[str],
         typer.Option(
             metavar="student|clip|uniform|FILE",
-            help="Where finer steps go; FILE is a map (.png, .npy).",
+            help="What decides where steps are finer; FILE is a map (.png, .npy).",
         ),
     ] = None,
     strength: Annotated[
-        float, typer.Option(metavar="0..1", help="How strongly; 0 is uniform.")
+        float, typer.Option(metavar="0..1", help="Strength of the guide; 0 means uniform steps.")
     ] = STRENGTH,
     preset: Annotated[
         str,
-        typer.Option("--guide-preset", metavar="|".join(PRESETS), help="How the guide is read."),
+        typer.Option(
+            "--guide-preset", metavar="|".join(PRESETS), help="How the guide's map becomes steps."
+        ),
     ] = "default",
     guide_model: Annotated[
-        Optional[str], typer.Option(metavar="NAME", help="Tower of the guide clip (ViT-L-14-336).")
+        Optional[str],
+        typer.Option(metavar="NAME", help="Tower of the guide clip; default: ViT-L-14-336."),
     ] = None,
     guide_weights: Annotated[
-        Optional[str], typer.Option(metavar="TAG|FILE", help="Its weights (openai).")
+        Optional[str],
+        typer.Option(metavar="TAG|FILE", help="Weights of that tower; default: openai."),
     ] = None,
     slope: Annotated[
         Optional[float],
-        typer.Option(metavar="0..14", help="QPs per nat that a picture costs more."),
+        typer.Option(
+            metavar="0..14",
+            help="Lower the QP by so much per nat of estimated cost above the usual picture.",
+        ),
     ] = None,
     tune: Annotated[
         Optional[str],
         typer.Option(
-            metavar="clip|TOWER", help="Tune the file to a tower that will look; takes seconds."
+            metavar="clip|TOWER",
+            help="Tune the file to the tower that will look at it; takes seconds.",
         ),
     ] = None,
     tune_weights: Annotated[
         Optional[str], typer.Option(metavar="TAG|FILE", help="The tower's weights.")
     ] = None,
     tune_steps: Annotated[
-        Optional[int], typer.Option(metavar="N", help="How long to tune (20).")
+        Optional[int], typer.Option(metavar="N", help="Tuning steps; default: 20.")
     ] = None,
     keep: Keep = DEFAULT_KEEP,
-    strip: Annotated[
-        bool, typer.Option("--strip", help="Leave out colour profile and EXIF: --keep none.")
-    ] = False,
+    strip: Annotated[bool, typer.Option("--strip", help="The same as --keep none.")] = False,
     limit_pixels: Limit = DEFAULT_LIMIT_PIXELS,
     limit_memory: Memory = DEFAULT_MEMORY,
     json_output: Json = False,
@@ -247,7 +273,7 @@ def encode(
     try:
         if quality is not None and target_size is not None:
             raise BadArgument("give a quality or a target size, not both")
-        wishes = EncodeOptions(
+        settings = EncodeOptions(
             quality=quality,
             target_bytes=None if target_size is None else rate.parse_size(target_size),
             lossless=lossless,
@@ -260,9 +286,8 @@ def encode(
         )
         memory = rate.parse_size(limit_memory)
         asked = guide or preset != "default" or guide_model or guide_weights
-        chosen = (
-            (guide or DEFAULT_GUIDE, preset, guide_model, guide_weights) if asked else None
-        )  # None: the weights' own
+        # None: the guide of the weights.
+        chosen = (guide or DEFAULT_GUIDE, preset, guide_model, guide_weights) if asked else None
         if chosen and strength > 0:
             choose(*chosen, _Looks())
         tuned = _tuning(tune, tune_weights, tune_steps)
@@ -271,7 +296,7 @@ def encode(
     except CodecError as error:
         fail(sentence(error))
     options: dict[str, Any] = {
-        "encode": {name: getattr(wishes, name) for name in PLAIN_OPTIONS},
+        "encode": {name: getattr(settings, name) for name in PLAIN_OPTIONS},
         "limit": limit_pixels,
         "guide": chosen,
         "tune": tuned,
@@ -292,14 +317,16 @@ def encode(
 def export_graphs(
     output: Annotated[
         str,
-        typer.Option("-o", "--out", metavar="DIR", help="Where encoder/ and decoder/ are written."),
+        typer.Option(
+            "-o", "--out", metavar="DIR", help="Folder in which encoder/ and decoder/ are written."
+        ),
     ],
     model: Model = "default",
     int8: Annotated[
         Optional[str],
         typer.Option(
             metavar="PICTURES",
-            help="Transforms in int8: faster, slightly coarser; ranges from these pictures.",
+            help="Transforms in int8, with ranges found on these pictures: faster, less exact.",
         ),
     ] = None,
     debug: Debug = False,
@@ -325,7 +352,10 @@ def decode(
     inputs: Inputs,
     output: Out = None,
     level: Annotated[
-        str, typer.Option(metavar="pixels|preview", help="preview: an eighth of the sides, fast.")
+        str,
+        typer.Option(
+            metavar="pixels|preview", help="preview is fast and has an eighth of the sides."
+        ),
     ] = "pixels",
     model: OwnModel = AUTO,
     jobs: Workers = 1,
@@ -338,7 +368,7 @@ def decode(
             min=0,
             max=100,
             metavar="0..100",
-            help="Of .jpg, .webp and .avif; 95.",
+            help="Quality of .jpg, .webp and .avif; default: visually lossless.",
         ),
     ] = None,
     background: Background = "white",
@@ -350,7 +380,7 @@ def decode(
     json_output: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Decode .ctm files to pictures (PNG, or what the output's suffix says)."""
+    """Decode .ctm files to pictures (PNG, or the format of the output's suffix)."""
     if level not in ("pixels", "preview"):
         fail(f"level must be pixels or preview, not '{level}'", 2)
     try:
@@ -369,7 +399,7 @@ def _run(
     inputs: list[str],
     output: str | None,
     suffix: str,
-    wanted: Set[str],
+    kinds: Set[str],
     work: batch.Work,
     options: dict[str, Any],
     workers: int,
@@ -378,10 +408,10 @@ def _run(
     report = Report(as_json, False)
     try:
         existing = _existing(options)
-        schedule = batch.plan(inputs, output, suffix, wanted, existing)
+        schedule = batch.plan(inputs, output, suffix, kinds, existing)
         if not (schedule.jobs or schedule.refused or schedule.unreadable or schedule.done):
             raise BadArgument(
-                f"there is no file to work on (looked for {', '.join(sorted(wanted))})"
+                f"there is no file to work on (looked for {', '.join(sorted(kinds))})"
             )
         if schedule.done:
             say(f"cotam: {schedule.done} done already", err=True)
@@ -390,6 +420,7 @@ def _run(
             raise BadArgument(
                 "binary data is not written to a terminal; give -o FILE or redirect it"
             )
+        # Here, so that a missing device is reported once and not for each picture.
         check_device(options["device"])
     except BadArgument as error:
         fail(str(error), 2)
@@ -413,20 +444,17 @@ def _run(
 
 
 def _existing(options: dict[str, Any]) -> batch.Existing:
-    """What becomes of files that are there.
-
-    Raises BadArgument for options that contradict each other.
-    """
+    """What happens to existing files. Raises BadArgument for options that contradict each other."""
     chosen = [name for name in ("replace", "leave", "skip") if options.pop(name)]
     if "replace" in chosen and len(chosen) > 1:
-        raise BadArgument("--overwrite goes neither with --no-overwrite nor with --skip-existing")
+        raise BadArgument("--overwrite cannot be combined with --no-overwrite or --skip-existing")
     options["overwrite"] = "leave" not in chosen
     names: dict[str, batch.Existing] = {"replace": "replace", "skip": "skip", "leave": "leave"}
     return next((names[name] for name in ("skip", "leave", "replace") if name in chosen), "refuse")
 
 
 def _progress(count: int) -> Any:
-    """A bar on stderr for several files on a terminal, where the results go elsewhere."""
+    """A bar on stderr, if that is a terminal, stdout is not, and there are several files."""
     if count < 2 or not sys.stderr.isatty() or sys.stdout.isatty():
         return nullcontext(lambda: None)
     from rich.console import Console
@@ -453,15 +481,16 @@ def _progress(count: int) -> Any:
 
 
 def _plug_in(arguments: list[str]) -> None:
-    """Commands of other packages (entry points `cotam.commands`), looked for where our own do not
-    answer.
+    """Add `eval` and the commands of other packages (entry points `cotam.commands`).
+
+    Only if the command is none of the others: looking for entry points takes time.
     """
-    known = {
+    names = {
         (command.callback.__name__ if command.name is None else command.name)
         for command in app.registered_commands
         if command.callback
     }
-    if arguments and arguments[0] in known:
+    if arguments and arguments[0] in names:
         return
     from codec.cli.evaluate import evaluate
 
@@ -473,7 +502,8 @@ def _plug_in(arguments: list[str]) -> None:
 
 
 def main(commands: typer.Typer = app) -> NoReturn:
-    """Entry point. An interrupt ends quietly."""
+    """Run the program; an interrupt prints one line instead of a traceback."""
+    # First: a closed stream's number would go to the next file that is opened.
     sound_streams()
     plain_warnings()
     if commands is app:

@@ -1,4 +1,4 @@
-"""What the commands share: their options, and weights by what was asked for."""
+"""Options that several commands share, and weights by name."""
 
 from __future__ import annotations
 
@@ -32,33 +32,40 @@ Model = Annotated[
 OwnModel = Annotated[
     str,
     typer.Option(
-        "--model", metavar="NAME|PATH", help="Weights; those that the file names if not given."
+        "--model",
+        metavar="NAME|PATH",
+        help="Weights by name or path; default: those that the file names.",
     ),
 ]
 Workers = Annotated[
-    int, typer.Option("-j", "--jobs", min=1, metavar="N", help="Pictures at a time.")
+    int,
+    typer.Option("-j", "--jobs", min=1, metavar="N", help="Number of pictures coded in parallel."),
 ]
 Device = Annotated[
     str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where the networks run.")
 ]
 NoOverwrite = Annotated[bool, typer.Option("--no-overwrite", help="Leave existing files alone.")]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace existing files where no output is named, too.")
+    bool, typer.Option("--overwrite", help="Replace existing files, even if no output is named.")
 ]
 SkipExisting = Annotated[
     bool,
     typer.Option(
-        "--skip-existing", help="Leave out inputs that are done: a run that was ended goes on."
+        "--skip-existing", help="Skip inputs whose result exists: resumes an interrupted run."
     ),
 ]
 Json = Annotated[
-    bool, typer.Option("--json", help="Results as JSON; of encode and decode one object a line.")
+    bool,
+    typer.Option(
+        "--json", help="Print results as JSON; encode and decode print one object a line."
+    ),
 ]
 Limit = Annotated[
     int, typer.Option("--limit-pixels", min=1, metavar="N", help="Refuse larger pictures.")
 ]
 Memory = Annotated[
-    str, typer.Option("--limit-memory", metavar="8GiB", help="Refuse pictures that need more.")
+    str,
+    typer.Option("--limit-memory", metavar="8GiB", help="Refuse pictures that need more memory."),
 ]
 DEFAULT_MEMORY = f"{DEFAULT_LIMIT_MEMORY >> 30}GiB"
 Keep = Annotated[
@@ -66,36 +73,56 @@ Keep = Annotated[
     typer.Option(
         "--keep",
         metavar="all|safe|none",
-        help="Of colour profile and EXIF; safe leaves out location and maker notes.",
+        help="Metadata to keep; safe keeps the profile and EXIF without location and maker notes.",
     ),
 ]
 Background = Annotated[
     str,
     typer.Option(
-        metavar="COLOUR", help="What transparency is shown on in formats without it, such as .jpg."
+        metavar="COLOUR",
+        help="Colour behind transparent pixels in formats without alpha, such as .jpg.",
     ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
 def own_weights(model: str, half: str) -> str:
-    """The weights that stand for 'default' and 'auto' here.
+    """Replace the default weights by an exported half, if COTAM_GRAPHS names its folder.
 
-    A half of the exported graphs where COTAM_GRAPHS names their folder.
+    Args:
+        model: as given by the user.
+        half: "encoder" or "decoder".
+
+    Returns:
+        The half's folder for 'default' and 'auto'; otherwise the model.
     """
-    own = Path(os.environ.get("COTAM_GRAPHS", ""), half)
-    return str(own) if model in ("default", AUTO) and (own / MANIFEST).is_file() else model
+    folder = Path(os.environ.get("COTAM_GRAPHS", ""), half)
+    return str(folder) if model in ("default", AUTO) and (folder / MANIFEST).is_file() else model
 
 
 def load_for(data: bytes, model: str, device: str, limit: int, memory: int) -> codec.Codec:
-    """The weights that decode a file: those it was encoded with, unless some were named."""
+    """Load the codec that decodes a file.
+
+    Args:
+        data: the file.
+        model: weights; `auto` for those that the file names.
+        device: as for codec.load.
+        limit: pixels.
+        memory: bytes.
+
+    Returns:
+        The codec.
+
+    Raises:
+        CodecError: the file is bad, or there are no such weights.
+    """
     name = codec.weights_of(data, limit) or "default" if model == AUTO else model
     return load(name, device, limit, memory)
 
 
 @lru_cache(maxsize=4)
 def load(model: str, device: str, limit: int, memory: int) -> codec.Codec:
-    """limit: pixels; memory: bytes."""
+    """Load a codec with limits in pixels and bytes; kept for the next picture."""
     loaded = codec.load(model, device)
     loaded.limit_pixels = limit
     loaded.limit_memory = memory
@@ -103,6 +130,7 @@ def load(model: str, device: str, limit: int, memory: int) -> codec.Codec:
 
 
 def fail(message: str, status: int = 1) -> NoReturn:
+    """Print a message on stderr and end the command with an exit status."""
     say(f"cotam: {one_line(message)}", err=True)
     raise typer.Exit(status)
 

@@ -1,4 +1,4 @@
-"""Where results go: a file appears whole or not at all, and nothing is replaced that should stay.
+"""Writing results: a file appears whole or not at all, and replaces only what it may.
 
 ::
 
@@ -44,12 +44,23 @@ def read(source: str) -> bytes:
 
 
 def write(target: str, put: Put, overwrite: bool) -> int:
-    """Write a file so that a reader never sees half of it; '-' is stdout. Returns its bytes.
+    """Write a file so that a reader never sees half of it.
 
-    overwrite: whether a regular file that is there may be replaced; what else is there is written
-    to.
-    What is written goes to the disk at once: a large picture's file does not wait in memory.
-    Raises BadArgument where it may not, OSError where it cannot be written.
+    Regular files are written to the disk as they are made, so that a large picture's file does not
+    wait in memory.
+
+    Args:
+        target: a file, or '-' for stdout.
+        put: writes the content to a stream.
+        overwrite: whether an existing regular file may be replaced; pipes and devices are written
+            to in any case.
+
+    Returns:
+        The file's size in bytes.
+
+    Raises:
+        BadArgument: the file exists and must not be replaced.
+        OSError: the file cannot be written.
     """
     if target == STREAM:
         return _to_stdout(put)
@@ -72,9 +83,7 @@ def write(target: str, put: Put, overwrite: bool) -> int:
 
 
 def refuse_existing(target: str) -> None:
-    """Raises BadArgument where a file of that name exists; pipes and devices are not replaced
-    anyway.
-    """
+    """Refuse a target that exists, unless it is a pipe or a device. Raises BadArgument."""
     if target != STREAM and os.path.lexists(target) and not _is_special(target):
         raise BadArgument(_exists(target))
 
@@ -84,7 +93,7 @@ def _exists(target: str) -> str:
 
 
 def same_file(source: str, target: str) -> bool:
-    """Whether a result would go into its own source, under this or another name."""
+    """Whether source and target are one file, under this or another name; '-' is a stream."""
     try:
         one = os.fstat(0) if source == STREAM else os.stat(source)
         other = os.fstat(1) if target == STREAM else os.stat(target)
@@ -94,7 +103,7 @@ def same_file(source: str, target: str) -> bool:
 
 
 def _is_special(target: str) -> bool:
-    """Neither missing nor a regular file: a pipe, a device, a socket, an open file of this process.
+    """Whether a target is a pipe, a device, a socket or an open file of this process.
 
     Raises IsADirectoryError for a folder.
     """
@@ -123,7 +132,7 @@ def _to_stdout(put: Put) -> int:
 
 
 def _into(target: str, put: Put) -> int:
-    """Into what is there already, without making or cutting it."""
+    """Write into a pipe or device that exists; return the number of bytes."""
     whole = io.BytesIO()
     put(whole)
     number = os.path.basename(target)
@@ -143,8 +152,9 @@ def _write_all(handle: int, whole: io.BytesIO) -> None:
 
 
 class _Unnamed:
-    """A file beside `path` without a name, which no kill can leave behind; hidden where the system
-    has no such.
+    """An unnamed file in the folder of `path`, which disappears if the process is killed.
+
+    Where the system has no unnamed files, it is a hidden one.
     """
 
     def __init__(self, path: str) -> None:
@@ -159,6 +169,7 @@ class _Unnamed:
                 handle = os.open(self.folder, os.O_TMPFILE | os.O_RDWR, 0o666)
         if handle is None:
             handle, self.name = tempfile.mkstemp(".part", PREFIX, self.folder)
+            # mkstemp makes files that only their owner can read.
             os.chmod(self.name, 0o666 & ~_umask())
         self.stream: IO[Any] = os.fdopen(handle, "w+b")
         return self
@@ -171,7 +182,7 @@ class _Unnamed:
     ) -> None:
         try:
             self.stream.close()
-        except OSError:  # a full disk says so a second time
+        except OSError:  # a full disk: the error was raised before
             if kind is None:
                 raise
         finally:
@@ -180,7 +191,7 @@ class _Unnamed:
                     os.unlink(self.name)
 
     def publish(self, overwrite: bool) -> None:
-        """Give it its name at once. Raises FileExistsError where it may not replace what has it."""
+        """Give the file its name in one step. Raises FileExistsError if it must not replace one."""
         self.stream.flush()
         try:
             self._link(self.path)
@@ -192,6 +203,8 @@ class _Unnamed:
             if not overwrite and os.path.lexists(self.path):
                 raise FileExistsError(self.path) from None
         if self.name is None:
+            # A link cannot replace a file, and a rename needs a name. mktemp is safe here: linking
+            # fails if somebody took the name in between.
             hidden = tempfile.mktemp(".part", PREFIX, self.folder)
             self._link(hidden)
             self.name = hidden
@@ -209,6 +222,7 @@ class _Unnamed:
 
 
 def _umask() -> int:
+    # The mask can only be read by setting it.
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -1,4 +1,4 @@
-"""What a command says about its files: a line for each as it is done, failures at the end."""
+"""The output of a command: a line for each file as it is done, failures at the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ FAILED = 1
 
 
 class Report:
-    """Prints results as they come. as_json: one object a line; to_stderr: stdout carries a file."""
+    """Prints results as they come.
+
+    Attributes:
+        as_json: print one object a line.
+        to_stderr: print to stderr, because stdout carries a file.
+    """
 
     def __init__(self, as_json: bool, to_stderr: bool) -> None:
         self.as_json = as_json
@@ -22,11 +27,11 @@ class Report:
         self.refused = 0
 
     def note(self, text: str) -> None:
-        """On stderr."""
+        """Print a note on stderr."""
         say(f"cotam: note: {one_line(text)}", err=True)
 
     def add(self, result: Result, refused: bool = False) -> None:
-        """A result; refused: never begun, by the arguments' fault."""
+        """Print a result. refused: the job was never started, because of the arguments."""
         self.count += 1
         self.refused += refused
         for note in result.notes:
@@ -41,7 +46,7 @@ class Report:
             say(line, err=self.to_stderr)
 
     def finish(self) -> int:
-        """Failures, on stderr; the exit status: 2 where all of them lie in the arguments."""
+        """Print the failures; return the exit status, 2 if the arguments caused all of them."""
         if self.count > 1 and self.failed:
             say(f"cotam: {len(self.failed)} of {self.count} failed:", err=True)
         for result in self.failed:

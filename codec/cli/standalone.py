@@ -1,4 +1,4 @@
-"""What a single-file executable runs: one command, over its own half of the codec."""
+"""The entry point of a single-file executable: one command, with its half of the codec inside."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import typer
 
 
 def run(command: str) -> NoReturn:
-    """What an executable does: one command, with its own half as the default weights."""
+    """Run one command with the half in this executable as the default weights."""
     from codec.cli import main
 
+    # A worker starts this same executable again, and must not take that for a command.
     multiprocessing.freeze_support()
     os.environ["COTAM_GRAPHS"] = str(getattr(sys, "_MEIPASS", "."))
     alone = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)

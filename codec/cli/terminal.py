@@ -1,4 +1,4 @@
-"""Standard streams as they may be: closed, full, or in an encoding that lacks characters."""
+"""Standard streams that may be closed, full, or in an encoding that lacks characters."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ NAMES = "cotam-names"
 
 
 def sound_streams() -> None:
-    """Closed standard streams go to the null device, so that no file of ours takes their place.
+    """Point closed standard streams to the null device, so that no file of ours takes their number.
 
-    Names that are not UTF-8 are printed as the bytes that they are; what an encoding lacks, as
-    escapes.
+    File names that are not UTF-8 are printed byte for byte. Characters that the encoding lacks are
+    printed as escapes.
     """
     codecs.register_error(NAMES, _as_bytes)
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
@@ -67,26 +67,26 @@ def say(text: str, err: bool = False) -> None:
 
 
 def lost_output() -> str | None:
-    """Why lines for stdout could not be written; None where they were."""
+    """Why a line for stdout could not be written; None if all were."""
     return _FAILED.get(False)
 
 
 def flush() -> None:
-    """Both streams; what cannot be written is lost."""
+    """Flush both streams; what cannot be written is lost."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
 
 
 def one_line(name: str) -> str:
-    """A file's name as a report shows it: line ends and other control characters as escapes."""
+    """Escape line ends and other control characters, so that a name takes one line."""
     return "".join(
         c if c.isprintable() or "\udc80" <= c <= "\udcff" else ascii(c)[1:-1] for c in name
     )
 
 
 def plain_warnings() -> None:
-    """A library's warning becomes one line, without its place in the library's source."""
+    """Print warnings of libraries as one line, without the place in their source."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         say(f"cotam: note: {' '.join(str(message).split())}", err=True)
@@ -103,7 +103,7 @@ def _is_open(number: int) -> bool:
 
 
 def _as_bytes(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Bytes that were no text come out as they came in; other characters as escapes."""
+    """Print bytes that were not UTF-8 unchanged, and other characters as escapes."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     out = b""

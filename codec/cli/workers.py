@@ -1,4 +1,4 @@
-"""Processes that begin and end together.
+"""Worker processes that never outlive their parent.
 
 ::
 
@@ -30,8 +30,8 @@ from codec.cli.terminal import plain_warnings
 J = TypeVar("J")
 R = TypeVar("R")
 SIGNALS = tuple(getattr(signal, n) for n in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, n))
-# Workers are to be gone two seconds after a signal: they may end by themselves, then they are
-# killed.
+# All workers must be gone two seconds after a signal (docs/reliability.md, "Processes"): they get
+# this time to end, and are killed afterwards.
 GRACE_SECONDS = 0.5
 LAST_SECONDS = 1.6
 MOST_STILLBORN = 3
@@ -41,12 +41,17 @@ STILLBORN = "worker processes cannot be started here; try -j 1"
 
 
 class Stopped(BaseException):
-    """A signal asks for the end; not an Exception, so that no job takes it for its own failure."""
+    """A signal asks to stop. Not an Exception, so that no job handles it as a failure."""
 
 
 class _State:
-    """What the signal handler and the watching thread know. left: what is not done, for the last
-    words.
+    """State that the signal handler shares with the watching thread.
+
+    Attributes:
+        signal: the signal that came; empty if none did.
+        interruptible: whether the handler may raise Stopped now.
+        over: whether the work has ended.
+        left: names the jobs that are not done.
     """
 
     def __init__(self) -> None:
@@ -66,10 +71,10 @@ def stopped() -> str:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Within, SIGTERM, SIGHUP and SIGINT end the work in `run` and nothing else; a second one ends
-    the program.
+    """Let SIGTERM, SIGHUP and SIGINT end the work in `run` and nothing else.
 
-    Work that does not answer, deep in a library, is ended by a watching thread.
+    A second signal ends the program. If the work does not react, because it is deep in a library,
+    a watching thread ends the program.
     """
     global _state
     _state = _State()
@@ -82,6 +87,7 @@ def stoppable() -> Iterator[None]:
     def handle(number: int, _: FrameType | None) -> None:
         state.signal = signal.Signals(number).name
         for one in ours:
+            # A second signal ends the program at once.
             signal.signal(one, signal.SIG_DFL)
         if state.interruptible:
             state.interruptible = False
@@ -102,9 +108,7 @@ def stoppable() -> Iterator[None]:
 
 
 def _watch(heard: int, ours: Sequence[int], state: _State) -> None:
-    """Ends the program where the signal handler cannot: Python runs it between two instructions
-    only.
-    """
+    """End the program if the handler cannot: Python runs it only between two instructions."""
     while data := os.read(heard, 1):
         if data[0] in ours:
             time.sleep(LAST_SECONDS)
@@ -118,7 +122,7 @@ def _watch(heard: int, ours: Sequence[int], state: _State) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """A signal that came before is heard here, too."""
+    """Let a signal raise Stopped, including one that came before."""
     _state.interruptible = True
     try:
         if _state.signal:
@@ -131,9 +135,11 @@ def _interruptible() -> Iterator[None]:
 class Pool(Generic[J, R]):
     """Runs jobs in this process or in several.
 
-    work: what a job becomes, in a worker, so it and the jobs must be picklable; missed: the result
-    of
-    a job that was not done, by the sentence that says why; name: of a job, for a report.
+    Args:
+        work: from a job to its result. With several processes it and the jobs must be picklable.
+        missed: makes the result of a job that was not done, from the job and a sentence that says
+            why.
+        name: names a job in a report.
     """
 
     def __init__(
@@ -147,7 +153,15 @@ class Pool(Generic[J, R]):
         self.name = name
 
     def run(self, jobs: Sequence[J], count: int) -> Iterator[R]:
-        """Results as they come; one for each job, whatever happens."""
+        """Do jobs.
+
+        Args:
+            jobs: what to do.
+            count: processes.
+
+        Yields:
+            Exactly one result for each job, in the order in which they are finished.
+        """
         left = dict(enumerate(jobs))
         _state.left = lambda: [self.name(job) for job in list(left.values())]
         several = count > 1 and len(jobs) > 1
@@ -191,9 +205,10 @@ class Pool(Generic[J, R]):
 
 
 class _Worker:
-    """A process and its pipe. job: what it is at, (index, job)."""
+    """A process and its pipe. job: the (index, job) that it works on."""
 
     def __init__(self, work: Callable[[Any], Any], threads: int) -> None:
+        # A forked process would inherit PyTorch's thread pools, which do not survive a fork.
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         arguments = (theirs, work, threads, os.getpid())
@@ -216,9 +231,15 @@ class _Team:
     def results(
         self, waiting: deque[tuple[int, Any]], count: int, lost: list[tuple[int, Any]]
     ) -> Iterator[tuple[int, Any]]:
-        """(index, result) as they come; the jobs of workers that died go to `lost`.
+        """Do jobs.
 
-        Jobs stay in `waiting` where workers cannot be started.
+        Args:
+            waiting: (index, job); jobs stay there if no worker can be started.
+            count: workers at most.
+            lost: gets the jobs of workers that died.
+
+        Yields:
+            (index, result), in the order in which they are finished.
         """
         while (waiting and self.stillborn < MOST_STILLBORN) or self._busy():
             self._fill(waiting, count)
@@ -244,13 +265,13 @@ class _Team:
         for worker in self.workers:
             if worker.job is None and waiting:
                 worker.job = waiting.popleft()
-                with suppress(OSError):  # it is dead, which is heard next
+                with suppress(OSError):  # it is dead, which `_heard` notices next
                     worker.pipe.send(worker.job[1])
 
     def _heard(
         self, worker: _Worker, lost: list[tuple[int, Any]], waiting: deque[tuple[int, Any]]
     ) -> tuple[int, Any] | None:
-        """The result of a worker's job; None for a worker that has begun, or that has died."""
+        """Read a worker's message: its result, or None if it has only started, or has died."""
         try:
             message = worker.pipe.recv()
         except (EOFError, OSError):
@@ -276,10 +297,11 @@ class _Team:
         if worker.ready:
             lost.append(worker.job)
         else:
+            # It never started, which is not the job's fault.
             waiting.appendleft(worker.job)
 
     def end(self) -> list[tuple[int, Any]]:
-        """Workers end by themselves, or are killed; the results that they had still sent."""
+        """End all workers, by force after GRACE_SECONDS; return results that they still sent."""
         for worker in self.workers:
             worker.process.terminate()
         end = time.monotonic() + GRACE_SECONDS
@@ -303,8 +325,9 @@ class _Team:
 
 
 def _serve(pipe: Connection, work: Callable[[Any], Any], threads: int, parent: int) -> None:
-    """A worker's life: jobs from the pipe, results into it, until the pipe or the parent ends."""
+    """Run a worker: jobs from the pipe, results into it, until the pipe or the parent ends."""
     _die_with(parent)
+    # A terminal signals the whole group; the parent decides when workers end, by SIGTERM.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
@@ -327,20 +350,21 @@ def _serve(pipe: Connection, work: Callable[[Any], Any], threads: int, parent: i
 
 
 def _leave(number: int, _: FrameType | None) -> None:
-    """Through every `finally`, so that nothing half written stays."""
+    """End through every `finally`, so that no partly written file stays."""
     raise SystemExit(1)
 
 
 def _die_with(parent: int) -> None:
-    """This process ends when its parent does, however that ends."""
+    """End this process when its parent ends, even if the parent is killed."""
     if sys.platform == "linux":
         with suppress(AttributeError, OSError):
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    # The parent may have died before prctl was called.
     if hasattr(os, "getppid") and os.getppid() != parent:
         os._exit(1)
-    own = multiprocessing.parent_process()
-    if own is not None:
-        threading.Thread(target=_outlive, args=(own.sentinel,), daemon=True).start()
+    parent_process = multiprocessing.parent_process()
+    if parent_process is not None:
+        threading.Thread(target=_outlive, args=(parent_process.sentinel,), daemon=True).start()
 
 
 def _outlive(sentinel: int) -> None:

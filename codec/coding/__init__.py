@@ -1,1 +1,1 @@
-"""The learned tool's order of work, over a `Backend`: numpy only."""
+"""The learned tool's order of coding, over a `Backend`. numpy only."""

@@ -1,4 +1,4 @@
-"""What the pipeline asks of networks and of weights. No torch here."""
+"""The interface of networks and weights, as the pipeline uses them. No torch here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QpField = int | NDArray[np.int64]
 
 
 class Weights(Protocol):
-    """What the pipeline must know of weights.
+    """The properties of weights that the pipeline reads.
 
     See checkpoint.Checkpoint and backends.manifest.Exported.
     """
@@ -41,15 +41,15 @@ class Weights(Protocol):
 
 
 def coding_of(weights: Weights) -> tuple[str, float, float, str | None]:
-    """(fingerprint, slope, rate_weight, guide): weights of which these are equal code alike."""
+    """(fingerprint, slope, rate_weight, guide): weights with equal ones write the same files."""
     return weights.fingerprint.hex(), weights.slope, weights.rate_weight, weights.guide
 
 
 class Backend(Protocol):
-    """The calls that need a network. Features are whatever the backend likes; the rest are arrays
-    on the host.
+    """The calls that need a network.
 
-    qp: one QP, or int64 [rows, cols] at the grid of the array it goes with.
+    Features may have any type; everything else is an array on the host. `qp` is one QP, or int64
+    [rows, cols] on the grid of the array beside it.
     """
 
     @property
@@ -62,18 +62,30 @@ class Backend(Protocol):
         """[4 a, 4 b, M] -> z [a, b, Z], not rounded."""
 
     def features(self, layer: LatentLayer, z: Floats, qp: QpField) -> Any:
-        """What the prior of a layer starts from, integer-exact.
+        """Compute the features that the prior of a layer starts from, integer-exact.
 
-        Z: integers [a, b, Z]; qp at [4 a, 4 b].
+        Args:
+            layer: the layer of y.
+            z: integers [a, b, Z].
+            qp: one QP, or QPs [4 a, 4 b].
+
+        Returns:
+            What `prior_step` takes.
         """
 
     def prior_step(
         self, layer: LatentLayer, step: int, features: Any, decoded: list[Floats]
     ) -> tuple[Floats, NDArray[np.uint8]]:
-        """(mean [2 a, 2 b, C] in multiples of 1/16, scale index 0..63) of the layer's C channels,
-        integer-exact.
+        """Predict a step's set of a layer with C channels, integer-exact.
 
-        decoded: y_hat of all sets before, the layers before it first.
+        Args:
+            layer: the layer of y.
+            step: 0..3.
+            features: from `features`.
+            decoded: y_hat of all earlier sets, earlier layers first, [2 a, 2 b, C'] each.
+
+        Returns:
+            Means [2 a, 2 b, C] in multiples of 1/16, and scale indexes 0..63 of the same shape.
         """
 
     def dequantised(self, y_hat: Floats, qp: QpField) -> Floats:

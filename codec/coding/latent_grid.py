@@ -1,6 +1,6 @@
-"""In which order y is coded.
+"""The latent grid: its size, the four steps in which it is coded, and the bits of each position.
 
-The grid, the four steps, and what each position of it costs. No networks here.
+No networks here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ POSITIONS = ((0, 0), (1, 1), (0, 1), (1, 0))
 
 
 def latent_grid(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of y for a picture."""
+    """Rows and columns of y for a picture of height x width pixels."""
     return -(-height // STRIDE), -(-width // STRIDE)
 
 
@@ -32,9 +32,16 @@ def whole_cells(side: int) -> int:
 
 
 def step_of(y: NDArray[Any], step: int) -> NDArray[Any]:
-    """[2 h, 2 w, M] -> one of four sets [h, w, M].
+    """Select the set of a step.
 
-    Step s holds channel c at position POSITIONS[s XOR c mod 4] of each 2x2 cell.
+    Step s holds channel c at position POSITIONS[s XOR (c mod 4)] of each 2x2 cell.
+
+    Args:
+        y: [2 h, 2 w, M], M a multiple of 4.
+        step: 0..3.
+
+    Returns:
+        [h, w, M].
     """
     rows, cols, m = y.shape
     cells = y.reshape(rows // 2, 2, cols // 2, 2, m // 4, 4)
@@ -51,7 +58,7 @@ def split_steps(y: NDArray[Any]) -> list[NDArray[Any]]:
 
 
 def merge_steps(sets: list[NDArray[Any]], y: NDArray[Any]) -> None:
-    """The inverse of `split_steps`: writes into y [2 h, 2 w, M]."""
+    """Undo `split_steps`: write four sets [h, w, M] into y [2 h, 2 w, M]."""
     h, w, m = sets[0].shape
     cells = y.reshape(h, 2, w, 2, m // 4, 4)  # splits axes only: a view
     for step, values in enumerate(sets):
@@ -62,7 +69,7 @@ def merge_steps(sets: list[NDArray[Any]], y: NDArray[Any]) -> None:
 
 
 def pad(array: NDArray[Any], rows: int, cols: int, mode: Any) -> NDArray[Any]:
-    """More rows below and columns to the right, as numpy.pad makes them."""
+    """Pad an array below and to the right up to rows x cols; mode: of numpy.pad."""
     missing = [(0, rows - array.shape[0]), (0, cols - array.shape[1])] + [(0, 0)] * (array.ndim - 2)
     return (
         np.pad(array, missing, mode=mode)
@@ -72,21 +79,21 @@ def pad(array: NDArray[Any], rows: int, cols: int, mode: Any) -> NDArray[Any]:
 
 
 class Meter:
-    """Adds up the bits spent per latent position, where somebody asked for them."""
+    """Adds up the bits spent per latent position, if they are wanted."""
 
-    def __init__(self, tables: Tables, wanted: bool, rows: int, cols: int) -> None:
+    def __init__(self, tables: Tables, enabled: bool, rows: int, cols: int) -> None:
         self.tables = tables
-        self.wanted = wanted
+        self.enabled = enabled
         self.rows = rows
         self.cols = cols
         self.y: Floats = np.zeros(
-            (whole_cells(rows), whole_cells(cols)) if wanted else (0, 0), np.float32
+            (whole_cells(rows), whole_cells(cols)) if enabled else (0, 0), np.float32
         )
 
     def add_z(
         self, symbols: NDArray[np.integer], ids: NDArray[np.uint8], shape: tuple[int, ...]
     ) -> None:
-        if self.wanted:
+        if self.enabled:
             self.z = self.tables.bits(symbols, ids).reshape(shape).sum(2)
 
     def add_step(
@@ -98,11 +105,17 @@ class Meter:
         symbols: NDArray[np.integer],
         ids: NDArray[np.uint8],
     ) -> None:
-        """Some rows of a step's set, of this shape.
+        """Add the bits of some rows of a step's set.
 
-        Where: the places, counted flat, of the symbols.
+        Args:
+            step: 0..3.
+            band: rows of the set.
+            shape: of these rows, [rows, columns, channels].
+            where: flat indexes of the coded symbols.
+            symbols: their values.
+            ids: their tables.
         """
-        if not self.wanted:
+        if not self.enabled:
             return
         bits = np.zeros(shape, np.float32)
         bits.reshape(-1)[where] = self.tables.bits(symbols, ids)
@@ -113,7 +126,8 @@ class Meter:
 
     def total(self) -> Floats | None:
         """[rows, cols]; the bits of a z position are shared by the latent positions below it."""
-        if not self.wanted:
+        if not self.enabled:
             return None
+        # Scaled to the total of z: its positions repeat, and those beyond the border are cut off.
         z = np.repeat(np.repeat(self.z, CELL, 0), CELL, 1)[: self.rows, : self.cols]
         return self.y[: self.rows, : self.cols] + z * (self.z.sum() / max(float(z.sum()), 1e-9))

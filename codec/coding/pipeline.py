@@ -54,10 +54,13 @@ Refine = Callable[[Floats, Floats], Floats]  # y [4 a, 4 b, M], z -> the y that 
 
 @dataclass
 class Latents:
-    """What the coder saw.
+    """Coded latents.
 
-    Bits: float32 [h, w] spent at each latent position, z's included, if asked; merge: makes y_hat,
-    once.
+    Attributes:
+        data: the layers' stacks.
+        bits: float32 [h, w], spent at each latent position, those of z included; None if not
+            counted.
+        merge: makes y_hat; None once it has.
     """
 
     data: bytes
@@ -65,15 +68,15 @@ class Latents:
     merge: Callable[[], Floats] | None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copy and pickle with y_hat made, so that no networks travel with it."""
+        """Copy and pickle with y_hat computed, so that no networks are pickled."""
         return {"data": self.data, "bits": self.bits, "y_hat": self.y_hat, "merge": None}
 
     @cached_property
     def y_hat(self) -> Floats:
-        """float32 [h, w, M]; an encoder needs it only where somebody asks."""
+        """float32 [h, w, M], computed when it is first used: most encodes never need it."""
         assert self.merge is not None
-        # the sets that it is made of are free
         y_hat = self.merge()
+        # Frees the sets that y_hat was made of.
         self.merge = None
         return y_hat
 
@@ -92,7 +95,7 @@ class Stopwatch:
 
 
 def _join(parts: list[bytes]) -> bytes:
-    """The stacks of the layers; each but the last has its length before it."""
+    """Join the stacks of the layers; each but the last is preceded by its length."""
     return b"".join(put_varint(len(part)) + part for part in parts[:-1]) + parts[-1]
 
 
@@ -127,14 +130,23 @@ class Pipeline:
         thrift: Floats | None = None,
         refine: Refine | None = None,
     ) -> Latents:
-        """pixels [H, W, 3]; qp: one QP or [h, w] on the latent grid; thrift: [h, w], how much more
-        than elsewhere a bit counts in
-        rounding there (1: as usual). The decoder need know neither it nor what refine does
-        (tuning.Tuner).
+        """Encode a picture. The decoder needs neither `thrift` nor `refine`.
+
+        Args:
+            pixels: uint8 [H, W, 3].
+            qp: one QP, or QPs [h, w] on the latent grid.
+            watch: where seconds are added.
+            want_bits: count the bits of every latent position.
+            thrift: [h, w], factors of what a bit is worth in RDOQ; None for 1 everywhere.
+            refine: changes y before it is coded (tuning.Tuner).
+
+        Returns:
+            The latents.
         """
         rows, cols = latent_grid(*pixels.shape[:2])
         with watch.stage("analysis"):
             y = self.backend.analysis(pixels, qp)
+            # z need not be exact, because it travels in the file.
             z = np.clip(np.rint(self.backend.hyper_analysis(y)), -Z_LIMIT, Z_LIMIT).astype(
                 np.float32
             )
@@ -148,6 +160,7 @@ class Pipeline:
         parts = []
         for layer in self.layers:
             encoder = Encoder(self.tables)
+            # Every layer's prior needs z, so the first stack begins with it.
             if layer is self.layers[0]:
                 self._push_z(encoder, z, watch, meter)
             features = self._features(layer, z, qp, watch)
@@ -163,6 +176,7 @@ class Pipeline:
                         weights[step],
                         meter,
                     )
+                # Coding has added the symbols: the means have become y_hat.
                 decoded.append(mean)
             with watch.stage("entropy"):
                 parts.append(encoder.finish())
@@ -177,13 +191,15 @@ class Pipeline:
         weights: Floats | None,
         meter: Meter,
     ) -> None:
-        """arrays: the layer's y; the step's means, which become y_hat; its scale indexes."""
+        """Round and push a step's set.
+
+        arrays: the layer's y; the step's means, which become y_hat; its scale indexes.
+        """
         y, mean, index = arrays
         symbols_of = []
         ids_of = []
-        for band in memory.bands(
-            len(mean), 2 * y.strides[0]
-        ):  # rows of all layers: one layer's values lie on pages of all
+        # Strides and not sizes: the channels of one layer lie on the pages of all layers.
+        for band in memory.bands(len(mean), 2 * y.strides[0]):
             where = self._coded(index[band], valid, step, band)
             means = mean[band].reshape(-1)
             ids = index[band].reshape(-1)[where]
@@ -191,6 +207,7 @@ class Pipeline:
             residual = (
                 step_of(y[2 * band.start : 2 * band.stop], step).reshape(-1)[where] - expected
             )
+            # Weights are [h, w, 4], by place and channel modulo 4.
             weight = (
                 self.rate_weight
                 if weights is None
@@ -221,15 +238,28 @@ class Pipeline:
         want_bits: bool = False,
         layers: int | None = None,
     ) -> Latents:
-        """The inverse as far as y_hat.
+        """Decode latents.
 
-        Layers: how many of them, all if not given. Raises Corrupt.
+        Args:
+            data: from `encode`.
+            qp: as for `encode`.
+            rows: of the latent grid.
+            cols: of the latent grid.
+            watch: where seconds are added.
+            want_bits: count the bits of every latent position, if all layers are decoded.
+            layers: how many layers to decode; None for all.
+
+        Returns:
+            The latents.
+
+        Raises:
+            Corrupt: the data is damaged.
         """
         a = whole_cells(rows) // CELL
         b = whole_cells(cols) // CELL
-        if (
-            8 * len(data) + CODER_BITS < a * b * self.least_bits
-        ):  # every z costs at least its cheapest symbols
+        # Every position of z costs at least its cheapest symbols. A short file that claims a huge
+        # picture is refused before memory is taken.
+        if 8 * len(data) + CODER_BITS < a * b * self.least_bits:
             raise Corrupt(
                 f"the file is too short for a picture of {cols * STRIDE}x{rows * STRIDE} pixels"
             )
@@ -262,7 +292,8 @@ class Pipeline:
         valid: list[NDArray[np.bool_]] | None,
         meter: Meter,
     ) -> None:
-        """The step's means become y_hat."""
+        """Pop a step's symbols and add them to its means, which become y_hat."""
+        # All symbols of a step are popped at once, because they were sorted by table together.
         cut = list(memory.bands(len(mean), mean[:1].nbytes))
         coded = [self._coded(index[band], valid, step, band) for band in cut]
         ids = memory.joined([index[band].reshape(-1)[where] for band, where in zip(cut, coded)])
@@ -279,6 +310,7 @@ class Pipeline:
         with watch.stage("entropy"):
             ids = self._z_ids(a, b)
             symbols = decoder.pop(ids)
+            # A hostile file may hold larger values, for which the prior would not be exact.
             z = np.clip(symbols, -Z_LIMIT, Z_LIMIT).astype(np.float32).reshape(a, b, -1)
             meter.add_z(symbols, ids, z.shape)
         return z
@@ -286,9 +318,21 @@ class Pipeline:
     def preview(
         self, data: bytes, qp: QpField, height: int, width: int, watch: Stopwatch
     ) -> NDArray[np.uint8]:
-        """Pixels [ceil(H / 8), ceil(W / 8), 3] from the first layer alone.
+        """Decode a small picture from the first layer alone.
 
-        Raises Corrupt, BadArgument where there is but one.
+        Args:
+            data: from `encode`.
+            qp: as for `encode`.
+            height: of the full picture in pixels.
+            width: of the full picture in pixels.
+            watch: where seconds are added.
+
+        Returns:
+            uint8 [ceil(H / 8), ceil(W / 8), 3].
+
+        Raises:
+            Corrupt: the data is damaged.
+            BadArgument: the weights have no preview layer.
         """
         if len(self.layers) < 2:
             raise BadArgument("these weights have no preview layer")
@@ -299,7 +343,7 @@ class Pipeline:
             ]
 
     def _merged(self, sets: list[Floats], rows: int, cols: int) -> Floats:
-        """y_hat [rows, cols, M] of all sets decoded."""
+        """Merge the decoded sets of all layers to y_hat [rows, cols, M]."""
         channels = sum(values.shape[2] for values in sets[::STEPS])
         y_hat = memory.empty((whole_cells(rows), whole_cells(cols), channels), np.float32)
         for layer, first in zip(self.layers, range(0, len(sets), STEPS)):
@@ -313,7 +357,18 @@ class Pipeline:
     def reconstruct(
         self, y_hat: Floats, qp: QpField, height: int, width: int, watch: Stopwatch
     ) -> NDArray[np.uint8]:
-        """y_hat -> pixels [H, W, 3]."""
+        """Compute the pixels of decoded latents.
+
+        Args:
+            y_hat: float32 [h, w, M].
+            qp: as for `encode`.
+            height: of the picture in pixels.
+            width: of the picture in pixels.
+            watch: where seconds are added.
+
+        Returns:
+            uint8 [H, W, 3].
+        """
         with watch.stage("synthesis"):
             return self.backend.synthesis(y_hat, qp)[:height, :width]
 
@@ -347,7 +402,7 @@ class Pipeline:
         step: int,
         band: slice,
     ) -> NDArray[np.intp]:
-        """Where in a band of a set, counted flat, symbols are coded."""
+        """Flat indexes of the symbols of a band that are coded."""
         coded = index >= self.skip_below
         if valid is not None:
             coded &= np.tile(valid[step][band], (1, 1, index.shape[2] // 4))
@@ -356,9 +411,9 @@ class Pipeline:
     def _rounding_weights(
         self, thrift: Floats | None, shape: tuple[int, ...]
     ) -> list[Floats | None]:
-        """Per step, the weight of a bit by place of the set and channel modulo 4.
+        """For each step, what a bit is worth [h, w, 4], by place and channel modulo 4.
 
-        [h, w, 4]; None where all are alike.
+        None for one weight everywhere.
         """
         if thrift is None:
             return [None] * STEPS

@@ -1,7 +1,4 @@
-"""Which integer a residual becomes.
-
-The nearest, or one closer to zero where the bits saved are worth the error.
-"""
+"""RDOQ: a residual becomes the nearest integer, or the next one towards zero to save bits."""
 
 from __future__ import annotations
 
@@ -15,18 +12,27 @@ from codec.coding.latent_grid import Floats
 def rounded(
     tables: Tables, residual: Floats, ids: NDArray[np.uint8], weight: Floats | float
 ) -> NDArray[np.int16]:
-    """Symbols [n] of residuals [n] in steps; ids [n]: the tables they are coded with.
+    """Round residuals with rate-distortion optimisation.
 
-    A symbol moves one step towards zero where that saves `weight` (Weights.rate_weight) times more
-    bits than it adds squared error.
-    At high rate a bit is worth 2 ln 2 / 12 = 0.116 squared steps; a smaller weight was measured to
-    be best (docs/design.md).
+    A symbol moves one step towards zero if the bits saved, times `weight`, exceed the squared error
+    added. At high rate a bit is worth 2 ln 2 / 12 = 0.116 squared steps; smaller weights were
+    measured to be better (docs/design.md, "Rounding").
+
+    Args:
+        tables: the entropy tables.
+        residual: [n], in quantization steps.
+        ids: [n], the tables of the symbols.
+        weight: what a bit is worth in squared steps, one number or [n].
+
+    Returns:
+        Symbols [n].
     """
     nearest = np.clip(np.rint(residual), 1 - SYMBOL_LIMIT, SYMBOL_LIMIT - 1)
     symbols = nearest.astype(np.int16)
     sign = np.sign(nearest)
+    # (r - (s - sign))^2 - (r - s)^2, in squared steps.
     added = 1 + 2 * (residual - nearest) * sign
-    most = np.max(weight, initial=0) * tables.most_saved  # spares most symbols the look-up
+    most = np.max(weight, initial=0) * tables.most_saved  # most symbols need no look-up then
     some = np.flatnonzero((added < most) & (symbols != 0))
     worth = tables.saved(symbols[some], ids[some]) * (
         weight if isinstance(weight, float) else weight[some]

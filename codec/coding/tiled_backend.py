@@ -1,4 +1,4 @@
-"""Huge pictures: a `Backend` that lets another one work on tiles. numpy only.
+"""A `Backend` for huge pictures, which runs another backend on tiles. numpy only.
 
 ::
 
@@ -23,7 +23,7 @@ from codec.coding.latent_grid import CELL, STRIDE, Floats, latent_grid, pad, who
 from codec.coding.tiling import LARGEST, Span, tiles
 from codec.networks.config import PRIOR_MARGIN, LatentLayer
 
-# Positions of z a side of the prior's tiles.
+# Positions of z along a side of the prior's tiles.
 PRIOR_TILE = 48
 
 
@@ -67,6 +67,7 @@ class TiledBackend:
             blocks = pad(pixels, rows * STRIDE, cols * STRIDE, "edge")
             return pad(self.inner.analysis(blocks, qp), *whole, "constant")
         y = memory.empty((*whole, self.checkpoint.layers[-1].stop), np.float32)
+        # The array is uninitialised beyond the picture.
         y[rows:] = 0
         y[:, cols:] = 0
         for row, col in tiles(rows, cols, self.checkpoint.margins[0]):
@@ -87,6 +88,7 @@ class TiledBackend:
         b = y.shape[1] // CELL
         for row, col in tiles(a, b, PRIOR_MARGIN, PRIOR_TILE):
             tile = self.inner.hyper_analysis(y[row.seen(CELL), col.seen(CELL)])
+            # Only the first tile tells how many channels z has.
             if z is None:
                 z = np.empty((a, b, tile.shape[2]), np.float32)
             z[row.kept(), col.kept()] = tile[row.inside(), col.inside()]
@@ -109,6 +111,7 @@ class TiledBackend:
         index = memory.empty(shape, np.uint8)
         for row, col in tiles(a, b, PRIOR_MARGIN, PRIOR_TILE):
             qp = _part(features.qp, row, col, CELL)
+            # Once for every step and tile, so that only one tile's features are in memory.
             start = self.inner.features(layer, features.z[row.seen(), col.seen()], qp)
             before = [values[row.seen(2), col.seen(2)] for values in decoded]
             tile_mean, tile_index = self.inner.prior_step(layer, step, start, before)

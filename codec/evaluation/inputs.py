@@ -15,7 +15,7 @@ from codec.io.folders import PICTURES, files_in
 SETS = ("kodak", "imagenet", "receipts", "detection", "charts")
 # Set -> the judge that has its labels.
 TRUE_SETS = {"imagenet": "deit", "receipts": "ocr"}
-# Its questions name their pictures, wherever these are.
+# Its questions name their pictures, which may be anywhere.
 VQA = "vqa"
 # Hexadecimal digits that identify a picture in a kept row.
 DIGEST_DIGITS = 16
@@ -77,7 +77,7 @@ def inputs(
     Args:
         items: as for `listed`.
         metrics: what will be measured.
-        settings: what judges are made of.
+        settings: of the judges.
         limit: at most so many pictures, evenly spaced; None for all.
 
     Returns:

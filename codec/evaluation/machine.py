@@ -1,4 +1,4 @@
-"""What a measurement ran on, without names of machines or places."""
+"""The processor and software of a measurement, without names of machines."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Setup:
     Attributes:
         codecs: (name in the registry, identity, qualities) of each.
         metrics: names.
-        settings: what judges are made of.
+        settings: of the judges.
         limit: the largest number of pixels of a picture.
     """
 
@@ -55,6 +55,7 @@ class Rows(RowsFile):
     def add(self, rows: list[Row]) -> None:
         """As RowsFile.add, with scores of earlier rows of the same keys."""
         for row in rows:
+            # Metrics may be measured in several runs.
             before = self.rows.get(tuple(row["key"]))
             if before and "scores" in before and "scores" in row:
                 row["scores"] = before["scores"] | row["scores"]
@@ -62,12 +63,12 @@ class Rows(RowsFile):
 
 
 def label(metric: Metric, picture: Input, settings: Settings) -> str:
-    """The name of a score in a row: all that it depends on beside picture and file.
+    """The name of a score in a row: everything that it depends on beside picture and file.
 
     Args:
         metric: what is measured.
         picture: labelled or not.
-        settings: what its judge is made of.
+        settings: of the judges.
 
     Returns:
         "psnr" or "tokens (deit )", for example.
@@ -160,7 +161,7 @@ def jobs_of(pictures: list[Input], setup: Setup, file: RowsFile) -> list[Job]:
     Args:
         pictures: the files.
         setup: codecs and metrics.
-        file: the rows that are there.
+        file: the rows that have been measured.
 
     Returns:
         One job for each picture that lacks a row, or a row with all metrics.

@@ -1,4 +1,4 @@
-"""What is measured of a decoded picture: psnr, ms-ssim, tokens, top1, ocr, boxes, vqa.
+"""The metrics of a decoded picture: psnr, ms-ssim, tokens, tiles, top1, ocr, words, boxes, vqa.
 
 One judge can serve several metrics; it judges a picture once for all of them.
 """
@@ -17,7 +17,7 @@ from codec.evaluation.judges import Direction, Judge, JudgeUnavailable, build_ju
 
 @dataclass(frozen=True)
 class Settings:
-    """What judges are made of.
+    """Settings of the judges.
 
     Attributes:
         data: COTAM_DATA.
@@ -66,9 +66,19 @@ METRICS = {
             "tokens", "squared error of the tower's last tokens", "log", "tokens", "token_mse_last"
         ),
         Metric(
+            "tiles",
+            "squared error of DeiT-Tiny's last tokens on tiles at native size",
+            "log",
+            "native_tiles",
+            "token_error",
+        ),
+        Metric(
             "top1", "DeiT-Tiny: top-1, or its own class of the original", "higher", "deit", "top1"
         ),
         Metric("ocr", "word recall by Tesseract", "higher", "ocr", "recall"),
+        Metric(
+            "words", "share of the original's words that are still read", "higher", "words", "words"
+        ),
         Metric(
             "boxes",
             "F1 of the detector's boxes against those of the original",
@@ -108,7 +118,7 @@ def judge_of(name: str, settings: Settings) -> Judge:
 
     Args:
         name: of judges.JUDGES.
-        settings: what it is made of.
+        settings: of the judges.
 
     Returns:
         The judge.
@@ -127,7 +137,7 @@ def judge_of(name: str, settings: Settings) -> Judge:
 def judge_name(metric: Metric, settings: Settings) -> str:
     """The judge of a metric; empty for metrics of pixels.
 
-    DeiT-Tiny gives its tokens while it classifies; another tower is a judge of its own.
+    DeiT-Tiny gives its tokens while it classifies; another tower is a separate judge.
     """
     return "deit" if metric.name == "tokens" and not settings.tower else metric.judge
 
@@ -146,7 +156,7 @@ def scores(
         original: uint8 [H, W, 3].
         decoded: uint8 [H, W, 3].
         truths: judge -> its label of the picture.
-        settings: what judges are made of.
+        settings: of the judges.
 
     Returns:
         Name of a metric -> its value; None where the picture has none.
@@ -174,7 +184,7 @@ def usable(
 
     Args:
         metrics: those that were asked for.
-        settings: what judges are made of.
+        settings: of the judges.
 
     Returns:
         The metrics whose judges are here, and name of a metric -> why it is left out.

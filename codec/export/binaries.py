@@ -92,7 +92,7 @@ def build_both(graphs: Path, out: Path) -> list[Path]:
 
 
 def ready(graphs: Path, weights: checkpoint.Checkpoint) -> bool:
-    """Tell whether a folder holds both halves of these weights, with the same settings.
+    """Whether a folder holds both halves of these weights, with the same settings.
 
     Args:
         graphs: the folder of the exported halves.

@@ -270,6 +270,7 @@ def export(
         _write_tables(checkpoint, half_folder)
         if half == "encoder":
             shutil.copyfile(SHIPPED, half_folder / SHIPPED.name)
+    # Quantising runs these halves, and a half without a manifest does not load.
     sizes = {half: _write_manifest(checkpoint, half, folder / half, "float32") for half in HALVES}
     if int8_pictures is not None:
         from codec.export.int8 import quantise_halves

@@ -1,4 +1,4 @@
-"""Where importance comes from, and how it becomes a QP map.
+"""Guides: where importance comes from, and how it becomes a QP map.
 
 ::
 
@@ -108,7 +108,7 @@ def _with_torch(name: str, preset: str, model: str | None, weights: str | None) 
         return load_clip(model, weights, preset=preset)
     except ImportError as error:
         raise GuideUnavailable(
-            f"the guide '{name}' needs PyTorch, which is not here ({error})"
+            f"the guide '{name}' needs PyTorch, which is missing ({error})"
         ) from None
 
 

@@ -116,20 +116,31 @@ def from_file(path: Path) -> Floats:
             return checked(np.asarray(image.convert("F")))
     except BadArgument:
         raise
-    except Exception as error:  # Pillow's plugins raise whatever they like over hostile bytes
+    except Exception as error:  # Pillow's plugins raise any type over hostile bytes
         raise BadArgument(
             f"no importance map can be read from {path} ({type(error).__name__})"
         ) from None
 
 
 def boxes_of(regions: Any) -> tuple[Box, ...]:
-    """One box (left, top, right, bottom) or several of them, as tuples. Raises BadArgument."""
+    """Read regions.
+
+    Args:
+        regions: one box (left, top, right, bottom) in pixels, or several.
+
+    Returns:
+        The boxes as tuples.
+
+    Raises:
+        BadArgument: a box does not have four numbers.
+    """
     try:
         items = list(regions)
         if len(items) == 4 and all(np.ndim(item) == 0 for item in items):
             items = [items]
         boxes = tuple(tuple(float(value) for value in box) for box in items)
     except (TypeError, ValueError):
+        # Caught by the check below, which has the message.
         boxes = ((),)
     if any(len(box) != 4 for box in boxes):
         raise BadArgument("regions must be boxes (left, top, right, bottom) in pixels")

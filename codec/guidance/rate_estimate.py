@@ -121,6 +121,7 @@ def _energies(pixels: Pixels, band: slice) -> Floats:
     coefficients = _blocks(np.asarray(Image.fromarray(padded).convert("L")), DCT) @ _dct()
     mean = _pool(coefficients[..., 0]) / DCT
     bands = _pool(np.square(coefficients, out=coefficients) @ _bands())
+    # int16, because differences of colours reach from -255 to 255.
     sampled = padded[::2, ::2].astype(np.int16)
     chroma = [_variance(_blocks(sampled[..., c] - sampled[..., 1], BLOCK // 2)) for c in (0, 2)]
     memory.release(pixels)

@@ -22,7 +22,7 @@ Look = Callable[[Pixels], tuple[Floats, Floats, float]]
 
 
 def small_copy(pixels: Pixels) -> Pixels:
-    """Shrink a picture to what the student looks at.
+    """Shrink a picture to the size that the student looks at.
 
     Args:
         pixels: uint8 [H, W, 3].

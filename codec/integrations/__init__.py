@@ -1,1 +1,1 @@
-"""Doors to other people's software, one file for each; none is imported unless asked for."""
+"""Integrations with other software, one module for each, imported only on demand."""

@@ -1,4 +1,4 @@
-"""`.ctm` for servers that speak OpenAI's protocol: pictures travel there as data URLs.
+"""`.ctm` for servers with OpenAI's protocol, which receive pictures as data URLs.
 
 ::
 
@@ -28,21 +28,20 @@ from codec.results import Level
 Format = Literal["webp", "jpeg", "png", "ctm"]
 FORMATS: tuple[str, ...] = get_args(Format)
 OTHER_NAMES = {"jpg": "jpeg"}
-# What is written where no size is asked for, and the worst that is written to keep one.
+# The quality without a limit of size, and the lowest one that a limit may lead to.
 QUALITY = 85
 LOWEST_QUALITY = 30
-# A picture that is too large even so is made smaller, by a little more than the estimate says.
+# If that is still too large, the picture is reduced a little more than the estimate says.
 SAFETY = 0.95
 SMALLEST_SIDE = 16
 
 
 class DataUrl(str):
-    """A data URL, which is a string like any other, and what is known about it.
+    """A data URL: a string with the size and the token cost of its picture.
 
     Attributes:
         size: width and height in pixels of the picture that is sent.
-        tokens: what the picture costs by the published rule of the receiver; None where it is
-            unknown.
+        tokens: the picture's cost by the published rule of the receiver; None if unknown.
     """
 
     __slots__ = ("size", "tokens")
@@ -108,8 +107,8 @@ def data_url(
     data = _bytes_of(file)
     if kind == "ctm":
         if fit is not None or level != "pixels":
-            raise BadArgument("a .ctm travels as it is: leave fit and level out, or choose webp")
-        return _as_it_is(data, max_bytes)
+            raise BadArgument("a .ctm is sent as it is: leave out fit and level, or choose webp")
+        return _unchanged(data, max_bytes)
     cotam = codec.load_for(data, device)
     decoded = cotam.decode_full(data) if level == "pixels" else cotam.decode_preview(data)
     image = _plain(decoded.picture, kind)
@@ -140,8 +139,8 @@ def _bytes_of(file: Any) -> bytes:
         raise BadArgument(f"a file is bytes or a path, not a {type(file).__name__}") from None
 
 
-def _as_it_is(data: bytes, max_bytes: int | None) -> DataUrl:
-    """The file itself; its EXIF, which may say where and with what it was taken, is left out."""
+def _unchanged(data: bytes, max_bytes: int | None) -> DataUrl:
+    """The file without its EXIF, which may tell where and with what it was taken."""
     content = container.read(data)
     if container.EXTRA_EXIF in content.extras:
         kept = {key: value for key, value in content.extras.items() if key != container.EXTRA_EXIF}
@@ -168,7 +167,7 @@ def _resized(image: Image.Image, size: Size) -> Image.Image:
 
 
 def _written(image: Image.Image, kind: str, max_bytes: int | None) -> tuple[str, Size]:
-    """The URL and the size of the picture in it. Raises TargetTooSmall."""
+    """Write a picture as a URL; return it and the picture's size. Raises TargetTooSmall."""
     current = image
     while True:
         text = _best(current, kind, max_bytes)
@@ -178,6 +177,8 @@ def _written(image: Image.Image, kind: str, max_bytes: int | None) -> tuple[str,
             raise TargetTooSmall(
                 f"no picture fits a URL of {max_bytes} bytes: the smallest has {len(text)}"
             )
+        # Bytes grow about with the number of pixels. Never more than SAFETY^2 of a side at a time,
+        # so that the loop ends.
         scale = SAFETY * min(SAFETY, math.sqrt(max_bytes / len(text)))
         smaller = scaled(current.size, scale)
         if max(smaller) < SMALLEST_SIDE:
@@ -186,7 +187,7 @@ def _written(image: Image.Image, kind: str, max_bytes: int | None) -> tuple[str,
 
 
 def _best(image: Image.Image, kind: str, max_bytes: int | None) -> str:
-    """A URL of the best quality that fits; of the lowest where none does."""
+    """A URL of the best quality that fits, or of the lowest quality if none fits."""
     text = _coded(image, kind, QUALITY)
     if kind == "png" or max_bytes is None or len(text) <= max_bytes:
         return text

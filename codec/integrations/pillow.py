@@ -1,7 +1,7 @@
 """`.ctm` in Pillow: `Image.open("x.ctm")` and `image.save("x.ctm", quality=60)`.
 
-Importing this file is enough. `register` is the same as a function, for programs that load plugins
-by entry points (vLLM: `vllm.general_plugins`, SGLang: `sglang.srt.plugins`).
+Importing this module is enough. `register` does the same for programs that load plugins by entry
+points (vLLM: `vllm.general_plugins`, SGLang: `sglang.srt.plugins`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class CtmImageFile(ImageFile.ImageFile):
     _undecoded = False
 
     def _open(self) -> None:
-        """Raises SyntaxError, as Pillow's plugins do, for what is no sound header."""
+        """Read the header. Raises SyntaxError for a bad one, as Pillow's plugins do."""
         assert self.fp is not None
         try:
             header = container.read_header(self.fp.read(container.HEADER_LIMIT))
@@ -98,14 +98,14 @@ def _save(image: Image.Image, stream: IO[bytes], name: str | bytes) -> None:
     icc_profile and exif replace the picture's own. Options of other formats are ignored, as
     Pillow's plugins do.
     """
-    given = dict(image.encoderinfo)
-    options = {key: given[key] for key in OPTION_NAMES if given.get(key) is not None}
+    arguments = dict(image.encoderinfo)
+    options = {key: arguments[key] for key in OPTION_NAMES if arguments.get(key) is not None}
     try:
-        picture = images.from_pil(image, container.DEFAULT_LIMIT_PIXELS, given.get("exif"))
-        if "icc_profile" in given:
-            icc = given["icc_profile"]
+        picture = images.from_pil(image, container.DEFAULT_LIMIT_PIXELS, arguments.get("exif"))
+        if "icc_profile" in arguments:
+            icc = arguments["icc_profile"]
             picture.icc = bytes(icc) if colour.is_sound(icc) else None
-        stream.write(_encoder(str(given.get("model", "default"))).encode(picture, **options))
+        stream.write(_encoder(str(arguments.get("model", "default"))).encode(picture, **options))
     except CodecError as error:
         raise OSError(str(error)) from error
 

@@ -1,6 +1,6 @@
 """Ray Data over many machines: classes for `map_batches`, one codec for each worker.
 
-They need nothing of Ray themselves.
+They do not import Ray.
 
 ::
 
@@ -28,9 +28,9 @@ Batch = dict[str, NDArray[Any]]
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Workers share the cores of a machine: a batch takes so many threads of PyTorch.
+    """Limit PyTorch to `count` threads, because the workers of a machine share its cores.
 
-    Exported halves run without PyTorch (COTAM_THREADS).
+    Exported halves run without PyTorch; COTAM_THREADS limits theirs.
     """
     if importlib.util.find_spec("torch") is None:
         yield
@@ -54,7 +54,7 @@ def _column(batch: Batch, name: str) -> NDArray[Any]:
 def _apply(
     values: NDArray[Any], work: Callable[[Any], Any], empty: Any
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Results and errors, a value each; where errors has a sentence, the result is `empty`."""
+    """Apply `work` to each value; a failure gives `empty` and a sentence among the errors."""
     results = np.empty(len(values), object)
     errors = np.full(len(values), "", object)
     for index, value in enumerate(values):
@@ -130,7 +130,7 @@ class Decode:
 
         Args:
             column: `.ctm` bytes.
-            output: the new column of pictures uint8 [H, W, 3], each of its own size.
+            output: the new column of pictures uint8 [H, W, 3], of any sizes.
             level: `pixels` or `preview`.
             device: as for `codec.load`.
             threads: of PyTorch, while a batch is decoded.

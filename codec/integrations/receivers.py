@@ -1,7 +1,7 @@
-"""What hosted models do with a picture: the size that they look at, and what it costs in tokens.
+"""How hosted models treat a picture: the size that they look at, and its cost in tokens.
 
-The rules are those that the providers publish (read in November 2026). They say what is charged for
-the picture alone; some models multiply it by a factor of their own.
+The rules are those that the providers published in November 2026, for the picture alone. Some
+models multiply the cost by a factor.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def receiver(fit: ReceiverName | Size) -> Receiver | None:
     """A hosted model by name, None for a box of pixels.
 
     Raises:
-        BadArgument: the name is unknown, or the box is none.
+        BadArgument: the name is unknown, or the box is not two positive numbers.
     """
     if isinstance(fit, str):
         if fit not in RECEIVERS:

@@ -1,6 +1,6 @@
 """`.ctm` in WebDataset: `WebDataset(shards).decode(ctm("pil"))`.
 
-It needs nothing of webdataset itself.
+It does not import webdataset.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Colour profiles: pixels as a browser shows them, in sRGB."""
+"""Colour profiles: convert pixels to sRGB, as a browser shows them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,21 @@ Bytes = NDArray[np.uint8]
 HEADER_BYTES = 128
 SIGNATURE = slice(36, 40)
 SPACE = slice(16, 20)
-# Of 255: profiles that differ no more from sRGB are sRGB by other roundings.
+# Of 255: profiles that differ from sRGB by no more are sRGB with other roundings.
 SAME = 3
-STEPS = 9
+STEPS = 9  # of each channel, at which a profile is compared with sRGB
 
 
 def is_sound(icc: Any, space: bytes = b"RGB ") -> bool:
-    """Whether this looks like a profile of a colour space: header, signature and length."""
+    """Check header, signature and length of a colour profile.
+
+    Args:
+        icc: the profile.
+        space: the colour space that it must describe, four bytes.
+
+    Returns:
+        Whether it looks usable.
+    """
     return (
         isinstance(icc, bytes)
         and len(icc) > HEADER_BYTES
@@ -34,10 +42,15 @@ def is_sound(icc: Any, space: bytes = b"RGB ") -> bool:
 
 
 def to_srgb(pixels: Bytes, icc: bytes | None) -> Bytes:
-    """Pixels [H, W, 3] of a profile in sRGB; the same array for sRGB, for none and for one that is
-    unusable.
+    """Convert pixels to sRGB by Little CMS, with perceptual intent as in browsers.
 
-    Little CMS does it, which is in Pillow's usual builds, by the perceptual intent as in browsers.
+    Args:
+        pixels: uint8 [H, W, 3].
+        icc: their profile, if they have one.
+
+    Returns:
+        uint8 [H, W, 3]; the same array if the profile is sRGB, missing or unusable, or if Pillow
+        was built without Little CMS.
     """
     transform = None if not icc else _transform(icc)
     if transform is None:
@@ -50,15 +63,15 @@ def to_srgb(pixels: Bytes, icc: bytes | None) -> Bytes:
 
 
 def cmyk_to_srgb(image: Image.Image, icc: Any) -> Image.Image | None:
-    """A CMYK picture by its own profile, None without a usable one."""
+    """Convert a CMYK picture by its own profile; None if that is not usable."""
     if not is_sound(icc, b"CMYK"):
         return None
     try:
         from PIL import ImageCms
 
-        own = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
         return ImageCms.profileToProfile(
-            image, own, ImageCms.createProfile("sRGB"), outputMode="RGB"
+            image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB"
         )
     except (ImportError, OSError, ValueError, _cms_error()):
         return None
@@ -75,20 +88,20 @@ def _cms_error() -> type[Exception]:
 
 @lru_cache(maxsize=8)
 def _transform(icc: bytes) -> Any:
-    """Little CMS's way from a profile to sRGB; None where nothing would change, or nothing can."""
+    """Little CMS's transform from a profile to sRGB; None if it changes nothing or is unusable."""
     if not is_sound(icc):
         return None
     try:
         from PIL import ImageCms
 
-        own = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        made = ImageCms.buildTransform(own, ImageCms.createProfile("sRGB"), "RGB", "RGB")
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), "RGB", "RGB")
         steps = np.linspace(0, 255, STEPS).round().astype(np.uint8)
         grid = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(STEPS, -1, 3)
-        moved = np.abs(_applied(made, grid).astype(int) - grid).max()
+        moved = np.abs(_applied(transform, grid).astype(int) - grid).max()
     except (ImportError, OSError, ValueError, _cms_error()):
         return None
-    return made if moved > SAME else None
+    return transform if moved > SAME else None
 
 
 def _applied(transform: Any, pixels: Bytes) -> Bytes:

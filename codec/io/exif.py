@@ -1,4 +1,4 @@
-"""EXIF that does no harm: read tag by tag, what cannot be written again is left out.
+"""Harmless EXIF: it is read tag by tag, and what Pillow cannot write again is left out.
 
 ::
 
@@ -27,14 +27,14 @@ MAKER_NOTE = 0x927C
 # One JPEG segment (ISO 10918-1, B.2.4) holds no more.
 LIMIT_BYTES = 65_533
 MOST_TAGS = 256
-# What says how a TIFF file's own pixels lie in it; 296 is the unit of the resolution.
+# Tags about the layout of a TIFF file's pixels. 296, the unit of the resolution, is not one.
 STRUCTURE = frozenset((*range(254, 267), *range(273, 282), *range(284, 301), 317)) - {296}
 STRUCTURE |= frozenset((*range(320, 342), 347, *range(512, 531), 532, 34675))
 # Blocks of other programs: XMP, annotations, IPTC, Photoshop, printers, DNG.
 BLOCKS = frozenset((700, 32781, 33723, 34377, 37724, 40976, 50341, *range(50706, 51200)))
 POINTERS = frozenset((DIRECTORY, GPS, INTEROPERABILITY))
 LEFT_OUT = STRUCTURE | BLOCKS | POINTERS | {ORIENTATION}
-# What reading or writing an odd tag raises in Pillow.
+# Errors that Pillow raises for odd tags.
 ODD = (
     ArithmeticError,
     AssertionError,
@@ -50,39 +50,47 @@ ODD = (
 )
 
 
-def opened(given: Any) -> Image.Exif | None:
-    """EXIF bytes or Pillow's object as Pillow's object; None for what it cannot read."""
-    if given is None or isinstance(given, Image.Exif):
-        return given
+def opened(source: Any) -> Image.Exif | None:
+    """Read EXIF from bytes or Pillow's object; None if Pillow cannot read it."""
+    if source is None or isinstance(source, Image.Exif):
+        return source
 
     def read() -> Image.Exif:
         exif = Image.Exif()
-        exif.load(given)
+        exif.load(source)
         return exif
 
-    return _or(None, read) if isinstance(given, (bytes, bytearray)) else None
+    return _or(None, read) if isinstance(source, (bytes, bytearray)) else None
 
 
 def of_image(image: Image.Image) -> Image.Exif | None:
-    """A picture's EXIF; None where it has none that Pillow reads."""
+    """A picture's EXIF; None if Pillow cannot read any."""
     return _or(None, image.getexif)
 
 
 def orientation(exif: Image.Exif | None) -> int:
-    """1..8; 1, upright, for what is none."""
+    """The orientation 1..8; 1 (upright) if it is missing or invalid."""
     value = 1 if exif is None else _or(1, lambda: exif.get(ORIENTATION, 1))
     return value if type(value) is int and 1 <= value <= 8 else 1
 
 
 def sound(exif: Image.Exif | None) -> tuple[bytes | None, list[str]]:
-    """(what Pillow writes and reads again, upright and without the file's own layout; notes on what
-    was left out).
+    """Keep the tags that Pillow can write and read again.
+
+    Orientation, the file's layout and other programs' blocks are removed.
+
+    Args:
+        exif: Pillow's object, or None.
+
+    Returns:
+        EXIF bytes, None if nothing is left; and a note on each kind of loss.
     """
     if exif is None:
         return None, []
     lost: list[int] = []
     main = _readable(lambda: exif, lost)
     blocks = BLOCKS & main.keys()
+    # A valid one is applied to the pixels and needs no note.
     if main.get(ORIENTATION, 1) not in range(1, 9):
         lost.append(ORIENTATION)
     out = _kept({tag: value for tag, value in main.items() if tag not in LEFT_OUT}, None, lost)
@@ -103,7 +111,7 @@ def sound(exif: Image.Exif | None) -> tuple[bytes | None, list[str]]:
 
 
 def without_private(data: bytes) -> bytes | None:
-    """Sound EXIF without the place where a picture was taken and without the maker's notes."""
+    """Remove location and maker notes from EXIF of `sound`; None if nothing is left."""
     exif = opened(data)
     if exif is None:
         return None
@@ -121,7 +129,7 @@ def without_private(data: bytes) -> bytes | None:
 def _said(lost: list[int], blocks: Set[int]) -> list[str]:
     notes = []
     if blocks:
-        notes.append("what other programs had stored (XMP, IPTC, Photoshop, DNG) was left out")
+        notes.append("metadata of other programs (XMP, IPTC, Photoshop, DNG) was left out")
     if lost:
         names = ", ".join(dict.fromkeys(f"{tag:#06x}" for tag in lost[:4]))
         more = " and more" if len(lost) > 4 else ""
@@ -144,7 +152,7 @@ def _readable(directory: Callable[[], Any], lost: list[int]) -> dict[int, Any]:
 
 
 def _kept(tags: dict[int, Any], place: int | None, lost: list[int]) -> dict[int, Any]:
-    """A directory's tags that can be written and read again; all at once where all are sound."""
+    """The tags of a directory that can be written and read again; all are tried at once first."""
 
     def at(some: dict[int, Any]) -> dict[int, Any]:
         return some if place is None else {place: some}
@@ -157,7 +165,7 @@ def _kept(tags: dict[int, Any], place: int | None, lost: list[int]) -> dict[int,
 
 
 def _written(tags: dict[int, Any]) -> bytes | None:
-    """EXIF bytes; None where Pillow does not write them, or does not read again what it wrote."""
+    """EXIF bytes; None if Pillow cannot write these tags, or cannot read its own bytes again."""
 
     def write() -> bytes | None:
         exif = Image.Exif()
@@ -178,7 +186,7 @@ def _written(tags: dict[int, Any]) -> bytes | None:
 
 
 def _or(otherwise: T, read: Callable[[], T]) -> T:
-    """What `read` gives, without Pillow's warnings; `otherwise` for what is odd."""
+    """Call `read` without Pillow's warnings; return `otherwise` on an error for odd tags."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

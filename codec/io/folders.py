@@ -1,4 +1,4 @@
-"""Which files of a folder are pictures: symlinks are followed, and nothing is left out silently."""
+"""The pictures in a folder: symlinks are followed, and everything left out is counted."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ PICTURES = formats.SUFFIXES | formats.DRAWINGS
 
 @dataclass
 class Listing:
-    """files: sorted; unreadable: folder -> why; others: how many files of other kinds, by suffix;
-    loops: links back to a folder
-    above.
+    """The content of a folder.
+
+    Attributes:
+        files: the wanted files, sorted.
+        unreadable: folder -> why it cannot be read.
+        others: number of other files by suffix.
+        loops: links back to a folder above them.
     """
 
     files: list[Path] = field(default_factory=list)
@@ -28,7 +32,7 @@ class Listing:
     loops: list[str] = field(default_factory=list)
 
     def notes(self) -> list[str]:
-        """One line on the files that were left out, one on links in a circle."""
+        """A line about files of other kinds, and one about links back to a folder above, if any."""
         lines = []
         count = sum(self.others.values())
         if count:
@@ -39,21 +43,28 @@ class Listing:
         return lines
 
 
-def listing(folder: Path, wanted: Set[str]) -> Listing:
-    """The files below a folder whose suffix is wanted, and what else is there.
+def listing(folder: Path, suffixes: Set[str]) -> Listing:
+    """List the files below a folder.
 
-    Links to folders are followed, those to a folder above them are not. A wanted name is listed
-    whether or not it can be opened: reading it says what is wrong. Pipes and devices are others.
+    Links to folders are followed, except to a folder above them. A wanted name is listed even if it
+    cannot be opened, because reading it says what is wrong. Pipes and devices count as others.
+
+    Args:
+        folder: searched recursively.
+        suffixes: of the wanted files, in lower case with their dot.
+
+    Returns:
+        Wanted files, and what was left out.
     """
-    found = Listing()
-    _walk(folder, wanted, found, ())
-    found.files.sort()
-    return found
+    contents = Listing()
+    _walk(folder, suffixes, contents, ())
+    contents.files.sort()
+    return contents
 
 
-def files_in(folder: Path, wanted: Set[str]) -> list[Path]:
-    """`listing`'s files."""
-    return listing(folder, wanted).files
+def files_in(folder: Path, suffixes: Set[str]) -> list[Path]:
+    """The files of `listing`."""
+    return listing(folder, suffixes).files
 
 
 def pictures_at(place: Path) -> list[Path]:
@@ -62,27 +73,27 @@ def pictures_at(place: Path) -> list[Path]:
 
 
 def _walk(
-    folder: Path, wanted: Set[str], found: Listing, above: tuple[tuple[int, int], ...]
+    folder: Path, suffixes: Set[str], contents: Listing, above: tuple[tuple[int, int], ...]
 ) -> None:
     try:
         state = os.stat(folder)
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        found.unreadable[str(folder)] = sentence(error)
+        contents.unreadable[str(folder)] = sentence(error)
         return
-    own = (state.st_dev, state.st_ino)
-    if own in above:
-        found.loops.append(str(folder))
+    identity = (state.st_dev, state.st_ino)
+    if identity in above:
+        contents.loops.append(str(folder))
         return
     for entry in entries:
         if _is_folder(entry):
-            _walk(folder / entry.name, wanted, found, (*above, own))
+            _walk(folder / entry.name, suffixes, contents, (*above, identity))
             continue
         suffix = os.path.splitext(entry.name)[1].lower()
-        if suffix in wanted and not _is_special(entry):
-            found.files.append(folder / entry.name)
+        if suffix in suffixes and not _is_special(entry):
+            contents.files.append(folder / entry.name)
         elif not entry.name.startswith("."):
-            found.others[suffix] += 1
+            contents.others[suffix] += 1
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

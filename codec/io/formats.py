@@ -1,8 +1,7 @@
-"""Which picture formats are read and written, by name: no program outside runs on a stranger's
-bytes.
+"""The picture formats that are read and written, by name: no other program sees untrusted bytes.
 
-Pillow hands PostScript to Ghostscript and knows formats that it cannot decode itself; IPTC opens
-whatever lies inside. None of them is in these lists.
+Pillow hands PostScript to Ghostscript, knows formats that it cannot decode, and opens any format
+that lies inside IPTC. None of these are in the lists.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ READ = frozenset(
     "AVIF BLP BMP CUR DCX DDS DIB FITS FLI FTEX GBR GIF ICNS ICO IM IMT JPEG JPEG2000 MCIDAS MPO "
     "MSP PCD PCX PIXAR PNG PPM PSD QOI SGI SPIDER SUN TGA TIFF WEBP XBM XPM XVTHUMB".split()
 )
-# They need a program or a library beside Pillow; named in a folder, never opened.
+# They need another program or library. In a folder they are reported, never opened.
 REFUSED = frozenset("BUFR EPS GRIB HDF5 IPTC MPEG WMF".split())
-# These hold any picture as it is, or nearly so; others shrink it, or take its colours.
+# These hold any picture exactly or nearly so; other formats shrink it or lose its colours.
 WRITTEN = frozenset(
     "AVIF BMP DDS DIB GIF IM JPEG JPEG2000 MPO PCX PDF PNG PPM QOI SGI TGA TIFF WEBP".split()
 )
 WITH_ALPHA = frozenset("AVIF DDS JPEG2000 PNG QOI SGI TGA TIFF WEBP".split())
 # Several pictures in one file are not always an animation.
 PARTS = {"MPO": "pictures", "TIFF": "pages", "DCX": "pages", "IM": "pictures", "ICNS": "sizes"}
-# All that Pillow registers for the formats of READ; asking Pillow would import every plugin.
+# Everything that Pillow registers for READ, listed because asking would import all plugins.
 SUFFIXES = frozenset(
     ".apng .avif .avifs .blp .bmp .bw .cur .dcx .dds .dib .fit .fits .flc .fli .ftc .ftu .gbr .gif "
     ".icb .icns .ico .im .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .msp .pbm .pcd "
@@ -36,9 +35,17 @@ DRAWINGS = frozenset((".eps", ".ps", ".wmf", ".emf"))
 
 
 def open_picture(stream: IO[bytes], only: list[str] | None = None) -> Image.Image:
-    """As `Image.open`, by the formats of READ, or some of them, only.
+    """Open a picture as `Image.open` does, but only in formats of READ.
 
-    A stream that cannot seek is read whole.
+    Args:
+        stream: the file; one that cannot seek is read into memory.
+        only: names of formats to try instead.
+
+    Returns:
+        The picture, not decoded yet.
+
+    Raises:
+        UnidentifiedImageError: it has none of these formats.
     """
     whole = stream if _seekable(stream) else io.BytesIO(stream.read())
     if only is not None:
@@ -64,8 +71,6 @@ def _seekable(stream: IO[bytes]) -> bool:
 
 
 def written_format(suffix: str) -> str | None:
-    """Pillow's name of the format that a suffix such as '.png' is written in, None if there is
-    none.
-    """
+    """Pillow's name of the format of a suffix such as '.png'; None if it is not written."""
     kind = Image.registered_extensions().get(suffix.lower())
     return kind if kind in WRITTEN and kind in Image.SAVE else None

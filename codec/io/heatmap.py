@@ -1,6 +1,4 @@
-"""Where the bits went, as a picture: the QP field and the bits per latent position, each as colours
-over the decoded picture.
-"""
+"""Heat maps: the QP field and the bits per latent position, as colours over the decoded picture."""
 
 from __future__ import annotations
 
@@ -19,17 +17,17 @@ from codec.networks.config import QP_MAX
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
-LARGEST = 960
-SMALLEST = 480
-THINNEST = 24
-NARROWEST = 340
-ASPECT = 1.6
-GAP = 20
-ALPHA = 0.68
-DIMMED = 0.8
+LARGEST = 960  # pixels of a panel's longer side at most
+SMALLEST = 480  # pixels of its longer side, up to which small pictures are enlarged
+THINNEST = 24  # pixels of its shorter side at least
+NARROWEST = 340  # pixels that titles and numbers need
+ASPECT = 1.6  # width / height of a sheet that the arrangement aims at
+GAP = 20  # pixels between panels
+ALPHA = 0.68  # of the colours over the picture
+DIMMED = 0.8  # brightness of the grey picture below them
 PAPER = (255, 255, 255)
 INK = (24, 28, 36)
-PALE = (104, 110, 122)
+PALE = (104, 110, 122)  # of notes
 # Relative luminance grows from the first to the last, so that the order survives a grey print.
 ANCHORS = (
     (26, 24, 84),
@@ -43,21 +41,21 @@ ANCHORS = (
 
 @dataclass(frozen=True)
 class Scale:
-    """Values low..high to colours, by value ** power; counts of bits read best at power 1/2."""
+    """A colour scale from low to high, linear in value ** power; 1/2 suits counts of bits."""
 
     low: float
     high: float
     power: float = 1.0
 
     def positions(self, values: NDArray[np.generic]) -> Floats:
-        """0..1, of the same shape; values outside low..high are clipped."""
+        """Positions 0..1 on the scale, of the same shape; values outside low..high are clipped."""
         shown = np.clip(values.astype(np.float64), self.low, self.high) ** self.power
         low = self.low**self.power
         high = self.high**self.power
         return (shown - low) / (high - low)
 
     def value(self, position: float) -> float:
-        """The inverse, for the numbers beneath the colour scale."""
+        """The value at a position, for the numbers below the colour scale."""
         low = self.low**self.power
         high = self.high**self.power
         return (low * (1 - position) + high * position) ** (1 / self.power)
@@ -65,8 +63,13 @@ class Scale:
 
 @dataclass(frozen=True)
 class Panel:
-    """image: of the size all panels share; scale: None for the picture itself; note: one line
-    beneath.
+    """A panel of the sheet.
+
+    Attributes:
+        title: above the image.
+        image: all panels have one size.
+        scale: its colours; None for the picture.
+        note: one line below the image.
     """
 
     title: str
@@ -81,14 +84,19 @@ def panels(
     qp: NDArray[np.integer],
     importance: NDArray[np.floating] | None = None,
 ) -> Image.Image:
-    """The decoded picture, its QP field and its bits per latent position, next to or above one
-    another, as an RGB image.
+    """Draw the decoded picture, its QP field and its bits per latent position on one sheet.
 
-    pixels: uint8 [H, W, 3]. bits: [rows, cols] on the latent grid (one position per 16x16 pixels,
-    rounded up), at least 0.
-    qp: [rows, cols], 0..63. importance: [h, w], one more panel; on the latent grid, or on any grid
-    stretched over the picture.
-    A panel has at most 960 pixels a side. Raises BadArgument for a wrong shape or value.
+    Args:
+        pixels: uint8 [H, W, 3].
+        bits: [rows, cols] on the latent grid, at least 0.
+        qp: [rows, cols] on the latent grid, 0..63.
+        importance: [h, w], another panel, on any grid over the whole picture.
+
+    Returns:
+        An RGB image whose panels have at most 960 pixels a side.
+
+    Raises:
+        BadArgument: a shape or a value is wrong.
     """
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
         raise BadArgument(
@@ -137,7 +145,7 @@ def panels(
 
 
 def colours(positions: Floats) -> Floats:
-    """0..1 of any shape -> [..., 3], 0..255: dark blue, teal, yellow."""
+    """Map positions 0..1 of any shape to colours [..., 3] in 0..255: dark blue, teal, yellow."""
     stops = np.linspace(0, 1, len(ANCHORS))
     return np.stack([np.interp(positions, stops, channel) for channel in zip(*ANCHORS)], axis=-1)
 
@@ -150,15 +158,15 @@ def _check(
     least: float = 0,
 ) -> None:
     if field.ndim != 2 or not field.size or (shape is not None and field.shape != shape):
-        wanted = "two-dimensional" if shape is None else f"[{shape[0]}, {shape[1]}]"
-        raise BadArgument(f"{name} must be {wanted}, not {list(field.shape)}")
+        expected = "two-dimensional" if shape is None else f"[{shape[0]}, {shape[1]}]"
+        raise BadArgument(f"{name} must be {expected}, not {list(field.shape)}")
     values = field.astype(np.float64)
     if not (np.isfinite(values).all() and values.min() >= least and values.max() <= most):
         raise BadArgument(f"{name} must hold finite values in range")
 
 
 def _range(field: NDArray[np.generic], power: float = 1.0) -> Scale:
-    """From the smallest to the largest value; where all are the same, from or to zero, or 0..1."""
+    """The scale of a field's values; a field of one value gets a range that includes zero."""
     low = float(field.min())
     high = float(field.max())
     if low == high:
@@ -167,9 +175,7 @@ def _range(field: NDArray[np.generic], power: float = 1.0) -> Scale:
 
 
 def _size(width: int, height: int) -> tuple[int, int]:
-    """A panel's size: large pictures shrink, small ones grow by a whole factor, very thin ones are
-    stretched to be seen.
-    """
+    """A panel's size: large pictures shrink, small ones grow by a whole factor, thin ones widen."""
     longest = max(width, height)
     factor = LARGEST / longest if longest > LARGEST else max(1, SMALLEST // longest)
     return max(THINNEST, round(width * factor)), max(THINNEST, round(height * factor))
@@ -199,7 +205,7 @@ def _blend(tinted: Floats, grey: Floats | float) -> Image.Image:
 
 
 def _arrange(shown: list[Panel]) -> Image.Image:
-    """All panels on one sheet, in as many columns as make it least elongated."""
+    """Put all panels on one sheet, with the number of columns nearest to ASPECT."""
     width = max(NARROWEST, shown[0].image.width)
     font_size = min(26, max(16, width // 30))
     height = shown[0].image.height + _above(font_size) + _beneath(font_size)
@@ -231,7 +237,7 @@ def _beneath(font_size: int) -> int:
 
 
 def _draw(out: Image.Image, panel: Panel, left: int, top: int, width: int, font_size: int) -> None:
-    """One panel: title, image, colour scale, numbers, note."""
+    """Draw a panel: title, image, colour scale, numbers, note."""
     draw = ImageDraw.Draw(out)
     large = ImageFont.load_default(font_size)
     small = ImageFont.load_default(round(0.85 * font_size))
@@ -249,7 +255,7 @@ def _draw(out: Image.Image, panel: Panel, left: int, top: int, width: int, font_
 
 
 def _numbers(scale: Scale) -> Iterator[tuple[float, str, str]]:
-    """Position, number and anchor of the ends and the middle, decimals as the range needs."""
+    """Position, text and anchor of the numbers at both ends and the middle of a scale."""
     decimals = max(0, 2 - math.floor(math.log10(scale.high - scale.low)))
     for position, anchor in ((0.0, "la"), (0.5, "ma"), (1.0, "ra")):
         text = f"{scale.value(position):.{min(decimals, 9)}f}"

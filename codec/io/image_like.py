@@ -1,4 +1,4 @@
-"""What counts as a picture, and what a tool codes of it."""
+"""The types that are accepted as a picture, and the samples that a tool codes."""
 
 from __future__ import annotations
 

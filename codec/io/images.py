@@ -1,4 +1,4 @@
-"""Pictures in and out, by Pillow: whatever holds one becomes a `Picture`, and back.
+"""Pictures in and out, by Pillow: files and arrays become a `Picture`, and back.
 
 ::
 
@@ -42,7 +42,7 @@ from codec.io.exif import ORIENTATION as ORIENTATION
 
 Source = Union[str, bytes, "os.PathLike[Any]", IO[bytes]]
 T = TypeVar("T")
-# What Pillow raises over hostile bytes, beside OSError.
+# Errors that Pillow raises for hostile bytes, beside OSError.
 PILLOW_FAILS = (
     ArithmeticError,
     AssertionError,
@@ -57,7 +57,7 @@ PILLOW_FAILS = (
     struct.error,
     zlib.error,
 )
-# TIFF 6.0, section 8, and EXIF 2.32, 4.6.4: what turns the stored rows upright.
+# TIFF 6.0, section 8, and EXIF 2.32, 4.6.4: orientation -> what makes the stored rows upright.
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -67,7 +67,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Of formats that lose something: visually lossless, colour at full resolution where the format can.
+# Lossy formats: visually lossless, with colour at full resolution if the format allows it.
 WRITING: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "MPO": {"quality": 95, "subsampling": 0},
@@ -81,9 +81,13 @@ _PILLOW = forks.Lock()
 class Picture:
     """A picture as it is coded.
 
-    pixels: uint8 [H, W, 3]; alpha: uint8 [H, W] or None; grey: the source had no colour; icc: an
-    RGB
-    profile; exif: upright, without what is odd; notes: what was changed on the way.
+    Attributes:
+        pixels: uint8 [H, W, 3].
+        alpha: uint8 [H, W]; None for an opaque picture.
+        grey: whether the source is grey.
+        icc: an RGB profile.
+        exif: without orientation and without odd values.
+        notes: what was changed on the way, one sentence each.
     """
 
     pixels: NDArray[np.uint8]
@@ -95,10 +99,21 @@ class Picture:
 
 
 def from_any(source: Any, limit_pixels: int) -> Picture:
-    """Whatever holds a picture: a `Picture`, a PIL image, a path, bytes, a binary stream, an array,
-    or a row of a Hugging Face data set, {"bytes": ..., "path": ...}.
+    """Read a picture from any kind of source.
 
-    Raises BadArgument, BadPicture, TooLarge or Unreadable.
+    Args:
+        source: a `Picture`, a PIL image, a path, bytes, a binary stream, an array, or a row of a
+            Hugging Face data set, {"bytes": ..., "path": ...}.
+        limit_pixels: larger pictures are refused.
+
+    Returns:
+        The picture.
+
+    Raises:
+        BadArgument: the source is of another kind.
+        BadPicture: it cannot be decoded.
+        TooLarge: it has more pixels.
+        Unreadable: the file cannot be opened.
     """
     if isinstance(source, Picture):
         return _checked(source)
@@ -120,7 +135,7 @@ def from_any(source: Any, limit_pixels: int) -> Picture:
 
 
 def _checked(picture: Picture) -> Picture:
-    """Raises BadArgument for fields that do not go together."""
+    """Check that the fields fit together. Raises BadArgument."""
     pixels = picture.pixels
     sound = isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3
     if not sound or pixels.shape[2] != 3 or not pixels.size:
@@ -136,9 +151,19 @@ def _checked(picture: Picture) -> Picture:
 
 
 def load(source: Any, limit_pixels: int) -> Picture:
-    """A picture from a path, bytes or a binary stream.
+    """Read a picture from a path, bytes or a binary stream.
 
-    Raises BadPicture for what is none, TooLarge, or Unreadable where a file cannot be opened.
+    Args:
+        source: where it is.
+        limit_pixels: larger pictures are refused.
+
+    Returns:
+        The picture.
+
+    Raises:
+        BadPicture: it cannot be decoded.
+        TooLarge: it has more pixels.
+        Unreadable: the file cannot be opened.
     """
     if isinstance(source, (str, os.PathLike)):
         try:
@@ -146,7 +171,7 @@ def load(source: Any, limit_pixels: int) -> Picture:
         except OSError as error:
             raise Unreadable(sentence(error)) from error
         except ValueError as error:
-            raise BadArgument(f"this is no file's name: {reason(error)}") from None
+            raise BadArgument(f"this is not the name of a file: {reason(error)}") from None
         with file:
             return load(file, limit_pixels)
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -171,7 +196,7 @@ def _read(stream: IO[bytes], limit_pixels: int) -> Picture:
 
 
 def _no_picture(stream: IO[bytes]) -> str:
-    """What bytes are that no format knows."""
+    """Say what bytes are that have none of the known formats."""
     try:
         stream.seek(0)
         start = stream.read(16)
@@ -187,8 +212,20 @@ def _no_picture(stream: IO[bytes]) -> str:
 
 
 def _beyond_pillows_limit(pixels: int, read: Callable[[], T]) -> T:
-    """What `read` gives. Pillow's own limit, a global that its plugins read, too, is raised for one
-    picture at a time and only where it refuses one. Raises TooLarge for more than `pixels`.
+    """Call `read`; if Pillow refuses the picture's size, call it again with a higher limit.
+
+    Pillow's limit is a global variable that its plugins also read, so it is raised for one picture
+    at a time.
+
+    Args:
+        pixels: the limit.
+        read: reads the picture.
+
+    Returns:
+        The result of `read`.
+
+    Raises:
+        TooLarge: the picture has more pixels.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -197,9 +234,9 @@ def _beyond_pillows_limit(pixels: int, read: Callable[[], T]) -> T:
         except Image.DecompressionBombError:
             pass
         with _PILLOW:
-            own = Image.MAX_IMAGE_PIXELS
-            if own is not None:  # Pillow refuses what has more than twice as many
-                Image.MAX_IMAGE_PIXELS = max(own, (pixels + 1) // 2)
+            before = Image.MAX_IMAGE_PIXELS
+            if before is not None:  # Pillow refuses what has more than twice as many
+                Image.MAX_IMAGE_PIXELS = max(before, (pixels + 1) // 2)
             try:
                 return read()
             except Image.DecompressionBombError:
@@ -207,14 +244,23 @@ def _beyond_pillows_limit(pixels: int, read: Callable[[], T]) -> T:
                     f"the picture has more than {pixels} pixels, the limit (raise limit_pixels)"
                 ) from None
             finally:
-                Image.MAX_IMAGE_PIXELS = own
+                Image.MAX_IMAGE_PIXELS = before
 
 
 def from_pil(image: Image.Image, limit_pixels: int, exif: Any = None) -> Picture:
-    """A PIL image, upright, its current frame, 8 bits a sample.
+    """Convert the current frame of a PIL image: upright, 8 bits a sample.
 
-    exif: bytes or Pillow's object, in place of the image's own. Raises TooLarge before any pixel is
-    decoded, BadPicture for one that cannot be decoded or has no pixels.
+    Args:
+        image: of Pillow.
+        limit_pixels: larger images are refused.
+        exif: bytes or Pillow's object, used instead of the image's EXIF.
+
+    Returns:
+        The picture.
+
+    Raises:
+        TooLarge: it has more pixels; none has been decoded.
+        BadPicture: it cannot be decoded, or has no pixels.
     """
     try:
         return _beyond_pillows_limit(limit_pixels, lambda: _from_pil(image, limit_pixels, exif))
@@ -226,18 +272,22 @@ def from_pil(image: Image.Image, limit_pixels: int, exif: Any = None) -> Picture
 
 def _from_pil(image: Image.Image, limit_pixels: int, exif: Any) -> Picture:
     _check_size(image, limit_pixels)
+    # Before `load`, which drops it.
     raw = samples.raw_mode(image)
     if raw and image.format in formats.REFUSED:
         raise BadPicture(f"{image.format} is not decoded: only an external program could draw it")
     image.load()
-    own = exif_data.of_image(image)
-    given = exif_data.opened(exif)
-    shown = own if given is None or exif_data.ORIENTATION not in given else given
-    turn = TURNS.get(exif_data.orientation(shown))
+    stored = exif_data.of_image(image)
+    replacement = exif_data.opened(exif)
+    # Replacing EXIF without an orientation leaves the image's own one in force.
+    turned_by = stored
+    if replacement is not None and exif_data.ORIENTATION in replacement:
+        turned_by = replacement
+    turn = TURNS.get(exif_data.orientation(turned_by))
     upright = image if turn is None else image.transpose(turn)
     profile = image.info.get("icc_profile")
     planes = samples.eight_bits(upright, raw, profile)
-    kept, notes = exif_data.sound(own if exif is None else given)
+    kept, notes = exif_data.sound(stored if exif is None else replacement)
     icc = _profile(profile, image.mode, planes, notes)
     everything = [*_parts(image), *planes.notes, *notes]
     return Picture(planes.pixels, planes.alpha, planes.grey, icc, kept, everything)
@@ -254,7 +304,7 @@ def _check_size(image: Image.Image, limit_pixels: int) -> None:
 
 
 def _profile(icc: Any, mode: str, planes: samples.Samples, notes: list[str]) -> bytes | None:
-    """The colour profile that is kept; a large one is applied to the pixels instead."""
+    """The profile to keep; one that is too large is applied to the pixels instead."""
     if not icc or mode == "CMYK":
         return None
     if not colour.is_sound(icc) or mode == "LAB":
@@ -268,7 +318,7 @@ def _profile(icc: Any, mode: str, planes: samples.Samples, notes: list[str]) -> 
 
 
 def _parts(image: Image.Image) -> list[str]:
-    """What to say of a file of several pictures. Asked last: counting moves Pillow's file."""
+    """A note on a file of several pictures. Called last, because counting moves Pillow's file."""
     try:
         count = int(getattr(image, "n_frames", 1))
         at = int(image.tell())
@@ -284,9 +334,16 @@ def _parts(image: Image.Image) -> list[str]:
 
 
 def from_array(array: Any) -> Picture:
-    """uint8 [H, W, 3] or [H, W], or a float tensor or array [3, H, W] in 0..1.
+    """Convert an array or tensor.
 
-    Raises BadArgument for anything else.
+    Args:
+        array: uint8 [H, W, 3] or [H, W], or float [3, H, W] in 0..1.
+
+    Returns:
+        The picture.
+
+    Raises:
+        BadArgument: it has another type, shape or range, or no pixels.
     """
     values = _values(array)
     if values.dtype == np.uint8 and values.ndim == 2 and values.size:
@@ -318,25 +375,37 @@ def _values(array: Any) -> NDArray[Any]:
             array = array.detach().cpu()
             array = (array.float() if array.is_floating_point() else array).numpy()
         return np.asarray(array)
-    except Exception as error:  # any object may be given, and it may do anything
+    except Exception as error:  # any object may come here and raise anything
         raise BadArgument(
             f"a picture cannot be made of this {type(array).__name__}: {reason(error)}"
         ) from None
 
 
 def shown(picture: Picture, background: Any = compose.WHITE) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3] as a person or a tower sees it: in sRGB, composed on the background."""
+    """Convert a picture to what a person or a tower sees.
+
+    Args:
+        picture: the picture.
+        background: what transparent pixels are composed on: the name of a colour or (red, green,
+            blue).
+
+    Returns:
+        uint8 [H, W, 3] in sRGB.
+
+    Raises:
+        BadArgument: the background is no colour.
+    """
     pixels = colour.to_srgb(picture.pixels, picture.icc)
     return compose.on_background(pixels, picture.alpha, background)
 
 
 def read_shown(source: Any, limit_pixels: int) -> NDArray[np.uint8]:
-    """What training, validation and benchmarks read of a picture file: `shown` of `from_any`."""
+    """Read pixels [H, W, 3] as training, validation and benchmarks do: `shown` of `from_any`."""
     return shown(from_any(source, limit_pixels))
 
 
 def on_background(image: Image.Image, background: Any = compose.WHITE) -> Image.Image:
-    """A PIL image without alpha: composed on the background where it has some."""
+    """Compose a PIL image on a background, if it has transparency."""
     if not image.has_transparency_data:
         return image
     whole = samples.eight_bits(image, "")
@@ -346,9 +415,7 @@ def on_background(image: Image.Image, background: Any = compose.WHITE) -> Image.
 
 
 def to_pil(picture: Picture) -> Image.Image:
-    """The inverse of `from_pil`, with profile and EXIF in `.info`, so that Pillow's save writes
-    them.
-    """
+    """Convert to a PIL image, with profile and EXIF in `.info`, where Pillow's save finds them."""
     image = Image.fromarray(picture.pixels)
     if picture.grey:
         image = image.convert("L")
@@ -362,8 +429,15 @@ def to_pil(picture: Picture) -> Image.Image:
 
 
 def reduced(picture: Picture, factor: int, already: Set[str] = frozenset()) -> Picture:
-    """Sides divided by `factor`, rounded up, by averaging; `already` names planes that have that
-    size. EXIF is left out.
+    """Reduce a picture by averaging; EXIF is left out.
+
+    Args:
+        picture: the picture.
+        factor: what its sides are divided by, rounded up.
+        already: names of planes that have the reduced size.
+
+    Returns:
+        The small picture.
     """
 
     def smaller(name: str) -> Any:
@@ -384,11 +458,21 @@ def save(
     quality: int | None = None,
     background: Any = compose.WHITE,
 ) -> list[str]:
-    """Write in the format of a suffix such as '.png'; returns notes on what was left out.
+    """Write a picture file.
 
-    quality: 0..100 for .jpg, .webp and .avif; visually lossless if not given. background: what
-    transparent pixels are composed on where the format has no alpha. Raises BadArgument for a
-    suffix, quality or background that cannot be; OSError where the stream cannot be written.
+    Args:
+        picture: the picture.
+        stream: where to write.
+        suffix: names the format, such as '.png'.
+        quality: 0..100 for .jpg, .webp and .avif. Default: visually lossless.
+        background: what transparent pixels are composed on if the format has no alpha.
+
+    Returns:
+        Notes on metadata that was left out.
+
+    Raises:
+        BadArgument: suffix, quality or background is unknown or out of range.
+        OSError: the stream cannot be written.
     """
     ground = compose.colour_of(background)
     kind = formats.written_format(suffix)
@@ -399,7 +483,7 @@ def save(
     options = dict(WRITING.get(kind, {}))
     if quality is not None:
         if kind not in WRITING or not 0 <= quality <= 100:
-            raise BadArgument("a quality of 0..100 goes with .jpg, .webp and .avif")
+            raise BadArgument("only .jpg, .webp and .avif have a quality, from 0 to 100")
         options["quality"] = int(quality)
     large = isinstance(picture, Picture) and picture.pixels.nbytes >= memory.SPILL_BYTES
     if large and kind == "PNG":
@@ -412,7 +496,7 @@ def save(
 
 
 def _straight(image: Image.Image) -> Image.Image:
-    """A copy whose transparency, if there is some, is a channel."""
+    """A copy whose transparency, if any, is a channel."""
     if image.has_transparency_data and image.mode not in ("LA", "RGBA"):
         return to_pil(from_pil(image, image.width * image.height))
     return image.copy()
@@ -426,9 +510,7 @@ def _holds_alpha(kind: str, image: Image.Image) -> bool:
 
 
 class _Plain:
-    """A stream without a file number: Pillow then writes by `write`, whose errors say what is
-    wrong.
-    """
+    """A stream without a file number, so that Pillow uses `write`, whose errors say more."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         for name in ("write", "seek", "tell", "flush", "read"):
@@ -442,24 +524,26 @@ class _Plain:
 def _saved(
     image: Image.Image, stream: IO[bytes], kind: str, suffix: str, options: dict[str, Any]
 ) -> list[str]:
-    """Written with as much metadata, and in as plain a mode, as the format takes."""
+    """Write in the plainest mode, and with as much metadata, as the format takes."""
     icc = image.info.get("icc_profile")
     exif = image.info.get("exif")
     image.info = {}
     start = stream.tell()
     failure: BaseException | None = None
+    # As it is; in RGB; without EXIF; without the profile, too.
     for attempt in range(4):
         if attempt == 1:
             image = image.convert("RGBA" if image.mode in ("LA", "RGBA") else "RGB")
         profile = icc if attempt < 3 else None
         data = exif if attempt < 2 else None
-        own = options | ({"exif": data} if data else {})
+        settings = options | ({"exif": data} if data else {})
         stream.seek(start)
         stream.truncate()
         try:
-            image.save(_Plain(stream), kind, icc_profile=profile, **own)  # type: ignore[arg-type]
+            image.save(_Plain(stream), kind, icc_profile=profile, **settings)  # type: ignore[arg-type]
         except (OSError, *PILLOW_FAILS) as error:
             if isinstance(error, OSError) and error.errno:
+                # Of the system, such as a full disk: no other mode would help.
                 raise
             failure = failure or error
             continue
@@ -477,7 +561,7 @@ def _lost(suffix: str, icc: bool, exif: bool) -> list[str]:
 
 
 def _save_large(picture: Picture, stream: IO[bytes]) -> None:
-    """A PNG, a band at a time: Pillow would take another 4 bytes a pixel."""
+    """Write a PNG a band at a time; Pillow would need another 4 bytes a pixel."""
     height, width = picture.pixels.shape[:2]
 
     def rows() -> Iterator[NDArray[np.uint8]]:
@@ -491,14 +575,14 @@ def _save_large(picture: Picture, stream: IO[bytes]) -> None:
 
 
 def pack_alpha(alpha: NDArray[np.uint8]) -> bytes:
-    """Lossless, as a one-channel PNG."""
+    """Pack alpha [H, W] as a one-channel PNG."""
     stream = io.BytesIO()
     Image.fromarray(alpha).save(stream, "PNG", optimize=True)
     return stream.getvalue()
 
 
 def unpack_alpha(data: bytes, width: int, height: int) -> NDArray[np.uint8]:
-    """The inverse. Raises Corrupt, before decoding where the size differs."""
+    """Unpack alpha [height, width]. Raises Corrupt; another size is refused before decoding."""
 
     def read() -> NDArray[np.uint8] | None:
         with formats.open_picture(io.BytesIO(data), ["PNG"]) as image:

@@ -1,5 +1,4 @@
-"""What rides in a file beside its latents: alpha, grey, colour profile, EXIF; and how much of it is
-kept.
+"""The optional sections of a file: alpha, grey, colour profile and EXIF, and what `keep` keeps.
 
 keep      colour profile   EXIF                                          pixels
 all       yes              all that is sound                             as they are
@@ -29,16 +28,25 @@ PRIVATE = "location and maker notes were left out of the EXIF data (keep='all' k
 
 
 def check_keep(keep: Any) -> str:
-    """Raises BadArgument for anything but all, safe and none."""
+    """Check a value of `keep`. Raises BadArgument for anything but all, safe and none."""
     if keep not in KEEP:
-        raise BadArgument(f"what to keep must be {', '.join(KEEP)}, not {keep!r}")
+        raise BadArgument(f"keep must be one of {', '.join(KEEP)}, not {keep!r}")
     return str(keep)
 
 
 def kept(picture: images.Picture, keep: str = DEFAULT_KEEP) -> images.Picture:
-    """A picture with as much of its metadata as is wished. Raises BadArgument.
+    """Remove metadata from a picture.
 
-    Without its profile the pixels are brought to sRGB, so that they look the same.
+    Args:
+        picture: the picture.
+        keep: `all`, `safe` (no location, no maker notes) or `none`.
+
+    Returns:
+        The picture. Without its profile the pixels are converted to sRGB, so that they look the
+        same.
+
+    Raises:
+        BadArgument: `keep` is another value.
     """
     check_keep(keep)
     if keep == "none":
@@ -54,15 +62,15 @@ def kept(picture: images.Picture, keep: str = DEFAULT_KEEP) -> images.Picture:
 
 
 def for_lossy(picture: images.Picture) -> images.Picture:
-    """Colours that nobody can see in those of their neighbours: noise below alpha 0 costs nothing.
+    """Replace the colours of invisible pixels, so that noise below alpha 0 costs no bits.
 
-    A lossless mode must not do this.
+    Lossless modes must not do this.
     """
     return replace(picture, pixels=compose.without_hidden(picture.pixels, picture.alpha))
 
 
 def extras_of(picture: images.Picture) -> dict[int, bytes]:
-    """A file's optional sections."""
+    """The optional sections of a picture's file, by type."""
     extras: dict[int, bytes] = {}
     if picture.alpha is not None:
         extras[container.EXTRA_ALPHA] = images.pack_alpha(picture.alpha)
@@ -76,9 +84,17 @@ def extras_of(picture: images.Picture) -> dict[int, bytes]:
 
 
 def picture_of(content: container.Container, pixels: NDArray[np.uint8]) -> images.Picture:
-    """Pixels with a file's optional sections; unsound metadata is left out with a note.
+    """Join decoded pixels and the optional sections of their file.
 
-    Raises Corrupt where alpha is damaged.
+    Args:
+        content: the file.
+        pixels: uint8 [H, W, 3].
+
+    Returns:
+        The picture; damaged metadata is left out with a note.
+
+    Raises:
+        Corrupt: the alpha section is damaged.
     """
     extras = content.extras
     notes: list[str] = []
@@ -87,8 +103,8 @@ def picture_of(content: container.Container, pixels: NDArray[np.uint8]) -> image
         notes.append("the file's colour profile was left out: it is damaged")
         icc = None
     stored = extras.get(container.EXTRA_EXIF)
-    own, odd = exif.sound(exif.opened(stored))
-    if stored is not None and (own is None or odd):
+    sound, odd = exif.sound(exif.opened(stored))
+    if stored is not None and (sound is None or odd):
         notes += odd or ["the file's EXIF data was left out: it is damaged"]
     alpha = extras.get(container.EXTRA_ALPHA)
     return images.Picture(
@@ -96,23 +112,33 @@ def picture_of(content: container.Container, pixels: NDArray[np.uint8]) -> image
         None if alpha is None else images.unpack_alpha(alpha, content.width, content.height),
         container.EXTRA_GREY in extras,
         icc,
-        stored if own is not None and not odd else own,
+        # Sound EXIF is passed on byte for byte (docs/format.md, "Extras").
+        stored if sound is not None and not odd else sound,
         notes,
     )
 
 
 def explained(picture: images.Picture, error: TargetTooSmall, target: int) -> TargetTooSmall:
-    """The same error, or one that names metadata where that is the reason."""
+    """The error, or one that names metadata if that alone is the reason."""
     why = too_small(picture, error.smallest, target)
     return error if why is None else TargetTooSmall(why, error.smallest)
 
 
 def too_small(picture: images.Picture, smallest: int, target: int) -> str | None:
-    """Why a target size cannot be met, where metadata is the reason: it would fit without."""
-    ride = len(picture.icc or b"") + len(picture.exif or b"")
-    if not ride or smallest - ride > target:
+    """Explain why a target size cannot be met, if metadata is the reason.
+
+    Args:
+        picture: the picture.
+        smallest: bytes of its smallest file.
+        target: bytes.
+
+    Returns:
+        A sentence if the file would fit without metadata; None otherwise.
+    """
+    extra = len(picture.icc or b"") + len(picture.exif or b"")
+    if not extra or smallest - extra > target:
         return None
     return (
-        f"the smallest file of this picture has {smallest} bytes, {ride} of them colour profile "
+        f"the smallest file of this picture has {smallest} bytes, {extra} of them colour profile "
         "and EXIF; leave those out (keep='none')"
     )

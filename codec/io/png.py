@@ -1,6 +1,4 @@
-"""PNG, written a band of rows at a time: no more than a band is ever in memory. Everything else
-about files is Pillow's.
-"""
+"""PNG written a band of rows at a time, so that only a band is in memory. Pillow does the rest."""
 
 from __future__ import annotations
 
@@ -14,8 +12,8 @@ from numpy.typing import NDArray
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels: grey, grey and alpha, RGB, RGBA
-PAETH = 4
-LEVEL = 3
+PAETH = 4  # number of the filter
+LEVEL = 3  # of zlib
 
 
 def write(
@@ -25,8 +23,14 @@ def write(
     icc: bytes | None = None,
     exif: bytes | None = None,
 ) -> None:
-    """shape: height, width, channels (1..4); bands: the rows in order, [rows, width, channels], the
-    last axis left out if 1.
+    """Write a PNG file.
+
+    Args:
+        stream: where to write.
+        shape: height, width, channels (1..4).
+        bands: uint8 [rows, width, channels] in order; [rows, width] for one channel.
+        icc: a colour profile.
+        exif: EXIF bytes.
     """
     height, width, channels = shape
     stream.write(SIGNATURE)
@@ -48,9 +52,7 @@ def write(
 
 
 def _filtered(rows: NDArray[np.int16], above: NDArray[np.int16]) -> bytes:
-    """Each sample less its best neighbour (left, up, or left and up; Paeth's predictor, PNG
-    specification 9.4).
-    """
+    """Filter rows by Paeth's predictor (PNG specification, 9.4); above: the row before them."""
     up = np.concatenate([above, rows[:-1]])
     left, corner = (np.pad(v[:, :-1], ((0, 0), (1, 0), (0, 0))) for v in (rows, up))
     guess = left + up - corner

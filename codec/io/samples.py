@@ -27,14 +27,21 @@ from codec.io import colour
 
 Bytes = NDArray[np.uint8]
 GREY_MODES = ("1", "L", "LA", "La")
-KEY_SCALE = {"L;2": 85, "L;4": 17}
-TWELVE_BITS = {"I;12": 4095.0}
-LEAST_SHARE = 0.25
+KEY_SCALE = {"L;2": 85, "L;4": 17}  # Pillow scales samples of 2 and 4 bits, not the transparent one
+TWELVE_BITS = {"I;12": 4095.0}  # white of files that say 12 bits
+LEAST_SHARE = 0.25  # of a full scale that the largest float sample must reach
 
 
 @dataclass
 class Samples:
-    """pixels: uint8 [H, W, 3]; alpha: uint8 [H, W] or None; grey: the picture had no colour."""
+    """The samples of a picture in 8 bits.
+
+    Attributes:
+        pixels: uint8 [H, W, 3].
+        alpha: uint8 [H, W]; None for an opaque picture.
+        grey: whether the picture is grey.
+        notes: what was converted, one sentence each.
+    """
 
     pixels: Bytes
     alpha: Bytes | None
@@ -52,7 +59,16 @@ def raw_mode(image: Image.Image) -> str:
 
 
 def eight_bits(image: Image.Image, raw: str, icc: Any = None) -> Samples:
-    """A decoded picture of any mode. raw: `raw_mode` before it was decoded; icc: a CMYK profile."""
+    """Convert a decoded picture of any mode.
+
+    Args:
+        image: of Pillow.
+        raw: its `raw_mode` before it was decoded.
+        icc: its profile, for CMYK.
+
+    Returns:
+        Samples in 8 bits.
+    """
     if image.mode == "F" or image.mode.startswith("I"):
         return _deep(image, raw)
     notes = ["16-bit samples were converted to 8 bits"] if ";16" in raw else []
@@ -78,7 +94,7 @@ def _pixels(image: Image.Image) -> Bytes:
 
 
 def _alpha(image: Image.Image, raw: str, notes: list[str]) -> tuple[Image.Image, Bytes | None]:
-    """(the picture in a mode that converts to RGB, its alpha); an opaque alpha is none."""
+    """Split off alpha: (the picture in a mode that converts to RGB, alpha, or None if opaque)."""
     key = image.info.get("transparency")
     straight = {"La": "LA", "RGBa": "RGBA"}.get(image.mode)
     if straight is not None:
@@ -91,7 +107,9 @@ def _alpha(image: Image.Image, raw: str, notes: list[str]) -> tuple[Image.Image,
             image = image.convert("RGBA") if image.mode not in ("LA", "RGBA") else image
             alpha = np.asarray(image.getchannel("A"))
         except (ValueError, TypeError, LookupError, OSError):
-            notes.append("the transparent colour was dropped: it is none of this picture")
+            notes.append(
+                "the transparent colour was dropped: it does not fit the picture's samples"
+            )
             image = _without_key(image)
     return image, None if alpha is None or alpha.min() == 255 else alpha
 
@@ -103,19 +121,18 @@ def _without_key(image: Image.Image) -> Image.Image:
 
 
 def _keyed(values: NDArray[Any], key: Any, raw: str, notes: list[str]) -> Bytes | None:
-    """Alpha 0 where samples [H, W] or [H, W, 3] are the transparent ones; PNG names them in its own
-    bits.
-    """
+    """Alpha 0 where samples equal the transparent ones, which PNG gives in its own bits."""
     try:
         samples = np.atleast_1d(np.asarray(key, np.int64))
     except (TypeError, ValueError, OverflowError):
         samples = np.zeros(0, np.int64)
     if samples.shape != values.shape[2:] and not (values.ndim == 2 and samples.shape == (1,)):
-        notes.append("the transparent colour was dropped: it is none of this picture")
+        notes.append("the transparent colour was dropped: it does not fit the picture's samples")
         return None
     if values.dtype == np.bool_:
         values = values.astype(np.uint8) * 255
         samples = np.where(samples > 0, 255, 0)
+    # Pillow reads RGB of 16 bits as 8; the transparent colour still has 16.
     if ";16" in raw and values.dtype == np.uint8:
         samples = samples >> 8
     samples = samples * KEY_SCALE.get(raw, 1)
@@ -124,7 +141,7 @@ def _keyed(values: NDArray[Any], key: Any, raw: str, notes: list[str]) -> Bytes 
 
 
 def _deep(image: Image.Image, raw: str) -> Samples:
-    """Grey samples of more than 8 bits."""
+    """Convert grey samples of more than 8 bits."""
     values = np.asarray(image)
     notes: list[str] = []
     key = image.info.get("transparency")
@@ -133,6 +150,7 @@ def _deep(image: Image.Image, raw: str) -> Samples:
     notes.append(note)
     pixels = memory.empty((*values.shape, 3), np.uint8)
     for band in memory.bands(len(values), 12 * values.shape[1]):
+        # In float64, which holds 32-bit integers exactly.
         shares = (values[band].astype(np.float64) - black) / (white - black)
         shares = np.nan_to_num(shares, nan=0, posinf=1, neginf=0)
         pixels[band] = np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)[:, :, None]
@@ -141,7 +159,7 @@ def _deep(image: Image.Image, raw: str) -> Samples:
 
 
 def _range(values: NDArray[Any], mode: str, raw: str) -> tuple[float, float, str]:
-    """(the sample that becomes black, the one that becomes white, what to say about it)."""
+    """The samples that become black and white, and a note that names them."""
     if mode.startswith("I;16"):
         white = TWELVE_BITS.get(raw, 65535.0)
         bits = "12" if raw in TWELVE_BITS else "16"

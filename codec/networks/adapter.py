@@ -100,6 +100,7 @@ class TokenAdapter(nn.Module):
         """
         positions: Tensor = self.positions
         if positions.shape[-2:] != x.shape[-2:]:
+            # A tower with another input size has another grid than the one in training.
             positions = F.interpolate(positions, x.shape[-2:], mode="bicubic", align_corners=False)
         x = self.stem(x.flatten(2).transpose(1, 2)) + positions.flatten(2).transpose(1, 2)
         x = torch.cat([self.prefix.expand(len(x), -1, -1), x], 1)
@@ -109,6 +110,8 @@ class TokenAdapter(nn.Module):
         if not self.config.patches_only:
             return correction
         prefix = self.config.prefix
+        # The class token cannot be learned from so few: each crop has only one
+        # (checkpoints/TRAINING.md).
         return F.pad(correction[:, prefix:], (0, 0, prefix, 0))
 
     def later_blocks(self, stored: set[str]) -> list[nn.TransformerEncoderLayer]:
@@ -156,6 +159,7 @@ def sample(
         [N, channels + 1, rows, columns]; the last channel is t / T_LIMIT in -1..1.
     """
     t = (qp_to_t(qp.float()) / T_LIMIT)[:, None].expand(-1, -1, *latents.shape[-2:])
+    # Squashed to -10..10, as the hyper-analysis does with its input.
     x = torch.cat([latents / (1 + 0.1 * latents.abs()), t], 1)
     return roi_align(x, whole(latents) if boxes is None else boxes, grid, aligned=True)
 

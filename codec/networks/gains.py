@@ -57,6 +57,7 @@ def look_up(table: Tensor, qp: Tensor) -> Tensor:
         return F.embedding(qp, table).permute(0, 3, 1, 2)
     lower = qp.detach().floor().clamp(0, QP_MAX)
     share = (qp - lower)[..., None]
+    # The gradient reaches qp through `share` alone.
     lower_rows = F.embedding(lower.long(), table)
     upper_rows = F.embedding((lower.long() + 1).clamp(max=QP_MAX), table)
     return (lower_rows + (upper_rows - lower_rows) * share).permute(0, 3, 1, 2)
@@ -82,6 +83,7 @@ class Gain(nn.Module):
 
     def freeze_table(self) -> None:
         """Compute the factors once, for inference."""
+        # register_buffer refuses the name of a plain attribute.
         del self.frozen
         self.register_buffer("frozen", self.table().detach(), persistent=False)
 

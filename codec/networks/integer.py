@@ -108,6 +108,7 @@ def weight_exponents(weight: Tensor, bias: Tensor) -> Tensor:
     """
     rows = weight.detach().abs().flatten(1)
     fan_in = rows.shape[1]
+    # Rounding adds at most 1/2 to each weight and to the bias, so this much is set aside.
     budget = (EXACT_LIMIT - 2 - ACTIVATION_MAX * fan_in * 0.5) / (
         ACTIVATION_MAX * rows.sum(1) + bias.detach().abs() * 2.0**FRACTION_BITS + 1e-12
     )

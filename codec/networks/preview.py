@@ -23,6 +23,7 @@ class Preview(nn.Module):
 
     def __init__(self, low: int) -> None:
         super().__init__()
+        # Buffers, so that no optimizer trains them. 12 outputs: 2x2 pixels of three colours.
         self.register_buffer("weight", torch.zeros(12, low, 3, 3))
         self.register_buffer("bias", torch.full((12,), 0.5))
 

@@ -1,4 +1,4 @@
-"""What a receiver gets beyond pixels: a choice of tokens, and tokens repaired from the latents."""
+"""Tokens for vision towers: selection by bits, and repair from the latents."""
 
 from codec.tokens.selection import Selection, select_tokens
 

@@ -94,7 +94,7 @@ def repaired(
 
 
 def is_adapter(path: Path) -> bool:
-    """Tell whether a file holds an adapter and not, for example, a codec's weights."""
+    """Whether a file holds an adapter and not, for example, a codec's weights."""
     try:
         safetensors_file.read(path, FORMAT, KIND)
     except UnknownModel:
@@ -190,6 +190,7 @@ def find_adapter(fingerprint: str, signature: str, tower: str) -> Adapter:
     Raises:
         AdapterUnavailable: no shipped adapter matches.
     """
+    # Sorted, so that every machine finds the same one of several.
     for path in sorted(FOLDER.glob("*.safetensors")):
         adapter = load_adapter(path)
         if (adapter.codec, adapter.signature) == (fingerprint, signature):

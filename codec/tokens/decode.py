@@ -110,6 +110,7 @@ def embedded(
     if adapter is None:
         return embedding, {}
     latents, qp = latent_tensors(backend, decoded)
+    # roi_align wants the number of the picture first; there is only one.
     latent_boxes = torch.cat([boxes.new_zeros(len(boxes), 1), boxes / STRIDE], 1)
     samples = sample(latents, qp, tower.grid, latent_boxes)
     return repaired(adapter.networks, samples, embedding)
@@ -119,6 +120,7 @@ def _views(picture: Tensor, size: tuple[int, int], tiles: tuple[int, int] | None
     """Return the picture at the tower's size, then its tiles, row by row."""
     views = [squashed(picture, size)]
     if tiles is not None:
+        # Tiles are cut from one enlarged picture, so that they meet without gaps.
         large = squashed(picture, (size[0] * tiles[0], size[1] * tiles[1]))
         views += [tile for row in large.split(size[0], 2) for tile in row.split(size[1], 3)]
     return views

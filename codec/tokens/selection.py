@@ -26,7 +26,7 @@ LEAST_BITS = 1e-3  # added to each place's bits, so that the information is posi
 
 
 class Spent(Protocol):
-    """What `Decoded` and `Encoded` know about a file."""
+    """What token selection reads of a `Decoded` or `Encoded` file."""
 
     @property
     def bits(self) -> Floats | None:

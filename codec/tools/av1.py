@@ -89,6 +89,7 @@ def encode(
     subsampling: Subsampling = "4:2:0",
     speed: int = DEFAULT_SPEED,
     threads: int | None = None,
+    vary_quality: bool = True,
 ) -> bytes:
     """A picture as the payload of an AV1 still picture.
 
@@ -99,6 +100,7 @@ def encode(
         speed: libaom's, 0 (smallest) .. 10 (fastest).
         threads: at most so many; all cores, but at least two, if not given. One thread writes
             another payload than several, of which any number writes the same.
+        vary_quality: let libaom spend more bits where its picture tuning expects to see them.
 
     Returns:
         The payload.
@@ -112,11 +114,14 @@ def encode(
     grey = bool(
         (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all()
     )
+    advanced = {"cq-level": str(FINEST_INDEX - quality_index)}
+    if not vary_quality:
+        advanced["deltaq-mode"] = "0"
     file = saved(
         Image.fromarray(pixels[..., 0] if grey else pixels),
         "AVIF",
         codec="aom",
-        advanced={"cq-level": str(FINEST_INDEX - quality_index)},
+        advanced=advanced,
         subsampling="4:0:0" if grey else subsampling,
         speed=speed,
         max_threads=threads or max(LEAST_THREADS, os.cpu_count() or 1),

@@ -68,3 +68,18 @@ class Tool(Protocol[SettingsT]):
         Raises:
             Corrupt: the payload is damaged or contradicts the shape.
         """
+
+
+class ScreenTool(Tool[Settings], Protocol):
+    """A tool without weights, which may be tried beside others."""
+
+    def trials(self, pixels: Pixels, settings: Settings) -> list[tuple[bytes, Pixels]]:
+        """Payloads to choose from, each with what `decode` returns for it.
+
+        Args:
+            pixels: uint8 [H, W, C].
+            settings: as for `encode`.
+
+        Raises:
+            TooLarge: the picture is too large for the tool.
+        """

@@ -68,6 +68,7 @@ def catch_multihead(block: nn.Module, receive: Receive) -> Iterator[None]:
             f"the attention of a {type(attn).__name__} cannot be read, choose another tower"
         )
 
+    # MultiheadAttention returns no weights unless it is asked for them.
     def ask(
         module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -149,7 +150,7 @@ def open_clip_anatomy(visual: nn.Module) -> Anatomy:
 
     if not isinstance(visual, VisionTransformer):
         raise UnsupportedTower(
-            f"a {type(visual).__name__} is no vision transformer, choose another tower"
+            f"a {type(visual).__name__} is not a vision transformer, choose another tower"
         )
     return Anatomy(
         blocks="transformer.resblocks",
@@ -186,7 +187,7 @@ def timm_anatomy(trunk: nn.Module) -> Anatomy:
 
     if not isinstance(trunk, VisionTransformer):
         raise UnsupportedTower(
-            f"a {type(trunk).__name__} is no plain vision transformer, choose another tower"
+            f"a {type(trunk).__name__} is not a plain vision transformer, choose another tower"
         )
     embed: Any = trunk.patch_embed
     return Anatomy(

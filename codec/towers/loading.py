@@ -210,7 +210,7 @@ def _fit_config(
     depth = vision.get("layers", DEFAULT_LAYERS)
     if not isinstance(depth, int):
         raise UnsupportedTower(
-            f"the vision part of {name} is no vision transformer, choose another tower"
+            f"the vision part of {name} is not a vision transformer, choose another tower"
         )
     if layers is not None:
         if not 1 <= layers <= depth:

@@ -19,7 +19,7 @@ from codec.errors import GuideUnavailable, UnknownModel
 
 SECONDS_TO_ANSWER = 5.0  # how long a server may take to answer
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")  # of files with weights
-OFFLINE = "give them as a file, or go without (guide='student', no tune)"
+OFFLINE = "give them as a file, or do without them (guide='student', no tune)"
 
 
 def need(package: str) -> ModuleType:
@@ -39,12 +39,12 @@ def need(package: str) -> ModuleType:
     except ImportError as error:
         raise GuideUnavailable(
             f"{package} is not installed (pip install 'cotam[clip]'), "
-            "or go without it (guide='student', no tune)"
+            "or do without it (guide='student', no tune)"
         ) from error
 
 
 def is_path(weights: str) -> bool:
-    """Tell whether weights are given as a file rather than as the tag of published ones."""
+    """Whether weights are a file rather than the tag of published ones."""
     return weights.endswith(SUFFIXES) or "/" in weights or Path(weights).is_file()
 
 

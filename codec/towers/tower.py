@@ -109,6 +109,7 @@ class Tower(nn.Module):
         self.requires_grad_(False).eval()
 
     def __getstate__(self) -> dict[str, Any]:
+        # A lock cannot be pickled.
         return self.__dict__ | {"_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -126,7 +127,8 @@ class Tower(nn.Module):
         return signature(self.trunk)
 
     def train(self, mode: bool = True) -> Tower:
-        """Stay in evaluation mode, also as a part of a model in training."""
+        """Stay in evaluation mode, even as a part of a model in training."""
+        # A model in training switches its parts to training mode; dropout would change the targets.
         return super().train(False)
 
     def normalize(self, x: Tensor) -> Tensor:
@@ -335,6 +337,7 @@ class Tower(nn.Module):
 
         handle = self._blocks()[after].register_forward_pre_hook(replace)
         try:
+            # Its embedding is computed and then replaced by the tokens.
             yield tokens.new_zeros((len(tokens), 3, *self.size))
         finally:
             handle.remove()
@@ -429,6 +432,7 @@ class Tower(nn.Module):
 
     def _run_until(self, module: nn.Module, x: Tensor) -> None:
         """Run the trunk up to a module, so that deeper blocks cost nothing."""
+        # Registered after the hooks that collect tokens, so that these have run when it raises.
         handle = module.register_forward_hook(_stop)
         try:
             self.trunk(x)

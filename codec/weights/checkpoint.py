@@ -201,6 +201,7 @@ def find(name_or_path: str | Path) -> Path:
     if name == "default":
         name = DEFAULT
     shipped = FOLDER / f"{name}.safetensors"
+    # A file called `small` in the working folder must not replace the shipped weights.
     for path in (shipped, Path(name_or_path)):
         if path.is_file():
             return path

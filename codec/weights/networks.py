@@ -126,6 +126,7 @@ def from_checkpoint(checkpoint: Checkpoint) -> Networks:
     _load_prior(networks, arrays)
     for module in networks.modules():
         if isinstance(module, Gain):
+            # exp and interpolation run once and not for every picture.
             module.freeze_table()
     return networks.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
@@ -186,5 +187,6 @@ def trainable_from_checkpoint(
     networks.load_state_dict(state | kept)
     if same_prior:
         for name, embedding in _qp_tables(networks).items():
+            # Rows of the table at the anchors are the anchors themselves, as integers.
             embedding.anchors.data = _tensor(checkpoint.arrays, name)[::ANCHOR_DISTANCE] * UNIT
     return networks

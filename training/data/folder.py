@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
-from codec.errors import sentence
+from codec.errors import BadArgument, sentence
 from codec.io.folders import PICTURES, listing
 from codec.io.images import read_shown
 from codec.networks.config import STRIDE_Z
@@ -26,14 +26,14 @@ SUFFIXES = PICTURES
 
 def list_pictures(folder: Path) -> list[Path]:
     """All pictures below a folder, sorted. Raises FileNotFoundError if there is none."""
-    found = listing(folder, SUFFIXES)
-    for place, why in found.unreadable.items():
+    contents = listing(folder, SUFFIXES)
+    for place, why in contents.unreadable.items():
         log.warning("skipped the folder %s (%s)", place, why)
-    if not found.files:
+    if not contents.files:
         raise FileNotFoundError(
             f"no pictures below {folder}; set data.root or the variable COTAM_DATA"
         )
-    return found.files
+    return contents.files
 
 
 def read_picture(source: Path | BinaryIO, name: str | None = None) -> np.ndarray | None:
@@ -43,7 +43,7 @@ def read_picture(source: Path | BinaryIO, name: str | None = None) -> np.ndarray
     """
     try:
         return np.array(read_shown(source, DEFAULT_LIMIT_PIXELS))
-    except Exception as error:  # a run of days must not end over one picture, whatever it does
+    except Exception as error:  # one bad picture must not end a run of days
         log.warning("skipped %s (%s)", name or source, sentence(error))
         return None
 
@@ -55,12 +55,21 @@ def checked(size: int) -> int:
     return size
 
 
+def used(weights: Mapping[str, float]) -> dict[str, float]:
+    """The folders whose weight is not 0. Raises BadArgument if none is left or one is negative."""
+    left = {name: weight for name, weight in weights.items() if weight}
+    if not left or min(left.values()) < 0:
+        raise BadArgument(f"data.weights must be 0 or more, and one of them more, not {weights}")
+    return left
+
+
 def recoloured(crop: Tensor, random: np.random.Generator) -> Tensor:
     """A crop [3, H, W] in 0..1 with random white balance, saturation and gamma, in 256 levels."""
     balance = torch.from_numpy(np.exp(random.normal(0, 0.08, (3, 1, 1)))).float()
     grey = crop.mean(0, keepdim=True)
     coloured = grey + (crop - grey) * random.uniform(0.4, 1.3)
     toned = (coloured * balance).clamp_(0, 1) ** float(np.exp(random.normal(0, 0.25)))
+    # As decoded files have: without rounding, only recoloured crops would have values in between.
     return (toned * 255).round_() / 255
 
 
@@ -88,6 +97,7 @@ def random_crop(
     """
     h, w = pixels.shape[:2]
     scale = float(np.exp(random.uniform(np.log(least_scale), 0))) if random.random() < 0.5 else 1.0
+    # No larger than the picture's longer side: beyond it there is only its mirror image.
     side = min(max(size, round(size / scale)), max(h, w))
     top = random.integers(max(h - side, 0) + 1)
     left = random.integers(max(w - side, 0) + 1)
@@ -173,8 +183,12 @@ class RandomCrops(Dataset[Tensor]):
         raise RuntimeError("a hundred pictures in a row could not be decoded; check data.root")
 
     def __getitem__(self, index: int) -> Tensor:
+        # A run that starts or resumes remembers no batches, so its first step gets real crops even
+        # if the step's number is not a multiple of `every`.
         if index >= self.per_step and (self.first + index) // self.per_step % self.every:
             return torch.empty(0)
+        # Seeded by the index alone: a resumed run, or another number of workers, draws the same
+        # crops.
         random = np.random.default_rng((self.seed, self.first + index))
         return random_crop(self._draw(random), random, self.size, self.scale, self.recolour)
 
@@ -182,7 +196,8 @@ class RandomCrops(Dataset[Tensor]):
 class FolderData(pl.LightningDataModule):
     """Training crops from `root/<folder>` for each folder of `weights`.
 
-    With several processes, each draws its own.
+    A folder that `places` names lies there instead; one of weight 0 need not exist. With several
+    processes, each draws its own.
     """
 
     def __init__(
@@ -196,10 +211,12 @@ class FolderData(pl.LightningDataModule):
         workers: int,
         seed: int = 0,
         recolour: float = 0.0,
+        places: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.root = Path(root)
         self.weights = dict(weights)
+        self.places = dict(places or {})
         self.batch = batch
         self.steps = steps
         self.size = size
@@ -209,9 +226,10 @@ class FolderData(pl.LightningDataModule):
         self.recolour = recolour
 
     def train_dataloader(self) -> DataLoader[Tensor]:
-        folders = [self.root / name for name in self.weights]
+        weights = used(self.weights)
+        folders = [Path(self.places.get(name, self.root / name)) for name in weights]
         length = self.batch * self.steps
-        shares = list(self.weights.values())
+        shares = list(weights.values())
         crops = RandomCrops(
             folders, shares, length, self.size, self.scale, self.seed, recolour=self.recolour
         )

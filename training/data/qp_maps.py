@@ -60,6 +60,8 @@ class QpMaps:
         return torch.stack([self._field(picture, h, w) for picture in x]).to(x.device)
 
     def _field(self, picture: Tensor, h: int, w: int) -> Tensor:
+        # From -0.5 to 63.5, so that rounding makes the first and the last QP as likely as the
+        # others.
         base = torch.rand(()) * QP_COUNT - 0.5
         field = torch.full((h, w), float(base))
         draw = float(torch.rand(()))

@@ -1,4 +1,4 @@
-"""Pictures from WebDataset shards: sets that no one disk or machine holds."""
+"""Pictures from WebDataset shards, for sets that do not fit on one disk."""
 
 from __future__ import annotations
 
@@ -76,6 +76,8 @@ class ShardCrops(IterableDataset[Tensor]):
         streams = [
             webdataset.WebDataset(
                 s["shards"],
+                # Each worker draws shards with replacement; shuffling the list first would change
+                # nothing.
                 resampled=True,
                 shardshuffle=False,
                 handler=webdataset.warn_and_continue,
@@ -104,6 +106,7 @@ class ShardCrops(IterableDataset[Tensor]):
                         "check data.sources"
                     )
                 continue
+            # torch seeds its generator differently in each worker, so workers draw different crops.
             random = np.random.default_rng(int(torch.randint(2**31, ())))
             count = count + 1
             in_a_row = 0

@@ -51,7 +51,7 @@ def _where(layer: int) -> str:
 
 
 def _start(before: Sequence[Path]) -> str:
-    """What the runs before did, latest first."""
+    """The earlier runs in words, latest first."""
     spent = [read_run(run)[2] for run in before]
     return "".join(
         f"It continued {facts['steps']} steps in {facts['minutes']} minutes. " for facts in spent
@@ -59,7 +59,7 @@ def _start(before: Sequence[Path]) -> str:
 
 
 def _how(stage: Any, before: Sequence[Path]) -> dict[str, str]:
-    """What a run of the stage does beyond the plain loss of fresh crops, in words."""
+    """Replays, weighting and earlier runs in words."""
     replays = stage.get("replays", 0)
     tilt = stage.get("tilt", 0.0)
     weighting = f", a picture's weighted by exp({tilt} t), t = -1.8..1.8 over the QPs"
@@ -102,6 +102,7 @@ def export_adapter(
     training = facts | {
         "levels": ", ".join(f"{k} {v}" for k, v in stage.levels.items() if v),
         "rate": stage.learning_rate,
+        # An exponential average with this decay looks back over so many steps.
         "average": 1 / (1 - settings.ema),
         "optimizer": optimizer_name(settings),
     }
@@ -112,6 +113,7 @@ def export_adapter(
     metadata = {
         "name": target.stem,
         "codec": state["codec"],
+        # Raises if the codec is no longer shipped: nobody could use the adapter.
         "codec_name": codec_of(state["codec"]),
         "tower": stage.tower,
     }

@@ -94,7 +94,7 @@ def _gains(stage: dict[str, Any]) -> str:
 
 
 def _start(before: dict[str, Any] | None) -> str:
-    """What came before, latest first."""
+    """The runs that this one started from, latest first, in words."""
     if before is None:
         return "the block transform (docs/training.md)"
     settings = before["settings"]
@@ -152,6 +152,7 @@ def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
         factor=stage["prior_factor"],
         gains=_gains(stage),
         warmup=stage["warmup"],
+        # An exponential average with this decay looks back over so many steps.
         average=1 / (1 - settings["ema"]),
         rounded=stage["rounded_from"],
         start=_start(training.get("before")),

@@ -82,9 +82,12 @@ def blended(networks: Networks, other: Networks, share: float) -> Networks:
     """
     if not 0 <= share <= 1:
         raise ValueError(f"a share must be between 0 and 1, not {share:g}")
+    # The same symbol means the same value only where both have the same step sizes.
     moved = networks.g_a.gain.log_gain.detach() - other.g_a.gain.log_gain.detach()
     rescale(other, moved.mean(0))
     for name, block in other.named_modules():
+        # A block whose last layer is zero is the identity. Its inner layers are still random, and
+        # would spoil the mean.
         if isinstance(block, ResidualBlock) and not block.project.weight.any():
             ours = networks.get_submodule(name).state_dict()
             block.load_state_dict(
@@ -120,19 +123,20 @@ def history(before: Sequence[Path]) -> dict[str, Any] | None:
 
 
 def without_paths(value: Any) -> Any:
-    """The same settings, files and folders of this machine by their last name only."""
+    """Settings with absolute paths cut to their last part: weights that ship name no folders."""
     if isinstance(value, dict):
         return {k: without_paths(v) for k, v in value.items()}
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def tidy(facts: dict[str, Any]) -> dict[str, Any]:
-    """Facts of a run that mean something elsewhere, the stage without its parts."""
+    """Facts of a run without what only its machine understands, and the stage without its parts."""
     settings = {
         k: v
         for k, v in facts["settings"].items()
         if k not in ("run_dir", "data_folder", "resume", "start", "validation", "logger")
     }
+    # Entries that are dictionaries repeat other groups: model, loss, maps, optimizer.
     settings["stage"] = {k: v for k, v in settings["stage"].items() if not isinstance(v, dict)}
     return facts | {"settings": without_paths(settings)}
 
@@ -177,6 +181,7 @@ def export(
     if blend:
         networks = blended(networks, load_run(blend[0], networks.config)[0], blend[1])
         facts["blend"] = blend[1]
+    # Before the bounds are proved and the tables are fitted: it changes the prior's weights.
     if equalized:
         loss, data = (
             hydra.utils.instantiate(OmegaConf.create(facts["settings"][part]))
@@ -303,6 +308,7 @@ def kind_of(run: Path) -> str:
     """The class of a run's stage; for a file, `weights` or `student`."""
     if not run.is_file():
         return str(OmegaConf.load(run / "config.yaml").stage._target_)
+    # Weights and students are both .safetensors files, so only reading tells them apart.
     try:
         load(run)
     except UnknownModel:
@@ -330,6 +336,7 @@ def main() -> None:
         print(f"{options.target}: {options.target.stat().st_size} bytes")
         return
     wishes = {name: getattr(options, name) for name in ("rate_weight", "guide", "slope")}
+    # 0 is a value of --slope and --rate-weight, so only None counts as not given.
     wishes = {name: value for name, value in wishes.items() if value is not None}
     if kind == "weights":
         checkpoint = reset(options.run, options.target, wishes)

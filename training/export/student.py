@@ -101,8 +101,8 @@ def export_student(
         The metadata of the file.
     """
     if source.is_file():
-        network, known = load_student(source)
-        facts = known["training"]
+        network, stored = load_student(source)
+        facts = stored["training"]
     else:
         network, facts = of_run(source)
     right, asked = fit_documents(network, root)

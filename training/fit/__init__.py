@@ -1,1 +1,1 @@
-"""What is fitted after training: tables, preview, rate estimate, document detector."""
+"""Fits after training: tables, preview, rate estimate, document detector."""

@@ -56,7 +56,7 @@ def variants(image: Image.Image, graphics: bool) -> Iterator[Pixels]:
 
 
 def as_jpeg(image: Image.Image, quality: int) -> Pixels:
-    """[H, W, 3]."""
+    """The decoded JPEG of a picture, [H, W, 3]."""
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=quality)
     with Image.open(stream) as decoded:
@@ -66,20 +66,20 @@ def as_jpeg(image: Image.Image, quality: int) -> Pixels:
 def won_by_av1() -> set[str]:
     """Pictures, below train/, that the AV1 tool codes in fewer bytes by everything measured."""
     percents = json.loads(MEASURED.read_text())["percent"]
-    found = set()
+    names = set()
     for name, row in percents.items():
-        known = [value for value in row.values() if value is not None]
-        if known and max(known) < 0:
-            found.add(f"train/{name}")
-    return found
+        values = [value for value in row.values() if value is not None]
+        if values and max(values) < 0:
+            names.add(f"train/{name}")
+    return names
 
 
-def fit(values: Floats, wanted: NDArray[np.bool_], counts: Floats) -> tuple[Floats, float]:
+def fit(values: Floats, labels: NDArray[np.bool_], counts: Floats) -> tuple[Floats, float]:
     """Logistic regression by gradient descent, on columns of unit variance.
 
     Args:
         values: [pictures, terms].
-        wanted: [pictures].
+        labels: whether each is graphics, [pictures].
         counts: how much each of them counts, [pictures].
 
     Returns:
@@ -92,16 +92,18 @@ def fit(values: Floats, wanted: NDArray[np.bool_], counts: Floats) -> tuple[Floa
     share = counts / counts.sum()
     for _ in range(STEPS):
         odds = 1 / (1 + np.exp(-rows @ weights))
+        # The bias does not shrink: it only says how frequent graphics are.
         decay = DECAY * np.r_[weights[:-1], 0]
-        weights -= RATE * (rows.T @ ((odds - wanted) * share) + decay)
+        weights -= RATE * (rows.T @ ((odds - labels) * share) + decay)
+    # Undoes the standardisation, so that `choose` can use raw values.
     raw = weights[:-1] / spread
     return raw, float(weights[-1] - raw @ mean)
 
 
 def run(root: Path) -> dict[str, Any]:
-    """The weights, and what `choose` makes of each folder with those that it has."""
+    """The fitted weights, and the kinds that `choose` finds in each folder with its own weights."""
     values = []
-    wanted = []
+    labels = []
     chosen: dict[str, Counter[str]] = {}
     counts: list[float] = []
     graphics_below = []
@@ -111,17 +113,19 @@ def run(root: Path) -> dict[str, Any]:
         for path in sorted(p for p in (root / folder).iterdir() if p.suffix in SUFFIXES):
             with Image.open(path) as image:
                 shown = image.convert("RGB")
-            found = [features(pixels) for pixels in variants(shown, graphics)]
+            vectors = [features(pixels) for pixels in variants(shown, graphics)]
+            # A photograph that AV1 codes in fewer bytes at equal tokens is no example of the
+            # learned tool's pictures.
             if graphics or f"{folder}/{path.name}" not in no_examples:
-                values += [list(terms(one).values()) for one in found]
-                wanted += [graphics] * len(found)
-                counts += [PLAIN_WEIGHT] + [1.0] * (len(found) - 1)
+                values += [list(terms(one).values()) for one in vectors]
+                labels += [graphics] * len(vectors)
+                counts += [PLAIN_WEIGHT] + [1.0] * (len(vectors) - 1)
             kinds[choose(np.asarray(shown)).kind] += 1
-            if graphics and score(found[0]) <= THRESHOLD:
+            if graphics and score(vectors[0]) <= THRESHOLD:
                 graphics_below.append(f"{folder}/{path.name}")
         chosen[folder] = kinds
-    weights, bias = fit(np.array(values), np.array(wanted), np.array(counts))
-    names = list(terms(found[0]))
+    weights, bias = fit(np.array(values), np.array(labels), np.array(counts))
+    names = list(terms(vectors[0]))
     return {
         "weights": {name: round(float(weight), 2) for name, weight in zip(names, weights)},
         "bias": round(bias, 2),

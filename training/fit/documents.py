@@ -15,7 +15,7 @@ from codec.networks.student import Student
 from training.data.folder import list_pictures, read_picture
 
 log = logging.getLogger(__name__)
-# Every so manieth picture is left out of the fit.
+# One picture in so many is left out of the fit.
 HELD_OUT = 5
 # The weight of the squared coefficients in the loss.
 SHRINK = 1e-3
@@ -73,6 +73,7 @@ def fit_documents(network: Student, root: Path) -> tuple[float, int]:
         return total
 
     optimizer.step(loss)
+    # The standardisation of the features becomes part of the layer.
     network.document.weight.copy_((layer.detach()[:-1] / spread)[None])
     network.document.bias.copy_(layer.detach()[-1:] - (layer.detach()[:-1] / spread * centre).sum())
     answers = network.document(features[held])[:, 0] > 0

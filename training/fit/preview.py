@@ -36,6 +36,7 @@ def fit_preview(networks: Networks, root: Path, count: int, side: int = 256) -> 
     """
     inputs = 9 * networks.config.low + 1
     outputs = 12
+    # In float64, because normal equations square the condition number.
     squares = torch.zeros(inputs, inputs, dtype=torch.float64)
     products = torch.zeros(inputs, outputs, dtype=torch.float64)
     for number, x in enumerate(corners(some_pictures(root, count), side)):
@@ -63,6 +64,7 @@ def _rows(networks: Networks, x: Tensor, qp: Tensor) -> tuple[Tensor, Tensor]:
         y, z, qp, lambda values, mean, _: round_half_up(values - mean) + mean
     )
     latents = networks.g_s.dequantised(y_hat[:, : networks.config.low], qp)
+    # The target is the full decode, reduced, as a decoder without a preview layer makes it.
     means = F.avg_pool2d(networks.g_s(y_hat, qp).clamp(0, 1), PREVIEW)
     neighbourhoods = F.unfold(Preview.padded(latents), 3)[0].T.double()
     ones = torch.ones(len(neighbourhoods), 1, dtype=torch.float64)

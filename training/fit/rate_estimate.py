@@ -41,6 +41,8 @@ def collect(
         blocks = energies(pixels)
         grid = blocks.shape[:2]
         for _ in range(fields):
+            # Half of the fields have one QP, half vary: slopes use the estimate at one QP, maps at
+            # many.
             coarse = random.uniform(2, 56) + random.choice([0, 5]) * random.normal(
                 size=(min(6, grid[0]), min(6, grid[1]))
             )
@@ -78,7 +80,9 @@ def fit(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         pick = torch.randint(len(bits), (BATCH,))
+        # As RateEstimate clips it (LOG_BITS_RANGE).
         guess = network(inputs[pick])[:, 0].clamp(-8, 12).exp()
+        # The denominator is detached: a larger guess must not lower the loss by enlarging it.
         loss = ((guess - bits[pick]).square() / (guess.detach() + bits[pick] + FLOOR)).mean()
         optimizer.zero_grad()
         loss.backward()

@@ -67,7 +67,7 @@ class Histogram:
 
 
 def some_pictures(root: Path, count: int) -> list[Path]:
-    """The same ones each time."""
+    """At most `count` pictures below a folder, the same ones at every call."""
     paths = list_pictures(root)
     return [paths[i] for i in np.random.default_rng(0).permutation(len(paths))[:count]]
 
@@ -138,6 +138,7 @@ def fit_tables(
     scales, channels = collect(networks, some_pictures(root, count))
     rows = []
     for scale, histogram in zip(scale_table(), scales):
+        # A scale says nothing about the sign, so both signs share their counts.
         symmetric = histogram.counts.copy()
         symmetric[:-1] = (symmetric[:-1] + symmetric[-2::-1]) / 2
         rows.append(to_frequencies(gaussian_row(float(scale)) * PRIOR_COUNT + symmetric))

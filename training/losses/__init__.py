@@ -1,1 +1,1 @@
-"""Where the loss is computed."""
+"""The losses of training."""

@@ -1,4 +1,4 @@
-"""What a vision tower sees of a coding error, on several layers.
+"""How a coding error changes a vision tower's tokens, on several layers.
 
 The tower is frozen: gradients reach the decoded picture only.
 """
@@ -16,14 +16,14 @@ from codec.networks.gains import qp_to_t
 from codec.towers import LAST, Tower, load_tower
 
 LEVELS = ("embedding", "shallow", "middle", "last")
-Seen = tuple[Tensor, dict[str, Tensor]]
+Distance = tuple[Tensor, dict[str, Tensor]]
 # By name: a weight and a residual [B, K], whose mean square is weighted.
 Terms = dict[str, tuple[float, Tensor]]
 # Keeps the variance of tokens that are all alike above zero.
 LEAST_VARIANCE = 1e-6
 
 
-def distance(terms: Terms) -> Seen:
+def distance(terms: Terms) -> Distance:
     """Add up the terms of a loss.
 
     Args:
@@ -67,7 +67,7 @@ def level_layer(level: str | int, depth: int) -> int:
 
 
 class FeatureLoss(nn.Module):
-    """A distance between what the tower makes of two pictures.
+    """A distance between a tower's tokens of two pictures.
 
     ::
 
@@ -83,7 +83,7 @@ class FeatureLoss(nn.Module):
     def tower(self) -> Tower:
         return self.frozen[0]
 
-    def forward(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Seen:
+    def forward(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Distance:
         """Compare two batches of pictures.
 
         Args:
@@ -103,6 +103,7 @@ class FeatureLoss(nn.Module):
     def both(self, x: Tensor, x_hat: Tensor, layers: list[int]) -> list[tuple[Tensor, Tensor]]:
         """For each layer: (tokens of x, tokens of x_hat), both [B, N, width]."""
         with torch.no_grad():
+            # A constant of the loss: without a graph it takes less memory.
             original = self.tower.tokens(self.tower.prepare(x), layers)
         decoded = self.tower.tokens(self.tower.prepare(x_hat), layers)
         return [(original[k].float(), decoded[k].float()) for k in layers]
@@ -113,7 +114,7 @@ class MultiLevel(FeatureLoss):
 
     The variance is that of the original's tokens over the batch's pictures and tokens, channels
     summed, so that weights mean the same for every tower and every level: D_l = 1 is an error as
-    large as what tokens differ by.
+    large as the differences between tokens.
     """
 
     def __init__(self, tower: str, weights: str | None, levels: Mapping[str | int, float]) -> None:
@@ -125,7 +126,7 @@ class MultiLevel(FeatureLoss):
         return self.terms_of(self.both(x, x_hat, self.layers))
 
     def terms_of(self, pairs: list[tuple[Tensor, Tensor]]) -> Terms:
-        """The terms of tokens that are there already.
+        """The terms of tokens that have been computed already.
 
         Args:
             pairs: (tokens of x, tokens of x_hat) of each of `layers`, both [B, N, width].
@@ -173,4 +174,5 @@ class Code(FeatureLoss):
         with torch.no_grad():
             whole = self.tower.pooled(self.tower.prepare(x)).float()
         high = self.tower.pooled(self.tower.prepare(x_hat)).float() - whole
+        # 11.52 times 0.1 and 1.0.
         return {"D_low": (1.152, low), "D_high": (11.52, high)}

@@ -38,7 +38,7 @@ class RateDistortion(nn.Module):
         Args:
             x: [B, 3, H, W] in 0..1.
             qp: [B, H/16, W/16] in 0..63.
-            coded: What the networks made of them.
+            coded: The same pictures, decoded, and their bits.
 
         Returns:
             The mean loss, and the values to log.
@@ -88,6 +88,8 @@ def _along(residual: Tensor, weight: Tensor | float) -> Tensor:
 
     residual: [B, ...], K numbers a picture; weight: [B], or one for all.
     """
+    # For white noise n, E[<r, n>^2] = |r|^2, so the mean square of this is the weighted mean
+    # square.
     flat = residual.flatten(1)
     return ((flat * torch.randn_like(flat)).sum(1) * (weight / flat.shape[1]) ** 0.5).sum()
 
@@ -95,8 +97,8 @@ def _along(residual: Tensor, weight: Tensor | float) -> Tensor:
 class Joint(RateDistortion):
     """L = w(t) (R + pixel_share lambda(QP) D + mu exp(mu_slope t) F).
 
-    F is what a vision tower sees of the error: a loss of training.losses.features, a number per
-    picture without unit. mu falls with the rate more slowly than lambda does, as F does
+    F measures the error in a vision tower's tokens: a loss of training.losses.features, a
+    number per picture without unit. mu falls with the rate more slowly than lambda does, as F does
     (docs/training.md).
     """
 
@@ -119,7 +121,7 @@ class Joint(RateDistortion):
     def forward(
         self, x: Tensor, qp: Tensor, coded: TrainingPass
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """As RateDistortion's."""
+        """Compute the loss; arguments and result as for RateDistortion."""
         t, bpp, distortion, parts = self.terms(x, qp, coded)
         features, levels = self.features(x, coded.x_hat.float(), qp)
         mu = self.mu * torch.exp(self.mu_slope * t)
@@ -128,8 +130,10 @@ class Joint(RateDistortion):
         return (torch.exp(-self.balance * t) * loss).mean(), logged
 
     def projection(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Tensor:
-        """As RateDistortion's, the tower's residuals among them."""
+        """As RateDistortion's, with the tower's residuals included."""
         mu = self.mu * torch.exp(self.mu_slope * qp_to_t(qp.float())).mean((1, 2))
+        # Projections scale with the root of a weight. Each term has its own noise, so that in a sum
+        # their mean squares add up.
         pixels = self.pixel_share**0.5 * super().projection(x, x_hat, qp)
         terms = self.features.terms(x, x_hat.float(), qp).values()
         return pixels + sum(_along(residual, weight * mu) for weight, residual in terms)

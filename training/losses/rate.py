@@ -1,4 +1,4 @@
-"""The path of training: noise for the rate, rounding for all that the decoder will see."""
+"""Coding in training: noise for the rate, rounding for everything that the decoder sees."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIT_RATE = 2e-2
 
 @dataclass
 class TrainingPass:
-    """What coding a batch gave.
+    """The result of coding a batch.
 
     Attributes:
         x_hat: The decoded pictures, [B, 3, H, W], about 0..1.
@@ -36,7 +36,7 @@ class TrainingPass:
 
 
 class RateModel(nn.Module):
-    """Likelihoods of z, a density for each channel, and of y given the prior; for training only."""
+    """The likelihoods of z (a density per channel) and of y given the prior; for training only."""
 
     def __init__(self, channels_z: int) -> None:
         super().__init__()
@@ -59,6 +59,7 @@ class RateModel(nn.Module):
         """
         y = networks.g_a(x, qp).float()
         z = networks.h_a(pad_to_multiple(y, 4)).float()
+        # The prior's integers need all 24 bits of float32.
         with torch.autocast(x.device.type, enabled=False):
             z_likelihood = self.bottleneck(z)
             y_hat, bits_y = self.code_latent(networks, y, z, qp, rounded)
@@ -97,7 +98,7 @@ class RateModel(nn.Module):
 
 
 def fit_bottleneck(rate_model: RateModel, networks: Networks, x: Tensor, steps: int = 300) -> float:
-    """Fit the likelihoods of z alone, to what the networks make of crops at mixed QPs.
+    """Fit the likelihoods of z alone, to the z of crops at mixed QPs.
 
     Exported weights hold frozen tables instead of these likelihoods: training that starts there
     needs them first.

@@ -1,4 +1,4 @@
-"""What all stages share: a cosine over the steps, or over a time budget where that ends first."""
+"""The schedule of all stages: a cosine over steps, or over a time budget if that ends first."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STEP_BITS = 40
 
 
 class ScheduledStage(pl.LightningModule):
-    """A stage with a warm-up and a cosine that ends training itself.
+    """A stage with a warm-up and a cosine, which stops the trainer at its end.
 
     The learning rate rises over `warmup` steps and falls as a cosine to a hundredth. `reached` is
     how far training is, 0..1: the larger of the shares of `steps` and of `minutes`; both survive a

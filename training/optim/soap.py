@@ -22,7 +22,7 @@ States = dict[Tensor, dict[str, Tensor]]
 
 
 def as_matrix(shape: torch.Size) -> tuple[int, ...]:
-    """A parameter's shape as a matrix, (outputs, all the rest), or as the vector that it is."""
+    """A parameter's shape as a matrix, (outputs, all the rest), or the length of a vector."""
     return (shape[0], math.prod(shape[1:])) if len(shape) > 1 else (math.prod(shape),)
 
 
@@ -88,7 +88,7 @@ class _Batch:
         )
 
     def bases_in(self, numbers: torch.dtype) -> dict[str, Tensor]:
-        """The bases by side; in float32 they are those of the state themselves."""
+        """The bases by side; in float32 they are the tensors of the state, not copies."""
         return {side: self.state[side].to(numbers) for side in self.sides}
 
     def rotated(self, x: Tensor, bases: dict[str, Tensor], back: bool = False) -> Tensor:
@@ -106,7 +106,7 @@ class _Batch:
         return (g @ g.mT if side == "left" else g.mT @ g).float()
 
     def first_bases(self) -> dict[str, Tensor]:
-        """The eigenvectors of what the first gradients say, the largest first."""
+        """The eigenvectors of the first gradients' statistics, largest eigenvalue first."""
         state = {}
         g = self.gradients()
         for side in self.sides:
@@ -138,6 +138,8 @@ class _Batch:
         """One round of power iteration and QR for each basis; the moments move into it."""
         state = self.state
         exact = self.bases_in(torch.float32)
+        # The mean is linear in the gradients and can move to another basis. The mean squares
+        # cannot: they are only reordered with the eigenvectors.
         momentum = self.rotated(state["exp_avg"], exact, back=True)
         for side in self.sides:
             product = state[f"{side}_gg"] @ state[side]
@@ -190,6 +192,7 @@ class Soap(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        # They hold views of the state that has just been replaced.
         self._batches = {}
 
     def batches(self, number: int) -> list[_Batch]:
@@ -205,6 +208,7 @@ class Soap(torch.optim.Optimizer):
         ):
             alike: dict[Any, list[Tensor]] = {}
             for p in parameters:
+                # Parameters that have no moments yet cannot be stacked with those that have.
                 alike.setdefault((p.shape, p.device, bool(self.state[p])), []).append(p)
             most = group["max_precondition_dim"]
             batches = [
@@ -215,7 +219,7 @@ class Soap(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step; the closure's loss, where there is one."""
+        """Take a step; return the closure's loss if there is a closure."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -226,6 +230,7 @@ class Soap(torch.optim.Optimizer):
             group["step"] += 1
             if past:
                 beta1, beta2 = group["betas"]
+                # Adam's bias correction (arXiv 1412.6980, section 2).
                 size = group["lr"] * math.sqrt(1 - beta2**past) / (1 - beta1**past)
                 for batch in batches:
                     batch.step(
@@ -239,4 +244,6 @@ class Soap(torch.optim.Optimizer):
 
 def products_on(device: torch.device) -> torch.dtype:
     """The dtype of products with the bases."""
+    # With them, the losses of 160 steps stayed within 0.1 % of another implementation's
+    # (checkpoints/TRAINING.md).
     return torch.bfloat16 if has_bfloat16(device) else torch.float32

@@ -1,1 +1,1 @@
-"""What Lightning runs: one stage a file."""
+"""Lightning modules: one stage of training a file."""

@@ -31,7 +31,7 @@ from training.run import read_checkpoint
 
 @dataclass
 class Coded:
-    """All that a step needs of coded crops.
+    """Everything that a step needs of coded crops.
 
     Attributes:
         samples: Latents at the tower's patches, [B, C + 1, rows, columns]
@@ -158,7 +158,7 @@ class AdapterStage(ScheduledStage):
             maps: Draws the QPs of the crops.
             optimizer: Makes the optimizer.
             tower: Its name (codec.towers.load_tower).
-            tower_weights: Its weights.
+            tower_weights: The tower's weights.
             levels: The weights of the loss's levels (training.losses.features.MultiLevel).
             learning_rate: At the top of the schedule.
             warmup: Steps until there.
@@ -200,6 +200,7 @@ class AdapterStage(ScheduledStage):
             patches_only=patches_only,
         )
         self.adapter = TokenAdapter(config)
+        # A tuple: not saved, not averaged. `start_from` or a checkpoint replaces the codec.
         self.frozen = (
             Networks(model).eval().requires_grad_(False),
             RateModel(model.z).requires_grad_(False),
@@ -236,6 +237,7 @@ class AdapterStage(ScheduledStage):
 
     def _continue_weights(self, stored: Mapping[str, Tensor]) -> None:
         for block in self.adapter.later_blocks(set(stored)):
+            # Both are the last layers of residual branches: at zero, the block is the identity.
             for last in (block.self_attn.out_proj, block.linear2):
                 nn.init.zeros_(last.weight)
                 nn.init.zeros_(last.bias)
@@ -260,6 +262,8 @@ class AdapterStage(ScheduledStage):
     def _freeze_others_of(self, state: Mapping[str, Any]) -> None:
         """Take the earlier layers' repairs from a run's checkpoint, and load the codec it names."""
         self.earlier = Earlier.of_state(state.get("earlier", {}))
+        # A checkpoint names its codec and does not hold it. Without this, a resumed run would train
+        # beside random weights.
         if self.fingerprint != state["codec"]:
             self._freeze(load(find(codec_of(state["codec"]))))
 
@@ -268,6 +272,7 @@ class AdapterStage(ScheduledStage):
         self._freeze_others_of(checkpoint)
 
     def on_fit_start(self) -> None:
+        # Lightning does not move them, as they are no submodules.
         for part in (*self.frozen, self.features.tower, *self.earlier.networks.values()):
             part.to(self.device)
 
@@ -277,6 +282,7 @@ class AdapterStage(ScheduledStage):
         else:
             coded = self.coded(x.contiguous(memory_format=torch.channels_last))
             if self.fresh_every > 1:
+                # In half precision, because up to `memory` batches are kept.
                 self.memory.append(coded.to(torch.float16))
         distances, parts = distance(self.features.terms_of(self.tokens(coded)))
         loss = (distances * torch.exp(self.tilt * coded.t)).mean()
@@ -296,6 +302,7 @@ class AdapterStage(ScheduledStage):
         layers = self.features.layers
         qp = self.maps(x)
         coded = rate_model(networks, x, qp, rounded=True)
+        # Dequantised, because latents in steps mean something else at every QP.
         samples = sample(networks.g_s.dequantised(coded.y_hat, qp).float(), qp, tower.grid)
         embedded = tower.tokens(tower.prepare(coded.x_hat.float()), [0])[0]
         entering, repairs = repaired(self.earlier.networks, samples, embedded)

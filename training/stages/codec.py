@@ -65,6 +65,7 @@ class CodecStage(ScheduledStage):
         self.gain_factor = gain_factor
 
     def training_step(self, x: Tensor, index: int) -> Tensor:
+        # In this layout no layer copies its input (docs/design.md, "Fewer passes over memory").
         x = x.contiguous(memory_format=torch.channels_last)
         qp = self.maps(x)
         loss, parts = self.loss(
@@ -78,7 +79,7 @@ class CodecStage(ScheduledStage):
         """Start from another run's checkpoint, or from exported weights.
 
         For exported weights, the likelihoods of z are fitted anew, and channels of y or of the
-        prior that this model has not are pruned (training/surgery/prune.py). Steps are then
+        prior that this model does not have are pruned (training/surgery/prune.py). Steps are then
         equalized for this stage's loss, `equalize` of the way (training/surgery/equalize_steps.py).
 
         Args:

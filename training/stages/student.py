@@ -105,6 +105,7 @@ class StudentStage(ScheduledStage):
         resized = F.interpolate(
             log_target[:, None], guess.shape[-2:], mode="bilinear", antialias=True
         )[:, 0]
+        # Only ratios between places matter to a guide, so a constant in the logs is free.
         centred = [v - v.mean((1, 2), keepdim=True) for v in (guess, resized)]
         return (centred[0] - centred[1]).square().mean()
 

@@ -66,16 +66,20 @@ def rescale(networks: Networks, log_factors: Tensor) -> None:
     with torch.no_grad():
         networks.g_a.gain.log_gain.add_(log_factors)
         networks.g_s.gain.log_gain.sub_(log_factors)
+        # Its input is unshuffled by 2: each channel of y appears four times in a row.
         networks.h_a.down2.weight.div_(factors.repeat_interleave(4).view(1, -1, 1, 1))
         for layer in networks.prior.layers:
-            own = factors[layer.start : layer.stop]
+            layer_factors = factors[layer.start : layer.stop]
             before = [factors[: config.low]] * 4 if layer.start else []
             for index, step in enumerate(networks.prior.steps_of(layer)):
                 if step.context is not None:
-                    step.context.weight.div_(torch.cat([*before, *[own] * index]).view(1, -1, 1, 1))
-                step.head.weight[: len(own)] *= own.view(-1, 1, 1, 1)
-                step.head.bias[: len(own)] *= own
-                step.head.bias[len(own) :] += own.log() * index_of_log
+                    step.context.weight.div_(
+                        torch.cat([*before, *[layer_factors] * index]).view(1, -1, 1, 1)
+                    )
+                count = len(layer_factors)
+                step.head.weight[:count] *= layer_factors.view(-1, 1, 1, 1)
+                step.head.bias[:count] *= layer_factors
+                step.head.bias[count:] += layer_factors.log() * index_of_log
 
 
 def equalize_steps(
@@ -104,12 +108,14 @@ def equalize_steps(
     for qp in QPS:
         batches = [costs(networks, loss, crops(), qp) for _ in range(BATCHES)]
         cost = torch.stack(batches).mean(0).clamp(min=LEAST_COST).log()
+        # Without the mean, which would move the rate of all channels together.
         logs.append(cost - cost.mean())
     uneven = torch.stack(logs).mean(0)
     log.info(
         "an error's cost differed by a factor of %.2f between channels (one standard deviation)",
         float(uneven.std().exp()),
     )
+    # step^2 times cost is to be even, so a step moves by half of the log of its cost.
     log_factors = 0.5 * share * uneven
     rescale(networks, log_factors)
     return log_factors.exp()

@@ -1,4 +1,4 @@
-"""Pruning: the channels of a trained codec that matter least go; the rest starts a smaller one."""
+"""Pruning: drop the least important channels of a trained codec; the rest starts a smaller one."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def before_narrowing(target: ModelConfig, trained: ModelConfig) -> ModelConfig |
     """Find the configuration that trained weights are loaded into before they are pruned.
 
     Args:
-        target: What is wanted.
-        trained: What there is.
+        target: The smaller configuration.
+        trained: The configuration of the trained weights.
 
     Returns:
         `target` with those widths of `trained` that `narrowed` can reduce. None where there is
@@ -88,8 +88,10 @@ def _channels_of_y(y: Tensor, low: int, m: int) -> Tensor:
 
     All `low` channels of the preview are kept.
     """
+    # Grows as the bits of a channel do.
     size = (1 + y.abs()).log2().mean((0, 2, 3))[low:].view(-1, CLASSES)
     rows = torch.stack([_largest(size[:, k], (m - low) // CLASSES) for k in range(CLASSES)], 1)
+    # A channel keeps its residue, so the same prior step codes it as before.
     return torch.cat([torch.arange(low), (low + rows * CLASSES + torch.arange(CLASSES)).flatten()])
 
 
@@ -133,7 +135,7 @@ def _cut_gain(new: Gain, old: Gain, kept: Tensor) -> None:
 
 
 def _transforms(networks: Networks, wide: Networks, kept: Tensor) -> None:
-    """g_a, g_s and h_a with these channels of y; the rest of them as it is."""
+    """Copy the transforms, with only these channels of y."""
     for room in TRANSFORMS:
         new = getattr(networks, room)
         old = getattr(wide, room)
@@ -170,12 +172,13 @@ def _prior(
     _block(new.hyper.block4, old.hyper.block4, main)
     _cut(new.hyper.up, old.hyper.up, outs=_fourfold(main), ins=main)
     steps = zip(new.steps_of(new.layers[-1]), old.steps_of(old.layers[-1]))
-    own = kept[low:] - low
+    channels = kept[low:] - low
     for index, (step, trained) in enumerate(steps):
+        # A step's context is the four sets of the preview's layer, then this layer's earlier sets.
         before = _in_a_row(
-            [torch.arange(low)] * 4 + [own] * index, [low] * 4 + [wide.config.m - low] * index
+            [torch.arange(low)] * 4 + [channels] * index, [low] * 4 + [wide.config.m - low] * index
         )
-        _step(step, trained, main, own, before, inputs[trained])
+        _step(step, trained, main, channels, before, inputs[trained])
     if low:
         features = _features(old.steps_of(old.layers[0]), inputs, networks.config.p_low)
         _hyper(new.low_hyper, old.low_hyper, features)
@@ -199,7 +202,7 @@ def _features(steps: list[PriorStep], inputs: dict[PriorStep, Tensor], count: in
 
 
 def _hyper(new: _HyperNetwork, old: _HyperNetwork, kept: Tensor) -> None:
-    """What HyperSynthesis and LowFeatures have in common."""
+    """Cut the layers that HyperSynthesis and LowFeatures share."""
     new.qp_table.load_state_dict(old.qp_table.state_dict())
     _cut(new.qp_in, old.qp_in, outs=kept)
     _block(new.block2, old.block2, kept)
@@ -220,11 +223,22 @@ def _block(new: IntegerBlock, old: IntegerBlock, kept: Tensor) -> None:
 
 
 def _step(
-    new: PriorStep, old: PriorStep, kept: Tensor, own: Tensor, before: Tensor | None, inputs: Tensor
+    new: PriorStep,
+    old: PriorStep,
+    kept: Tensor,
+    channels: Tensor,
+    before: Tensor | None,
+    inputs: Tensor,
 ) -> None:
-    """own: the channels it codes; before: those of the sets before.
+    """Cut a step of the prior.
 
-    inputs: of `_inputs_of_heads`.
+    Args:
+        new: Changed in place.
+        old: The trained step.
+        kept: Features to keep.
+        channels: The channels that the step codes.
+        before: The channels of all earlier sets, as they enter the context; None without context.
+        inputs: From `_inputs_of_heads`.
     """
     if new.context is not None and old.context is not None:
         _cut(new.context, old.context, outs=kept, ins=before)
@@ -232,8 +246,9 @@ def _step(
         _block(new.block, old.block, kept)
     elif isinstance(new.block, IntegerBlock) == isinstance(old.block, IntegerBlock):
         _cut(new.block.depthwise, old.block.depthwise, outs=kept)
-    outs = torch.cat([own, own + len(old.head.weight) // 2])
+    outs = torch.cat([channels, channels + len(old.head.weight) // 2])
     _cut(new.head, old.head, outs=outs, ins=kept)
+    # What the dropped features added on average moves into the bias.
     mean = inputs[0].clone()
     mean[kept] = 0
     new.head.bias.add_(old.head.weight[outs, :, 0, 0] @ mean)

@@ -63,7 +63,7 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def canonical(name: str) -> str:
-    """The registry's own spelling of a codec's name.
+    """The registry's spelling of a codec's name.
 
     Raises:
         BadArgument: there is no codec of that name.
@@ -118,10 +118,10 @@ def available(requested: tuple[str, ...]) -> tuple[dict[str, CodecUnderTest], di
         requested: names, as `names` returns them.
 
     Returns:
-        name -> codec, and name -> why it cannot take part.
+        name -> codec, and name -> why it is missing.
 
     Raises:
-        BadArgument: none can take part.
+        BadArgument: none can be opened.
     """
     opened = {}
     missing = {}

@@ -1,4 +1,4 @@
-"""What every codec under test offers: real bytes from pixels, and pixels from those bytes."""
+"""The interface of a codec under test: whole files from pixels, and pixels from files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Decode = Callable[[bytes], Pixels]
 
 @dataclass(frozen=True)
 class CodecUnderTest:
-    """A codec with fixed settings; quality is its only knob.
+    """A codec with fixed settings, of which only the quality varies.
 
     Attributes:
         name: its title in tables and plots.

@@ -1,4 +1,4 @@
-"""The formats people use, through Pillow: named settings, real files, library versions.
+"""Common formats through Pillow: named settings, whole files, library versions.
 
 ::
 

@@ -1,4 +1,4 @@
-"""CoTAM with every way of guidance, and rivals, as the systems of the task benchmark.
+"""The systems of the task benchmark: CoTAM with every kind of guidance, and other formats.
 
 ::
 
@@ -35,7 +35,7 @@ from codec.tuning import STEPS, Tuner
 from codec.weights import checkpoint
 
 UNIFORM = "uniform"
-# One QP for all pictures of a quality, whatever slope the weights have.
+# One QP for all pictures of a quality, also with weights that have a slope.
 SAME_QP = "same-qp"
 DEFAULT = "default"
 # As `default`, and tuned to DeiT-Tiny.
@@ -53,12 +53,12 @@ VARIANTS = (
     TUNED,
     ORACLE,
 )
-# Variants that the student has no part in.
+# Variants that do not use the student.
 NO_MAPS = (UNIFORM, SAME_QP, ORACLE)
 BASE = "base-"
 TOKENS = "tokens-"
 TOKEN_VARIANTS = tuple(TOKENS + variant for variant in (UNIFORM, DEFAULT))
-# About 0.08..0.8 bits per pixel, where a machine still sees something and not yet everything.
+# About 0.08..0.8 bits per pixel: judges recognise little with fewer, nearly everything with more.
 QUALITIES = (3.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0)
 # The same range for formats of Pillow.
 PILLOW_QUALITIES = {

@@ -28,9 +28,11 @@ T = TypeVar("T")
 # Name -> module:class, so that a judge's packages are imported only when it judges.
 JUDGES = {
     "deit": "codec.evaluation.judges.deit:DeitJudge",
+    "native_tiles": "codec.evaluation.judges.native_tiles:NativeTilesJudge",
     "ocr": "codec.evaluation.judges.ocr:OcrJudge",
     "tokens": "codec.evaluation.judges.tokens:TokenJudge",
     "vqa": "codec.evaluation.judges.vqa:VqaJudge",
+    "words": "codec.evaluation.judges.words:WordsJudge",
     "yolox": "codec.evaluation.judges.yolox:YoloxJudge",
 }
 
@@ -78,7 +80,7 @@ class Judge(Protocol):
         Args:
             original: uint8 [H, W, 3].
             decoded: uint8 [H, W, 3].
-            truth: the label; None: what the judge itself sees in the original.
+            truth: the label; None for what the judge sees in the original.
 
         Returns:
             Name of a score -> value.

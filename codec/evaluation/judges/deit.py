@@ -1,4 +1,4 @@
-"""DeiT-Tiny as a judge: what a vision transformer still classifies, and how far its tokens move."""
+"""DeiT-Tiny as a judge: whether it still finds the class, and how far its tokens move."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def centre_crop(tower: Tower, height: int, width: int) -> tuple[tuple[int, int],
 
 
 def centre_view(tower: Tower, pictures: Tensor) -> Tensor:
-    """What `DeitJudge.look` shows to the tower, differentiable.
+    """The view of `DeitJudge.look`, differentiable.
 
     Args:
         tower: DeiT-Tiny.

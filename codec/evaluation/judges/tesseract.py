@@ -19,7 +19,7 @@ SECONDS = 300
 
 
 def version() -> str:
-    """Tesseract's first line about itself.
+    """The first line of Tesseract's version.
 
     Raises:
         JudgeUnavailable: the program or its English data is missing.

@@ -1,4 +1,4 @@
-"""A multimodal model of transformers as a judge: what it still answers right.
+"""A multimodal model of transformers as a judge: which questions it still answers correctly.
 
 Questions are read from the files of POPE or TextVQA.
 """
@@ -21,7 +21,7 @@ from codec.evaluation.judges import Direction, JudgeUnavailable, Sample
 PROMPT = "USER: <image>\n{question}\nAnswer with a single word or phrase. ASSISTANT:"
 # Tokens of an answer; the prompt asks for one word or phrase.
 LONGEST = 16
-# So many of TextVQA's ten people must agree with an answer for it to be fully right.
+# An answer that this many of TextVQA's ten people gave is fully right (Antol et al., 2015).
 ENOUGH = 3
 ARTICLES = ("a", "an", "the")
 
@@ -63,7 +63,7 @@ def questions_of(path: Path) -> dict[str, list[Question]]:
             questions.setdefault(name, []).append(question)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise JudgeUnavailable(
-            f"{path} holds no questions as POPE or TextVQA have them: {error!r}"
+            f"{path} holds no questions in the format of POPE or TextVQA: {error!r}"
         ) from None
     return questions
 
@@ -83,7 +83,7 @@ def normal(answer: str) -> str:
 
 
 def rightness(answer: str, question: Question) -> float:
-    """How right an answer is.
+    """Score an answer.
 
     Args:
         answer: what the model said.
@@ -133,7 +133,7 @@ class VqaJudge:
             ).eval()
         except (ImportError, OSError, ValueError, KeyError) as error:
             raise JudgeUnavailable(
-                f"{model} is no model that answers questions about pictures: {error}"
+                f"{model} is not a model that answers questions about pictures: {error}"
             ) from None
         self.note = (
             f"{Path(model).name} of transformers, greedy, up to {LONGEST} tokens: "
@@ -141,7 +141,7 @@ class VqaJudge:
         )
 
     def pictures(self) -> list[Sample]:
-        """The pictures of the questions that are there."""
+        """The pictures of the questions, as far as their files exist."""
         paths = [
             (self.folder_of_pictures / name, questions)
             for name, questions in sorted(self.questions.items())

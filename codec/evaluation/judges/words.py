@@ -10,14 +10,14 @@ from typing import Any
 from codec.evaluation.distortion import Pixels
 from codec.evaluation.judges import Direction, PerPicture, Sample, tesseract
 
-# Sparse text: a screenshot is no column of a book.
+# Sparse text, because a screenshot is not a column of text.
 SEGMENTATION = 11
-# Letters and digits of any script, at least three in a row, as they are written.
+# Letters and digits of any script, at least three in a row, in their case.
 WORD = re.compile(r"[^\W_]{3,}")
 
 
 def words(text: str) -> Counter[str]:
-    """Runs of three or more letters or digits, as they are written, and how often each occurs."""
+    """Runs of three or more letters or digits, in their case, and how often each occurs."""
     return Counter(WORD.findall(text))
 
 

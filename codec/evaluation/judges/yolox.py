@@ -1,6 +1,6 @@
-"""YOLOX-Nano as a judge: what it still detects of what it detected in the original.
+"""YOLOX-Nano as a judge: how many of its boxes on the original it still detects.
 
-It is another architecture with another task than the towers, and it never taught any weights.
+Its architecture and its task differ from those of the towers, and no weights were trained with it.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class YoloxJudge:
                 f"the detector is missing: {path if weights else f'{WEIGHTS} below COTAM_DATA'}"
             )
         options = onnxruntime.SessionOptions()
-        # Workers are told their number of threads through torch.
+        # The number of threads of a worker is set through torch.
         options.intra_op_num_threads = torch.get_num_threads()
         try:
             self.session = onnxruntime.InferenceSession(
@@ -154,7 +154,7 @@ class YoloxJudge:
             self.side = int(self.input.shape[-1])
         except Exception as error:  # ONNX Runtime's own errors have no common base
             raise JudgeUnavailable(
-                f"{path} is no YOLOX in ONNX with one input of a fixed size: {error}"
+                f"{path} is not a YOLOX in ONNX with one input of a fixed size: {error}"
             ) from None
         self.reference = PerPicture(self.boxes)
 

@@ -18,7 +18,7 @@ from codec.evaluation.inputs import Input
 from codec.evaluation.measure import pixels_of
 from codec.io import heatmap
 
-# Pixels of a side on the page; larger pictures are cut at their centre, so that pixels stay pixels.
+# Pixels of a side on the page. Of larger pictures the centre is shown, without resampling.
 LONGEST = 1024
 # Size on the page -> the first codec's quality that sets it.
 SIZES = {"small": 22.0, "medium": 45.0}
@@ -97,7 +97,7 @@ def overlay(field: NDArray[np.generic], power: float, size: tuple[int, int]) -> 
 
 
 def overlays(name: str, pixels: Pixels, quality: float) -> dict[str, str]:
-    """What CoTAM's file says about its picture.
+    """Draw the QPs and the bits of CoTAM's file.
 
     Args:
         name: of a codec in the registry.

@@ -1,4 +1,4 @@
-"""`attach`: a model of transformers takes `.ctm`, by tokens where its tower has an adapter.
+"""`attach`: a model of transformers takes `.ctm`, with repaired tokens if there is an adapter.
 
 ::
 
@@ -44,28 +44,28 @@ def attach(
     adapter: str | Path | Adapter | None = None,
     token_budget: float | None = None,
 ) -> nn.Module:
-    """Let a model take `.ctm`, and repair its tokens from the latents where there is an adapter.
+    """Let a model take `.ctm`, and repair its tokens from the latents if there is an adapter.
 
-    It does what `register` does. The model sees the decoded pixels; where its tower has an adapter
-    for the codec's weights, its tokens are repaired. `model.cotam` is what was attached, and
-    `detach` undoes it.
+    It includes `register`. The model sees the decoded pixels; if its tower has an adapter for the
+    codec's weights, its tokens are repaired. `model.cotam` is the attachment, and `detach` undoes
+    it.
 
     Args:
         model: any model of transformers that takes pictures; changed in place.
-        cotam: the codec; the default weights where an adapter is used, else each file's own.
-        processor: the model's processor, or its image processor. It hands latents to the model, as
-            `cotam_latents` and others beside `pixel_values`. It stays the object that it is; copies
-            of it hand on pixels only.
+        cotam: the codec. Default: the default weights with an adapter, otherwise each file's own.
+        processor: the model's processor, or its image processor. It passes latents to the model, as
+            `cotam_latents` and others beside `pixel_values`. It is not wrapped; copies of it pass
+            pixels only.
         adapter: a file or an Adapter; the shipped one of this tower and these weights, if there is
             one.
         token_budget: share of each picture's tokens that the language model gets, above 0 to 1.
-            The bits of a `.ctm` say which; of other pictures they are spread evenly.
+            The bits of a `.ctm` decide which; in other pictures they are spread evenly.
 
     Returns:
         The model.
 
     Raises:
-        UnsupportedTower: an adapter was given, and the model's tower takes none.
+        UnsupportedTower: an adapter was given, but the model's tower cannot use one.
         WrongAdapter: the adapter belongs to another tower or to other weights.
         BadArgument: the token budget is out of range, or this model cannot serve one.
 
@@ -77,26 +77,27 @@ def attach(
     tower = tower_of(model)
     chosen = None
     if tower is not None:
-        own = cotam or codec.load()
-        chosen = _adapter_for(tower, own, adapter)
-        cotam = cotam if chosen is None else own
+        candidate = cotam or codec.load()
+        chosen = _adapter_for(tower, candidate, adapter)
+        # Without an adapter, each file is decoded with its own weights.
+        cotam = cotam if chosen is None else candidate
     if adapter is not None and chosen is None:
         raise UnsupportedTower(
-            f"the tower of {type(model).__name__} takes no adapter; leave it out to go by pixels"
+            f"the tower of {type(model).__name__} takes no adapter; leave it out to use pixels"
         )
     detach(model)
     register()
     attachment = Attachment(model, tower, chosen, token_budget)
     if processor is not None:
-        wanted = chosen is not None, token_budget is not None
-        grid = tower.grid if tower is not None and any(wanted) else (0, 0)
-        entry = Entry(attachment.key, cotam, grid, *wanted)
+        needs = chosen is not None, token_budget is not None
+        grid = tower.grid if tower is not None and any(needs) else (0, 0)
+        entry = Entry(attachment.key, cotam, grid, *needs)
         attached.put(getattr(processor, "image_processor", processor), entry)
     return model
 
 
 def detach(model: Any) -> None:
-    """Undo `attach`: the model and its processor are as they were.
+    """Undo `attach` for the model and its processor.
 
     They still take `.ctm`, as pixels, until `unregister` is called.
     """
@@ -106,7 +107,7 @@ def detach(model: Any) -> None:
 
 
 class _Call(threading.local):
-    """What belongs to the call that a thread is in: of `generate`, or of the model itself."""
+    """State of the call that a thread is in: of `generate`, or of the model."""
 
     by: str = ""
     latents: Tensor | None = None
@@ -132,6 +133,7 @@ class Attachment:
         self.adapter = adapter
         self.token_budget = token_budget
         self.grid = (0, 0) if tower is None else tower.grid
+        # Identifies this attachment in `attached` without keeping the model alive.
         self.key = object()
         self.before = vars(model).get("generate")
         self.handles: list[Any] = []
@@ -158,7 +160,7 @@ class Attachment:
         self._reset()
 
     def detach(self) -> None:
-        """Leave the model and its processor as they were; see `detach`."""
+        """Restore the model and its processor; see `detach`."""
         for handle in self.handles:
             handle.remove()
         self.handles.clear()
@@ -169,7 +171,7 @@ class Attachment:
         attached.forget(self.key)
 
     def _hook_model(self) -> None:
-        """Prepare calls of the model, and forget them afterwards, whatever happens."""
+        """Prepare calls of the model, and forget them afterwards, even after an error."""
         model = self.model
         self.handles += [
             model.register_forward_pre_hook(self._before_forward, with_kwargs=True, prepend=True),
@@ -180,7 +182,7 @@ class Attachment:
             self.handles.append(projector.register_forward_pre_hook(self._before_projector))
 
     def _hook_tower(self, tower: VisionTower, adapter: Adapter) -> None:
-        """Repair the tokens of blocks; those after the final norm these models do not take."""
+        """Repair the tokens of blocks. These models do not use the tokens after the final norm."""
         for layer in adapter.networks:
             if layer == 0:
                 first = tower.blocks[0]
@@ -195,23 +197,24 @@ class Attachment:
 
     def generate(self, *arguments: Any, **named: Any) -> Any:
         """As the model's own `generate`, for pictures with latents or with a token budget."""
-        own = self.before or functools.partial(type(self.model).generate, self.model)
+        generate = self.before or functools.partial(type(self.model).generate, self.model)
         if self.token_budget is not None:
             arguments, named = _ids_by_name(arguments, named)
         prompt = named.get("input_ids")
         try:
             named = self._begin("generate", named)
-            made = own(*arguments, **named)
+            output = generate(*arguments, **named)
         finally:
             self._end()
-        given = named.get("input_ids")
-        if prompt is None or given is None or given is prompt:
-            return made
-        return budget.with_prompt(made, prompt, given)
+        shortened = named.get("input_ids")
+        if prompt is None or shortened is None or shortened is prompt:
+            return output
+        return budget.with_prompt(output, prompt, shortened)
 
     def _before_forward(
         self, model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        # `generate` calls the model many times and has prepared the call already.
         if self._call.by:
             return None
         if arguments and self.token_budget is not None:
@@ -254,7 +257,7 @@ class Attachment:
         call.chosen = ()
 
     def _before_projector(self, module: nn.Module, arguments: tuple[Tensor, ...]) -> Any:
-        """The chosen ones of the tower's tokens [pictures, prefix + patches, width] go on."""
+        """Keep only the chosen ones of the tower's tokens [pictures, prefix + patches, width]."""
         if not self._call.chosen:
             return None
         return budget.kept(arguments[0], self._call.chosen), *arguments[1:]
@@ -277,7 +280,7 @@ class Attachment:
         return self._repaired(layer, output)
 
     def _repaired(self, layer: int, tokens: Tensor) -> Tensor:
-        """Tokens [views, prefix + patches, width] of a layer, with the adapter's added.
+        """Add the adapter's correction to the tokens [views, prefix + patches, width] of a layer.
 
         The adapter computes in float32, on the tokens' device; the sum has the tokens' dtype.
         """
@@ -292,14 +295,14 @@ class Attachment:
         # generate repeats pictures, each with all of its views, for several answers a prompt.
         order = [view for views in call.pictures for _ in range(copies) for view in views]
         latents = call.latents[order].to(tokens.device, torch.float32)
-        known = ~latents.isnan().flatten(1).any(1)
+        has_latents = ~latents.isnan().flatten(1).any(1)
         network = self._network(layer, tokens.device)
         with _without_autocast(tokens.device.type):
-            added = network(latents.nan_to_num(), tokens.float()) * known[:, None, None]
+            added = network(latents.nan_to_num(), tokens.float()) * has_latents[:, None, None]
         return tokens + added.to(tokens.dtype)
 
     def _network(self, layer: int, device: torch.device) -> TokenAdapter:
-        """A layer's network on a device; the adapter itself stays where it is."""
+        """A layer's network on a device; the adapter is copied, not moved."""
         assert self.adapter is not None
         network = self.adapter.networks[layer]
         if network.positions.device == device:
@@ -317,7 +320,7 @@ def _without_autocast(device: str) -> AbstractContextManager[Any]:
 def _ids_by_name(
     arguments: tuple[Any, ...], named: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The prompt of `generate` as input_ids, however it was given."""
+    """Pass the prompt of `generate` as input_ids, which may be positional or called `inputs`."""
     named = dict(named)
     if arguments:
         named["input_ids"] = arguments[0]
@@ -328,7 +331,7 @@ def _ids_by_name(
 
 
 def _check_budget(model: nn.Module, token_budget: float | None) -> None:
-    """Raises BadArgument."""
+    """Check a token budget. Raises BadArgument."""
     if token_budget is None:
         return
     if not takes_budget(model):
@@ -344,13 +347,13 @@ def _adapter_for(
     tower: VisionTower, cotam: Codec, adapter: str | Path | Adapter | None
 ) -> Adapter | None:
     try:
-        own = signature(tower.module)
+        identity = signature(tower.module)
     except UnsupportedTower:
         return None
     if adapter is not None:
         loaded = adapter if isinstance(adapter, Adapter) else load_adapter(Path(adapter))
-        return loaded.check(cotam.fingerprint, own)
+        return loaded.check(cotam.fingerprint, identity)
     try:
-        return find_adapter(cotam.fingerprint, own, type(tower.module).__name__)
+        return find_adapter(cotam.fingerprint, identity, type(tower.module).__name__)
     except AdapterUnavailable:
         return None

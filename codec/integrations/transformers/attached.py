@@ -1,7 +1,7 @@
-"""What the processor of an attached model hands to it beside pixels.
+"""What the processor of an attached model passes to it in addition to pixels.
 
-The processor is not wrapped and gets no attribute: which ones are attached is a table here, by
-identity. A copy of a processor is another object and goes by pixels.
+Processors are not wrapped and get no attribute: a table here holds the attached ones by identity. A
+copy of a processor is another object and passes pixels only.
 
 ::
 
@@ -37,7 +37,7 @@ INFORMATION = "cotam_information"
 KEYS = (LATENTS, VIEWS, INFORMATION)
 # In the `info` of a decoded image, on its way through a processor.
 DECODED = "cotam_decoded"
-# Where a tower looks at pictures of one size is found once; so many sizes are remembered.
+# The views of pictures of one size are found once and kept, for so many sizes.
 MOST_SIZES = 256
 # Bits of a patch on which nothing was spent, so that all patches can be compared by ratios.
 LEAST_BITS = 1e-3
@@ -63,7 +63,7 @@ class Entry:
     _boxes: dict[Any, Tensor] = field(default_factory=dict)
 
     def image(self, file: bytes) -> Any:
-        """A file decoded, with what `with_latents` needs in its `info`."""
+        """Decode a file to an image whose `info` holds what `with_latents` needs."""
         cotam = self.codec
         if cotam is None or container.read_header(file).fingerprint.hex() != cotam.fingerprint:
             cotam = codec.load_for(file)
@@ -72,38 +72,40 @@ class Entry:
         image.info[DECODED] = (cotam, decoded)
         return image
 
-    def with_latents(self, processor: Any, images: Any, made: Any, options: dict[str, Any]) -> Any:
-        """Add to a processor's result what is known of its `.ctm` pictures.
+    def with_latents(
+        self, processor: Any, images: Any, features: Any, options: dict[str, Any]
+    ) -> Any:
+        """Add latents and bits of `.ctm` pictures to a processor's result.
 
         Args:
             processor: the image processor.
             images: the pictures as fetched, in lists.
-            made: its result for them.
+            features: its result for them; changed in place.
             options: what it was called with.
 
         Returns:
-            `made`, with KEYS where there is a `.ctm` picture: latents
+            `features`, with KEYS if there is a `.ctm` picture: latents
             [pictures, views, M + 1, rows, columns] (NaN where a picture has none), the number of
             views [pictures], and information [pictures, rows, columns] (1 where it is unknown).
         """
         decoded = [getattr(image, "info", {}).get(DECODED) for image in _flat(images)]
         if not (self.latents or self.information) or all(one is None for one in decoded):
-            return made
+            return features
         with exact_arithmetic():
             boxes = [
                 None if one is None else self._views(processor, one[1], options) for one in decoded
             ]
             if self.information:
-                made[INFORMATION] = torch.stack(
+                features[INFORMATION] = torch.stack(
                     [self._spent(one, box) for one, box in zip(decoded, boxes)]
                 )
             if self.latents:
                 sampled = [self._sampled(one, box) for one, box in zip(decoded, boxes)]
                 if any(one is not None for one in sampled):
-                    views = _view_counts(made["pixel_values"], sampled)
-                    made[LATENTS] = _padded(sampled, views)
-                    made[VIEWS] = torch.tensor(views)
-        return made
+                    views = _view_counts(features["pixel_values"], sampled)
+                    features[LATENTS] = _padded(sampled, views)
+                    features[VIEWS] = torch.tensor(views)
+        return features
 
     def _views(self, processor: Any, decoded: Decoded, options: dict[str, Any]) -> Tensor:
         """Where each view of a picture lies in it, [views, 4] in 0..1."""
@@ -118,7 +120,7 @@ class Entry:
         return boxes
 
     def _sampled(self, one: tuple[Codec, Decoded] | None, boxes: Tensor | None) -> Tensor | None:
-        """Latents at the patches of each view [views, M + 1, rows, columns]; None without."""
+        """Latents at the patches of each view, [views, M + 1, rows, columns], if there are any."""
         if one is None or boxes is None:
             return None
         cotam, decoded = one
@@ -171,7 +173,7 @@ def _in_latents(boxes: Tensor, decoded: Decoded) -> Tensor:
 
 
 def _view_counts(pixel_values: Any, sampled: list[Tensor | None]) -> list[int]:
-    """How many views of each picture the tower gets. Raises BadArgument where nobody can tell."""
+    """How many views of each picture the tower gets. Raises BadArgument if that is ambiguous."""
     if len(pixel_values) == len(sampled):
         return [
             _count(values) if one is None else len(one)
@@ -180,8 +182,8 @@ def _view_counts(pixel_values: Any, sampled: list[Tensor | None]) -> list[int]:
     counts = [0 if one is None else len(one) for one in sampled]
     if sum(counts) != len(pixel_values) or 0 in counts:
         raise BadArgument(
-            "this processor does not say which views are whose, so that latents cannot be "
-            "handed on; attach the model without an adapter"
+            "this processor does not tell which views belong to which picture, so latents cannot "
+            "be passed on; attach the model without an adapter"
         )
     return counts
 

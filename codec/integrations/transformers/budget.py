@@ -1,4 +1,4 @@
-"""Fewer image tokens for a language model: its placeholders and its image features, cut alike."""
+"""Fewer image tokens for a language model: placeholders and image features are cut together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LENGTHS = ("max_length", "min_length")
 
 
 def kept(features: Tensor, chosen: Sequence[Selection]) -> Tensor:
-    """Of each picture's tokens, the prefix and the chosen ones.
+    """Keep the prefix and the chosen ones of each picture's tokens.
 
     Args:
         features: [pictures, prefix + rows * columns, width].
@@ -77,6 +77,7 @@ def shorten(
     longest = int(keep.sum(1).max())
     for name, value in inputs.items():
         if isinstance(value, Tensor) and value.shape == ids.shape:
+            # The label that PyTorch's cross-entropy ignores.
             blank = -100 if name == "labels" else 0
             rows = [
                 F.pad(v[k], (longest - int(k.sum()), 0), value=blank) for v, k in zip(value, keep)
@@ -88,25 +89,25 @@ def shorten(
     return inputs
 
 
-def with_prompt(made: Any, prompt: Tensor, shortened: Tensor) -> Any:
-    """What `generate` returned, with the prompt that it was given in place of the shortened one.
+def with_prompt(output: Any, prompt: Tensor, shortened: Tensor) -> Any:
+    """Replace the shortened prompt in the result of `generate` by the original one.
 
-    So `out[:, input_ids.shape[1]:]` is the answer, as everywhere.
+    So `out[:, input_ids.shape[1]:]` is the answer, as with other models.
 
     Args:
-        made: token ids [B * answers, shortened + new], or an output with `sequences`.
+        output: token ids [B * answers, shortened + new], or an output with `sequences`.
         prompt: ids [B, N].
         shortened: ids [B, n], what the model saw.
 
     Returns:
         The same kind, ids [B * answers, N + new].
     """
-    if not isinstance(made, Tensor):
-        made.sequences = with_prompt(made.sequences, prompt, shortened)
-        return made
-    answers = made[:, shortened.shape[1] :]
-    copies = len(made) // len(prompt)
-    return torch.cat([prompt.to(made.device).repeat_interleave(copies, 0), answers], 1)
+    if not isinstance(output, Tensor):
+        output.sequences = with_prompt(output.sequences, prompt, shortened)
+        return output
+    answers = output[:, shortened.shape[1] :]
+    copies = len(output) // len(prompt)
+    return torch.cat([prompt.to(output.device).repeat_interleave(copies, 0), answers], 1)
 
 
 def _run_length(places: Tensor, patches: int) -> int:
@@ -119,5 +120,5 @@ def _run_length(places: Tensor, patches: int) -> int:
 
 
 def _over(chosen: Sequence[Selection], images: int) -> list[Selection]:
-    """One for each image, repeated where generation runs several answers a prompt."""
+    """One selection for each image, repeated if `generate` makes several answers a prompt."""
     return [selection for selection in chosen for _ in range(images // len(chosen))]

@@ -1,4 +1,4 @@
-"""Where the pictures that a processor hands to a vision tower lie in the picture it was given."""
+"""Where the views that a processor makes for a vision tower lie in the picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INSIDE = 0.999
 def views_of(processor: Any, height: int, width: int, **options: Any) -> Tensor:
     """Find where each view of a picture lies in it.
 
-    The processor is given a picture of coordinates instead of colours: whatever it crops, pads,
+    The processor is given a picture of coordinates instead of colours: how it crops, pads,
     scales or tiles can be read off the result.
 
     Args:
@@ -33,8 +33,8 @@ def views_of(processor: Any, height: int, width: int, **options: Any) -> Tensor:
     y = ((torch.arange(height, dtype=torch.float32) + 0.5) / height)[:, None].expand(height, width)
     coordinates = torch.stack([x, y, torch.ones_like(x)])
     plain = {"do_rescale": False, "do_normalize": False, "return_tensors": "pt"}
-    seen = processor([coordinates], **(options | plain))["pixel_values"]
-    return torch.stack([_box(view) for view in seen.reshape(-1, *seen.shape[-3:]).float()])
+    views = processor([coordinates], **(options | plain))["pixel_values"]
+    return torch.stack([_box(view) for view in views.reshape(-1, *views.shape[-3:]).float()])
 
 
 def _box(view: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Undo `register`: transformers is as it was. Calling this again changes nothing."""
+    """Undo `register`. Calling this again changes nothing."""
     with _lock:
         while _undo:
             _undo.pop()()
@@ -71,7 +71,7 @@ def _prepare() -> None:
 
 
 def _backends() -> list[type]:
-    """Classes with a `fetch_images` of their own, where this version of transformers has them."""
+    """Classes that override `fetch_images`, if this version of transformers has them."""
     try:
         from transformers.image_processing_backends import TorchvisionBackend
     except ImportError:
@@ -91,10 +91,11 @@ class _Replaced:
         self._swap(self.original, self.ours)
 
     def put_back(self) -> None:
-        """Every module has the original again, those that were imported meanwhile included."""
+        """Restore the original in every module, including modules imported since."""
         self._swap(self.ours, self.original)
 
     def _swap(self, old: Callable[..., Any], new: Callable[..., Any]) -> None:
+        # Modules import the function by name, so replacing it in its own module is not enough.
         for name, module in list(sys.modules.items()):
             names = getattr(module, "__dict__", {})
             if name.split(".")[0] == "transformers" and names.get(self.name) is old:
@@ -148,9 +149,10 @@ def _caller(original: Callable[..., Any]) -> Callable[..., Any]:
         entry = attached.entry_of(self)
         if entry is None:
             return original(self, images, *arguments, **named)
+        # Here, and not inside the original, because the latents are in the fetched images.
         fetched = self.fetch_images(images)
-        made = original(self, fetched, *arguments, **named)
-        return entry.with_latents(self, fetched, made, named)
+        features = original(self, fetched, *arguments, **named)
+        return entry.with_latents(self, fetched, features, named)
 
     return call
 

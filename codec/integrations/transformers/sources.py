@@ -1,4 +1,4 @@
-"""Which sources of pictures are `.ctm` files, told by their first bytes, not by a suffix.
+"""Recognise `.ctm` files among sources of pictures, by their first bytes and not by a suffix.
 
 ::
 
@@ -26,7 +26,7 @@ WEB = ("http://", "https://")
 
 
 def ctm_file(source: Any, timeout: float | None = None) -> tuple[bytes | None, Any]:
-    """Look whether a source is a `.ctm` file.
+    """Read a source if it is a `.ctm` file.
 
     Args:
         source: a path, URL, data URL, base64 text, bytes, or anything else.
@@ -34,10 +34,10 @@ def ctm_file(source: Any, timeout: float | None = None) -> tuple[bytes | None, A
 
     Returns:
         The file's bytes, or None; and what to hand to the host's own loader if it is None: the same
-        source, or, so that nothing is fetched twice, what was fetched as base64 text.
+        source, or, to fetch nothing twice, the fetched bytes as base64 text.
 
     Raises:
-        BadPicture: the text begins like a `.ctm` file in base64 and is none.
+        BadPicture: the text begins like a `.ctm` file in base64 but is damaged.
         OSError: the file cannot be read.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):

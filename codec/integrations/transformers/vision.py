@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-# Their patches lie on another grid for each picture.
+# Towers whose grid of patches depends on the picture.
 FLEXIBLE = ("pixtral",)
 BLOCK_LISTS = ("layers", "layer", "blocks")
 # Families whose language model takes any number of tokens for a picture, seen once.
@@ -30,7 +30,7 @@ class VisionTower:
 
 
 def tower_of(model: Any) -> VisionTower | None:
-    """A model's vision tower, or None where it is not one that latents could be handed to."""
+    """A model's vision tower; None if latents cannot be placed on its patches."""
     tower = getattr(getattr(model, "model", model), "vision_tower", None)
     config = getattr(tower, "config", None)
     if not isinstance(tower, nn.Module) or getattr(config, "model_type", "") in FLEXIBLE:
@@ -44,7 +44,7 @@ def tower_of(model: Any) -> VisionTower | None:
 
 
 def takes_budget(model: Any) -> bool:
-    """Whether the language model can be given a part of each picture's tokens."""
+    """Whether the language model can work with a part of each picture's tokens."""
     config = getattr(model, "config", None)
     return (
         getattr(config, "model_type", "") in SHORTENED

@@ -11,7 +11,8 @@ from codec.tools.registry import LEARNED
 AUTO = "auto"
 SCREEN = "screen"
 MIXED = "mixed"
-SCREEN_TOOLS = ("palette", "av1")
+# The first one is what the others are compared with.
+SCREEN_TOOLS = ("av1", "palette")
 
 
 def choice_for(picture: images.Picture, tool: str, lossless: bool, learned_only: bool) -> Choice:
