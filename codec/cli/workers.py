@@ -258,7 +258,7 @@ class _Team:
     def _fill(self, waiting: deque[tuple[int, Any]], count: int) -> None:
         """Start workers. A signal waits: no process may begin that nobody knows of."""
         useful = min(count, len(self._busy()) + len(waiting))
-        while len(self.workers) < useful:
+        while len(self.workers) < useful and not stopped():
             self.workers.append(_Worker(self.work, self.threads))
 
     def _hand_out(self, waiting: deque[tuple[int, Any]]) -> None:

@@ -261,6 +261,7 @@ def test_a_signal_at_the_birth_of_a_worker_leaves_no_orphan(
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(workers, "_Worker", Watched)
+    monkeypatch.setattr(workers, "_state", workers._state)  # the next test has its own
     with workers.stoppable():
         results = list(pool(time.sleep).run([60, 60], 2))
     assert all("SIGTERM" in why for why in results)
