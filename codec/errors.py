@@ -14,7 +14,13 @@ CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class CodecError(Exception):
-    """Base of all errors of this package."""
+    """Base of all errors of this package.
+
+    Its text is one line, even if it quotes an argument or a file's name that has several.
+    """
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().split())
 
 
 class NotACotamFile(CodecError):

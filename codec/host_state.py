@@ -4,6 +4,7 @@
 
     the host's autocast, default device, TF32 or bfloat16 shortcuts
         -> exact_arithmetic() -> our networks, in the precision that they were written for
+    a fork of the host, without PyTorch's worker threads -> one thread
     the host's default dtype, default device, random numbers
         -> unfilled(make) -> a network in float32 on the CPU, ready to be loaded
 
@@ -13,7 +14,7 @@ The default dtype belongs to the process: nothing here touches it, networks name
 
 from __future__ import annotations
 
-import threading
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
@@ -21,6 +22,8 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
+
+from codec import forks
 
 Network = TypeVar("Network", bound=nn.Module)
 AUTOCAST_DEVICES = ("cpu", "cuda")
@@ -43,16 +46,18 @@ class _ExactArithmetic:
     """A context in which float32 means float32: no TF32, no bfloat16 shortcuts, no autocast.
 
     The precision switches belong to the process, so the threads inside are counted, and the last
-    one out restores them.
+    one out restores them. In a forked process PyTorch keeps to one thread.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = forks.Lock()
         self._inside = 0
         self._before: list[tuple[Any, str]] = []
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
+        if _forked and torch.get_num_threads() > 1:
+            torch.set_num_threads(1)
         self._enter()
         try:
             with ExitStack() as stack:
@@ -82,8 +87,26 @@ class _ExactArithmetic:
                     if switch.fp32_precision != value:
                         switch.fp32_precision = value
 
+    def leave_all(self) -> None:
+        """In a forked child, none of the threads that were inside is there."""
+        self._inside = min(self._inside, 1)
+        if self._inside:
+            self._leave()
+
 
 exact_arithmetic = _ExactArithmetic()
+_forked = False
+
+
+def _in_child() -> None:
+    """PyTorch's worker threads stay behind in the parent: work given to them would never end."""
+    global _forked
+    _forked = True
+    exact_arithmetic.leave_all()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 class _NoRandomNumbers(TorchFunctionMode):

@@ -162,6 +162,7 @@ def _of_learned(content: container.Container) -> dict[str, Any]:
     }
 
 
+@only_codec_errors
 def weights_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> str | None:
     """Find the name of the shipped weights that a file was encoded with.
 

@@ -10,7 +10,7 @@ import numpy as np
 from codec.coding.backend import QpField
 from codec.coding.latent_grid import Floats
 from codec.coding.pipeline import Latents
-from codec.errors import BadArgument, NoLatents
+from codec.errors import BadArgument, NoLatents, only_codec_errors
 from codec.io import images
 from codec.io.compose import WHITE
 
@@ -85,6 +85,7 @@ class Decoded:
         """Height and width in pixels."""
         return self.picture.pixels.shape[0], self.picture.pixels.shape[1]
 
+    @only_codec_errors
     def to(self, output: Output, background: Any = WHITE) -> Any:
         """Convert the picture.
 

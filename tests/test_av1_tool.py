@@ -48,6 +48,14 @@ def test_a_payload_shows_what_the_avif_file_shows_and_saves_280_bytes(
     assert np.array_equal(av1.decode(payload, 200, 301), shown)
 
 
+def test_the_number_of_cores_changes_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    payloads = set()
+    for cores in (None, 1, 2, 7):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        payloads.add(av1.encode(data.astronaut()[:200, :301], 40))
+    assert len(payloads) == 1
+
+
 @settings(max_examples=30, deadline=None)
 @given(SIDES, SIDES, LAYOUTS, st.integers(0, 63), st.integers(0, 2**16))
 def test_every_size_comes_back(

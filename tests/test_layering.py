@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 # From the bottom to the top; packages of one row do not import each other.
 LAYERS = (
-    ("codec.errors",),
+    ("codec.errors", "codec.forks"),
     ("codec.memory", "codec.networks", "codec.host_state"),
     ("codec.bitstream", "codec.quality", "codec.towers"),
     ("codec.coding", "codec.weights"),
@@ -31,7 +31,8 @@ LAYERS = (
 )
 ROOMS = {room: level for level, row in enumerate(LAYERS) for room in row}
 TORCH_FREE = (
-    "codec.errors codec.memory codec.quality codec.bitstream codec.coding codec.io codec.info "
+    "codec.errors codec.forks codec.memory codec.quality codec.bitstream codec.coding codec.io "
+    "codec.info "
     "codec.options codec.backends.manifest codec.weights.checkpoint codec.weights.safetensors_file "
     "codec.weights.shipped codec.tools codec.tokens.selection codec.integrations.pillow "
     "codec.guidance.importance codec.guidance.files codec.guidance.rate_estimate codec.cli"
@@ -125,8 +126,7 @@ def test_modules_without_networks_do_not_import_torch() -> None:
     for module, names in GRAPH.items():
         if any(module == free or module.startswith(f"{free}.") for free in TORCH_FREE):
             tops = {name.split(".")[0] for name in names}
-            lazy = module in ("codec.cli.workers", "codec.results")
-            assert lazy or "torch" not in tops, module
+            assert module == "codec.results" or "torch" not in tops, module
 
 
 def test_no_folder_is_crowded() -> None:

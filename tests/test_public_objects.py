@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import io
+import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -22,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import codec
 import codec.integrations.pillow
+from codec import forks
 from codec.backends.onnx import OnnxBackend
 from codec.backends.torch import TorchBackend
 from codec.guidance import student_torch
@@ -305,3 +308,56 @@ sys.stdout.buffer.write(codec.load({WEIGHTS!r}, "cpu").encode(picture, tool="lea
         check=False,
     )
     assert done.stdout == file, done.stderr.decode()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("tool", ["learned", "screen"])
+def test_a_forked_child_goes_on(tool: str, picture: NDArray[np.uint8]) -> None:
+    """PyTorch's worker threads, used by the parent, do not exist in the child."""
+    program = f"""
+import os, sys, threading, numpy as np, torch, codec
+picture = np.frombuffer(sys.stdin.buffer.read(), np.uint8).reshape({picture.shape})
+picture = np.tile(picture, (8, 8, 1))
+torch.set_num_threads(2)
+cotam = codec.load({WEIGHTS!r}, "cpu")
+file = cotam.encode(picture, tool={tool!r})
+threading.Thread(target=lambda: [cotam.encode(picture, tool={tool!r}) for _ in range(4)]).start()
+for _ in range(3):
+    child = os.fork()
+    if not child:
+        assert codec.load({WEIGHTS!r}, "cpu").encode(picture, tool={tool!r}) == file
+        pixels = cotam.decode(file, "array")
+        os._exit(0 if cotam.encode(picture, tool={tool!r}) == file else 1)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input=picture.tobytes(),
+        capture_output=True,
+        cwd=ROOT,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_lock_is_open_in_a_forked_child() -> None:
+    lock = forks.Lock()
+    held = threading.Event()
+    over = threading.Event()
+
+    def hold() -> None:
+        with lock, lock:
+            held.set()
+            over.wait()
+
+    threading.Thread(target=hold).start()
+    held.wait()
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        with lock:
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    over.set()

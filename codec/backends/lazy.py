@@ -8,13 +8,13 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from codec import forks
 from codec.backends.manifest import MANIFEST, read_manifest
 from codec.coding.backend import Backend, QpField, Weights
 from codec.coding.latent_grid import Floats
@@ -24,6 +24,7 @@ from codec.weights import checkpoint
 
 # Devices that need no look at the machine.
 USUAL_DEVICES = ("auto", "cpu")
+_LOADING = forks.Lock()
 
 
 class LazyBackend:
@@ -54,7 +55,6 @@ class LazyBackend:
             _ = self.inner  # files of users are checked at once; shipped ones are tested
 
     def _reset(self) -> None:
-        self._lock = threading.RLock()
         self._weights: Weights | None = None
         self._inner: Backend | None = None
 
@@ -71,7 +71,7 @@ class LazyBackend:
     @property
     def checkpoint(self) -> Weights:
         """The weights' arrays and metadata; reads them without PyTorch."""
-        with self._lock:
+        with _LOADING:
             if self._weights is None:
                 if self.exported:
                     self._weights = read_manifest(Path(self.name_or_path))
@@ -82,7 +82,7 @@ class LazyBackend:
     @property
     def inner(self) -> Backend:
         """The backend itself. Raises BadArgument where its runtime is not installed."""
-        with self._lock:
+        with _LOADING:
             if self._inner is None:
                 self._inner = self._onnx() if self.exported else self._torch()
             return self._inner

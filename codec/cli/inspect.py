@@ -36,7 +36,9 @@ from codec.io import heatmap, images
 
 def _listing(entry: dict[str, Any]) -> str:
     return "\n".join(
-        f"{key.replace('_', ' '):12} {value}" for key, value in entry.items() if value is not None
+        f"{key.replace('_', ' '):12} {one_line(str(value))}"
+        for key, value in entry.items()
+        if value is not None
     )
 
 

@@ -11,6 +11,7 @@ from typing import IO, Annotated, Any, NoReturn, Optional
 
 import typer
 
+import codec
 from codec import quality as rate
 from codec.backends.manifest import MANIFEST
 from codec.bitstream import container
@@ -55,8 +56,25 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="CoTAM: the image codec for multimodal LLMs.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cotam {codec.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def general(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and end."
+        ),
+    ] = False,
+) -> None:
+    """CoTAM: the image codec for multimodal LLMs."""
 
 
 # Fields of EncodeOptions that travel to worker processes as they are.
@@ -498,8 +516,7 @@ def main(commands: typer.Typer = app) -> NoReturn:
     except KeyboardInterrupt:
         say("cotam: interrupted", err=True)
         status = 1
-    # Nobody reads any more, so there is nothing to flush or to say.
-    except BrokenPipeError:
+    except BrokenPipeError:  # nobody reads the rest
         os._exit(1)
     except OSError as error:
         say(f"cotam: {sentence(error)}", err=True)

@@ -56,18 +56,12 @@ def with_flags(text: str) -> str:
 
 
 def say(text: str, err: bool = False) -> None:
-    """Print a line on stdout or stderr; remember it if it cannot be written (`lost_output`).
-
-    Raises:
-        BrokenPipeError: the reader has closed the pipe.
-    """
+    """A line on stdout or stderr; one that cannot be written is remembered, the work goes on."""
     text = with_flags(text) if err else text
     stream = sys.stderr if err else sys.stdout
     try:
         stream.write(f"{text}\n")
         stream.flush()
-    except BrokenPipeError:
-        raise
     except (OSError, ValueError) as error:
         _FAILED[err] = getattr(error, "strerror", None) or str(error)
 

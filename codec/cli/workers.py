@@ -242,8 +242,9 @@ class _Team:
             (index, result), in the order in which they are finished.
         """
         while (waiting and self.stillborn < MOST_STILLBORN) or self._busy():
+            self._fill(waiting, count)
             with _interruptible():
-                self._hand_out(waiting, count)
+                self._hand_out(waiting)
                 ready = wait([worker.pipe for worker in self.workers])
             for worker in [worker for worker in self.workers if worker.pipe in ready]:
                 with _interruptible():
@@ -254,10 +255,13 @@ class _Team:
     def _busy(self) -> list[_Worker]:
         return [worker for worker in self.workers if worker.job is not None]
 
-    def _hand_out(self, waiting: deque[tuple[int, Any]], count: int) -> None:
+    def _fill(self, waiting: deque[tuple[int, Any]], count: int) -> None:
+        """Start workers. A signal waits: no process may begin that nobody knows of."""
         useful = min(count, len(self._busy()) + len(waiting))
-        while len(self.workers) < useful:
+        while len(self.workers) < useful and not stopped():
             self.workers.append(_Worker(self.work, self.threads))
+
+    def _hand_out(self, waiting: deque[tuple[int, Any]]) -> None:
         for worker in self.workers:
             if worker.job is None and waiting:
                 worker.job = waiting.popleft()
@@ -328,11 +332,8 @@ def _serve(pipe: Connection, work: Callable[[Any], Any], threads: int, parent: i
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
     plain_warnings()
-    os.environ[THREADS] = str(threads)
-    with suppress(ImportError):  # exported halves need no PyTorch
-        import torch
-
-        torch.set_num_threads(threads)
+    # Read by what is loaded later, and only where a picture needs it: graphs, PyTorch, its MKL.
+    os.environ |= dict.fromkeys((THREADS, "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     try:
         pipe.send("ready")
         while True:

@@ -11,7 +11,6 @@ They do not import Ray.
 from __future__ import annotations
 
 import importlib.util
-import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 import codec
 from codec.api import Codec
-from codec.errors import BadArgument, CodecError
+from codec.errors import BadArgument, CodecError, only_codec_errors
 from codec.results import Level
 
 Batch = dict[str, NDArray[Any]]
@@ -61,7 +60,7 @@ def _apply(
     for index, value in enumerate(values):
         try:
             results[index] = work(value)
-        except (CodecError, OSError) as error:
+        except CodecError as error:
             results[index] = empty
             errors[index] = str(error)
     return results, errors
@@ -88,7 +87,7 @@ class Encode:
 
         Args:
             model: name, path or folder of the weights.
-            column: picture files' bytes, or pictures uint8 [H, W, 3].
+            column: picture files' bytes, {"bytes": ..., "path": ...}, or uint8 [H, W, 3].
             output: the new column of `.ctm` bytes, b"" where the column `error` has a sentence.
             device: as for `codec.load`.
             threads: of PyTorch, while a batch is encoded.
@@ -109,12 +108,9 @@ class Encode:
             coded, errors = _apply(_column(batch, self.column), self._encode, b"")
         return batch | {self.output: coded, "error": errors}
 
+    @only_codec_errors
     def _encode(self, value: Any) -> bytes:
-        source = (
-            io.BytesIO(value)
-            if isinstance(value, (bytes, bytearray, memoryview))
-            else np.asarray(value)
-        )
+        source = np.asarray(value) if isinstance(value, (list, tuple)) else value
         return self.codec.encode(source, **self.options)
 
 
@@ -161,5 +157,6 @@ class Decode:
         rest = {name: values for name, values in batch.items() if name not in left_out}
         return rest | {self.output: decoded, "error": errors}
 
+    @only_codec_errors
     def _decode(self, value: Any) -> NDArray[np.uint8]:
         return codec.decode(bytes(value), "array", self.level, self.device)

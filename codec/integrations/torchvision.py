@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 import codec
-from codec.errors import BadArgument
+from codec.errors import BadArgument, only_codec_errors
 from codec.io import images
 
 MODES = {"RGB": "RGB", "GRAY": "L", "GRAY_ALPHA": "LA", "RGB_ALPHA": "RGBA", "UNCHANGED": None}
 
 
+@only_codec_errors
 def decode_ctm(
     file: Tensor | bytes | str | Path, mode: str = "RGB", device: str = "auto"
 ) -> Tensor:
@@ -30,8 +31,7 @@ def decode_ctm(
         uint8 [C, H, W].
 
     Raises:
-        CodecError: the file is bad, or an argument is unknown.
-        OSError: the file cannot be read.
+        CodecError: the file is bad or cannot be read, or an argument is unknown.
     """
     name = str(getattr(mode, "name", mode)).upper()
     if name not in MODES:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import io
 import os
 import struct
-import threading
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Set
@@ -25,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from codec import memory
+from codec import forks, memory
 from codec.bitstream.container import MAGIC
 from codec.errors import (
     BadArgument,
@@ -75,7 +74,7 @@ WRITING: dict[str, dict[str, Any]] = {
     "WEBP": {"quality": 95},
     "AVIF": {"quality": 90, "subsampling": "4:4:4"},
 }
-_PILLOW = threading.Lock()
+_PILLOW = forks.Lock()
 
 
 @dataclass
@@ -122,7 +121,7 @@ def from_any(source: Any, limit_pixels: int) -> Picture:
         return from_pil(source, limit_pixels)
     if isinstance(source, Mapping):
         inner = source.get("bytes") if source.get("bytes") is not None else source.get("path")
-        if not isinstance(inner, (bytes, bytearray, memoryview, str)):
+        if not isinstance(inner, (bytes, bytearray, memoryview, str, os.PathLike)):
             raise BadArgument("a row of pictures must have 'bytes' or a 'path'")
         return load(inner, limit_pixels)
     if isinstance(source, (str, bytes, bytearray, memoryview, os.PathLike)):
@@ -516,6 +515,10 @@ class _Plain:
     def __init__(self, stream: IO[bytes]) -> None:
         for name in ("write", "seek", "tell", "flush", "read"):
             setattr(self, name, getattr(stream, name, None))
+
+    def fileno(self) -> int:
+        """As a stream in memory answers."""
+        raise io.UnsupportedOperation("fileno")
 
 
 def _saved(

@@ -23,6 +23,7 @@ from codec.io import colour, compose, exif, images
 KEEP = ("all", "safe", "none")
 DEFAULT_KEEP = "safe"
 ICC_LIMIT_BYTES = exif.LIMIT_BYTES
+IN_SRGB = "the colours were converted to sRGB, because the file does not keep their profile"
 PRIVATE = "location and maker notes were left out of the EXIF data (keep='all' keeps them)"
 
 
@@ -50,7 +51,8 @@ def kept(picture: images.Picture, keep: str = DEFAULT_KEEP) -> images.Picture:
     check_keep(keep)
     if keep == "none":
         pixels = colour.to_srgb(picture.pixels, picture.icc)
-        return replace(picture, pixels=pixels, icc=None, exif=None)
+        notes = picture.notes if pixels is picture.pixels else [*picture.notes, IN_SRGB]
+        return replace(picture, pixels=pixels, icc=None, exif=None, notes=notes)
     if keep == "all" or not picture.exif:
         return picture
     public = exif.without_private(picture.exif)

@@ -40,6 +40,8 @@ LAYOUTS = ("4:0:0", "4:2:0", "4:4:4")
 FINEST_INDEX = 63
 FASTEST_SPEED = 10
 DEFAULT_SPEED = 6
+# Also on one core, so that every machine writes the same bytes.
+LEAST_THREADS = 2
 # libavif's own limits on what it decodes.
 MAX_SIDE = 32768
 MAX_PIXELS = 16384 * 16384
@@ -96,8 +98,8 @@ def encode(
         quality_index: 0..63, 63 is finest: 63 minus libaom's `cq-level`.
         subsampling: how densely chroma is sampled, where there is any.
         speed: libaom's, 0 (smallest) .. 10 (fastest).
-        threads: at most so many; all cores if not given. One thread and several threads write
-            different payloads of about the same size.
+        threads: at most so many; all cores, but at least two, if not given. One thread writes
+            another payload than several, of which any number writes the same.
         vary_quality: let libaom spend more bits where its picture tuning expects to see them.
 
     Returns:
@@ -122,7 +124,7 @@ def encode(
         advanced=advanced,
         subsampling="4:0:0" if grey else subsampling,
         speed=speed,
-        max_threads=threads or os.cpu_count() or 1,
+        max_threads=threads or max(LEAST_THREADS, os.cpu_count() or 1),
         autotiling=False,
     )
     return _payload(file, *pixels.shape[:2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +16,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import codec
+from codec import errors
 from codec.errors import CodecError, only_codec_errors
 from codec.integrations.data_url import data_url
+from codec.integrations.ray import Decode, Encode
+from codec.integrations.torchvision import decode_ctm
 from tests.attacks import pictures
 from tests.conftest import ROOT
 
 TOY = ROOT / "tests" / "golden" / "toy.safetensors"
 SMALL = np.zeros((16, 16, 3), np.uint8)
+FILE = codec.load("tiny").encode(SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +92,8 @@ def plain_keys() -> st.SearchStrategy[Any]:
 
 
 OPTIONS = ("quality", "target_bytes", "qp_map", "guide", "strength", "importance", "roi")
-OPTIONS += ("slope", "tune", "keep", "strip")
+OPTIONS += ("slope", "tune", "keep", "strip", "lossless", "tool", "effort", "options")
+TOOLS = ("learned", "screen", "palette", "av1")
 QUIET = settings(
     max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -109,12 +115,15 @@ def one_sentence(attempt: Callable[[], object]) -> None:
 @given(value=anything())
 def test_a_picture_of_any_kind(toy: codec.Codec, value: Any) -> None:
     one_sentence(lambda: toy.encode(value, guide="uniform"))
+    one_sentence(lambda: toy.encode(value, tool="learned"))
+    one_sentence(lambda: toy.encode(value, lossless=True))
 
 
 @QUIET
-@given(name=st.sampled_from(OPTIONS), value=anything())
-def test_an_option_of_any_kind(toy: codec.Codec, name: str, value: Any) -> None:
-    one_sentence(lambda: toy.encode(SMALL, **{name: value}))
+@given(name=st.sampled_from(OPTIONS), value=anything(), tool=st.sampled_from(TOOLS))
+def test_an_option_of_any_kind(toy: codec.Codec, name: str, value: Any, tool: str) -> None:
+    wishes: dict[str, Any] = {"tool": tool}
+    one_sentence(lambda: toy.encode(SMALL, **wishes | {name: value}))
 
 
 @QUIET
@@ -124,13 +133,58 @@ def test_a_file_of_any_kind(toy: codec.Codec, value: Any) -> None:
         one_sentence(lambda attempt=attempt: attempt(value))
     for attempt in (codec.inspect, codec.weights_of, codec.load_for, codec.load):
         one_sentence(lambda attempt=attempt: attempt(value))
+    for attempt in (codec.inspect, codec.weights_of):
+        one_sentence(lambda attempt=attempt: attempt(FILE, value))
+    one_sentence(lambda: codec.load("tiny", value))
+    one_sentence(lambda: codec.decode(FILE, device=value))
+    one_sentence(lambda: decode_ctm(value))
 
 
 @QUIET
 @given(name=st.sampled_from(("output", "level", "background")), value=anything())
 def test_a_wish_of_any_kind(toy: codec.Codec, name: str, value: Any) -> None:
-    data = toy.encode(SMALL, guide="uniform")
-    one_sentence(lambda: toy.decode(data, **{name: value}))
+    decoded = toy.decode_full(FILE)
+    one_sentence(lambda: decoded.to(value))
+    one_sentence(lambda: decoded.to("array", value))
+    for tool in TOOLS:
+        data = toy.encode(SMALL, tool=tool)
+        one_sentence(lambda data=data: toy.decode(data, **{name: value}))
+
+
+def test_every_error_is_exported_and_documented() -> None:
+    found = {name for name, one in vars(errors).items() if isinstance(one, type)}
+    found = {name for name in found if issubclass(getattr(errors, name), CodecError)}
+    assert found <= set(codec.__all__)
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    assert not [name for name in found if f"`{name}`" not in page]
+
+
+def test_a_message_is_one_line_whatever_it_quotes(tmp_path: Path) -> None:
+    for attempt in (
+        lambda: codec.load("no\nweights"),
+        lambda: codec.load("tiny", "no\ndevice"),
+        lambda: codec.load("tiny").encode(tmp_path / "no\nfile.png"),
+    ):
+        with pytest.raises(CodecError) as caught:
+            attempt()
+        assert "\n" not in str(caught.value)
+    again = pickle.loads(pickle.dumps(codec.TargetTooSmall("too\nsmall", 7)))
+    assert (str(again), again.smallest) == ("too small", 7)
+
+
+def test_an_empty_cell_does_not_end_a_batch() -> None:
+    """Columns of real tables have holes."""
+    cells = np.empty(4, object)
+    cells[:] = [None, float("nan"), "text", FILE]
+    decoded = Decode()({"ctm": cells})
+    assert [bool(error) for error in decoded["error"]] == [True, True, True, False]
+    rows = np.empty(3, object)
+    stream = io.BytesIO()
+    Image.fromarray(SMALL).save(stream, "PNG")
+    rows[:] = [None, {"bytes": stream.getvalue(), "path": None}, stream.getvalue()]
+    coded = Encode("tiny")({"bytes": rows})
+    assert [bool(error) for error in coded["error"]] == [True, False, False]
+    assert coded["ctm"][1] == coded["ctm"][2]
 
 
 def test_values_that_make_sense_are_accepted(toy: codec.Codec, tmp_path: Path) -> None:
@@ -148,7 +202,8 @@ def test_values_that_make_sense_are_accepted(toy: codec.Codec, tmp_path: Path) -
     assert guided == toy.encode(picture, importance=weights)
     for source in (bytearray(data), memoryview(data), {"bytes": data}, tmp_path / "a.png"):
         assert toy.encode(source, quality=40) == wanted
-    assert toy.encode({"bytes": None, "path": str(tmp_path / "a.png")}, quality=40) == wanted
+    for path in (tmp_path / "a.png", str(tmp_path / "a.png")):
+        assert toy.encode({"bytes": None, "path": path}, quality=40) == wanted
 
 
 @pytest.mark.parametrize(

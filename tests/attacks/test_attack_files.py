@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import codec
 from codec.cli import jobs as batch
 from codec.cli import outputs
 from codec.errors import BadArgument
-from codec.io import folders
+from codec.io import folders, formats, images
 from tests.attacks import pictures
 from tests.conftest import ROOT
 
@@ -325,6 +326,55 @@ def test_a_full_stream_loses_the_report_and_not_the_file(here: Path, coded: byte
             assert done.stderr.count(b"\n") == 1
 
 
+def test_a_reader_that_leaves_costs_no_file(here: Path) -> None:
+    """`cotam encode ... | head -1`"""
+    (here / "b.png").write_bytes((here / "a.png").read_bytes())
+    for as_json in ((), ("--json",)):
+        reading, writing = os.pipe()
+        os.close(reading)
+        arguments = ("encode", "a.png", "b.png", "-o", "out/", *as_json, *NAMED)
+        done = cotam(*arguments, cwd=here, stdout=writing)
+        os.close(writing)
+        assert done.returncode == len(as_json)  # the caller of --json must know
+        assert sorted(p.name for p in (here / "out").iterdir()) == ["a.ctm", "b.ctm"]
+
+
+def test_a_name_is_one_line_in_every_listing(here: Path, coded: bytes) -> None:
+    (here / "new\nline.ctm").write_bytes(coded)
+    for command in (("info",), ("inspect", *NAMED)):
+        told = cotam(command[0], "new\nline.ctm", *command[1:], cwd=here).stdout.splitlines()
+        assert told[0].endswith(b"new\\nline.ctm")
+
+
+def test_the_version_is_told(here: Path) -> None:
+    done = cotam("--version", cwd=here)
+    assert done.returncode == 0
+    assert done.stdout.decode() == f"cotam {codec.__version__}\n"
+
+
+@pytest.mark.parametrize("suffix", sorted(formats.SUFFIXES | {".pdf"}))
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_a_picture_of_every_kind_is_written_in_every_format(
+    tmp_path: Path, suffix: str, grey: bool, alpha: bool
+) -> None:
+    if formats.written_format(suffix) is None:
+        pytest.skip("not written")
+    pixels = pictures.scene()
+    pixels = np.repeat(pixels[..., :1], 3, 2) if grey else pixels
+    tag = Image.Exif()
+    tag[0x010F] = "maker"
+    plane = np.full(pixels.shape[:2], 120, np.uint8) if alpha else None
+    picture = images.Picture(pixels, plane, grey, None, tag.tobytes())
+    path = tmp_path / f"a{suffix}"
+    outputs.write(str(path), lambda stream: images.save(picture, stream, suffix), True)
+    if suffix == ".pdf":
+        assert path.read_bytes().startswith(b"%PDF")
+        return
+    seen = images.read_shown(path, 1 << 24).astype(int)
+    assert np.abs(seen - images.shown(picture)).mean() < 3
+
+
 @pytest.mark.slow
 def test_data_for_a_closed_stream_is_a_failure(here: Path) -> None:
     out = cotam("encode", "a.png", "-o", "-", *NAMED, cwd=here, preexec_fn=_closed(1))
@@ -336,8 +386,6 @@ def test_data_for_a_closed_stream_is_a_failure(here: Path) -> None:
 
 
 def test_a_jpeg_is_visually_lossless_unless_asked(here: Path, coded: bytes) -> None:
-    from codec.io import images
-
     picture = images.from_array(pictures.scene())
     sizes = []
     for wishes in ({}, {"quality": 60}):

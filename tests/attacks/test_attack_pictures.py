@@ -44,7 +44,8 @@ def test_odd_metadata_never_costs_the_pixels(kind: str, toy: codec.Codec) -> Non
         if not pictures.pillow_decodes(data):
             continue
         decoded += 1
-        file = toy.encode(data, keep=random.choice(metadata.KEEP), guide="uniform")
+        wish = random.choice(({"tool": "learned"}, {"tool": "screen"}, {"lossless": True}))
+        file = toy.encode(data, keep=random.choice(metadata.KEEP), **wish)
         back = toy.decode_full(file).picture
         suffix = (".png", ".jpg", ".tif", ".webp")[number % 4]
         images.save(back, io.BytesIO(), suffix)
@@ -66,6 +67,19 @@ def test_a_picture_of_any_mode_is_read_as_a_person_sees_it(mode: str, tmp_path: 
         for source in (data, path, str(path), io.BytesIO(data), {"bytes": data, "path": None}):
             again = images.read_shown(source, LIMIT).astype(int)
             assert np.abs(again - wanted).max() <= 3, (mode, suffix)
+
+
+@pytest.mark.parametrize("mode", pictures.MODES)
+def test_a_picture_of_any_mode_is_lossless_where_that_is_asked_for(
+    mode: str, toy: codec.Codec
+) -> None:
+    image, _ = pictures.in_mode(mode)
+    read = images.from_any(image, LIMIT)
+    back = toy.decode_full(toy.encode(image, lossless=True)).picture
+    np.testing.assert_array_equal(back.pixels, read.pixels)
+    assert (back.alpha is None) == (read.alpha is None)
+    if read.alpha is not None:
+        np.testing.assert_array_equal(back.alpha, read.alpha)
 
 
 def _can_save(image: Image.Image, suffix: str) -> bool:
@@ -273,6 +287,10 @@ def test_a_wide_gamut_reaches_a_tower_as_srgb_and_stays_in_the_file(cotam: codec
     assert np.abs(seen.astype(int) - np.asarray(back)).max() > 20
     bare = cotam.decode(cotam.encode(png(back, icc_profile=profile), quality=95, keep="none"))
     assert "icc_profile" not in bare.info
+    exact = cotam.encode_full(png(back, icc_profile=profile), lossless=True, keep="none")
+    assert any("sRGB" in note for note in exact.notes)  # the pixels are not those of the source
+    kept = cotam.encode_full(png(back, icc_profile=profile), lossless=True)
+    assert not any("sRGB" in note for note in kept.notes)
     assert np.abs(np.asarray(bare).astype(int) - wanted).mean() < 4
 
 

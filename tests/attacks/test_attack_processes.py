@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 from PIL import Image
 
 import codec
+from codec.cli import workers
 from tests.attacks import pictures
 from tests.conftest import ROOT
 
@@ -32,22 +35,52 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Batch:
-    """`cotam encode FOLDER -j 2`, watched."""
+def waited_for_cores() -> float:
+    """Seconds since the start in which some process had to wait for a core; 0 where none tells."""
+    try:
+        some = Path("/proc/pressure/cpu").read_text().splitlines()[0]
+        return int(some.rpartition("total=")[2]) / 1e6
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
-    def __init__(self, source: Path, out: Path, jobs: int = 2) -> None:
+
+def usual_signals() -> None:
+    """As in a shell: a test that is run by nohup or as a background job ignores some of them."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
+class Batch:
+    """`cotam encode FOLDER -j 2`, watched.
+
+    held: a pipe that is encoded last. Nobody writes to it, so the batch cannot be over before the
+    test has done what it is about to do, however late the machine lets it.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        out: Path,
+        jobs: int = 2,
+        held: Path | None = None,
+        options: tuple[str, ...] = (),
+        before: Callable[[], None] = usual_signals,
+    ) -> None:
         self.out = out
-        command = [sys.executable, "-m", "codec.cli", "encode", str(source), "-o", str(out)]
-        command += ["--model", str(TOY), "-j", str(jobs), "--json", "--skip-existing"]
+        self.sources = [source] if held is None else [source, held]
+        if held is not None:
+            os.mkfifo(held)
+        command = [sys.executable, "-m", "codec.cli", "encode", *map(str, self.sources)]
+        command += ["-o", str(out), "--model", str(TOY), "-j", str(jobs), "--json"]
         env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
-            command,
+            [*command, "--skip-existing", *options],
             env=env,
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=before,
         )
 
     def wait_for(self, files: int) -> None:
@@ -70,14 +103,26 @@ class Batch:
         return [pid for pid in found if pid != self.process.pid]
 
     def workers(self) -> list[int]:
-        return [p for p in self.alive() if b"spawn_main" in Path(f"/proc/{p}/cmdline").read_bytes()]
+        found = []
+        for pid in self.alive():
+            with suppress(OSError):  # it has just ended
+                if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(pid)
+        return found
 
-    def gone(self, seconds: float) -> bool:
-        """Whether all processes beside the parent end within so many seconds."""
-        end = time.monotonic() + seconds
-        while self.alive() and time.monotonic() < end:
+    def gone(self, seconds: float = 2) -> bool:
+        """Whether all processes beside the parent end within so many seconds.
+
+        Time in which processes had to wait for a core is the machine's, not theirs.
+        """
+        start = time.monotonic()
+        waited = waited_for_cores()
+        while self.alive():
+            passed = time.monotonic() - start
+            if passed - (waited_for_cores() - waited) > seconds or passed > 60:
+                return not self.alive()
             time.sleep(0.01)
-        return not self.alive()
+        return True
 
     def finished(self) -> tuple[list[dict[str, object]], bytes]:
         out, err = self.process.communicate(timeout=120)
@@ -96,48 +141,74 @@ def whole(out: Path) -> set[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
-def test_a_signal_ends_all_and_names_what_is_left(many: Path, tmp_path: Path, name: str) -> None:
-    batch = Batch(many, tmp_path / "out")
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("SIGTERM", ()), ("SIGHUP", ("--tool", "learned")), ("SIGINT", ("--lossless",))],
+)
+def test_a_signal_ends_all_and_names_what_is_left(
+    many: Path, tmp_path: Path, name: str, options: tuple[str, ...]
+) -> None:
+    batch = Batch(many, tmp_path / "out", held=tmp_path / "held.png", options=options)
     batch.wait_for(3)
     os.kill(batch.process.pid, getattr(signal, name))
-    assert batch.gone(2)
+    assert batch.gone()
     results, err = batch.finished()
     assert batch.process.returncode == 1
     done = {Path(str(r["target"])).name for r in results if r["ok"]}
     left = [r for r in results if not r["ok"]]
-    assert len(results) == PICTURES
     assert all(name in str(r["error"]) for r in left)
     assert done <= whole(tmp_path / "out")
-    assert all(str(r["source"]).encode() in err for r in left)
+    sources = [str(path) for path in (*many.iterdir(), tmp_path / "held.png")]
+    told = {str(r["source"]) for r in results if r["ok"]}
+    assert all(source in told or source.encode() in err for source in sources)
+    assert str(tmp_path / "held.png").encode() in err
     if name != "SIGTERM":
         return
-    again = Batch(many, tmp_path / "out")
+    again = Batch(many, tmp_path / "out", options=options)
     again.finished()
     assert again.process.returncode == 0
     assert len(whole(tmp_path / "out")) == PICTURES
 
 
 @pytest.mark.slow
+def test_a_signal_that_is_ignored_ends_nothing(many: Path, tmp_path: Path) -> None:
+    """`nohup cotam encode ...` goes on when its terminal is closed."""
+    held = tmp_path / "held.png"
+    batch = Batch(many, tmp_path / "out", held=held, before=ignore_hangup)
+    batch.wait_for(3)
+    os.kill(batch.process.pid, signal.SIGHUP)
+    held.write_bytes(next(many.iterdir()).read_bytes())
+    results, _ = batch.finished()
+    assert batch.process.returncode == 0
+    assert len(results) == len(whole(tmp_path / "out")) == PICTURES + 1
+
+
+def ignore_hangup() -> None:
+    usual_signals()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+@pytest.mark.slow
 def test_workers_die_with_their_parent(many: Path, tmp_path: Path) -> None:
-    batch = Batch(many, tmp_path / "out")
+    batch = Batch(many, tmp_path / "out", held=tmp_path / "held.png")
     batch.wait_for(3)
     batch.process.kill()
-    assert batch.gone(2)
+    assert batch.gone()
     batch.process.communicate()
     whole(tmp_path / "out")
 
 
 @pytest.mark.slow
 def test_a_dead_worker_costs_nothing_but_time(many: Path, tmp_path: Path) -> None:
-    batch = Batch(many, tmp_path / "out")
+    held = tmp_path / "held.png"
+    batch = Batch(many, tmp_path / "out", held=held)
     batch.wait_for(2)
-    for pid in batch.workers()[:1]:
-        os.kill(pid, signal.SIGKILL)
+    os.kill(batch.workers()[0], signal.SIGKILL)
+    held.write_bytes(next(many.iterdir()).read_bytes())  # as soon as a worker reads it
     results, _ = batch.finished()
     assert batch.process.returncode == 0
     assert {bool(r["ok"]) for r in results} == {True}
-    assert len(whole(tmp_path / "out")) == PICTURES
+    assert len(whole(tmp_path / "out")) == PICTURES + 1
 
 
 def deadly(given: object, target: str, options: dict[str, object]) -> object:
@@ -162,34 +233,82 @@ def test_a_deadly_picture_is_named_and_the_others_are_done(many: Path, tmp_path:
     assert len(list(tmp_path.glob("*.out"))) == 11
 
 
+def loaded(_: object) -> tuple[bool, str]:
+    """Whether a worker has loaded PyTorch, and how many threads it would have."""
+    return "torch" in sys.modules, os.environ["OMP_NUM_THREADS"]
+
+
+def pool(work: Any) -> workers.Pool[Any, Any]:
+    return workers.Pool(work, lambda job, why: why, str)
+
+
+@pytest.mark.slow
+def test_workers_load_no_network_before_a_picture_needs_one() -> None:
+    threads = str(max(1, (os.cpu_count() or 1) // 2))
+    assert list(pool(loaded).run([1, 2, 3], 2)) == [(False, threads)] * 3
+
+
+@pytest.mark.slow
+def test_a_signal_at_the_birth_of_a_worker_leaves_no_orphan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    born: list[workers._Worker] = []
+
+    class Watched(workers._Worker):
+        def __init__(self, work: Any, threads: int) -> None:
+            super().__init__(work, threads)
+            born.append(self)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(workers, "_Worker", Watched)
+    monkeypatch.setattr(workers, "_state", workers._state)  # the next test has its own
+    with workers.stoppable():
+        results = list(pool(time.sleep).run([60, 60], 2))
+    assert all("SIGTERM" in why for why in results)
+    assert len(results) == 2
+    assert not any(worker.process.is_alive() for worker in born)
+
+
 @pytest.mark.slow
 def test_kills_at_random_moments_lose_nothing(many: Path, tmp_path: Path) -> None:
-    """COTAM_KILLS says how many; parents and workers in turn."""
+    """COTAM_KILLS says how many; parents and workers in turn, from their first moment on."""
     random = Random(int(os.environ.get("COTAM_FUZZ_SEED", "0")))
     out = tmp_path / "out"
     for number in range(int(os.environ.get("COTAM_KILLS", "4"))):
-        batch = Batch(many, out)
-        batch.wait_for(random.randrange(PICTURES))
-        time.sleep(random.uniform(0, 0.2))
-        victims = [batch.process.pid] if number % 2 == 0 else batch.workers()[:1]
-        for pid in victims:
-            os.kill(pid, random.choice((signal.SIGKILL, signal.SIGTERM)))
-        batch.process.communicate(timeout=120)
-        assert batch.gone(2)
-        if out.exists():
-            whole(out)
-            for path in list(out.iterdir())[::2]:
-                path.unlink()
+        options = random.choice(((), ("--tool", "learned"), ("--tool", "screen"), ("--lossless",)))
+        batch = Batch(many, out, options=options)
+        if random.random() < 0.5:
+            batch.wait_for(random.randrange(PICTURES))
+        time.sleep(random.uniform(0, 2))
+        at_parent = number % 2 == 0
+        killed = random.choice((signal.SIGKILL, signal.SIGTERM))
+        for pid in [batch.process.pid] if at_parent else batch.workers()[:1]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, killed)
+        if at_parent:
+            assert batch.gone(), f"orphans after kill {number}"
+        said = batch.process.communicate(timeout=120)[0].splitlines()
+        assert batch.gone(), f"orphans after kill {number}"
+        told = [json.loads(line) for line in said if line.endswith(b"}")]
+        done = {Path(str(result["target"])).name for result in told if result["ok"]}
+        assert not any(out.glob(".*"))
+        left = whole(out) if out.exists() else set()
+        assert done <= left, f"lost after kill {number}"
+        if not at_parent:
+            assert len(left) == PICTURES, f"not done after kill {number}"
+        for name in random.sample(sorted(left), len(left) // 2):
+            (out / name).unlink()
     assert Batch(many, out).finished()
     assert len(whole(out)) == PICTURES
 
 
 @pytest.mark.slow
 def test_results_are_printed_as_they_are_made(many: Path, tmp_path: Path) -> None:
-    batch = Batch(many, tmp_path / "out", jobs=1)
+    held = tmp_path / "held.png"
+    batch = Batch(many, tmp_path / "out", jobs=1, held=held)
     assert batch.process.stdout is not None
-    first = json.loads(batch.process.stdout.readline())
-    assert first["ok"]
+    for number in range(PICTURES):
+        assert json.loads(batch.process.stdout.readline())["ok"], number
     assert batch.process.poll() is None
-    assert len(list((tmp_path / "out").glob("*.ctm"))) < PICTURES
+    held.write_bytes(next(many.iterdir()).read_bytes())
     batch.finished()

@@ -1,0 +1,34 @@
+"""Locks in a program that forks: a child has none of its parent's threads, but all of its locks."""
+
+from __future__ import annotations
+
+import os
+import threading
+from types import TracebackType
+
+
+class Lock:
+    """A lock for one thread at a time, which may take it again; open in every forked child.
+
+    A thread that holds a usual lock while another one forks is missing in the child, where nobody
+    would ever open the lock again.
+    """
+
+    def __init__(self) -> None:
+        self._renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._lock.release()
