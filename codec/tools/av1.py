@@ -90,6 +90,7 @@ def encode(
     speed: int = DEFAULT_SPEED,
     threads: int | None = None,
     vary_quality: bool = True,
+    tile_rows: int = 1,
 ) -> bytes:
     """A picture as the payload of an AV1 still picture.
 
@@ -101,6 +102,7 @@ def encode(
         threads: at most so many; all cores, but at least two, if not given. One thread writes
             another payload than several, of which any number writes the same.
         vary_quality: let libaom spend more bits where its picture tuning expects to see them.
+        tile_rows: 1 or 2; two threads code two rows of tiles at the same time.
 
     Returns:
         The payload.
@@ -126,6 +128,7 @@ def encode(
         speed=speed,
         max_threads=threads or max(LEAST_THREADS, os.cpu_count() or 1),
         autotiling=False,
+        tile_rows=tile_rows - 1,  # Pillow and libavif count in powers of two
     )
     return _payload(file, *pixels.shape[:2])
 

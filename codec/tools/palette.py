@@ -107,20 +107,41 @@ class _Colours:
     """The colours of a picture: how often and where each of them occurs."""
 
     def __init__(self, pixels: Pixels) -> None:
-        self.shape = pixels.shape
-        packed = _packed(pixels)
-        colours, places, counts = np.unique(packed, return_inverse=True, return_counts=True)
-        if len(colours) > MANY_COLOURS:
+        runs = _Runs(pixels)
+        if len(runs.colours) > MANY_COLOURS:
             coarse = np.minimum((pixels >> LOW_BITS << LOW_BITS) + (1 << LOW_BITS - 1), 255)
-            packed = _packed(coarse.astype(np.uint8))
-            colours, places, counts = np.unique(packed, return_inverse=True, return_counts=True)
-        self.samples = _samples(colours, pixels.shape[2])
-        self.places = places.reshape(packed.shape)
-        self.counts = counts
+            runs = _Runs(coarse.astype(np.uint8))
+        self.samples = _samples(runs.colours, pixels.shape[2])
+        self.runs = runs
 
     def merged(self, radius: float) -> Pixels:
         """The picture with every colour replaced by the most frequent one within the radius."""
-        return self.samples[_leaders(self.samples, self.counts, radius)][self.places]
+        leaders = _leaders(self.samples, self.runs.counts, radius)
+        return self.runs.filled(self.samples[leaders])
+
+
+class _Runs:
+    """A picture as runs of equal pixels, row after row; drawings have few of them.
+
+    Attributes:
+        colours: of the picture, as one number each.
+        counts: pixels of each colour.
+    """
+
+    def __init__(self, pixels: Pixels) -> None:
+        self.shape = pixels.shape
+        packed = _packed(pixels).ravel()
+        begins = np.empty(len(packed), np.bool_)
+        begins[0] = True
+        np.not_equal(packed[1:], packed[:-1], out=begins[1:])
+        starts = np.flatnonzero(begins)
+        self.lengths = np.diff(starts, append=len(packed))
+        self.colours, self.places = np.unique(packed[starts], return_inverse=True)
+        self.counts = np.bincount(self.places, weights=self.lengths).astype(np.int64)
+
+    def filled(self, samples: Pixels) -> Pixels:
+        """A picture with other samples [colours, C] in place of the colours."""
+        return np.repeat(samples[self.places], self.lengths, 0).reshape(self.shape)
 
 
 def _leaders(samples: Pixels, counts: Ints, radius: float) -> Ints:
