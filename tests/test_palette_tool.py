@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 
@@ -124,3 +125,46 @@ assert codec.decode(data).size == (120, 90)
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def icon(side: int, kind: int) -> Image.Image:
+    """A sign, a button, bars, or a gradient with a disc, drawn at four times the size."""
+    large = 4 * side
+    image = Image.new("RGB", (large, large), "white")
+    pen = ImageDraw.Draw(image)
+    tenth = large // 10
+    if kind == 0:
+        pen.ellipse(
+            (tenth, tenth, 9 * tenth, 9 * tenth), fill="#d02030", outline="#400000", width=4
+        )
+        pen.line((3 * tenth, 5 * tenth, 7 * tenth, 5 * tenth), fill="white", width=tenth)
+    elif kind == 1:
+        pen.rounded_rectangle((tenth, 2 * tenth, 9 * tenth, 8 * tenth), tenth, fill="#20a060")
+        triangle = [(4 * tenth, 3 * tenth), (4 * tenth, 7 * tenth), (7 * tenth, 5 * tenth)]
+        pen.polygon(triangle, fill="white")
+    elif kind == 2:
+        for bar, colour in enumerate(("#4060a0", "#c06030", "#309030", "#a03030")):
+            left = tenth * (1 + 2 * bar)
+            pen.rectangle((left, tenth * (8 - 2 * bar), left + tenth, 9 * tenth), fill=colour)
+    else:
+        for row in range(large):
+            shade = (40 + row * 150 // large, 90, 200 - row * 100 // large)
+            pen.line((0, row, large, row), fill=shade)
+        pen.ellipse((3 * tenth, 3 * tenth, 7 * tenth, 7 * tenth), fill="white")
+    return image.resize((side, side), Image.Resampling.LANCZOS)
+
+
+@pytest.mark.parametrize("side", [16, 24, 32, 48, 64])
+@pytest.mark.parametrize("kind", range(4))
+def test_icons_keep_35_db_in_no_more_bytes_than_a_png(
+    cotam: codec.Codec, side: int, kind: int
+) -> None:
+    image = icon(side, kind)
+    pixels = np.asarray(image)
+    data = cotam.encode(image, quality=60)
+    assert codec.inspect(data).tool in ("palette", "av1")
+    error = np.square(cotam.decode(data, "array").astype(float) - pixels).mean()
+    assert error <= 255**2 / 10**3.5
+    png = io.BytesIO()
+    image.save(png, "PNG", optimize=True)
+    assert len(data) <= len(png.getvalue())

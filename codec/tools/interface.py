@@ -14,6 +14,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.tools.quality import Content
+
 Pixels = NDArray[np.uint8]
 SettingsT = TypeVar("SettingsT", contravariant=True)
 
@@ -25,12 +27,12 @@ class Settings:
     Attributes:
         quality: 0..100; 100 is lossless where the tool can be.
         effort: 0 (fastest) .. 9 (smallest).
-        content: what the picture looks like (tools.choosing.content.Kind).
+        content: what the picture looks like, which decides what a quality means (tools.quality).
     """
 
     quality: float
     effort: int
-    content: str = "graphics"
+    content: Content = "graphics"
 
 
 class Tool(Protocol[SettingsT]):

@@ -10,6 +10,8 @@ At quality 100 nothing is merged: the same pixels come back, alpha included.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +28,8 @@ RADII = ((0, 48.0), (25, 40.0), (50, 34.0), (75, 28.0), (90, 22.0), (99, 6.0), (
 # costs few bytes and loses almost nothing. All of 0, 3, 6, 10, 14, 20, 27, 34 and 44 save no more
 # (24 of train/charts_clean); 14 alone saves 10 instead of 16 %.
 TRIED_RADII = (6.0, 14.0, 27.0)
+# Of pictures so small that every pixel counts: at least 37 dB (icons of 16 to 64 pixels).
+SMALL_RADII = (3.0, 6.0)
 # Pictures with more colours than this lose their low bits before close colours are searched.
 MANY_COLOURS = 1 << 12
 LOW_BITS = 2
@@ -51,18 +55,21 @@ def encode(pixels: Pixels, *, quality: float = BEST_QUALITY, effort: int = 5) ->
     return vp8l.encode(merged(pixels, radius_of(quality)), effort=effort)
 
 
-def trials(pixels: Pixels, *, effort: int = 5) -> list[tuple[bytes, Pixels]]:
-    """Code a picture at each of TRIED_RADII.
+def trials(
+    pixels: Pixels, *, effort: int = 5, radii: Sequence[float] = TRIED_RADII
+) -> list[tuple[bytes, Pixels]]:
+    """Code a picture at several radii.
 
     Args:
         pixels: as for `encode`.
         effort: as for `encode`.
+        radii: in levels.
 
     Returns:
         Payloads, each with the pixels that `decode` returns for it.
     """
     colours = _Colours(pixels)
-    pictures = [colours.merged(radius) for radius in TRIED_RADII]
+    pictures = [colours.merged(radius) for radius in radii]
     return [(vp8l.encode(picture, effort=effort), picture) for picture in pictures]
 
 

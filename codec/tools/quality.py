@@ -15,14 +15,20 @@ from typing import Literal
 
 import numpy as np
 
-Content = Literal["graphics", "text scan"]
+Content = Literal["graphics", "text scan", "small picture"]
 # (quality, AV1 index). Token error of photographs by the learned tool / of graphics by this one:
 # 25: 0.65 / 0.15, 50: 0.41 / 0.098, 75: 0.24 / 0.06, 90: 0.17 / 0.037.
 GRAPHICS = ((0, 0), (25, 4), (50, 10), (75, 17), (90, 24), (100, 63))
 # Share of words by the learned tool and by the AV1 tool:
 # 8: 0.14, 25: 0.36, 45: 0.53, 65: 0.63 at these indices; beyond 65 the line is drawn on.
 TEXT_SCAN = ((0, 0), (8, 3), (25, 11), (45, 18), (65, 25), (90, 40), (100, 63))
-TABLES = {"graphics": GRAPHICS, "text scan": TEXT_SCAN}
+# Icons are a few hundred bytes at any quality: from 35 dB at quality 60.
+SMALL = ((0, 20), (60, 50), (100, 63))
+TABLES: dict[str, tuple[tuple[int, int], ...]] = {
+    "graphics": GRAPHICS,
+    "text scan": TEXT_SCAN,
+    "small picture": SMALL,
+}
 
 
 def av1_index(quality: float, content: Content = "graphics") -> int:

@@ -28,7 +28,7 @@ class Av1Tool:
         from codec.tools.quality import av1_index
 
         scan = settings.content == "text scan"
-        index = av1_index(settings.quality, "text scan" if scan else "graphics")
+        index = av1_index(settings.quality, settings.content)
         # 4:4:4 saves 3.4 % on graphics; coloured paper of scans needs no fine chroma.
         sampling: av1.Subsampling = "4:2:0" if scan else "4:4:4"
         speed = AV1_SPEEDS[settings.effort]
@@ -69,7 +69,9 @@ class PaletteTool:
     def trials(self, pixels: Pixels, settings: Settings) -> list[tuple[bytes, Pixels]]:
         from codec.tools import palette
 
-        return palette.trials(pixels, effort=settings.effort)
+        small = settings.content == "small picture"
+        radii = palette.SMALL_RADII if small else palette.TRIED_RADII
+        return palette.trials(pixels, effort=settings.effort, radii=radii)
 
     def decode(self, payload: bytes, shape: tuple[int, int, int]) -> Pixels:
         from codec.tools import palette

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from codec.tools.quality import Content
+
 # By the number in a file's header. Numbers are never reused.
 REASONS = (
     "not recorded",
@@ -40,13 +42,13 @@ class Choice:
     Attributes:
         tools: names; of several, the one that loses least for its bytes is kept.
         code: the number of the reason, as in a file's header.
-        content: what the picture looks like (tools.choosing.content.Kind).
+        content: what a quality means for the picture (tools.quality).
         mixes: whether photographs within the picture are coded by the learned tool.
     """
 
     tools: tuple[str, ...]
     code: int
-    content: str = "graphics"
+    content: Content = "graphics"
     mixes: bool = False
 
     @property

@@ -37,5 +37,7 @@ def choice_for(picture: images.Picture, tool: str, lossless: bool, learned_only:
     if learned_only:
         return Choice((LEARNED,), reasons.ONLY_LEARNED)
     suited = choose(images.shown(picture))
-    mixes = suited.kind == "graphics"
-    return Choice(suited.tools, reasons.BY_KIND[suited.kind], suited.kind, mixes)
+    code = reasons.BY_KIND[suited.kind]
+    if suited.kind == "photograph":
+        return Choice(suited.tools, code)
+    return Choice(suited.tools, code, suited.kind, mixes=suited.kind == "graphics")
