@@ -115,8 +115,9 @@ class _NoRandomNumbers(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if func in (torch.Tensor.normal_, torch.Tensor.uniform_):
-            return args[0]
+        initialises = getattr(func, "__module__", None) == nn.init.__name__
+        if initialises or func in (torch.Tensor.normal_, torch.Tensor.uniform_):
+            return args[0] if args else kwargs["tensor"]
         if func is torch.randn:
             func = torch.empty
         return func(*args, **(kwargs or {}))

@@ -217,7 +217,8 @@ def test_the_oracle_is_passed_to_the_registry(
 
 
 def test_unknown_names_are_one_sentence() -> None:
-    with pytest.raises(SystemExit, match="judges are deit, ocr, tokens, yolox, not 'cat'"):
+    wanted = "judges are deit, native_tiles, ocr, tokens, words, yolox, not 'cat'"
+    with pytest.raises(SystemExit, match=wanted):
         tasks.chosen("deit,cat", tasks.OWN_SETS, "judges")
 
 
