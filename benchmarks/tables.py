@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 from benchmarks.lib.markdown import ROOT, at_rate, load, rows_to_markdown
-from benchmarks.lib.screen_tables import screens_table
+from benchmarks.lib.screen_tables import screen_costs_table, screens_table
 from benchmarks.lib.task_tables import TASK_TABLES
 from codec.evaluation.distortion import in_db
 from codec.weights import checkpoint
@@ -376,6 +376,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "selection": selection_table,
     "train_step": train_step_table,
     "screens": screens_table,
+    "screen_costs": screen_costs_table,
     **TASK_TABLES,
 }
 

@@ -118,7 +118,9 @@ class EncodeOptions:
             raise BadArgument("a qp_map leaves nothing to guide; give only one of them")
         if self.lossless and (self.target_bytes is not None or self.qp_map is not None):
             raise BadArgument("a lossless file has no target_bytes and no qp_map")
-        if self.lossless and self.tool in ("learned", "av1"):
+        if self.lossless and self.quality not in (None, qualities.BEST_QUALITY):
+            raise BadArgument("a lossless file has no quality but 100; give only one of them")
+        if self.lossless and self.tool in ("learned", "av1", "mixed"):
             raise BadArgument(f"the tool '{self.tool}' is not lossless; leave tool at auto")
 
     @property

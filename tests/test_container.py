@@ -150,3 +150,11 @@ def test_every_header_bit_and_every_truncation_of_a_small_file() -> None:
                 read(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
         with pytest.raises(CodecError):
             read(whole[:at])
+
+
+def test_amounts_of_memory_are_written_in_a_unit_that_shows_them() -> None:
+    assert container.in_bytes(8 << 30) == "8.6 GB"
+    assert container.in_bytes(41e6) == "41.0 MB"
+    assert container.in_bytes(12_000) == "12 kB"
+    with pytest.raises(TooLarge, match=r"about 4\.0 MB of memory; the limit is 1\.0 MB"):
+        container.check_memory(1000, 100, 40, 10**6)

@@ -1,4 +1,4 @@
-"""The table of docs/screens.md, from committed JSON."""
+"""The tables of docs/screens.md, from committed JSON."""
 
 from __future__ import annotations
 
@@ -30,3 +30,27 @@ def screens_table() -> str:
     identities = load("screens")["systems"]
     head = ["pictures", "tool", "at equal", *(identities[name] for name in ANCHORS)]
     return rows_to_markdown(head, rows)
+
+
+def screen_costs_table() -> str:
+    """Time, memory and lossless size of screens."""
+    result = load("screen_costs")
+    width, height = result["size"]
+    times = result["milliseconds"]
+    threads = f"{width}x{height}, {result['threads']} threads, {result['pictures']} pictures"
+    rows = [
+        [
+            f"{way} in process, {threads}",
+            f"{times[f'cotam {way}']:.0f} ms",
+            f"{times[f'avif {way}']:.0f} ms",
+        ]
+        for way in ("encode", "decode")
+    ]
+    for name, cost in result["commands"].items():
+        spent = f"{cost['seconds']:.2f} s, {cost['peak_mb']:.0f} MB"
+        rows.append([f"whole command `cotam {name}`", spent, "-"])
+    for folder, ratios in result["lossless"].items():
+        for settings, ratio in ratios.items():
+            name = f"lossless bytes of {folder}, relative to WebP ({settings})"
+            rows.append([name, f"{ratio:.3f}", "-"])
+    return rows_to_markdown(["what", "CoTAM", "AVIF speed 6"], rows)

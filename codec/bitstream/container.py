@@ -412,6 +412,14 @@ def _check_size(width: int, height: int, limit_pixels: int) -> None:
         )
 
 
+def in_bytes(count: float) -> str:
+    """'1.2 GB', '340.0 MB' or '12 kB'."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if count >= 0.95 * unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count / 1e3:.0f} kB"
+
+
 def check_memory(width: int, height: int, bytes_per_pixel: int, limit: int) -> None:
     """Check that a picture fits the memory limit.
 
@@ -427,8 +435,8 @@ def check_memory(width: int, height: int, bytes_per_pixel: int, limit: int) -> N
     needed = min(width * height * bytes_per_pixel, LARGE_FROM + width * height * LARGE_BYTES)
     if needed > limit:
         raise TooLarge(
-            f"a picture of {width}x{height} pixels needs about {needed / 1e9:.1f} GB of memory; "
-            f"the limit is {limit / 1e9:.1f} GB (raise limit_memory)"
+            f"a picture of {width}x{height} pixels needs about {in_bytes(needed)} of memory; "
+            f"the limit is {in_bytes(limit)} (raise limit_memory)"
         )
 
 
