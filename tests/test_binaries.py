@@ -14,6 +14,7 @@ from PIL import Image
 import codec
 from codec.export.binaries import build_both, ready
 from codec.weights import checkpoint
+from tests.test_palette_tool import drawing
 
 pytest.importorskip("PyInstaller", reason="cotam[dev] is not installed")
 
@@ -69,6 +70,13 @@ def test_they_run_where_there_is_nothing(
         apart = np.abs(np.asarray(back).astype(int) - cotam.decode(data, "array"))
         assert (apart <= 1).mean() >= 0.999
         assert small.size == (57, 38)
+    drawing().save(tmp_path / "shot.png")
+    assert alone(encode, "shot.png", cwd=tmp_path).returncode == 0
+    assert alone(decode, "shot.ctm", "-o", "shot-back.png", cwd=tmp_path).returncode == 0
+    shot = (tmp_path / "shot.ctm").read_bytes()
+    assert codec.inspect(shot).tool in ("av1", "palette")
+    with Image.open(tmp_path / "shot-back.png") as back:
+        assert np.array_equal(np.asarray(back), cotam.decode(shot, "array"))
     for program, arguments, status in (
         (decode, ("a.png", "-o", "c.png"), 1),
         (encode, ("none.png",), 1),
