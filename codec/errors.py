@@ -118,6 +118,10 @@ def reason(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+# How the sentence about an error that no check foresaw begins.
+UNEXPECTED = "unexpected"
+
+
 def sentence(error: BaseException) -> str:
     """What went wrong, in one line."""
     if isinstance(error, OSError) and error.strerror:
@@ -127,7 +131,7 @@ def sentence(error: BaseException) -> str:
         return "not enough memory for this picture"
     if isinstance(error, (CodecError, OSError)):
         return reason(error)
-    return f"unexpected {type(error).__name__}: {reason(error)} (--debug shows where)"
+    return f"{UNEXPECTED} {type(error).__name__}: {reason(error)}"
 
 
 def only_codec_errors(function: Callable[P, R]) -> Callable[P, R]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from codec import api, options
+from codec import api, info, options
 from codec.errors import BadArgument
 from tests.conftest import ROOT
 
@@ -27,7 +27,7 @@ def python_of(page: Path) -> str:
     return "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.S))
 
 
-@pytest.mark.parametrize("module", [api, options], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [api, info, options], ids=lambda module: module.__name__)
 def test_examples_in_docstrings_run(module: ModuleType) -> None:
     failed, run = doctest.testmod(module)
     assert run
