@@ -82,7 +82,7 @@ class NoLatents(CodecError):
 
 
 class GuideUnavailable(CodecError):
-    """The vision tower or its weights cannot be had here: a package, a file or the network is
+    """The vision tower or its weights are not available: a package, a file or the network is
     missing.
     """
 
@@ -138,7 +138,7 @@ def only_codec_errors(function: Callable[P, R]) -> Callable[P, R]:
     """A public function whose every error is a CodecError with one sentence; the cause is kept.
 
     The net below the checks: what no check foresaw, such as an argument of a type that makes no
-    sense, is a BadArgument; a full memory is TooLarge, a file that cannot be had is Unreadable.
+    sense, is a BadArgument; a full memory is TooLarge, a file that cannot be read is Unreadable.
     """
 
     @wraps(function)

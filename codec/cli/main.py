@@ -59,8 +59,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(show: bool) -> None:
+    if show:
         typer.echo(f"cotam {codec.__version__}")
         raise typer.Exit
 
