@@ -288,7 +288,7 @@ def test_coding_imports_no_compiler() -> None:
         "import sys, numpy as np, codec;"
         "cotam = codec.load();"
         "file = cotam.encode(np.zeros((64, 80, 3), np.uint8), tool='learned');"
-        "cotam.decode(file, 'array');"
+        "cotam.decode(file, output='array');"
         "print([m for m in ('torch._dynamo', 'sympy') if m in sys.modules])"
     )
     done = subprocess.run(

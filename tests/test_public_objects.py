@@ -330,7 +330,7 @@ for _ in range(3):
     child = os.fork()
     if not child:
         assert codec.load({WEIGHTS!r}, "cpu").encode(picture, tool={tool!r}) == file
-        pixels = cotam.decode(file, "array")
+        pixels = cotam.decode(file, output="array")
         os._exit(0 if cotam.encode(picture, tool={tool!r}) == file else 1)
     assert os.waitpid(child, 0)[1] == 0
 """
