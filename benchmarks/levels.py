@@ -80,8 +80,8 @@ def times(cotam: codec.Codec, rounds: int) -> dict[str, float]:
 
     return medians(
         {
-            "decode": lambda: cotam.decode(data, "array"),
-            "preview": lambda: cotam.decode(data, "array", "preview"),
+            "decode": lambda: cotam.decode(data, output="array"),
+            "preview": lambda: cotam.decode(data, output="array", level="preview"),
             "decode_and_embedding": embedding,
             "decode_tokens": lambda: tokens(
                 cotam.backend, [cotam.decode_full(data)], tower, adapter
@@ -104,7 +104,9 @@ def preview_psnr(cotam: codec.Codec) -> dict[str, dict[str, float]]:
         for path in sorted((data_root() / "eval" / "kodak").glob("*.png")):
             data = cotam.encode(read_pixels(path), tool="learned", quality=quality)
             full = images.reduced(cotam.decode_full(data).picture, PREVIEW).pixels
-            values.append(psnr(cotam.decode(data, "array", "preview"), np.asarray(full)))
+            values.append(
+                psnr(cotam.decode(data, output="array", level="preview"), np.asarray(full))
+            )
         by_quality[str(quality)] = {"mean": mean(values), "least": min(values)}
     return by_quality
 

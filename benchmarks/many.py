@@ -135,7 +135,9 @@ def killed(source: Path, folder: Path, kills: int, seed: int = 0) -> dict[str, A
         seconds(encode(source, target, 2))
     names = sorted(path.name for path in whole.glob("*.ctm"))
     cotam = codec.load("default", "cpu")
-    decoded = sum(cotam.decode((out / name).read_bytes(), "array").size > 0 for name in names)
+    decoded = sum(
+        cotam.decode((out / name).read_bytes(), output="array").size > 0 for name in names
+    )
     equal = sum((out / name).read_bytes() == (whole / name).read_bytes() for name in names)
     return {
         "pictures": expected,

@@ -115,7 +115,7 @@ def measure_cotam(cotam: codec.Codec, pictures: list[Pixels]) -> Points:
             encoded = cotam.encode_full(
                 pixels, tool="learned", quality=quality, want_bits=True, guide="uniform", slope=0
             )
-            decoded = cotam.decode(encoded.data, "array")
+            decoded = cotam.decode(encoded.data, output="array")
             assert encoded.bits is not None
             rates = {
                 "bpp": len(encoded.data) * 24 / pixels.size,

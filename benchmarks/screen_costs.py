@@ -63,7 +63,7 @@ def times(cotam: codec.Codec, image: Image.Image) -> dict[str, float]:
         "avif encode": lambda: saved(image, "AVIF", max_threads=THREADS),
         "cotam encode": lambda: cotam.encode(pixels),
         "avif decode": lambda: opened(avif),
-        "cotam decode": lambda: cotam.decode(file, "array"),
+        "cotam decode": lambda: cotam.decode(file, output="array"),
     }
     return medians(calls, ROUNDS)
 

@@ -78,7 +78,7 @@ def _cached(name: str, device: str) -> Codec:
 
 
 @only_codec_errors
-def load_for(data: bytes, device: str | torch.device = "auto") -> Codec:
+def load_for(data: bytes, *, device: str | torch.device = "auto") -> Codec:
     """Load the codec that a file was encoded with, and keep it for the next file.
 
     Args:
@@ -90,13 +90,75 @@ def load_for(data: bytes, device: str | torch.device = "auto") -> Codec:
 
     Raises:
         CodecError: the file is bad, or its weights are not shipped (WrongModel).
+
+    Example:
+        >>> import numpy as np
+        >>> data = load().encode(np.zeros((20, 30, 3), np.uint8), tool="learned")
+        >>> load_for(data).fingerprint == load().fingerprint
+        True
     """
     return _cached(weights_of(data) or "default", str(device))
+
+
+@overload
+def decode(
+    data: bytes,
+    *,
+    output: Output = ...,
+    level: Literal["latents"],
+    device: str | torch.device = ...,
+    background: Any = ...,
+) -> Floats: ...
+
+
+@overload
+def decode(
+    data: bytes,
+    *,
+    output: Literal["pil"] = ...,
+    level: Literal["pixels", "preview"] = ...,
+    device: str | torch.device = ...,
+    background: Any = ...,
+) -> Image.Image: ...
+
+
+@overload
+def decode(
+    data: bytes,
+    *,
+    output: Literal["array"],
+    level: Literal["pixels", "preview"] = ...,
+    device: str | torch.device = ...,
+    background: Any = ...,
+) -> NDArray[np.uint8]: ...
+
+
+@overload
+def decode(
+    data: bytes,
+    *,
+    output: Literal["tensor"],
+    level: Literal["pixels", "preview"] = ...,
+    device: str | torch.device = ...,
+    background: Any = ...,
+) -> Tensor: ...
+
+
+@overload
+def decode(
+    data: bytes,
+    *,
+    output: Output = ...,
+    level: Level = ...,
+    device: str | torch.device = ...,
+    background: Any = ...,
+) -> Any: ...
 
 
 @only_codec_errors
 def decode(
     data: bytes,
+    *,
     output: Output = "pil",
     level: Level = "pixels",
     device: str | torch.device = "auto",
@@ -116,8 +178,16 @@ def decode(
 
     Raises:
         CodecError: as `Codec.decode` and `load_for` do.
+
+    Example:
+        >>> import numpy as np
+        >>> data = load().encode(np.zeros((20, 30, 3), np.uint8), lossless=True)
+        >>> decode(data, output="array").shape
+        (20, 30, 3)
     """
-    return load_for(data, device).decode(data, output, level, background)
+    return load_for(data, device=device).decode(
+        data, output=output, level=level, background=background
+    )
 
 
 class Codec:
@@ -219,6 +289,13 @@ class Codec:
 
         Raises:
             CodecError: as `encode` does.
+
+        Example:
+            >>> import numpy as np
+            >>> picture = np.zeros((20, 30, 3), np.uint8)
+            >>> full = load().encode_full(picture, tool="learned", want_bits=True)
+            >>> full.tool, full.y_hat.shape, full.bits.shape
+            ('learned', (2, 2, 192), (2, 2))
         """
         chosen = EncodeOptions.of(options, changes)
         watch = Stopwatch()
@@ -333,12 +410,20 @@ class Codec:
         return refiner
 
     @overload
-    def decode(self, data: bytes, output: Output = ..., *, level: Literal["latents"]) -> Floats: ...
+    def decode(
+        self,
+        data: bytes,
+        *,
+        output: Output = ...,
+        level: Literal["latents"],
+        background: Any = ...,
+    ) -> Floats: ...
 
     @overload
     def decode(
         self,
         data: bytes,
+        *,
         output: Literal["pil"] = ...,
         level: Literal["pixels", "preview"] = ...,
         background: Any = ...,
@@ -348,6 +433,7 @@ class Codec:
     def decode(
         self,
         data: bytes,
+        *,
         output: Literal["array"],
         level: Literal["pixels", "preview"] = ...,
         background: Any = ...,
@@ -357,6 +443,7 @@ class Codec:
     def decode(
         self,
         data: bytes,
+        *,
         output: Literal["tensor"],
         level: Literal["pixels", "preview"] = ...,
         background: Any = ...,
@@ -364,13 +451,19 @@ class Codec:
 
     @overload
     def decode(
-        self, data: bytes, output: Output = ..., level: Level = ..., background: Any = ...
+        self,
+        data: bytes,
+        *,
+        output: Output = ...,
+        level: Level = ...,
+        background: Any = ...,
     ) -> Any: ...
 
     @only_codec_errors
     def decode(
         self,
         data: bytes,
+        *,
         output: Output = "pil",
         level: Level = "pixels",
         background: Any = WHITE,
@@ -396,6 +489,14 @@ class Codec:
             WrongModel: other weights wrote the file.
             NoLatents: `level` is `latents` and the file's tool has none.
             BadArgument: an argument is unknown.
+
+        Example:
+            >>> import numpy as np
+            >>> data = load().encode(np.zeros((20, 30, 3), np.uint8), tool="learned")
+            >>> load().decode(data, output="array", level="preview").shape
+            (3, 4, 3)
+            >>> load().decode(data, level="latents").shape
+            (2, 2, 192)
         """
         if level not in LEVELS:
             raise BadArgument(f"level must be {', '.join(LEVELS)}, not {level!r}")
@@ -416,6 +517,12 @@ class Codec:
 
         Raises:
             CodecError: as `decode` does.
+
+        Example:
+            >>> import numpy as np
+            >>> data = load().encode(np.zeros((20, 30, 3), np.uint8), tool="learned")
+            >>> load().decode_preview(data).size
+            (3, 4)
         """
         content = self._open(data)
         if content.tool:
@@ -444,6 +551,13 @@ class Codec:
 
         Raises:
             CodecError: as `decode` does.
+
+        Example:
+            >>> import numpy as np
+            >>> data = load().encode(np.zeros((20, 30, 3), np.uint8), tool="learned")
+            >>> decoded = load().decode_full(data, want_bits=True)
+            >>> decoded.size, decoded.bits.shape, decoded.has_latents
+            ((20, 30), (2, 2), True)
         """
         watch = Stopwatch()
         with watch.stage("load"):
@@ -463,6 +577,7 @@ class Codec:
         self,
         data: bytes | Sequence[bytes],
         tower: str | Tower,
+        *,
         weights: str | None = None,
         adapter: str | Path | Adapter | None = None,
         tiles: tuple[int, int] | None = None,

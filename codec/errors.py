@@ -82,7 +82,7 @@ class NoLatents(CodecError):
 
 
 class GuideUnavailable(CodecError):
-    """The vision tower or its weights cannot be had here: a package, a file or the network is
+    """The vision tower or its weights are not available: a package, a file or the network is
     missing.
     """
 
@@ -118,6 +118,10 @@ def reason(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+# How the sentence about an error that no check foresaw begins.
+UNEXPECTED = "unexpected"
+
+
 def sentence(error: BaseException) -> str:
     """What went wrong, in one line."""
     if isinstance(error, OSError) and error.strerror:
@@ -127,14 +131,14 @@ def sentence(error: BaseException) -> str:
         return "not enough memory for this picture"
     if isinstance(error, (CodecError, OSError)):
         return reason(error)
-    return f"unexpected {type(error).__name__}: {reason(error)} (--debug shows where)"
+    return f"{UNEXPECTED} {type(error).__name__}: {reason(error)}"
 
 
 def only_codec_errors(function: Callable[P, R]) -> Callable[P, R]:
     """A public function whose every error is a CodecError with one sentence; the cause is kept.
 
     The net below the checks: what no check foresaw, such as an argument of a type that makes no
-    sense, is a BadArgument; a full memory is TooLarge, a file that cannot be had is Unreadable.
+    sense, is a BadArgument; a full memory is TooLarge, a file that cannot be read is Unreadable.
     """
 
     @wraps(function)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codec import quality as rate
+from codec import quality as qualities
 from codec.bitstream import container, qp_map
 from codec.coding.latent_grid import latent_grid
 from codec.coding.qp_field import field_of
@@ -72,6 +72,10 @@ def models() -> list[dict[str, Any]]:
     Returns:
         For each set of weights its name, fingerprint (hexadecimal), number of parameters, size in
         bytes, and the checkpoint's metadata, which says how it was trained.
+
+    Example:
+        >>> [weights["name"] for weights in models()]
+        ['small', 'small-mse', 'tiny']
     """
     descriptions = []
     for name in checkpoints.names():
@@ -89,7 +93,7 @@ def models() -> list[dict[str, Any]]:
 
 
 @only_codec_errors
-def inspect(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> FileInfo:
+def inspect(data: bytes, *, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> FileInfo:
     """Check a file and read its header, without decoding pixels and without torch.
 
     Args:
@@ -101,6 +105,14 @@ def inspect(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> 
 
     Raises:
         CodecError: the file is bad.
+
+    Example:
+        >>> import numpy as np
+        >>> import codec
+        >>> data = codec.load().encode(np.zeros((20, 30, 3), np.uint8), lossless=True)
+        >>> info = inspect(data)
+        >>> info.width, info.height, info.lossless
+        (30, 20, True)
     """
     content = container.read(data, limit_pixels)
     main = "payload" if content.tool else "latents"
@@ -149,7 +161,7 @@ def _of_learned(content: container.Container) -> dict[str, Any]:
         map_grid = qp_map.decode_offsets(content.qp_map, *grid).shape
     return {
         "reason": None,
-        "quality": round(rate.qp_to_quality(content.qp), 1),
+        "quality": round(qualities.qp_to_quality(content.qp), 1),
         "lossless": False,
         "base_qp": content.qp,
         "qp_min": int(qp.min()),
@@ -163,7 +175,7 @@ def _of_learned(content: container.Container) -> dict[str, Any]:
 
 
 @only_codec_errors
-def weights_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> str | None:
+def weights_of(data: bytes, *, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) -> str | None:
     """Find the name of the shipped weights that a file was encoded with.
 
     Args:
@@ -176,6 +188,13 @@ def weights_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) 
     Raises:
         CodecError: the file is bad.
         WrongModel: the weights are not among the shipped ones.
+
+    Example:
+        >>> import numpy as np
+        >>> import codec
+        >>> data = codec.load().encode(np.zeros((20, 30, 3), np.uint8), tool="learned")
+        >>> weights_of(data)
+        'small'
     """
     fingerprint = fingerprint_of(container.read(data, limit_pixels))
     if not fingerprint:
@@ -191,7 +210,7 @@ def weights_of(data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) 
 
 @only_codec_errors
 def qp_field_of(
-    data: bytes, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS
+    data: bytes, *, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS
 ) -> NDArray[np.int64]:
     """Read a file's QPs on its latent grid, without decoding the picture and without torch.
 

@@ -198,7 +198,7 @@ def hostile(files: list[bytes], random: Random) -> bytes:
 
 def _saved(data: bytes) -> None:
     """Decoded and written in a format that looks into the EXIF; the preview, since that is fast."""
-    picture = codec.load_for(data, "cpu").decode_preview(data).picture
+    picture = codec.load_for(data, device="cpu").decode_preview(data).picture
     extras = container.read(data).extras
     images.save(
         replace(picture, exif=extras.get(container.EXTRA_EXIF)),
@@ -210,8 +210,8 @@ def _saved(data: bytes) -> None:
 def doors(data: bytes) -> list[tuple[str, Callable[[], object]]]:
     """What a stranger's file may be given to."""
     return [
-        ("decode", lambda: codec.decode(data, "array", device="cpu")),
-        ("preview", lambda: codec.decode(data, "array", level="preview", device="cpu")),
+        ("decode", lambda: codec.decode(data, output="array", device="cpu")),
+        ("preview", lambda: codec.decode(data, output="array", level="preview", device="cpu")),
         ("inspect", lambda: codec.inspect(data)),
         ("saved", lambda: _saved(data)),
     ]

@@ -85,12 +85,12 @@ def test_kinds_of_input_agree(cotam: codec.Codec, small: NDArray[np.uint8], tmp_
     }
     assert len(coded) == 1
     data = coded.pop()
-    array, tensor_out = cotam.decode(data, "array"), cotam.decode(data, "tensor")
+    array, tensor_out = cotam.decode(data, output="array"), cotam.decode(data, output="tensor")
     np.testing.assert_array_equal(np.asarray(cotam.decode(data)), array)
     assert tensor_out.shape == (3, *small.shape[:2])
     np.testing.assert_array_equal((tensor_out * 255).round().byte().permute(1, 2, 0).numpy(), array)
     with pytest.raises(codec.BadArgument):
-        cotam.decode(data, "jpeg")  # type: ignore[arg-type]
+        cotam.decode(data, output="jpeg")  # type: ignore[arg-type]
 
 
 def test_target_size(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
@@ -198,7 +198,7 @@ def test_hostile_latents_with_a_good_checksum(cotam: codec.Codec) -> None:
         for qp_map in (None, b"", random.integers(0, 256, 12).astype(np.uint8).tobytes()):
             data = container.write(container.Container(100, 70, 30, fingerprint, latents, qp_map))
             try:
-                assert cotam.decode(data, "array").shape == (70, 100, 3)
+                assert cotam.decode(data, output="array").shape == (70, 100, 3)
             except codec.CodecError:
                 continue
 
@@ -215,7 +215,7 @@ def test_mutated_files_with_repaired_checksums(
             container.Container(130, 96, good.qp, good.fingerprint, bytes(latents), good.qp_map)
         )
         try:
-            assert cotam.decode(data, "array").shape == (96, 130, 3)
+            assert cotam.decode(data, output="array").shape == (96, 130, 3)
         except codec.CodecError:
             continue
 
@@ -255,7 +255,7 @@ def test_files_are_bytes_and_nothing_else(cotam: codec.Codec) -> None:
         with pytest.raises(BadArgument):
             cotam.decode(wrong)  # type: ignore[arg-type]
     with pytest.raises(BadArgument, match="no file"):
-        cotam.decode_tokens([], "timm:deit_tiny_patch16_224", "random", adapter="none")
+        cotam.decode_tokens([], "timm:deit_tiny_patch16_224", weights="random", adapter="none")
 
 
 def test_without_torch_it_is_said(tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ def test_coding_imports_no_compiler() -> None:
         "import sys, numpy as np, codec;"
         "cotam = codec.load();"
         "file = cotam.encode(np.zeros((64, 80, 3), np.uint8), tool='learned');"
-        "cotam.decode(file, 'array');"
+        "cotam.decode(file, output='array');"
         "print([m for m in ('torch._dynamo', 'sympy') if m in sys.modules])"
     )
     done = subprocess.run(

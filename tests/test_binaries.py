@@ -67,7 +67,7 @@ def test_they_run_where_there_is_nothing(
         == 0
     )
     with Image.open(tmp_path / "back.png") as back, Image.open(tmp_path / "small.png") as small:
-        apart = np.abs(np.asarray(back).astype(int) - cotam.decode(data, "array"))
+        apart = np.abs(np.asarray(back).astype(int) - cotam.decode(data, output="array"))
         assert (apart <= 1).mean() >= 0.999
         assert small.size == (57, 38)
     drawing().save(tmp_path / "shot.png")
@@ -76,7 +76,7 @@ def test_they_run_where_there_is_nothing(
     shot = (tmp_path / "shot.ctm").read_bytes()
     assert codec.inspect(shot).tool in ("av1", "palette")
     with Image.open(tmp_path / "shot-back.png") as back:
-        assert np.array_equal(np.asarray(back), cotam.decode(shot, "array"))
+        assert np.array_equal(np.asarray(back), cotam.decode(shot, output="array"))
     for program, arguments, status in (
         (decode, ("a.png", "-o", "c.png"), 1),
         (encode, ("none.png",), 1),

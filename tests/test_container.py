@@ -20,7 +20,7 @@ from codec.errors import (
     UnsupportedVersion,
 )
 
-# A grey section with content is refused (test_hard_to_break), so no writer writes one.
+# A grey section with content is refused (tests/test_robustness.py), so no writer writes one.
 contents = st.builds(
     Container,
     width=st.integers(1, 5000),

@@ -57,7 +57,7 @@ def test_the_receiver_gets_the_picture_without_metadata(name: str, file: bytes) 
         assert image.format == kind.upper()
         assert not image.getexif()
         assert "icc_profile" not in image.info
-        difference = np.asarray(image.convert("RGB"), float) - codec.decode(file, "array")
+        difference = np.asarray(image.convert("RGB"), float) - codec.decode(file, output="array")
         assert np.abs(difference).mean() < (0.01 if kind == "png" else 6)
         assert image.size == url.size
     assert url.tokens is None
@@ -69,7 +69,9 @@ def test_a_ctm_travels_as_it_is_but_for_its_exif(file: bytes, cotam: codec.Codec
     sent = base64.b64decode(body)
     assert container.EXTRA_EXIF in container.read(file).extras
     assert not container.read(sent).extras
-    np.testing.assert_array_equal(codec.decode(sent, "array"), codec.decode(file, "array"))
+    np.testing.assert_array_equal(
+        codec.decode(sent, output="array"), codec.decode(file, output="array")
+    )
     assert data_url(sent, "ctm") == data_url(file, "ctm")
     for options in ({"fit": "claude"}, {"level": "preview"}):
         with pytest.raises(BadArgument, match="as it is"):

@@ -41,7 +41,7 @@ def crossing(
         apart = np.abs(by_onnx.picture.pixels.astype(int) - by_torch.picture.pixels)
         assert (apart <= 1).mean() >= 0.999
         previews = [
-            other.decode(encoded.data, "array", "preview").astype(int)
+            other.decode(encoded.data, output="array", level="preview").astype(int)
             for other in (torch_codec, decoder)
         ]
         assert np.abs(previews[0] - previews[1]).max() <= 1
@@ -154,7 +154,8 @@ def test_int8_transforms(cotam: Codec, photo: NDArray[np.uint8], tmp_path: Path)
         plain = cotam.encode(photo, tool="learned", quality=quality, guide="uniform")
         assert abs(len(encoded.data) / len(plain) - 1) < 0.03
         assert (
-            psnr(photo, by_torch.picture.pixels) > psnr(photo, cotam.decode(plain, "array")) - 0.3
+            psnr(photo, by_torch.picture.pixels)
+            > psnr(photo, cotam.decode(plain, output="array")) - 0.3
         )
 
 

@@ -200,8 +200,8 @@ def test_a_map_of_any_shape_lands_where_it_points(
     box = qp_field_of(cotam.encode(photo, tool="learned", roi=[(240, 0, 451, 300)]))
     assert box[:, -8:].mean() > box[:, :8].mean() + 5
     region = np.s_[:, 260:]
-    uniform = cotam.decode(cotam.encode(photo, tool="learned", guide="uniform"), "array")
-    guided = cotam.decode(by_array, "array")
+    uniform = cotam.decode(cotam.encode(photo, tool="learned", guide="uniform"), output="array")
+    guided = cotam.decode(by_array, output="array")
     errors = [np.square(p[region].astype(float) - photo[region]).mean() for p in (uniform, guided)]
     assert errors[1] < errors[0]
 
@@ -293,7 +293,7 @@ def test_a_guide_by_hand_works_with_any_weights(photo: NDArray[np.uint8]) -> Non
 
     data = toy.encode(photo, tool="learned", quality=50, guide=left)
     assert qp_field_of(data)[0, 0] > qp_field_of(data)[0, -1]
-    assert toy.decode(data, "array").shape == photo.shape
+    assert toy.decode(data, output="array").shape == photo.shape
 
 
 def test_clip_without_weights_names_what_works_offline(

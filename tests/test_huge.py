@@ -54,7 +54,7 @@ def test_tiles_leave_no_seams(
         cotam.encode_full(picture, tool="learned", quality=60, guide="uniform"),
         cotam.encode_full(picture, qp_map=qp_map),
     ]
-    decoded = [cotam.decode(encoded.data, "array") for encoded in whole]
+    decoded = [cotam.decode(encoded.data, output="array") for encoded in whole]
     bits = cotam.decode_full(whole[1].data, want_bits=True).bits
     as_a_huge_one(monkeypatch)
     for encoded, wanted in zip(whole, decoded):
@@ -66,7 +66,7 @@ def test_tiles_leave_no_seams(
     assert (
         np.abs(tiled.y_hat - whole[0].y_hat) > 0.5
     ).mean() < 0.001  # a value at the edge of rounding may fall to the other side
-    again = cotam.decode(cotam.encode(picture, qp_map=qp_map), "array")
+    again = cotam.decode(cotam.encode(picture, qp_map=qp_map), output="array")
     assert (np.abs(again.astype(int) - decoded[1]) <= 1).mean() > 0.999
 
 

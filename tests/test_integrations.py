@@ -33,7 +33,7 @@ def test_pillow_opens_lazily_and_decodes_when_asked(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    decode, wanted = codec.decode, codec.decode(file.read_bytes(), "array")
+    decode, wanted = codec.decode, codec.decode(file.read_bytes(), output="array")
     monkeypatch.setattr(
         ctm_in_pillow.codec, "decode", lambda *given: calls.append(1) or decode(*given)
     )
@@ -168,7 +168,7 @@ assert image.convert("RGB").size == (130, 96)
 
 def test_torchvision_style(file: Path) -> None:
     io_ = pytest.importorskip("torchvision.io")
-    wanted = torch.from_numpy(codec.decode(file.read_bytes(), "array")).permute(2, 0, 1)
+    wanted = torch.from_numpy(codec.decode(file.read_bytes(), output="array")).permute(2, 0, 1)
     for source in (io_.read_file(str(file)), file.read_bytes(), file, str(file)):
         assert torch.equal(decode_ctm(source), wanted)
     assert decode_ctm(file, "GRAY").shape == (1, 96, 130)
@@ -201,6 +201,6 @@ def test_webdataset_decodes_shards(file: Path, tmp_path: Path) -> None:
     )
     found = list(data)
     assert [label for _, label in found] == [7, 8]
-    torch.testing.assert_close(found[1][0], codec.decode(file.read_bytes(), "tensor"))
+    torch.testing.assert_close(found[1][0], codec.decode(file.read_bytes(), output="tensor"))
     with pytest.raises(BadArgument):
         ctm("jpeg")  # type: ignore[arg-type]

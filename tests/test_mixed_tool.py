@@ -43,14 +43,14 @@ def test_photographs_on_a_page_are_coded_apart(cotam: codec.Codec, file: bytes) 
     assert found.reason == "it holds photographs among graphics"
     parts = mixed.read(container.read(file).payload, *PAGE.shape[:2])
     assert len(parts.regions) == 2
-    decoded = cotam.decode(file, "array")
+    decoded = cotam.decode(file, output="array")
     outside = np.ones(PAGE.shape[:2], bool)
     for region in parts.regions:
         box = region.box
         outside[box.top : box.bottom, box.left : box.right] = False
         assert psnr(box.of(decoded), box.of(PAGE)) > 20
     assert psnr(decoded[outside], PAGE[outside]) > 30
-    assert np.array_equal(codec.decode(file, "array"), decoded)
+    assert np.array_equal(codec.decode(file, output="array"), decoded)
     assert cotam.decode(file, level="preview").size == (100, 75)
 
 
@@ -60,7 +60,7 @@ def test_quality_size_and_exactness_keep_their_meaning(cotam: codec.Codec, file:
     assert len(cotam.encode(PAGE, tool="mixed", target_bytes=12_000)) <= 12_000
     exact = cotam.encode(DENSE, quality=100)
     assert codec.inspect(exact).lossless
-    assert np.array_equal(cotam.decode(exact, "array"), DENSE)
+    assert np.array_equal(cotam.decode(exact, output="array"), DENSE)
     assert codec.inspect(cotam.encode(DENSE, tool="screen")).tool != "mixed"
 
 
@@ -103,4 +103,4 @@ def test_any_damage_ends_in_a_picture_or_a_sentence(
         content.width, content.height, 0, b"", bytes(payload), tool=content.tool, quality=50
     )
     with contextlib.suppress(CodecError):
-        assert cotam.decode(container.write(damaged), "array").shape == PAGE.shape
+        assert cotam.decode(container.write(damaged), output="array").shape == PAGE.shape

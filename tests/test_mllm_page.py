@@ -84,6 +84,6 @@ def test_the_page_runs(
     with Image.open(io.BytesIO(base64.b64decode(sent.partition(",")[2]))) as received:
         assert received.size == (photo.shape[1], photo.shape[0])
         seen = np.asarray(received.convert("RGB"))
-        assert psnr(seen, cotam.decode(data, "array")) > 30
+        assert psnr(seen, cotam.decode(data, output="array")) > 30
     names["model"].cotam.detach()
     unregister()

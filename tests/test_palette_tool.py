@@ -86,7 +86,7 @@ def test_lossless_returns_the_same_pixels_in_any_mode(cotam: codec.Codec, mode: 
 def test_quality_100_of_a_screen_is_lossless(cotam: codec.Codec) -> None:
     data = cotam.encode(drawing(), quality=100)
     assert codec.inspect(data).lossless
-    np.testing.assert_array_equal(cotam.decode(data, "array"), np.asarray(drawing()))
+    np.testing.assert_array_equal(cotam.decode(data, output="array"), np.asarray(drawing()))
 
 
 def test_a_photograph_stays_with_the_learned_tool(
@@ -163,7 +163,7 @@ def test_icons_keep_35_db_in_no_more_bytes_than_a_png(
     pixels = np.asarray(image)
     data = cotam.encode(image, quality=60)
     assert codec.inspect(data).tool in ("palette", "av1")
-    error = np.square(cotam.decode(data, "array").astype(float) - pixels).mean()
+    error = np.square(cotam.decode(data, output="array").astype(float) - pixels).mean()
     assert error <= 255**2 / 10**3.5
     png = io.BytesIO()
     image.save(png, "PNG", optimize=True)

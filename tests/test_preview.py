@@ -83,8 +83,10 @@ def test_a_preview_asks_for_the_first_layer_only(layered: Codec, photo: NDArray[
     data = container.write(
         container.Container(first.width, first.height, first.qp, first.fingerprint, mixed)
     )
-    seen = layered.decode(data, "array", "preview")
-    np.testing.assert_array_equal(seen, layered.decode(container.write(first), "array", "preview"))
+    seen = layered.decode(data, output="array", level="preview")
+    np.testing.assert_array_equal(
+        seen, layered.decode(container.write(first), output="array", level="preview")
+    )
     stages = layered.decode_preview(data).seconds
     assert "synthesis" not in stages
     assert "preview" in stages
@@ -114,7 +116,7 @@ def test_weights_without_a_preview_layer_reduce_the_full_picture(
     data = cotam.encode(small, tool="learned", quality=50)
     full = cotam.decode_full(data).picture
     np.testing.assert_array_equal(
-        cotam.decode(data, "array", "preview"), images.reduced(full, 8).pixels
+        cotam.decode(data, output="array", level="preview"), images.reduced(full, 8).pixels
     )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import doctest
+import inspect
 import io
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from codec import api, options
+from codec import api, info, options
 from codec.errors import BadArgument
 from tests.conftest import ROOT
 
@@ -27,17 +29,38 @@ def python_of(page: Path) -> str:
     return "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.S))
 
 
-@pytest.mark.parametrize("module", [api, options], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [api, info, options], ids=lambda module: module.__name__)
 def test_examples_in_docstrings_run(module: ModuleType) -> None:
     failed, run = doctest.testmod(module)
     assert run
     assert not failed
 
 
+# What mypy must know about the type of a decoded file.
+TYPES_OF_DECODE = """
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from typing_extensions import assert_type
+
+assert_type(codec.decode(data), Image.Image)
+assert_type(codec.decode(data, output="array", device="cpu"), NDArray[np.uint8])
+assert_type(codec.decode(data, output="tensor", level="preview"), Tensor)
+assert_type(codec.decode(data, level="latents"), NDArray[np.float32])
+assert_type(cotam.decode(data), Image.Image)
+assert_type(cotam.decode(data, output="array", level="preview"), NDArray[np.uint8])
+assert_type(cotam.decode(data, output="tensor"), Tensor)
+assert_type(cotam.decode(data, level="latents"), NDArray[np.float32])
+"""
+
+
 @pytest.mark.slow
 def test_the_code_of_the_readme_is_typed_for_its_users(tmp_path: Path) -> None:
     (tmp_path / "user.py").write_text(
-        "from typing import Any\nmodel: Any\nprocessor: Any\n" + python_of(ROOT / "README.md")
+        "from typing import Any\nmodel: Any\nprocessor: Any\n"
+        + python_of(ROOT / "README.md")
+        + TYPES_OF_DECODE
     )
     command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "user.py"]
     command += ["--cache-dir", str(tmp_path / "cache"), "--config-file", "/dev/null"]
@@ -75,6 +98,28 @@ def test_everything_that_holds_a_picture_is_a_picture(
     assert len(set(coded.values())) == 1, coded.keys()
     with pytest.raises(BadArgument, match="bytes"):
         cotam.encode({"bytes": None, "path": None})
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        codec.Codec.encode,
+        codec.Codec.encode_full,
+        codec.Codec.decode,
+        codec.Codec.decode_full,
+        codec.decode,
+        codec.inspect,
+        codec.load_for,
+        codec.weights_of,
+    ],
+    ids=lambda function: function.__qualname__,
+)
+def test_everything_after_a_picture_or_a_file_is_keyword_only(
+    function: Callable[..., object],
+) -> None:
+    parameters = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
+    keywords = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+    assert all(parameter.kind in keywords for parameter in parameters[1:])
 
 
 def test_devices_have_the_names_that_torch_gives_them(small: NDArray[np.uint8]) -> None:

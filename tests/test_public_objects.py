@@ -70,7 +70,9 @@ def test_a_codec_is_copied_before_and_after_use(
         assert repr(other) == repr(cotam)
         assert other.limit_pixels == cotam.limit_pixels
         assert other.encode(picture, tool="learned") == file
-        np.testing.assert_array_equal(other.decode(file, "array"), cotam.decode(file, "array"))
+        np.testing.assert_array_equal(
+            other.decode(file, output="array"), cotam.decode(file, output="array")
+        )
         assert cotam.encode(picture, tool="learned") == file
 
 
@@ -159,13 +161,13 @@ class Pictures(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         file = self.files[index]
-        return Image.open(io.BytesIO(file)), self.cotam.decode(file, "array")
+        return Image.open(io.BytesIO(file)), self.cotam.decode(file, output="array")
 
 
 @pytest.mark.slow
 def test_spawned_workers_return_pictures(file: bytes) -> None:
     cotam = codec.load(WEIGHTS, "cpu")
-    wanted = cotam.decode(file, "array")
+    wanted = cotam.decode(file, output="array")
     loader = DataLoader(
         Pictures(cotam, [file, file]),
         batch_size=None,
@@ -225,15 +227,17 @@ def test_the_state_of_the_program_changes_no_byte(
     """Neither where weights are loaded, the guide's included, nor where they are used."""
     loaded = codec.load(WEIGHTS, "cpu")
     guided = loaded.encode(picture, tool="learned", guide="student")
-    pixels = loaded.decode(file, "array")
-    preview = loaded.decode(file, "array", "preview")
+    pixels = loaded.decode(file, output="array")
+    preview = loaded.decode(file, output="array", level="preview")
     with host_states()[name]():
         student_torch.load_student.cache_clear()
         for cotam in (loaded, codec.load(WEIGHTS, "cpu")):
             assert cotam.encode(picture, tool="learned") == file
             assert cotam.encode(picture, tool="learned", guide="student") == guided
-            np.testing.assert_array_equal(cotam.decode(file, "array"), pixels)
-            np.testing.assert_array_equal(cotam.decode(file, "array", "preview"), preview)
+            np.testing.assert_array_equal(cotam.decode(file, output="array"), pixels)
+            np.testing.assert_array_equal(
+                cotam.decode(file, output="array", level="preview"), preview
+            )
     student_torch.load_student.cache_clear()
     assert loaded.encode(picture, tool="learned", guide="student") == guided
 
@@ -326,7 +330,7 @@ for _ in range(3):
     child = os.fork()
     if not child:
         assert codec.load({WEIGHTS!r}, "cpu").encode(picture, tool={tool!r}) == file
-        pixels = cotam.decode(file, "array")
+        pixels = cotam.decode(file, output="array")
         os._exit(0 if cotam.encode(picture, tool={tool!r}) == file else 1)
     assert os.waitpid(child, 0)[1] == 0
 """

@@ -94,6 +94,7 @@ def test_the_page_of_scale(tmp_path: Path, photo: NDArray[np.uint8], cotam: code
         error, image = rows[f"{number}.png"]
         assert error == ""
         wanted = cotam.decode(
-            cotam.encode(photo[number : number + 60, :90], tool="learned", quality=40), "array"
+            cotam.encode(photo[number : number + 60, :90], tool="learned", quality=40),
+            output="array",
         )
         np.testing.assert_array_equal(np.array(image, np.uint8), wanted)

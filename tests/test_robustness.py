@@ -134,7 +134,10 @@ def test_a_huge_claim_with_few_bytes_is_refused(
     assert fuzz.peak_mb() - before < 50
     # What a real picture of one colour takes is enough.
     flat = np.full((512, 768, 3), 90, np.uint8)
-    assert cotam.decode(cotam.encode(flat, tool="learned", quality=0), "array").shape == flat.shape
+    assert (
+        cotam.decode(cotam.encode(flat, tool="learned", quality=0), output="array").shape
+        == flat.shape
+    )
 
 
 def test_memory_is_bounded_by_a_stated_limit(photo: NDArray[np.uint8], tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_the_pillow_plugin(cotam: codec.Codec, file: bytes) -> None:
     pillow.register()
     with Image.open(io.BytesIO(file)) as image:
         assert image.size == drawing().size
-        assert np.array_equal(np.asarray(image), cotam.decode(file, "array"))
+        assert np.array_equal(np.asarray(image), cotam.decode(file, output="array"))
     stream = io.BytesIO()
     drawing().save(stream, "CTM", lossless=True)
     assert codec.inspect(stream.getvalue()).lossless
@@ -61,7 +61,7 @@ def test_batches(cotam: codec.Codec) -> None:
 def test_data_urls(cotam: codec.Codec, file: bytes) -> None:
     url = data_url(file, "png")
     with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
-        assert np.array_equal(np.asarray(image.convert("RGB")), cotam.decode(file, "array"))
+        assert np.array_equal(np.asarray(image.convert("RGB")), cotam.decode(file, output="array"))
 
 
 def test_tokens_go_where_the_drawing_is(cotam: codec.Codec) -> None:
@@ -75,7 +75,7 @@ def test_tokens_go_where_the_drawing_is(cotam: codec.Codec) -> None:
 @pytest.mark.slow
 def test_exported_halves(halves: Path, cotam: codec.Codec, file: bytes) -> None:
     decoder = codec.load(halves / "decoder")
-    assert np.array_equal(decoder.decode(file, "array"), cotam.decode(file, "array"))
+    assert np.array_equal(decoder.decode(file, output="array"), cotam.decode(file, output="array"))
     encoder = codec.load(halves / "encoder")
     assert encoder.encode(drawing()) == cotam.encode(drawing())
 
@@ -83,4 +83,4 @@ def test_exported_halves(halves: Path, cotam: codec.Codec, file: bytes) -> None:
 def test_an_array_is_what_a_person_sees(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
     image = Image.fromarray(small).quantize(16).convert("RGBA")
     image.putalpha(0)
-    assert (cotam.decode(cotam.encode(image, lossless=True), "array") == 255).all()
+    assert (cotam.decode(cotam.encode(image, lossless=True), output="array") == 255).all()

@@ -213,7 +213,7 @@ def test_the_oracle_is_passed_to_the_registry(
         pytest.skip("needs DeiT-Tiny's weights")
     setup = pickle.loads(pickle.dumps(Setup("default", data_folder, 0.5, oracle=oracle_for)))
     data = system_codec("oracle", setup).encode(small, 30)
-    assert cotam.decode(data, "array").shape == small.shape
+    assert cotam.decode(data, output="array").shape == small.shape
 
 
 def test_unknown_names_are_one_sentence() -> None:
@@ -276,7 +276,7 @@ def test_the_oracle_lowers_its_objective(
         oracle.smoothed(oracle.look(pixels), v, 30) for v in (torch.zeros_like(offsets), offsets)
     )
     assert found < flat - 0.01
-    decoded = cotam.decode(cotam.encode(pixels, qp_map=qp_map), "array")
+    decoded = cotam.decode(cotam.encode(pixels, qp_map=qp_map), output="array")
     assert decoded.shape == pixels.shape
 
 

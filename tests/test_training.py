@@ -18,6 +18,7 @@ from PIL import Image
 
 import codec
 from codec.errors import UnknownModel
+from codec.evaluation.judges import data_root
 from codec.networks.config import ModelConfig
 from codec.networks.gains import Gain
 from codec.networks.integer import EXACT_LIMIT, integer_layers
@@ -29,9 +30,20 @@ from training.data.folder import FolderData, RandomCrops
 from training.data.qp_maps import QpMaps
 from training.losses.joint import RateDistortion
 from training.losses.rate import RateModel, fit_bottleneck
+from training.run import data_folder
 from training.train import make_trainer
 
 CONF = ROOT / "conf"
+
+
+def test_training_and_evaluation_look_for_pictures_in_one_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for folder in (None, "/pictures"):
+        monkeypatch.delenv("COTAM_DATA", raising=False)
+        if folder is not None:
+            monkeypatch.setenv("COTAM_DATA", folder)
+        assert data_folder() == data_root() == Path(folder or "data")
 
 
 def names(group: str) -> list[str]:

@@ -51,7 +51,7 @@ def test_a_tuned_file_is_nearer_to_the_original_for_its_tower(
         cotam.encode(photo, quality=30, tune=Tuner(load_deit(data_folder))),
     )
     before, after = (
-        judge.judge(photo, cotam.decode(data, "array"), None)["token_mse_last"]
+        judge.judge(photo, cotam.decode(data, output="array"), None)["token_mse_last"]
         for data in (plain, tuned)
     )
     assert len(tuned) < 1.02 * len(plain)
@@ -92,7 +92,7 @@ def test_any_size_can_be_tuned(height: int, width: int, quality: int) -> None:
     pixels = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
     cotam = codec.load(device="cpu")
     full = cotam.encode_full(pixels, quality=quality, tune=Tuner(load_tower(NAME, "random"), 1))
-    assert cotam.decode(full.data, "array").shape == pixels.shape
+    assert cotam.decode(full.data, output="array").shape == pixels.shape
     assert np.array_equal(full.y_hat, cotam.decode(full.data, level="latents"))
     assert np.isfinite(full.y_hat).all()
 
@@ -106,7 +106,10 @@ def test_a_plain_picture_stays_plain(cotam: codec.Codec, tower: Tower, quality: 
         cotam.encode(grey, quality=quality, tune=Tuner(tower, 5)),
     )
     assert len(tuned) < len(plain) + 20
-    off = [np.abs(cotam.decode(data, "array").astype(int) - 128).max() for data in (plain, tuned)]
+    off = [
+        np.abs(cotam.decode(data, output="array").astype(int) - 128).max()
+        for data in (plain, tuned)
+    ]
     assert off[1] <= off[0] + 1
 
 

@@ -130,7 +130,9 @@ class RealBytes(pl.Callback):
             for quality in self.qualities:
                 # Always the learned tool, and no guide: the curve is to show the weights alone.
                 data = cotam.encode(pixels, tool="learned", quality=quality, guide="uniform")
-                squared = np.square(cotam.decode(data, "array").astype(np.float32) - pixels).mean()
+                squared = np.square(
+                    cotam.decode(data, output="array").astype(np.float32) - pixels
+                ).mean()
                 values.setdefault(f"val_bpp_q{quality}", []).append(len(data) * 24 / pixels.size)
                 values.setdefault(f"val_psnr_q{quality}", []).append(
                     10 * float(np.log10(255**2 / max(float(squared), 1e-9)))

@@ -51,11 +51,11 @@ def milliseconds(
     facts: dict[str, Any] = medians(
         {
             "encode": lambda: encoder.encode(pixels, tool="learned", quality=quality),
-            "decode": lambda: decoder.decode(data, "array"),
+            "decode": lambda: decoder.decode(data, output="array"),
         },
         rounds,
     )
-    return facts | {"bytes": len(data), "psnr": psnr(pixels, decoder.decode(data, "array"))}
+    return facts | {"bytes": len(data), "psnr": psnr(pixels, decoder.decode(data, output="array"))}
 
 
 def exported(names: list[str], pictures: Path | None, folder: Path) -> dict[str, tuple[str, str]]:

@@ -8,8 +8,8 @@ from typing import Annotated, Optional
 import typer
 
 from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
-from codec.cli.terminal import say
-from codec.errors import BadArgument, CodecError, sentence
+from codec.cli.terminal import explained, say
+from codec.errors import BadArgument, CodecError
 from codec.evaluation.judges import Sample, data_root, spread
 
 ROWS = "rows.jsonl"
@@ -81,7 +81,7 @@ def evaluate(
     except (CodecError, OSError) as error:
         if debug:
             raise
-        say(f"cotam: {sentence(error)}", err=True)
+        say(f"cotam: {explained(error)}", err=True)
         raise typer.Exit(2 if isinstance(error, BadArgument) else 1) from None
     typer.echo(str(target))
 

@@ -29,8 +29,8 @@ from codec.cli.options import (
     own_weights,
 )
 from codec.cli.outputs import same_file
-from codec.cli.terminal import one_line, say
-from codec.errors import BadArgument, CodecError, sentence
+from codec.cli.terminal import explained, one_line, say
+from codec.errors import BadArgument, CodecError
 from codec.io import heatmap, images
 
 
@@ -56,12 +56,14 @@ def info(
     failed = bool(unreadable)
     for item in files:
         try:
-            entries.append({"file": item} | asdict(codec.inspect(jobs.read(item), limit_pixels)))
+            entries.append(
+                {"file": item} | asdict(codec.inspect(jobs.read(item), limit_pixels=limit_pixels))
+            )
         except (CodecError, OSError) as error:
             if debug:
                 raise
             failed = True
-            say(f"cotam: {one_line(f'{item}: {sentence(error)}')}", err=True)
+            say(f"cotam: {one_line(f'{item}: {explained(error)}')}", err=True)
     if json_output:
         typer.echo(json.dumps(entries, indent=1))
     else:
@@ -108,7 +110,7 @@ def inspect(
     except (CodecError, OSError, MemoryError) as error:
         if debug:
             raise
-        fail(f"{file}: {sentence(error)}")
+        fail(f"{file}: {explained(error)}")
     typer.echo(
         json.dumps(entry, indent=1) if json_output else _listing(entry), err=target == jobs.STREAM
     )
@@ -134,7 +136,7 @@ def _examine(
         raise BadArgument(f"the heatmap would replace {file}; give it another name")
     data = jobs.read(file)
     limit = weights[2]
-    entry = {"file": file} | asdict(codec.inspect(data, limit))
+    entry = {"file": file} | asdict(codec.inspect(data, limit_pixels=limit))
     if target is None:
         return entry
     decoded = load_for(data, *weights).decode_full(data, want_bits=True)

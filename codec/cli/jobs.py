@@ -18,9 +18,9 @@ from typing import Any, Literal
 
 from codec.cli import outputs
 from codec.cli.outputs import STREAM, Put, read, refuse_existing, write
-from codec.cli.terminal import plain_warnings
+from codec.cli.terminal import explained, plain_warnings
 from codec.cli.workers import Pool
-from codec.errors import BadArgument, sentence
+from codec.errors import BadArgument
 from codec.io import folders
 
 ENCODED = ".ctm"
@@ -301,7 +301,7 @@ def run_one(job: Job, work: Work, options: dict[str, Any], stdin: bytes | None =
     except Exception as error:  # of any type: the other files must still be done
         if options.get("debug"):
             raise
-        result.error = sentence(error)
+        result.error = explained(error)
     result.seconds["total"] = time.perf_counter() - start
     return result
 
@@ -329,7 +329,7 @@ class _Runner:
             if not self.aside:
                 raise
             traceback.print_exc()
-            return Result(task.job.source, task.job.target, sentence(error))
+            return Result(task.job.source, task.job.target, explained(error))
 
 
 def _missed(task: _Task, why: str) -> Result:
@@ -356,7 +356,7 @@ def run(jobs: Sequence[Job], work: Work, options: dict[str, Any], workers: int) 
             try:
                 data = read(STREAM)
             except Exception as error:
-                yield Result(job.source, job.target, sentence(error))
+                yield Result(job.source, job.target, explained(error))
                 continue
         tasks.append(_Task(job, data))
     pool = Pool(_Runner(work, options, aside), _missed, lambda task: task.job.source)

@@ -12,12 +12,12 @@ from typing import IO, Annotated, Any, NoReturn, Optional
 import typer
 
 import codec
-from codec import quality as rate
+from codec import quality as qualities
 from codec.backends.manifest import MANIFEST
 from codec.bitstream import container
 from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
 from codec.cli import inspect
-from codec.cli import jobs as batch
+from codec.cli.jobs import ENCODED, STREAM, Existing, Put, Result, Work, plan, run
 from codec.cli.options import (
     AUTO,
     DEFAULT_MEMORY,
@@ -43,9 +43,9 @@ from codec.cli.options import (
     own_weights,
 )
 from codec.cli.report import Report
-from codec.cli.terminal import flush, plain_warnings, say, sound_streams
+from codec.cli.terminal import explained, flush, plain_warnings, say, sound_streams
 from codec.cli.workers import stoppable
-from codec.errors import BadArgument, CodecError, sentence
+from codec.errors import BadArgument, CodecError
 from codec.guidance import DEFAULT_GUIDE, PRESETS, STRENGTH, choose
 from codec.io import compose, folders, images
 from codec.io.metadata import DEFAULT_KEEP
@@ -59,8 +59,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(show: bool) -> None:
+    if show:
         typer.echo(f"cotam {codec.__version__}")
         raise typer.Exit
 
@@ -77,29 +77,13 @@ def general(
     """CoTAM: the image codec for multimodal LLMs."""
 
 
-# Fields of EncodeOptions that travel to worker processes as they are.
-PLAIN_OPTIONS = (
-    "quality",
-    "target_bytes",
-    "lossless",
-    "tool",
-    "effort",
-    "strength",
-    "slope",
-    "keep",
-    "strip",
-)
-
-
 class _Looks:
     """A student that does nothing, to check the name of a guide before anything is loaded."""
 
     look = staticmethod(lambda pixels: pixels)
 
 
-def encode_file(
-    source: bytes | Path, target: str, options: dict[str, Any]
-) -> tuple[batch.Put, batch.Result]:
+def encode_file(source: bytes | Path, target: str, options: dict[str, Any]) -> tuple[Put, Result]:
     """Encode a picture.
 
     Args:
@@ -119,11 +103,11 @@ def encode_file(
         name, preset, tower, weights = options["guide"]
         guide = choose(name, preset, tower, weights, loaded.backend)
     tuner = _tuner(options["tune"], loaded.backend) if options["tune"] else None
-    encoded = loaded.encode_full(picture, guide=guide, tune=tuner, **options["encode"])
+    encoded = loaded.encode_full(picture, options=options["encode"], guide=guide, tune=tuner)
     height, width = picture.pixels.shape[:2]
     data = encoded.data
     bpp = len(encoded.data) * 8 / (width * height)
-    result = batch.Result("", "", "", 0, 0, width, height, bpp, encoded.seconds, encoded.notes)
+    result = Result("", "", "", 0, 0, width, height, bpp, encoded.seconds, encoded.notes)
     return lambda stream: stream.write(data), result
 
 
@@ -154,9 +138,7 @@ def _tuner(tuning: tuple[str, str | None, int | None], backend: Any = None) -> A
     )
 
 
-def decode_file(
-    source: bytes | Path, target: str, options: dict[str, Any]
-) -> tuple[batch.Put, batch.Result]:
+def decode_file(source: bytes | Path, target: str, options: dict[str, Any]) -> tuple[Put, Result]:
     """Decode a .ctm file.
 
     Args:
@@ -177,10 +159,10 @@ def decode_file(
         loaded.decode_preview(data) if options["level"] == "preview" else loaded.decode_full(data)
     )
     picture = decoded.picture
-    suffix = ".png" if target == batch.STREAM else Path(target).suffix
+    suffix = ".png" if target == STREAM else Path(target).suffix
     bpp = len(data) * 8 / (content.width * content.height)
     notes = list(picture.notes)
-    result = batch.Result("", "", "", 0, 0, *decoded.size[::-1], bpp, decoded.seconds, notes)
+    result = Result("", "", "", 0, 0, *decoded.size[::-1], bpp, decoded.seconds, notes)
 
     def put(stream: IO[bytes]) -> None:
         notes.extend(
@@ -275,7 +257,7 @@ def encode(
             raise BadArgument("give a quality or a target size, not both")
         settings = EncodeOptions(
             quality=quality,
-            target_bytes=None if target_size is None else rate.parse_size(target_size),
+            target_bytes=None if target_size is None else qualities.parse_size(target_size),
             lossless=lossless,
             tool=tool,  # type: ignore[arg-type]
             effort=effort,
@@ -284,7 +266,7 @@ def encode(
             keep=keep,  # type: ignore[arg-type]
             strip=strip,
         )
-        memory = rate.parse_size(limit_memory)
+        memory = qualities.parse_size(limit_memory)
         asked = guide or preset != "default" or guide_model or guide_weights
         # None: the guide of the weights.
         chosen = (guide or DEFAULT_GUIDE, preset, guide_model, guide_weights) if asked else None
@@ -294,9 +276,9 @@ def encode(
     except BadArgument as error:
         fail(str(error), 2)
     except CodecError as error:
-        fail(sentence(error))
+        fail(explained(error))
     options: dict[str, Any] = {
-        "encode": {name: getattr(settings, name) for name in PLAIN_OPTIONS},
+        "encode": settings,
         "limit": limit_pixels,
         "guide": chosen,
         "tune": tuned,
@@ -310,7 +292,7 @@ def encode(
         "skip": skip_existing,
         "debug": debug,
     }
-    _run(inputs, output, batch.ENCODED, folders.PICTURES, encode_file, options, jobs, json_output)
+    _run(inputs, output, ENCODED, folders.PICTURES, encode_file, options, jobs, json_output)
 
 
 @app.command("export")
@@ -342,7 +324,7 @@ def export_graphs(
     except (CodecError, OSError) as error:
         if debug:
             raise
-        fail(sentence(error))
+        fail(explained(error))
     for half, size in sizes.items():
         typer.echo(f"{Path(output) / half}: {size / 1e6:.1f} MB")
 
@@ -384,7 +366,7 @@ def decode(
     if level not in ("pixels", "preview"):
         fail(f"level must be pixels or preview, not '{level}'", 2)
     try:
-        memory = rate.parse_size(limit_memory)
+        memory = qualities.parse_size(limit_memory)
         compose.colour_of(background)
     except BadArgument as error:
         fail(str(error), 2)
@@ -392,7 +374,7 @@ def decode(
     options |= {"model": own_weights(model, "decoder"), "device": device}
     options |= {"file_quality": quality, "background": background, "debug": debug}
     options |= {"replace": overwrite, "leave": no_overwrite, "skip": skip_existing}
-    _run(inputs, output, ".png", {batch.ENCODED}, decode_file, options, jobs, json_output)
+    _run(inputs, output, ".png", {ENCODED}, decode_file, options, jobs, json_output)
 
 
 def _run(
@@ -400,7 +382,7 @@ def _run(
     output: str | None,
     suffix: str,
     kinds: Set[str],
-    work: batch.Work,
+    work: Work,
     options: dict[str, Any],
     workers: int,
     as_json: bool,
@@ -408,14 +390,14 @@ def _run(
     report = Report(as_json, False)
     try:
         existing = _existing(options)
-        schedule = batch.plan(inputs, output, suffix, kinds, existing)
+        schedule = plan(inputs, output, suffix, kinds, existing)
         if not (schedule.jobs or schedule.refused or schedule.unreadable or schedule.done):
             raise BadArgument(
                 f"there is no file to work on (looked for {', '.join(sorted(kinds))})"
             )
         if schedule.done:
             say(f"cotam: {schedule.done} done already", err=True)
-        report.to_stderr = any(job.target == batch.STREAM for job in schedule.jobs)
+        report.to_stderr = any(job.target == STREAM for job in schedule.jobs)
         if report.to_stderr and sys.stdout.isatty():
             raise BadArgument(
                 "binary data is not written to a terminal; give -o FILE or redirect it"
@@ -428,7 +410,7 @@ def _run(
         if not (Path(options["model"]) / MANIFEST).is_file():
             checkpoint.find("default" if options["model"] == AUTO else options["model"])
     except CodecError as error:
-        fail(sentence(error))
+        fail(explained(error))
     for note in schedule.notes:
         report.note(note)
     for result in schedule.refused:
@@ -436,20 +418,20 @@ def _run(
     for result in schedule.unreadable:
         report.add(result)
     with stoppable(), _progress(len(schedule.jobs)) as advance:
-        for result in batch.run(schedule.jobs, work, options, workers):
+        for result in run(schedule.jobs, work, options, workers):
             report.add(result)
             advance()
     if status := report.finish():
         raise typer.Exit(status)
 
 
-def _existing(options: dict[str, Any]) -> batch.Existing:
+def _existing(options: dict[str, Any]) -> Existing:
     """What happens to existing files. Raises BadArgument for options that contradict each other."""
     chosen = [name for name in ("replace", "leave", "skip") if options.pop(name)]
     if "replace" in chosen and len(chosen) > 1:
         raise BadArgument("--overwrite cannot be combined with --no-overwrite or --skip-existing")
     options["overwrite"] = "leave" not in chosen
-    names: dict[str, batch.Existing] = {"replace": "replace", "skip": "skip", "leave": "leave"}
+    names: dict[str, Existing] = {"replace": "replace", "skip": "skip", "leave": "leave"}
     return next((names[name] for name in ("skip", "leave", "replace") if name in chosen), "refuse")
 
 
@@ -519,7 +501,7 @@ def main(commands: typer.Typer = app) -> NoReturn:
     except BrokenPipeError:  # nobody reads the rest
         os._exit(1)
     except OSError as error:
-        say(f"cotam: {sentence(error)}", err=True)
+        say(f"cotam: {explained(error)}", err=True)
         status = 1
     flush()
     # Everything is on disk; unloading PyTorch's CUDA libraries would cost 110 MB and a third of a

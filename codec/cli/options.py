@@ -116,7 +116,7 @@ def load_for(data: bytes, model: str, device: str, limit: int, memory: int) -> c
     Raises:
         CodecError: the file is bad, or there are no such weights.
     """
-    name = codec.weights_of(data, limit) or "default" if model == AUTO else model
+    name = codec.weights_of(data, limit_pixels=limit) or "default" if model == AUTO else model
     return load(name, device, limit, memory)
 
 

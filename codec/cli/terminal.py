@@ -9,6 +9,8 @@ import warnings
 from contextlib import suppress
 from typing import Any
 
+from codec.errors import UNEXPECTED, sentence
+
 _CLOSED: set[int] = set()
 _FAILED: dict[bool, str] = {}
 NAMES = "cotam-names"
@@ -45,7 +47,14 @@ FLAGS = {
     "guide='student', no tune": "--guide student, no --tune",
     "device='cpu'": "--device cpu",
     "target_bytes": "--target-size",
+    "vqa_model=FOLDER and questions=FILE": "--vqa-model FOLDER and --questions FILE",
 }
+
+
+def explained(error: BaseException) -> str:
+    """What went wrong, in one line; --debug shows more of an error that no check foresaw."""
+    text = sentence(error)
+    return f"{text} (--debug shows where)" if text.startswith(f"{UNEXPECTED} ") else text
 
 
 def with_flags(text: str) -> str:

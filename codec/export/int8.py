@@ -100,7 +100,7 @@ def record_inputs(folder: Path, pictures: list[Path]) -> dict[str, Feeds]:
         for quality in QUALITIES:
             crop = pixels[top : top + LARGEST, left : left + LARGEST]
             data = encoder.encode(crop, quality=quality, tool="learned")
-            decoder.decode(data, "array")
+            decoder.decode(data, output="array")
     return {half: backend.feeds for half, backend in backends.items()}
 
 

@@ -109,7 +109,7 @@ def data_url(
         if fit is not None or level != "pixels":
             raise BadArgument("a .ctm is sent as it is: leave out fit and level, or choose webp")
         return _unchanged(data, max_bytes)
-    cotam = codec.load_for(data, device)
+    cotam = codec.load_for(data, device=device)
     decoded = cotam.decode_full(data) if level == "pixels" else cotam.decode_preview(data)
     image = _plain(decoded.picture, kind)
     if fit is not None:

@@ -159,4 +159,4 @@ class Decode:
 
     @only_codec_errors
     def _decode(self, value: Any) -> NDArray[np.uint8]:
-        return codec.decode(bytes(value), "array", self.level, self.device)
+        return codec.decode(bytes(value), output="array", level=self.level, device=self.device)

@@ -38,4 +38,4 @@ def ctm(output: Output = "pil", device: str = "auto") -> Callable[[str, bytes], 
 def _decoded(output: Output, device: str, key: str, data: bytes) -> Any:
     if key.split(".")[-1].lower() != "ctm":
         return None
-    return codec.decode(data, output, device=device)
+    return codec.decode(data, output=output, device=device)

@@ -175,15 +175,15 @@ def _payload(file: bytes, height: int, width: int) -> bytes:
     Raises:
         CodecError: the picture is of a kind that a payload cannot hold.
     """
-    found: list[Obu] = [
+    units: list[Obu] = [
         unit for unit in obus(media_data(file)) if unit.kind in (OBU_SEQUENCE, OBU_FRAME)
     ]
-    if [unit.kind for unit in found] != [OBU_SEQUENCE, OBU_FRAME]:
+    if [unit.kind for unit in units] != [OBU_SEQUENCE, OBU_FRAME]:
         raise CodecError(
             "Pillow's AV1 encoder wrote more than one still picture; install another Pillow"
         )
-    sequence = parse_sequence_header(found[0].body, height, width)
-    return bytes([sequence.byte]) + found[1].body
+    sequence = parse_sequence_header(units[0].body, height, width)
+    return bytes([sequence.byte]) + units[1].body
 
 
 def sequence_of(payload: bytes) -> Sequence:
@@ -250,14 +250,14 @@ def parse_sequence_header(body: bytes, height: int, width: int) -> Sequence:
         bits.take(2)  # chroma_sample_position
     separate = bits.take(1) if not mono else 0
     grain = bits.take(1)
-    known = (
+    supported = (
         still == 0b11
         and profile <= 1
         and sides == (width, height)
         and colours in (None, COLOURS)
         and full_range == 1
     )
-    if not known or superres or depth or grain:
+    if not supported or superres or depth or grain:
         raise CodecError(
             "Pillow's AV1 encoder wrote a picture with unknown features; install another Pillow"
         )

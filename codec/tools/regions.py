@@ -199,10 +199,10 @@ def _read(reader: Reader, height: int, width: int) -> Region:
 def _photographic(pixels: Pixels) -> Cells:
     """Which cells [H // 32, W // 32] show a photograph."""
     maps = block_maps(pixels)
-    found = ~(maps.flat | maps.drawn | maps.ground)
-    rows = found.shape[0] // CELL_BLOCKS
-    columns = found.shape[1] // CELL_BLOCKS
-    shaped = found[: rows * CELL_BLOCKS, : columns * CELL_BLOCKS]
+    photographic = ~(maps.flat | maps.drawn | maps.ground)
+    rows = photographic.shape[0] // CELL_BLOCKS
+    columns = photographic.shape[1] // CELL_BLOCKS
+    shaped = photographic[: rows * CELL_BLOCKS, : columns * CELL_BLOCKS]
     counts = shaped.reshape(rows, CELL_BLOCKS, columns, CELL_BLOCKS).sum((1, 3))
     cells: Cells = counts >= CELL_PHOTOGRAPHIC
     return _closed(cells)

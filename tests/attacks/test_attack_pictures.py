@@ -115,19 +115,19 @@ def test_a_logo_is_composed_on_every_way_out(cotam: codec.Codec, logo: Image.Ima
     from codec.integrations.data_url import data_url
 
     file = cotam.encode(logo, quality=90)
-    white = cotam.decode(file, "array")
+    white = cotam.decode(file, output="array")
     assert white[0, 0].tolist() == [255, 255, 255]
     assert white[30, 40].max() < 30
-    tensor = cotam.decode(file, "tensor").numpy().transpose(1, 2, 0)
+    tensor = cotam.decode(file, output="tensor").numpy().transpose(1, 2, 0)
     np.testing.assert_allclose(tensor, white / 255, atol=1e-6)
     for suffix in (".png", ".jpg", ".webp"):
         url = data_url(file, suffix)
         sent = images.read_shown(base64.b64decode(url.partition(",")[2]), LIMIT)
         assert psnr(sent, white) > 30
-    yellow = cotam.decode(file, "array", background="#ffee00")
+    yellow = cotam.decode(file, output="array", background="#ffee00")
     assert yellow[0, 0].tolist() == [255, 238, 0]
     with pytest.raises(codec.BadArgument, match="background"):
-        cotam.decode(file, "array", background="no colour")
+        cotam.decode(file, output="array", background="no colour")
 
 
 def test_colours_that_nobody_sees_cost_nothing(toy: codec.Codec) -> None:
@@ -282,7 +282,7 @@ def test_a_wide_gamut_reaches_a_tower_as_srgb_and_stays_in_the_file(cotam: codec
     assert np.abs(np.asarray(back).astype(int) - pixels).mean() < 4
     own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     wanted = np.asarray(ImageCms.profileToProfile(back, own, ImageCms.createProfile("sRGB")))
-    seen = cotam.decode(file, "array")
+    seen = cotam.decode(file, output="array")
     np.testing.assert_array_equal(seen, wanted)
     assert np.abs(seen.astype(int) - np.asarray(back)).max() > 20
     bare = cotam.decode(cotam.encode(png(back, icc_profile=profile), quality=95, keep="none"))

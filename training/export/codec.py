@@ -166,8 +166,8 @@ def export(
         equalized: How far step sizes are equalized for the run's loss, 0..1
             (training/surgery/equalize_steps.py).
         guide: The default guide of these weights, if not the usual one.
-        slope: QPs less at a quality for each nat of estimated cost
-            (codec.guidance.Guidance.base_qp).
+        slope: QPs by which a quality is lowered for each nat of estimated cost above the usual
+            picture (codec.guidance.Guidance.base_qp).
 
     Returns:
         What was written.
@@ -291,7 +291,7 @@ def options_of() -> argparse.Namespace:
     parser.add_argument(
         "--slope",
         type=float,
-        help="QPs less at a quality for each nat that a picture costs more (0)",
+        help="lower the QP by so much per nat of estimated cost above the usual picture (0)",
     )
     parser.add_argument(
         "--what", default="Weights of the base stage: rate + MSE.", help="the card's first sentence"

@@ -62,7 +62,7 @@ def codec_of(weights: str, tool: str = "auto") -> CodecUnderTest:
         return cotam.encode(pixels, quality=quality, tool=tool)
 
     def decode(data: bytes) -> Pixels:
-        return cotam.decode(data, "array")
+        return cotam.decode(data, output="array")
 
     return CodecUnderTest(
         title,

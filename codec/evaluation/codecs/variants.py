@@ -207,7 +207,7 @@ def system_codec(name: str, setup: Setup) -> CodecUnderTest:
     encode = _oracle(model, setup) if variant == ORACLE else _guided(model, variant, setup)
 
     def decode(data: bytes) -> Pixels:
-        return cotam.decode(data, "array")
+        return cotam.decode(data, output="array")
 
     whole = " ".join(map(str, identity(name, setup)))
     return CodecUnderTest(name, whole, QUALITIES, encode, decode, int(BEST_QUALITY), True)

@@ -25,6 +25,8 @@ from codec.io.images import read_shown
 
 Direction = Literal["higher", "lower", "log", "to-one"]
 T = TypeVar("T")
+# As in conf/train.yaml, which an installed package does not have.
+DEFAULT_DATA = "data"
 # Name -> module:class, so that a judge's packages are imported only when it judges.
 JUDGES = {
     "deit": "codec.evaluation.judges.deit:DeitJudge",
@@ -102,8 +104,8 @@ class PerPicture(Generic[T]):
 
 
 def data_root() -> Path:
-    """COTAM_DATA, or ../shared/data."""
-    return Path(os.environ.get("COTAM_DATA", "../shared/data"))
+    """COTAM_DATA, or ./data."""
+    return Path(os.environ.get("COTAM_DATA", DEFAULT_DATA))
 
 
 def build_judge(name: str, data: Path, **options: Any) -> Judge:

@@ -120,7 +120,7 @@ class VqaJudge:
         """
         if not model or not questions:
             raise JudgeUnavailable(
-                "questions need a model and a file: --vqa-model FOLDER --questions FILE"
+                "questions need a model and a file: give vqa_model=FOLDER and questions=FILE"
             )
         self.questions = questions_of(Path(questions))
         self.folder_of_pictures = Path(questions).parent

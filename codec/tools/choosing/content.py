@@ -96,70 +96,70 @@ class Choice:
 
 def choose(pixels: Pixels) -> Choice:
     """The tools for a picture uint8 [H, W, 3]."""
-    found = features(pixels)
+    values = features(pixels)
     height, width = pixels.shape[:2]
     screen_tools: tuple[Tool, ...] = ("av1",)
     if height * width <= SMALL:
         reason = f"{width}x{height} pixels are too few for the learned transform"
         return Choice("small picture", ("av1", "palette"), reason)
-    if found.drawn >= PALETTE_DRAWN and found.soft <= PALETTE_SOFT:
+    if values.drawn >= PALETTE_DRAWN and values.soft <= PALETTE_SOFT:
         screen_tools = ("av1", "palette")
-    if _is_scan(found):
-        reason = f"text on even paper: {found.paper:.0%} of the blocks reach the paper's level"
+    if _is_scan(values):
+        reason = f"text on even paper: {values.paper:.0%} of the blocks reach the paper's level"
         return Choice("text scan", ("av1",), reason)
-    if score(found) > THRESHOLD or _is_drawn(found):
-        return Choice("graphics", screen_tools, f"graphics: {_blocks(found)}")
-    if _is_shaded_scan(found):
-        reason = f"text on shaded paper: {found.ink:.0%} of the blocks show ink"
+    if score(values) > THRESHOLD or _is_drawn(values):
+        return Choice("graphics", screen_tools, f"graphics: {_blocks(values)}")
+    if _is_shaded_scan(values):
+        reason = f"text on shaded paper: {values.ink:.0%} of the blocks show ink"
         return Choice("text scan", ("av1",), reason)
-    return Choice("photograph", ("learned",), f"a photograph: {_blocks(found)}")
+    return Choice("photograph", ("learned",), f"a photograph: {_blocks(values)}")
 
 
-def score(found: Features) -> float:
+def score(values: Features) -> float:
     """How much a picture looks like graphics, in nats; 0 is even odds in the training set."""
-    return float(np.dot(list(terms(found).values()), list(WEIGHTS.values())) + BIAS)
+    return float(np.dot(list(terms(values).values()), list(WEIGHTS.values())) + BIAS)
 
 
-def terms(found: Features) -> dict[str, float]:
+def terms(values: Features) -> dict[str, float]:
     """What WEIGHTS weighs, in its order."""
     return {
-        "flat": found.flat,
-        "root of flat": found.flat**0.5,
-        "ground": found.ground,
-        "flat times ground": found.flat * found.ground,
-        "drawn": found.drawn,
-        "sharp": found.sharp,
-        "soft": found.soft,
-        "top16": found.top16,
-        "top64": found.top64,
-        "level": found.level / 255,
-        "colour": min(found.colour, MOST_COLOUR) / MOST_COLOUR,
+        "flat": values.flat,
+        "root of flat": values.flat**0.5,
+        "ground": values.ground,
+        "flat times ground": values.flat * values.ground,
+        "drawn": values.drawn,
+        "sharp": values.sharp,
+        "soft": values.soft,
+        "top16": values.top16,
+        "top64": values.top64,
+        "level": values.level / 255,
+        "colour": min(values.colour, MOST_COLOUR) / MOST_COLOUR,
     }
 
 
-def _blocks(found: Features) -> str:
-    return f"{found.flat:.0%} of the blocks are flat, {found.drawn:.0%} of the rest are drawn"
+def _blocks(values: Features) -> str:
+    return f"{values.flat:.0%} of the blocks are flat, {values.drawn:.0%} of the rest are drawn"
 
 
-def _is_drawn(found: Features) -> bool:
+def _is_drawn(values: Features) -> bool:
     """Graphics that the score misses."""
-    window = found.flat >= WINDOW_FLAT and found.drawn >= WINDOW_DRAWN
-    window = window and found.sharp >= WINDOW_SHARP
-    indexed = found.top256 >= INDEXED_TOP256 and found.colour >= INDEXED_COLOUR
-    indexed = indexed and found.flat >= INDEXED_FLAT
-    white = found.paper_level >= WHITE_LEVEL and found.paper >= WHITE and found.ink >= INK
+    window = values.flat >= WINDOW_FLAT and values.drawn >= WINDOW_DRAWN
+    window = window and values.sharp >= WINDOW_SHARP
+    indexed = values.top256 >= INDEXED_TOP256 and values.colour >= INDEXED_COLOUR
+    indexed = indexed and values.flat >= INDEXED_FLAT
+    white = values.paper_level >= WHITE_LEVEL and values.paper >= WHITE and values.ink >= INK
     return window or indexed or white
 
 
-def _is_scan(found: Features) -> bool:
-    paper = found.paper >= PAPER and found.paper_level >= PAPER_LEVEL
-    noisy = found.drawn < MOST_DRAWN_SCAN
-    return paper and noisy and found.ink >= INK and found.colour < PAPER_COLOUR
+def _is_scan(values: Features) -> bool:
+    paper = values.paper >= PAPER and values.paper_level >= PAPER_LEVEL
+    noisy = values.drawn < MOST_DRAWN_SCAN
+    return paper and noisy and values.ink >= INK and values.colour < PAPER_COLOUR
 
 
-def _is_shaded_scan(found: Features) -> bool:
-    paper = found.paper >= SHADED_PAPER and found.paper_level >= PAPER_LEVEL
-    light = found.level > SHADED_LEVEL and found.colour < SHADED_COLOUR
-    strokes = found.sharp >= SHADED_SHARP and found.soft >= SHADED_SOFT
-    noisy = found.drawn <= SHADED_DRAWN and found.flat < SHADED_FLAT
+def _is_shaded_scan(values: Features) -> bool:
+    paper = values.paper >= SHADED_PAPER and values.paper_level >= PAPER_LEVEL
+    light = values.level > SHADED_LEVEL and values.colour < SHADED_COLOUR
+    strokes = values.sharp >= SHADED_SHARP and values.soft >= SHADED_SOFT
+    noisy = values.drawn <= SHADED_DRAWN and values.flat < SHADED_FLAT
     return paper and light and strokes and noisy

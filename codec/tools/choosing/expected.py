@@ -60,8 +60,8 @@ def token_error(original: Pixels, decoded: Pixels, calm: Floats | None = None) -
     error = np.square(decoded.astype(np.float32) - original) @ LUMA
     variance = _variance(original) if calm is None else calm
     ratio = _mean_of_blocks(error) / (variance + CALM_VARIANCE)
-    seen = float(np.sqrt(ratio).mean())
-    return float(SCALE * ((seen + OFFSET) ** POWER - OFFSET**POWER))
+    visible = float(np.sqrt(ratio).mean())
+    return float(SCALE * ((visible + OFFSET) ** POWER - OFFSET**POWER))
 
 
 def cost(size: float, error: float) -> float:

@@ -56,9 +56,9 @@ def check_pixels(pixels: Pixels, channels: tuple[int, ...]) -> None:
         or pixels.shape[2] not in channels
         or not pixels.size
     ):
-        wanted = " or ".join(map(str, channels))
+        allowed = " or ".join(map(str, channels))
         raise BadArgument(
-            f"pixels must be uint8 [H, W, {wanted}], not {pixels.dtype} {list(pixels.shape)}"
+            f"pixels must be uint8 [H, W, {allowed}], not {pixels.dtype} {list(pixels.shape)}"
         )
 
 

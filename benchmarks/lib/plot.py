@@ -1,4 +1,4 @@
-"""Draw the README's picture from committed results: `python -m benchmarks.plot`."""
+"""Draw the README's picture from committed results: `python -m benchmarks.lib.plot`."""
 
 from __future__ import annotations
 
