@@ -33,6 +33,8 @@ SMALL_RADII = (3.0, 6.0)
 # Pictures with more colours than this lose their low bits before close colours are searched.
 MANY_COLOURS = 1 << 12
 LOW_BITS = 2
+# From this effort on, two searches of libwebp are tried where no other tool is.
+THOROUGH_EFFORT = 5
 # Red, green and blue differences count by how well they are seen; alpha counts fully.
 CHANNEL_WEIGHTS = np.array([0.7, 1.0, 0.5, 1.0], np.float32)
 
@@ -52,7 +54,8 @@ def encode(pixels: Pixels, *, quality: float = BEST_QUALITY, effort: int = 5) ->
         BadArgument: the pixels are of another shape.
         TooLarge: a side is longer than 16383 pixels.
     """
-    return vp8l.encode(merged(pixels, radius_of(quality)), effort=effort)
+    picture = merged(pixels, radius_of(quality))
+    return vp8l.encode(picture, effort=effort, thorough=effort >= THOROUGH_EFFORT)
 
 
 def trials(

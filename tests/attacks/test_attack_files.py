@@ -62,7 +62,8 @@ def coded(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def test_a_default_output_replaces_nothing(here: Path, coded: bytes) -> None:
-    before = (here / "a.png").read_bytes()
+    before = b"somebody's work"
+    (here / "a.png").write_bytes(before)
     (here / "a.ctm").write_bytes(coded)
     (here / "b.ctm").write_bytes(coded)
     alone = cotam("decode", "a.ctm", *NAMED, cwd=here)

@@ -390,6 +390,7 @@ OPENERS = {
     "codec/evaluation/codecs/pillow.py",
     "training/fit/choice.py",
     "benchmarks/screens.py",
+    "benchmarks/screen_costs.py",
 }
 
 

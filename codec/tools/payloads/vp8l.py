@@ -55,15 +55,18 @@ SPEEDS = (
     Speed(6, 100),
     Speed(6, 100),
 )
+# Which of the two is smaller depends on the picture.
+SLOWEST_METHOD = Speed(6, 80)
 
 
-def encode(pixels: Pixels, *, effort: int = 4) -> bytes:
+def encode(pixels: Pixels, *, effort: int = 4, thorough: bool = False) -> bytes:
     """A picture without any loss.
 
     Args:
         pixels: uint8 [H, W, 3] or [H, W, 4] (RGBA; also transparent pixels keep their colours),
             sides 1..16383.
         effort: 0 (fastest) .. 9 (smallest).
+        thorough: also try what Pillow does at its slowest method, and keep the smaller payload.
 
     Returns:
         The payload.
@@ -81,9 +84,14 @@ def encode(pixels: Pixels, *, effort: int = 4) -> bytes:
         raise TooLarge(
             f"lossless WebP has sides of at most {MAX_SIDE} pixels, not {width}x{height}"
         )
-    speed = SPEEDS[effort]
+    image = Image.fromarray(pixels)
+    speeds = [SPEEDS[effort], SLOWEST_METHOD] if thorough else [SPEEDS[effort]]
+    return min((_payload(_saved(image, speed)) for speed in speeds), key=len)
+
+
+def _saved(image: Image.Image, speed: Speed) -> bytes:
     options = {"lossless": True, "exact": True, "method": speed.method, "quality": speed.quality}
-    return _payload(saved(Image.fromarray(pixels), "WEBP", **options))
+    return saved(image, "WEBP", **options)
 
 
 def decode(payload: bytes, height: int, width: int, channels: int = 3) -> Pixels:
