@@ -22,10 +22,10 @@ from PIL import Image
 import codec
 from benchmarks.lib.output import add_options, hand_over
 from benchmarks.lib.timing import command, medians
-from benchmarks.screens import CLIENT_SIZE, SUFFIXES
+from benchmarks.screens import CLIENT_SIZE, pictures_of, read
 from codec.evaluation.distortion import Pixels
-from codec.evaluation.judges import data_root, spread
 from codec.evaluation.machine import describe
+from codec.tools.payloads.pillow import saved
 
 THREADS = 2
 ROUNDS = 3
@@ -33,19 +33,6 @@ COMMAND_ROUNDS = 5
 FOLDERS = ("eval/screens", "eval/kodak")
 # Pillow's settings of lossless WebP: its slowest method, at its default and at its highest effort.
 WEBP = {"method 6": 80, "method 6, quality 100": 100}
-
-
-def pictures(folder: str, limit: int) -> list[Path]:
-    """Files of a folder below COTAM_DATA, evenly spaced."""
-    listed = sorted((data_root() / folder).iterdir())
-    return spread([path for path in listed if path.suffix in SUFFIXES], limit)
-
-
-def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
-    """A picture as Pillow writes it."""
-    stream = io.BytesIO()
-    image.save(stream, kind, **options)
-    return stream.getvalue()
 
 
 def opened(data: bytes) -> Pixels:
@@ -86,9 +73,9 @@ def lossless(cotam: codec.Codec, paths: list[Path]) -> dict[str, float]:
     ours = 0
     others = dict.fromkeys(WEBP, 0)
     for path in paths:
-        with Image.open(path) as opened_image:
-            image = opened_image.convert("RGB")
-        ours += len(cotam.encode(np.asarray(image), lossless=True))
+        pixels = read(path, None)
+        image = Image.fromarray(pixels)
+        ours += len(cotam.encode(pixels, lossless=True))
         for name, quality in WEBP.items():
             options = {"lossless": True, "method": 6, "quality": quality}
             others[name] += len(saved(image, "WEBP", **options))
@@ -105,10 +92,10 @@ def run(limit: int) -> dict[str, Any]:
         The result.
     """
     cotam = codec.load()
-    images = []
-    for path in pictures(FOLDERS[0], limit):
-        with Image.open(path) as image:
-            images.append(image.convert("RGB").resize(CLIENT_SIZE, Image.Resampling.LANCZOS))
+    images = [
+        Image.fromarray(read(path, None)).resize(CLIENT_SIZE, Image.Resampling.LANCZOS)
+        for path in pictures_of(FOLDERS[0], limit)
+    ]
     rows = [times(cotam, image) for image in images]
     means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     return {
@@ -119,7 +106,7 @@ def run(limit: int) -> dict[str, Any]:
         "milliseconds": means,
         "encode_ratio": means["cotam encode"] / means["avif encode"],
         "commands": commands(images[0]),
-        "lossless": {folder: lossless(cotam, pictures(folder, limit)) for folder in FOLDERS},
+        "lossless": {folder: lossless(cotam, pictures_of(folder, limit)) for folder in FOLDERS},
     }
 
 

@@ -91,8 +91,7 @@ class Plan:
 
     def pictures(self) -> list[Path]:
         """By name, at most `limit`, evenly spaced."""
-        folder = data_root() / self.folder
-        return spread(sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES), self.limit)
+        return pictures_of(self.folder, self.limit)
 
     def key(self, picture: Path, system: str, quality: float, judge: str) -> Key:
         """The key of a row, of strings and numbers as JSON gives them back."""
@@ -112,6 +111,12 @@ class Job:
 
     picture: Path
     todo: tuple[tuple[str, float, str], ...]
+
+
+def pictures_of(folder: str, limit: int | None) -> list[Path]:
+    """Picture files of a folder below COTAM_DATA, by name, at most `limit`, evenly spaced."""
+    paths = (data_root() / folder).iterdir()
+    return spread(sorted(path for path in paths if path.suffix in SUFFIXES), limit)
 
 
 def read(path: Path, size: tuple[int, int] | None) -> Pixels:

@@ -1,4 +1,7 @@
-"""Locks in a program that forks: a child has none of its parent's threads, but all of its locks."""
+"""A lock that stays usable in a forked child.
+
+A child inherits the locks of its parent, but not the threads that would release them.
+"""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
 def release(*arrays: NDArray[Any]) -> None:
     """Give the memory of mapped arrays back to the system; their content stays on disk.
 
-    If one of them is large, memory that the C library keeps of freed arrays is given back, too.
+    If one of them is large, the C library also gives back the memory of arrays freed before.
 
     Args:
         arrays: of `empty`, or views of them; small ones are ignored.

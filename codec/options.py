@@ -11,6 +11,7 @@ from codec import quality as qualities
 from codec.errors import BadArgument, shown
 from codec.guidance import STRENGTH, Guide, check_slope, check_strength
 from codec.guidance.importance import Box
+from codec.tools.interface import DEFAULT_EFFORT, MOST_EFFORT
 
 if TYPE_CHECKING:
     from codec.towers import Tower
@@ -20,8 +21,6 @@ ToolName = Literal["auto", "learned", "screen", "mixed", "palette", "av1"]
 Keep = Literal["all", "safe", "none"]
 TOOL_NAMES: tuple[str, ...] = get_args(ToolName)
 KEEPS: tuple[str, ...] = get_args(Keep)
-DEFAULT_EFFORT = 5
-MOST_EFFORT = 9
 
 
 @dataclass(frozen=True, kw_only=True)

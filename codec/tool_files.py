@@ -42,13 +42,13 @@ from codec.tools.registry import (
 
 # Bytes of memory that a pixel takes beyond the program itself, measured at 4096x4096.
 ENCODE_BYTES = 40
+DECODE_BYTES = 24
 # Share of a page that its photographs fill. Above it, learned regions saved 12 % (5 to 17 %) on
 # four pages; nine pages with photographs of 8 to 20 % gained nothing (docs/screens.md).
 LEAST_SHARE = 0.25
 # A photograph in a page is coded at this share of the page's quality, where its slope of rate and
 # error is nearer to the page's: at the whole quality, nine pages needed 2 % more bytes.
 PHOTOGRAPH_QUALITY = 0.7
-DECODE_BYTES = 24
 
 
 def encode(
@@ -137,10 +137,8 @@ def _mixed(
     parts = [
         regions.Region(box, photographs.encode(box.of(picture.pixels), quality)) for box in boxes
     ]
-    number = tool_named(base.tool).number
-    payload = mixed.write(
-        mixed.Parts(number, photographs.fingerprint, base.payload, parts), height, width
-    )
+    written = mixed.Parts(NUMBERS[base.tool], photographs.fingerprint, base.payload, parts)
+    payload = mixed.write(written, height, width)
     return Written(mixed.NAME, payload, base.channels, reasons.MIXED)
 
 
@@ -152,7 +150,7 @@ def _best_tool(picture: images.Picture, choice: Choice, settings: Settings) -> W
         best = Candidate(names[0], payload, picture.pixels)
     else:
         best = better(picture.pixels, _candidates(picture, names, settings))
-    channels = _samples(picture, best.tool).shape[2]
+    channels = 4 if _codes_alpha(picture, best.tool) else 3
     return Written(best.tool, best.payload, channels, choice.code)
 
 
@@ -247,7 +245,11 @@ def _best_within(
 
 def _samples(picture: images.Picture, tool: str) -> Pixels:
     """What the tool codes: with alpha where the tool has alpha."""
-    return samples_of(picture) if tool in LOSSLESS else picture.pixels
+    return samples_of(picture) if _codes_alpha(picture, tool) else picture.pixels
+
+
+def _codes_alpha(picture: images.Picture, tool: str) -> bool:
+    return picture.alpha is not None and tool in LOSSLESS
 
 
 def _ignored(options: EncodeOptions, tool: str) -> list[str]:

@@ -187,7 +187,7 @@ class Tuner:
         return partial(self._tuned, _Picture(backend, pixels, qp))
 
     def _tuned(self, picture: _Picture, y: Floats, z: Floats) -> Floats:
-        """Tune y [4 a, 4 b, M] for z [a, b, Z]; y stays unless unseen views improve, too."""
+        """Tune y [4 a, 4 b, M] for z [a, b, Z]; y stays unless other views also improve."""
         # Tensors made in the caller's inference mode could not take part in gradients.
         with torch.inference_mode(False), exact_arithmetic():
             start, z_hat = (

@@ -290,6 +290,18 @@ def test_threads_under_different_states_write_the_same_file(
     assert found == [file] * 9
 
 
+def run_with(picture: NDArray[np.uint8], program: str) -> subprocess.CompletedProcess[bytes]:
+    """A program in a process of its own that reads the picture from stdin."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        input=picture.tobytes(),
+        capture_output=True,
+        cwd=ROOT,
+        timeout=120,
+        check=False,
+    )
+
+
 @pytest.mark.slow
 def test_importing_under_another_default_dtype_changes_no_byte(
     picture: NDArray[np.uint8], file: bytes
@@ -303,14 +315,7 @@ import codec
 picture = np.frombuffer(sys.stdin.buffer.read(), np.uint8).reshape({picture.shape})
 sys.stdout.buffer.write(codec.load({WEIGHTS!r}, "cpu").encode(picture, tool="learned"))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        input=picture.tobytes(),
-        capture_output=True,
-        cwd=ROOT,
-        timeout=120,
-        check=False,
-    )
+    done = run_with(picture, program)
     assert done.stdout == file, done.stderr.decode()
 
 
@@ -334,14 +339,7 @@ for _ in range(3):
         os._exit(0 if cotam.encode(picture, tool={tool!r}) == file else 1)
     assert os.waitpid(child, 0)[1] == 0
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        input=picture.tobytes(),
-        capture_output=True,
-        cwd=ROOT,
-        timeout=120,
-        check=False,
-    )
+    done = run_with(picture, program)
     assert done.returncode == 0, done.stderr.decode()
 
 

@@ -266,7 +266,7 @@ def _problem(job: Job, sources: set[tuple[int, int]], existing: Existing, defaul
         return f"its result would replace {job.target}, which is to be read; give -o another name"
     if existing == "skip" and os.path.exists(job.target):
         return _DONE
-    # lexists: a dangling link is an existing file, too.
+    # lexists, because a dangling link also counts as an existing file.
     if existing == "refuse" and default and os.path.lexists(job.target):
         return f"{job.target} exists already; name it with -o, or replace it with --overwrite"
     return ""

@@ -49,7 +49,8 @@ from codec.errors import BadArgument, CodecError
 from codec.guidance import DEFAULT_GUIDE, PRESETS, STRENGTH, choose
 from codec.io import compose, folders, images
 from codec.io.metadata import DEFAULT_KEEP
-from codec.options import DEFAULT_EFFORT, TOOL_NAMES, EncodeOptions
+from codec.options import TOOL_NAMES, EncodeOptions
+from codec.tools.interface import DEFAULT_EFFORT
 from codec.weights import checkpoint
 
 app = typer.Typer(

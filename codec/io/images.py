@@ -530,7 +530,7 @@ def _saved(
     image.info = {}
     start = stream.tell()
     failure: BaseException | None = None
-    # As it is; in RGB; without EXIF; without the profile, too.
+    # As it is; in RGB; without EXIF; without EXIF and profile.
     for attempt in range(4):
         if attempt == 1:
             image = image.convert("RGBA" if image.mode in ("LA", "RGBA") else "RGB")

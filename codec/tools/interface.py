@@ -18,6 +18,8 @@ from codec.tools.quality import Content
 
 Pixels = NDArray[np.uint8]
 SettingsT = TypeVar("SettingsT", contravariant=True)
+DEFAULT_EFFORT = 5
+MOST_EFFORT = 9
 
 
 @dataclass(frozen=True)

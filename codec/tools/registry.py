@@ -5,7 +5,7 @@ from __future__ import annotations
 from codec.bitstream.container import BEST_QUALITY
 from codec.errors import UnsupportedVersion
 from codec.tools import mixed
-from codec.tools.interface import Pixels, ScreenTool, Settings
+from codec.tools.interface import DEFAULT_EFFORT, Pixels, ScreenTool, Settings
 
 LEARNED = "learned"
 # libaom speeds by effort 0..9. Against speed 6 on screens: speed 8 +57 % bytes, 7 +14 %, 5 -8 % in
@@ -13,7 +13,6 @@ LEARNED = "learned"
 AV1_SPEEDS = (9, 8, 8, 7, 6, 6, 5, 5, 4, 3)
 # Pixels. Two rows of tiles save 12 % of the time and take 2 % more bytes (12 of train/screens).
 LARGE = 1 << 20
-DEFAULT_EFFORT = 5
 LEARNED_NUMBER = 0
 
 

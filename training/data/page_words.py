@@ -18,7 +18,7 @@ SHORT_SHARE = 0.35
 
 
 class Words:
-    """Draws words, sentences, names and numbers from a small vocabulary of its own.
+    """Draws words, sentences, names and numbers from the small vocabulary of this file.
 
     Args:
         random: Decides everything.
