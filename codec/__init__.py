@@ -7,7 +7,11 @@
 >>> codec.inspect(data).width                  # reads the header only; needs no torch
 """
 
-from codec.api import Codec, decode, load, load_for
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from codec.errors import (
     AdapterUnavailable,
     BadArgument,
@@ -28,10 +32,13 @@ from codec.errors import (
     WrongAdapter,
     WrongModel,
 )
-from codec.info import FileInfo, inspect, models, weights_of
-from codec.io.image_like import ImageLike
-from codec.options import EncodeOptions
-from codec.results import Decoded, Encoded
+
+if TYPE_CHECKING:
+    from codec.api import Codec, decode, load, load_for
+    from codec.info import FileInfo, inspect, models, weights_of
+    from codec.io.image_like import ImageLike
+    from codec.options import EncodeOptions
+    from codec.results import Decoded, Encoded
 
 __version__ = "0.1.0"
 
@@ -67,3 +74,26 @@ __all__ = [
     "models",
     "weights_of",
 ]
+
+# Imported when a name is used, so that a program loads only what it needs.
+_LAZY = {
+    "codec.api": ("Codec", "decode", "load", "load_for"),
+    "codec.info": ("FileInfo", "inspect", "models", "weights_of"),
+    "codec.io.image_like": ("ImageLike",),
+    "codec.options": ("EncodeOptions",),
+    "codec.results": ("Decoded", "Encoded"),
+}
+_HOMES = {name: module for module, names in _LAZY.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name (PEP 562). Raises AttributeError."""
+    if name not in _HOMES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import codec
-from codec.cli import main
+from codec.cli.commands.encode import encode
 from codec.errors import BadArgument, CodecError
 from codec.options import OPTION_NAMES, EncodeOptions
 
@@ -95,7 +95,7 @@ def test_every_option_is_documented() -> None:
 
 def test_the_command_has_a_flag_for_every_option() -> None:
     """importance and QP maps are arrays; their files are values of --guide."""
-    flags = inspect.signature(main.encode).parameters
+    flags = {parameter.name for parameter in encode.params}
     renamed = {"target_bytes": "target_size"}
     arrays = {"importance", "qp_map", "roi"}
     for name in OPTION_NAMES:

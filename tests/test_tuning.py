@@ -20,7 +20,7 @@ from PIL import Image
 
 import codec
 from codec import tuning
-from codec.cli import main
+from codec.cli.commands.encode import tuner_of
 from codec.errors import BadArgument, TooLarge
 from codec.evaluation.codecs.variants import Setup, identity, system_codec
 from codec.evaluation.judges.deit import DeitJudge, load_deit
@@ -223,4 +223,4 @@ def test_a_tower_by_name_is_kept() -> None:
 
 
 def test_the_command_loads_its_tower_once(cotam: codec.Codec) -> None:
-    assert main._tuner((NAME, "random", None)) is main._tuner((NAME, "random", None), cotam.backend)
+    assert tuner_of((NAME, "random", None)) is tuner_of((NAME, "random", None), cotam.backend)

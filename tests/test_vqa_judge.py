@@ -76,7 +76,7 @@ def test_a_model_answers(model: Path, tmp_path: Path, photo: NDArray[np.uint8]) 
 
 @pytest.mark.slow
 def test_it_takes_part_in_a_report(model: Path, tmp_path: Path, photo: NDArray[np.uint8]) -> None:
-    from codec.cli.evaluate import run
+    from codec.cli.commands.evaluate import run
     from codec.evaluation.metrics import Settings
 
     Image.fromarray(photo).save(tmp_path / "cat.png")

@@ -18,7 +18,7 @@ from typing import Any
 
 import codec
 from benchmarks.lib.timing import command, medians
-from codec.backends.onnx import THREADS
+from codec.backends import THREADS
 from codec.evaluation.distortion import psnr
 from codec.evaluation.judges import read_pixels
 from codec.weights import checkpoint

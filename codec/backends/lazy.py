@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec import forks
-from codec.backends.manifest import MANIFEST, read_manifest
+from codec.backends.manifest import read_manifest
 from codec.coding.backend import Backend, QpField, Weights
 from codec.coding.latent_grid import Floats
 from codec.errors import BadArgument
 from codec.networks.config import LatentLayer
 from codec.weights import checkpoint
+from codec.weights.shipped import MANIFEST
 
 # Devices that need no look at the machine.
 USUAL_DEVICES = ("auto", "cpu")

@@ -15,9 +15,9 @@ import numpy as np
 from codec.bitstream.rans import Tables
 from codec.errors import UnknownModel
 from codec.networks.config import RATE_WEIGHT, LatentLayer, split_layers
+from codec.weights.shipped import MANIFEST
 
 FORMAT = "cotam-export-1"
-MANIFEST = "manifest.json"
 TABLES = "tables.npz"
 # What every half must say; the other attributes of Exported have defaults.
 REQUIRED = ("tables", "layers", "margins", "fingerprint", "skip_below", "name", "half")

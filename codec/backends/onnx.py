@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec import memory
+from codec.backends import THREADS
 from codec.backends.manifest import graph_file, read_manifest
 from codec.coding.backend import QpField
 from codec.coding.latent_grid import CELL, STRIDE, Floats
 from codec.errors import BadArgument, GuideUnavailable
 from codec.networks.config import LatentLayer
-
-THREADS = "COTAM_THREADS"  # environment variable: threads of a graph; 0 for all cores
 
 
 class OnnxBackend:

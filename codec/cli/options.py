@@ -5,85 +5,101 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, NoReturn, Optional
+from typing import TYPE_CHECKING, NoReturn
 
-import typer
+import click
 
-import codec
-from codec.backends.lazy import USUAL_DEVICES, LazyBackend
-from codec.backends.manifest import MANIFEST
-from codec.bitstream.container import DEFAULT_LIMIT_MEMORY
+from codec.bitstream.container import DEFAULT_LIMIT_MEMORY, DEFAULT_LIMIT_PIXELS
+from codec.cli.click_parts import option
 from codec.cli.terminal import one_line, say
+from codec.weights.shipped import MANIFEST
+
+if TYPE_CHECKING:
+    import codec
 
 AUTO = "auto"
-Inputs = Annotated[
-    list[str], typer.Argument(metavar="IN...", help="Files, folders (recursively) or - for stdin.")
-]
-Out = Annotated[
-    Optional[str],
-    typer.Option("-o", "--output", metavar="OUT", help="File, folder or - for stdout."),
-]
-Model = Annotated[
-    str,
-    typer.Option(
-        "--model", metavar="NAME|PATH", help="Weights by name (see `cotam models`) or path."
-    ),
-]
-OwnModel = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        metavar="NAME|PATH",
-        help="Weights by name or path; default: those that the file names.",
-    ),
-]
-Workers = Annotated[
-    int,
-    typer.Option("-j", "--jobs", min=1, metavar="N", help="Number of pictures coded in parallel."),
-]
-Device = Annotated[
-    str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where the networks run.")
-]
-NoOverwrite = Annotated[bool, typer.Option("--no-overwrite", help="Leave existing files alone.")]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace existing files, even if no output is named.")
-]
-SkipExisting = Annotated[
-    bool,
-    typer.Option(
-        "--skip-existing", help="Skip inputs whose result exists: resumes an interrupted run."
-    ),
-]
-Json = Annotated[
-    bool,
-    typer.Option(
-        "--json", help="Print results as JSON; encode and decode print one object a line."
-    ),
-]
-Limit = Annotated[
-    int, typer.Option("--limit-pixels", min=1, metavar="N", help="Refuse larger pictures.")
-]
-Memory = Annotated[
-    str,
-    typer.Option("--limit-memory", metavar="8GiB", help="Refuse pictures that need more memory."),
-]
-DEFAULT_MEMORY = f"{DEFAULT_LIMIT_MEMORY >> 30}GiB"
-Keep = Annotated[
-    str,
-    typer.Option(
-        "--keep",
-        metavar="all|safe|none",
-        help="Metadata to keep; safe keeps the profile and EXIF without location and maker notes.",
-    ),
-]
-Background = Annotated[
-    str,
-    typer.Option(
-        metavar="COLOUR",
-        help="Colour behind transparent pixels in formats without alpha, such as .jpg.",
-    ),
-]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+FILES = "Files"
+NETWORKS = "Networks"
+LIMITS = "Limits"
+
+inputs = click.argument("inputs", metavar="IN...", nargs=-1, required=True)
+output = option(
+    "-o", "--output", metavar="OUT", section=FILES, help="File, folder, or - for stdout."
+)
+overwrite = option(
+    "--overwrite",
+    is_flag=True,
+    section=FILES,
+    help="Replace existing files, even if no output is named.",
+)
+no_overwrite = option(
+    "--no-overwrite", is_flag=True, section=FILES, help="Leave existing files alone."
+)
+skip_existing = option(
+    "--skip-existing",
+    is_flag=True,
+    section=FILES,
+    help="Skip inputs whose result exists: resumes an interrupted run.",
+)
+workers = option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    section=FILES,
+    help="Number of pictures coded in parallel; default 1.",
+)
+model = option(
+    "--model",
+    default="default",
+    metavar="NAME|PATH",
+    section=NETWORKS,
+    help="Weights by name (see `cotam models`) or path.",
+)
+own_model = option(
+    "--model",
+    default=AUTO,
+    metavar="NAME|PATH",
+    section=NETWORKS,
+    help="Weights by name or path; default: those that the file names.",
+)
+device = option(
+    "--device",
+    default=AUTO,
+    metavar="auto|cpu|cuda",
+    section=NETWORKS,
+    help="Where the networks run.",
+)
+background = option(
+    "--background",
+    default="white",
+    metavar="COLOUR",
+    section="Output",
+    help="Colour behind transparent pixels in formats without alpha, such as .jpg.",
+)
+limit_pixels = option(
+    "--limit-pixels",
+    type=click.IntRange(min=1),
+    default=DEFAULT_LIMIT_PIXELS,
+    metavar="N",
+    section=LIMITS,
+    help=f"Refuse larger pictures; default {DEFAULT_LIMIT_PIXELS}.",
+)
+limit_memory = option(
+    "--limit-memory",
+    default=f"{DEFAULT_LIMIT_MEMORY >> 30}GiB",
+    metavar="8GiB",
+    section=LIMITS,
+    help="Refuse pictures that need more memory.",
+)
+json_output = option(
+    "--json",
+    "json_output",
+    is_flag=True,
+    help="Print results as JSON; encode and decode print one object a line.",
+)
+debug = option("--debug", is_flag=True, help="Show tracebacks.")
 
 
 def own_weights(model: str, half: str) -> str:
@@ -116,14 +132,18 @@ def load_for(data: bytes, model: str, device: str, limit: int, memory: int) -> c
     Raises:
         CodecError: the file is bad, or there are no such weights.
     """
-    name = codec.weights_of(data, limit_pixels=limit) or "default" if model == AUTO else model
+    from codec.info import weights_of
+
+    name = weights_of(data, limit_pixels=limit) or "default" if model == AUTO else model
     return load(name, device, limit, memory)
 
 
 @lru_cache(maxsize=4)
 def load(model: str, device: str, limit: int, memory: int) -> codec.Codec:
     """Load a codec with limits in pixels and bytes; kept for the next picture."""
-    loaded = codec.load(model, device)
+    from codec import api
+
+    loaded = api.load(model, device)
     loaded.limit_pixels = limit
     loaded.limit_memory = memory
     return loaded
@@ -132,10 +152,13 @@ def load(model: str, device: str, limit: int, memory: int) -> codec.Codec:
 def fail(message: str, status: int = 1) -> NoReturn:
     """Print a message on stderr and end the command with an exit status."""
     say(f"cotam: {one_line(message)}", err=True)
-    raise typer.Exit(status)
+    raise click.exceptions.Exit(status)
 
 
 def check_device(device: str) -> None:
     """Refuse a device that is unknown or absent. Raises BadArgument."""
-    if device not in USUAL_DEVICES:
-        LazyBackend("default", device)
+    if device in ("auto", "cpu"):
+        return
+    from codec.backends.lazy import LazyBackend
+
+    LazyBackend("default", device)

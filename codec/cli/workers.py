@@ -24,7 +24,7 @@ from multiprocessing.connection import Connection, wait
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
-from codec.backends.onnx import THREADS
+from codec.backends import THREADS
 from codec.cli.terminal import plain_warnings
 
 J = TypeVar("J")

@@ -66,7 +66,9 @@ def _arguments(command: str, half: Path, work: Path, out: Path) -> list[str]:
     arguments += ["--distpath", str(out), "--workpath", str(work), "--specpath", str(work)]
     arguments += ["--paths", str(Path(__file__).resolve().parents[2])]
     arguments += ["--add-data", f"{half.resolve()}:{half.name}"]
-    arguments += ["--hidden-import", "codec.backends.onnx", "--collect-binaries", "onnxruntime"]
+    for module in ("codec.backends.onnx", f"codec.cli.commands.{command}"):
+        arguments += ["--hidden-import", module]
+    arguments += ["--collect-binaries", "onnxruntime"]
     if command == "encode":
         arguments += ["--add-data", f"{SHIPPED}:checkpoints/guides"]
     for module in EXCLUDED:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from codec.backends.manifest import FORMAT, MANIFEST, TABLES, graph_file
+from codec.backends.manifest import FORMAT, TABLES, graph_file
 from codec.coding.latent_grid import CELL
 from codec.guidance.files import SHIPPED
 from codec.guidance.student import CELL as STUDENT_CELL
@@ -31,6 +31,7 @@ from codec.networks.model import Networks
 from codec.networks.tensors import as_array, as_batch
 from codec.weights.checkpoint import Checkpoint
 from codec.weights.networks import from_checkpoint
+from codec.weights.shipped import MANIFEST
 
 OPSET = 20  # of ONNX
 HALVES = ("encoder", "decoder")

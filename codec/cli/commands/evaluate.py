@@ -3,87 +3,123 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
 
-import typer
+import click
 
 from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
+from codec.cli import click_parts, options
+from codec.cli.click_parts import option
 from codec.cli.terminal import explained, say
 from codec.errors import BadArgument, CodecError
 from codec.evaluation.judges import Sample, data_root, spread
 
 ROWS = "rows.jsonl"
+WHAT = "What is compared"
+REPORT = "Report"
+JUDGES = "Judges"
 
 
+@click_parts.command("eval", example="cotam eval pictures/ --codecs cotam,avif -o report/")
+@click.argument("inputs", metavar="IN...", nargs=-1, required=True)
+@option(
+    "--codecs",
+    default="cotam,jpeg,webp,avif",
+    section=WHAT,
+    help="Names separated by commas; the first is compared with the others.",
+)
+@option(
+    "--metrics",
+    default="psnr,ms-ssim",
+    section=WHAT,
+    help="One or more of psnr, ms-ssim, tokens, tiles, top1, ocr, words, boxes, vqa.",
+)
+@option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    section=WHAT,
+    help="Use at most N pictures, evenly spaced.",
+)
+@option(
+    "-o",
+    "--out",
+    "output",
+    default="report",
+    metavar="DIR",
+    section=REPORT,
+    help="Folder for the report; default: report.",
+)
+@option(
+    "--show",
+    type=click.IntRange(min=0),
+    default=3,
+    metavar="N",
+    section=REPORT,
+    help="Number of pictures that the page shows; default 3.",
+)
+@option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    section=REPORT,
+    help="Number of processes; default 1.",
+)
+@option("--tower", section=JUDGES, help="Tower for tokens; default: DeiT-Tiny below COTAM_DATA.")
+@option("--tower-weights", metavar="TAG|FILE", section=JUDGES, help="Weights of the tower.")
+@option("--detector", metavar="FILE", section=JUDGES, help="YOLOX model in ONNX for boxes.")
+@option(
+    "--vqa-model",
+    metavar="DIR",
+    section=JUDGES,
+    help="Folder of a LLaVA-style model of transformers for vqa.",
+)
+@option(
+    "--questions",
+    metavar="FILE",
+    section=JUDGES,
+    help="Questions for vqa, in the format of POPE or TextVQA.",
+)
+@options.limit_pixels
+@options.debug
 def evaluate(
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="IN...", help="Pictures, folders, or sets: kodak, imagenet, receipts, ..."
-        ),
-    ],
-    codecs: Annotated[
-        str, typer.Option(help="Names separated by commas; the first is compared with the others.")
-    ] = "cotam,jpeg,webp,avif",
-    metrics: Annotated[
-        str,
-        typer.Option(
-            help="One or more of psnr, ms-ssim, tokens, tiles, top1, ocr, words, boxes, vqa."
-        ),
-    ] = "psnr,ms-ssim",
-    output: Annotated[
-        str, typer.Option("-o", "--out", metavar="DIR", help="Folder for the report.")
-    ] = "report",
-    jobs: Annotated[
-        int, typer.Option("-j", "--jobs", min=1, metavar="N", help="Number of processes.")
-    ] = 1,
-    limit: Annotated[
-        Optional[int],
-        typer.Option(min=1, metavar="N", help="Use at most N pictures, evenly spaced."),
-    ] = None,
-    show: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Number of pictures that the page shows.")
-    ] = 3,
-    tower: Annotated[
-        Optional[str], typer.Option(help="Tower for tokens; default: DeiT-Tiny below COTAM_DATA.")
-    ] = None,
-    tower_weights: Annotated[
-        Optional[str], typer.Option(metavar="TAG|FILE", help="Weights of the tower.")
-    ] = None,
-    detector: Annotated[
-        Optional[str], typer.Option(metavar="FILE", help="YOLOX model in ONNX for boxes.")
-    ] = None,
-    vqa_model: Annotated[
-        Optional[str],
-        typer.Option(metavar="DIR", help="Folder of a LLaVA-style model of transformers for vqa."),
-    ] = None,
-    questions: Annotated[
-        Optional[str],
-        typer.Option(metavar="FILE", help="Questions for vqa, in the format of POPE or TextVQA."),
-    ] = None,
-    limit_pixels: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Refuse larger pictures.")
-    ] = DEFAULT_LIMIT_PIXELS,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    inputs: tuple[str, ...],
+    codecs: str,
+    metrics: str,
+    limit: int | None,
+    output: str,
+    show: int,
+    jobs: int,
+    tower: str | None,
+    tower_weights: str | None,
+    detector: str | None,
+    vqa_model: str | None,
+    questions: str | None,
+    limit_pixels: int,
+    debug: bool,
 ) -> None:
-    """Compare codecs on pictures: curves, BD-rates, and a page to look at."""
+    """Compare codecs on pictures: curves, BD-rates, and a page to look at.
+
+    IN is a picture, a folder, or a set: kodak, imagenet, receipts, ...
+    """
     try:
         from codec.evaluation.metrics import Settings
         from codec.evaluation.report.plots import write_plots  # noqa: F401
     except ImportError as error:
-        typer.echo(f"cotam: comparing needs {error.name}: pip install 'cotam[bench]'", err=True)
-        raise typer.Exit(1) from None
+        click.echo(f"cotam: comparing needs {error.name}: pip install 'cotam[bench]'", err=True)
+        raise click.exceptions.Exit(1) from None
     settings = Settings(data_root(), tower, tower_weights, detector, vqa_model, questions)
     try:
         target = run(
-            inputs, codecs, metrics, settings, Path(output), jobs, limit, show, limit_pixels
+            list(inputs), codecs, metrics, settings, Path(output), jobs, limit, show, limit_pixels
         )
     except (CodecError, OSError) as error:
         if debug:
             raise
         say(f"cotam: {explained(error)}", err=True)
-        raise typer.Exit(2 if isinstance(error, BadArgument) else 1) from None
-    typer.echo(str(target))
+        raise click.exceptions.Exit(2 if isinstance(error, BadArgument) else 1) from None
+    click.echo(str(target))
 
 
 def run(

@@ -1,0 +1,107 @@
+"""What this program adds to click: options grouped by purpose, and commands imported when called.
+
+::
+
+    cotam ARGUMENTS -> LazyGroup -> import of one command's module -> Command -> sections of help
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+OTHER = "General"
+
+
+class Option(click.Option):
+    """An option that the help lists under a section."""
+
+    def __init__(self, *names: Any, section: str = OTHER, **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self.section = section
+
+
+class Command(click.Command):
+    """A command whose help lists options by section and ends with an example."""
+
+    def __init__(self, *args: Any, example: str = "", **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.example = example
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each section's options, in the order in which the sections first occur."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                section = getattr(parameter, "section", OTHER)
+                sections.setdefault(section, []).append(record)
+        # Last, and with it --help, which click makes itself.
+        general = sections.pop(OTHER, [])
+        for title, records in [*sections.items(), (OTHER, general)]:
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the example."""
+        if self.example:
+            with formatter.section("Example"):
+                formatter.write_text(self.example)
+
+
+class LazyGroup(click.Group):
+    """Commands that are imported when they are called or listed."""
+
+    def __init__(self, *args: Any, lazy: Mapping[str, str], **settings: Any) -> None:
+        """Make a group.
+
+        Args:
+            *args: as for click.Group.
+            lazy: "module:attribute" by the command's name.
+            **settings: as for click.Group.
+        """
+        super().__init__(*args, **settings)
+        self.lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of `lazy`, then those of other packages."""
+        return [*self.lazy, *(name for name in sorted(_plugins()) if name not in self.lazy)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None if there is none of this name."""
+        if cmd_name in self.lazy:
+            module, attribute = self.lazy[cmd_name].split(":")
+            command: click.Command = getattr(import_module(module), attribute)
+            return command
+        entry = _plugins().get(cmd_name)
+        return None if entry is None else as_command(entry.load(), cmd_name)
+
+
+def as_command(target: Any, name: str) -> click.Command:
+    """A click command, or one made of a function whose parameters are click's."""
+    return target if isinstance(target, click.Command) else click.command(name)(target)
+
+
+def _plugins() -> dict[str, Any]:
+    """Commands of other packages (entry points `cotam.commands`)."""
+    from importlib.metadata import entry_points
+
+    return {entry.name: entry for entry in entry_points(group="cotam.commands")}
+
+
+Decorator = Callable[[Any], Any]
+
+
+def option(*names: str, section: str = OTHER, **settings: Any) -> Decorator:
+    """A decorator that adds an Option of a section."""
+    return click.option(*names, cls=Option, section=section, **settings)
+
+
+def command(name: str, example: str = "") -> Decorator:
+    """A decorator that makes a Command."""
+    return click.command(name, cls=Command, example=example, context_settings=CONTEXT)

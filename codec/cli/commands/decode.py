@@ -1,0 +1,106 @@
+"""The command `cotam decode`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from codec import quality as qualities
+from codec.bitstream import container
+from codec.cli import click_parts, options
+from codec.cli.batch import run_batch
+from codec.cli.click_parts import option
+from codec.cli.jobs import ENCODED, Result
+from codec.cli.outputs import STREAM, Put
+from codec.errors import BadArgument
+from codec.io import compose, images
+
+LEVELS = ("pixels", "preview")
+OUTPUT = "Output"
+
+
+def decode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> tuple[Put, Result]:
+    """Decode a .ctm file.
+
+    Args:
+        source: the file or its bytes.
+        target: its suffix names the format; PNG on stdout.
+        settings: from `decode`.
+
+    Returns:
+        What writes the picture, and the result.
+    """
+    data = source.read_bytes() if isinstance(source, Path) else source
+    # A bad file is refused before the weights are loaded.
+    content = container.read(data, settings["limit"])
+    loaded = options.load_for(
+        data, settings["model"], settings["device"], settings["limit"], settings["memory"]
+    )
+    preview = settings["level"] == "preview"
+    decoded = loaded.decode_preview(data) if preview else loaded.decode_full(data)
+    picture = decoded.picture
+    suffix = ".png" if target == STREAM else Path(target).suffix
+    bpp = len(data) * 8 / (content.width * content.height)
+    notes = list(picture.notes)
+    result = Result("", "", "", 0, 0, *decoded.size[::-1], bpp, decoded.seconds, notes)
+
+    def put(stream: IO[bytes]) -> None:
+        notes.extend(
+            images.save(picture, stream, suffix, settings["file_quality"], settings["background"])
+        )
+
+    return put, result
+
+
+@click_parts.command("decode", example="cotam decode coded/ -o pictures/ -j 2")
+@options.inputs
+@options.output
+@options.overwrite
+@options.no_overwrite
+@options.skip_existing
+@options.workers
+@option(
+    "--level",
+    default="pixels",
+    metavar="|".join(LEVELS),
+    section=OUTPUT,
+    help="preview is fast and has an eighth of the sides.",
+)
+@option(
+    "-q",
+    "--quality",
+    type=click.IntRange(0, 100),
+    metavar="0..100",
+    section=OUTPUT,
+    help="Quality of .jpg, .webp and .avif; default: visually lossless.",
+)
+@options.background
+@options.own_model
+@options.device
+@options.limit_pixels
+@options.limit_memory
+@options.json_output
+@options.debug
+def decode(**flags: Any) -> None:
+    """Decode .ctm files to pictures (PNG, or the format of the output's suffix).
+
+    IN is a .ctm file, a folder (searched recursively) or - for stdin.
+    """
+    if flags["level"] not in LEVELS:
+        options.fail(f"level must be {' or '.join(LEVELS)}, not '{flags['level']}'", 2)
+    try:
+        memory = qualities.parse_size(flags["limit_memory"])
+        compose.colour_of(flags["background"])
+    except BadArgument as error:
+        options.fail(str(error), 2)
+    settings = {
+        "limit": flags["limit_pixels"],
+        "memory": memory,
+        "level": flags["level"],
+        "model": options.own_weights(flags["model"], "decoder"),
+        "file_quality": flags["quality"],
+        "background": flags["background"],
+    }
+    run_batch(flags, settings, ".png", {ENCODED}, decode_file)

@@ -1,0 +1,228 @@
+"""The command `cotam encode`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from codec import quality as qualities
+from codec.cli import click_parts, options
+from codec.cli.batch import run_batch
+from codec.cli.click_parts import option
+from codec.cli.jobs import ENCODED, Result
+from codec.cli.outputs import Put
+from codec.cli.terminal import explained
+from codec.errors import BadArgument, CodecError
+from codec.guidance import DEFAULT_GUIDE, PRESETS, STRENGTH, choose
+from codec.io import folders, images
+from codec.io.metadata import DEFAULT_KEEP
+from codec.options import TOOL_NAMES, EncodeOptions
+from codec.tools.interface import DEFAULT_EFFORT
+
+SIZE = "Size and quality"
+GUIDE = "Where bits go (photographs)"
+METADATA = "Metadata"
+
+
+class _Looks:
+    """A student that does nothing, to check the name of a guide before anything is loaded."""
+
+    look = staticmethod(lambda pixels: pixels)
+
+
+def encode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> tuple[Put, Result]:
+    """Encode a picture.
+
+    Args:
+        source: a picture file or its bytes.
+        target: where the result goes; not used.
+        settings: from `encode`.
+
+    Returns:
+        What writes the .ctm file, and the result.
+    """
+    # Before the weights: Pillow takes 4 bytes a pixel, and PyTorch is not loaded yet
+    # (docs/design.md, "Tiles").
+    picture = images.load(source, settings["limit"])
+    loaded = options.load(
+        settings["model"], settings["device"], settings["limit"], settings["memory"]
+    )
+    guide = None
+    if settings["guide"]:
+        name, preset, tower, weights = settings["guide"]
+        guide = choose(name, preset, tower, weights, loaded.backend)
+    tuner = tuner_of(settings["tune"], loaded.backend) if settings["tune"] else None
+    encoded = loaded.encode_full(picture, options=settings["encode"], guide=guide, tune=tuner)
+    height, width = picture.pixels.shape[:2]
+    data = encoded.data
+    bpp = len(encoded.data) * 8 / (width * height)
+    result = Result("", "", "", 0, 0, width, height, bpp, encoded.seconds, encoded.notes)
+    return lambda stream: stream.write(data), result
+
+
+def _tuning(
+    tower: str | None, weights: str | None, steps: int | None
+) -> tuple[str, str | None, int | None] | None:
+    """Arguments for the tuner; None for none. Raises BadArgument, CodecError.
+
+    The tower is loaded here, so that a missing one is reported once and not for each picture.
+    """
+    if tower is None:
+        if weights is not None or steps is not None:
+            raise BadArgument("--tune-weights and --tune-steps need --tune TOWER")
+        return None
+    tuner_of((tower, weights, steps))
+    return tower, weights, steps
+
+
+def tuner_of(tuning: tuple[str, str | None, int | None], backend: Any = None) -> Any:
+    """Load a tuner by (name, weights, steps), on the backend's device."""
+    try:
+        from codec.tuning import STEPS, load_tuner
+    except ImportError as error:
+        raise BadArgument(f"tuning needs PyTorch, which is missing ({error})") from None
+    name, weights, steps = tuning
+    return load_tuner(
+        name, weights, STEPS if steps is None else steps, str(getattr(backend, "device", "cpu"))
+    )
+
+
+@click_parts.command("encode", example="cotam encode screenshots/ -o coded/ -q 60 -j 2")
+@options.inputs
+@options.output
+@options.overwrite
+@options.no_overwrite
+@options.skip_existing
+@options.workers
+@option("-q", "--quality", type=float, metavar="0..100", section=SIZE, help="Quality; default 50.")
+@option(
+    "--target-size",
+    metavar="20KB",
+    section=SIZE,
+    help="Use the best quality whose file is not larger.",
+)
+@option("--lossless", is_flag=True, section=SIZE, help="Keep every pixel exactly.")
+@option(
+    "--effort",
+    type=int,
+    default=DEFAULT_EFFORT,
+    metavar="0..9",
+    section=SIZE,
+    help=f"From 0 (fastest) to 9 (smallest files); default {DEFAULT_EFFORT}.",
+)
+@option(
+    "--tool",
+    default="auto",
+    metavar="|".join(TOOL_NAMES),
+    section=SIZE,
+    help="Coding tool; auto chooses by the picture.",
+)
+@option(
+    "--guide",
+    metavar="student|clip|uniform|FILE",
+    section=GUIDE,
+    help="What decides where steps are finer; FILE is a map (.png, .npy).",
+)
+@option(
+    "--strength",
+    type=float,
+    default=STRENGTH,
+    metavar="0..1",
+    section=GUIDE,
+    help=f"Strength of the guide; 0 means uniform steps; default {STRENGTH:g}.",
+)
+@option(
+    "--guide-preset",
+    "preset",
+    default="default",
+    metavar="|".join(PRESETS),
+    section=GUIDE,
+    help="How the guide's map becomes steps.",
+)
+@option(
+    "--guide-model",
+    metavar="NAME",
+    section=GUIDE,
+    help="Tower of the guide clip; default: ViT-L-14-336.",
+)
+@option(
+    "--guide-weights",
+    metavar="TAG|FILE",
+    section=GUIDE,
+    help="Weights of that tower; default: openai.",
+)
+@option(
+    "--slope",
+    type=float,
+    metavar="0..14",
+    section=GUIDE,
+    help="Lower the QP by so much per nat of estimated cost above the usual picture.",
+)
+@option(
+    "--tune",
+    metavar="clip|TOWER",
+    section=GUIDE,
+    help="Tune the file to the tower that will look at it; takes seconds.",
+)
+@option("--tune-weights", metavar="TAG|FILE", section=GUIDE, help="The tower's weights.")
+@option("--tune-steps", type=int, metavar="N", section=GUIDE, help="Tuning steps; default 20.")
+@option(
+    "--keep",
+    default=DEFAULT_KEEP,
+    metavar="all|safe|none",
+    section=METADATA,
+    help="Metadata to keep; safe keeps the profile and EXIF without location and maker notes.",
+)
+@option("--strip", is_flag=True, section=METADATA, help="The same as --keep none.")
+@options.model
+@options.device
+@options.limit_pixels
+@options.limit_memory
+@options.json_output
+@options.debug
+def encode(**flags: Any) -> None:
+    """Encode pictures to .ctm files.
+
+    IN is a picture, a folder (searched recursively) or - for stdin.
+    """
+    try:
+        settings = _settings(flags)
+    except BadArgument as error:
+        options.fail(str(error), 2)
+    except CodecError as error:
+        options.fail(explained(error))
+    settings["model"] = options.own_weights(flags["model"], "encoder")
+    run_batch(flags, settings, ENCODED, folders.PICTURES, encode_file)
+
+
+def _settings(flags: dict[str, Any]) -> dict[str, Any]:
+    """What `encode_file` needs. Raises BadArgument, CodecError."""
+    quality = flags["quality"]
+    target_size = flags["target_size"]
+    if quality is not None and target_size is not None:
+        raise BadArgument("give a quality or a target size, not both")
+    chosen = EncodeOptions(
+        quality=quality,
+        target_bytes=None if target_size is None else qualities.parse_size(target_size),
+        lossless=flags["lossless"],
+        tool=flags["tool"],
+        effort=flags["effort"],
+        strength=flags["strength"],
+        slope=flags["slope"],
+        keep=flags["keep"],
+        strip=flags["strip"],
+    )
+    guide = (flags["preset"], flags["guide_model"], flags["guide_weights"])
+    # None: the guide of the weights.
+    named = None
+    if flags["guide"] or guide != ("default", None, None):
+        named = (flags["guide"] or DEFAULT_GUIDE, *guide)
+        if flags["strength"] > 0:
+            choose(*named, _Looks())
+    return {
+        "encode": chosen,
+        "limit": flags["limit_pixels"],
+        "guide": named,
+        "tune": _tuning(flags["tune"], flags["tune_weights"], flags["tune_steps"]),
+        "memory": qualities.parse_size(flags["limit_memory"]),
+    }
