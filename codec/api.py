@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from codec import quality as qualities
 from codec import tool_files
 from codec.backends.lazy import LazyBackend
+from codec.backends.runtime import Runtime
 from codec.bitstream import container, qp_map
 from codec.coding.backend import Backend, QpField, Weights
 from codec.coding.latent_grid import Floats, latent_grid
@@ -49,7 +50,12 @@ if TYPE_CHECKING:
 
 
 @only_codec_errors
-def load(name_or_path: str | Path = "default", device: str | torch.device = "auto") -> Codec:
+def load(
+    name_or_path: str | Path = "default",
+    device: str | torch.device = "auto",
+    *,
+    backend: Runtime = "auto",
+) -> Codec:
     """Load a codec by the name or path of its weights, or from the folder of an exported half.
 
     The weights are read when a file needs them; files of screen tools never do.
@@ -57,19 +63,22 @@ def load(name_or_path: str | Path = "default", device: str | torch.device = "aut
     Args:
         name_or_path: one of `models()`, a .safetensors file, or a folder of `cotam export`.
         device: `auto`, `cpu`, `cuda`, or any other name that torch accepts.
+        backend: what runs the networks: `torch`, `onnx` (ONNX Runtime), or `auto`: PyTorch where
+            the program has imported it or a GPU is there, otherwise ONNX Runtime. The environment
+            variable COTAM_BACKEND says what `auto` means. Every backend decodes the same latents.
 
     Returns:
         The codec.
 
     Raises:
         UnknownModel: there are no such weights.
-        BadArgument: the device is unknown or absent.
+        BadArgument: the device or the backend is unknown or absent.
 
     Example:
         >>> load("tiny").fingerprint
         '4030fbf7'
     """
-    return Codec(LazyBackend(name_or_path, str(device)))
+    return Codec(LazyBackend(name_or_path, str(device), backend))
 
 
 @lru_cache(maxsize=4)

@@ -172,7 +172,7 @@ class Tuner:
             BadArgument: the weights have no gradients.
             TooLarge: tuning needs more memory.
         """
-        backend = getattr(backend, "inner", backend)
+        backend = getattr(backend, "torch", backend)
         if not isinstance(backend, TorchBackend):
             raise BadArgument(
                 "an exported half has no gradients to tune by; encode with the weights themselves"

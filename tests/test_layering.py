@@ -16,7 +16,9 @@ LAYERS = (
     ("codec.memory", "codec.networks", "codec.host_state"),
     ("codec.bitstream", "codec.quality", "codec.towers"),
     ("codec.coding", "codec.weights"),
-    ("codec.io", "codec.guidance", "codec.backends"),
+    ("codec.io", "codec.guidance"),
+    ("codec.graphs",),
+    ("codec.backends",),
     ("codec.tuning", "codec.tools"),
     ("codec.info",),
     ("codec.results", "codec.options"),
@@ -33,7 +35,8 @@ ROOMS = {room: level for level, row in enumerate(LAYERS) for room in row}
 TORCH_FREE = (
     "codec.errors codec.forks codec.memory codec.quality codec.bitstream codec.coding codec.io "
     "codec.info "
-    "codec.options codec.backends.manifest codec.weights.checkpoint codec.weights.safetensors_file "
+    "codec.options codec.backends.manifest codec.backends.onnx "
+    "codec.backends.lazy codec.graphs codec.weights.checkpoint codec.weights.safetensors_file "
     "codec.weights.shipped codec.tools codec.tokens.selection codec.integrations.pillow "
     "codec.guidance.importance codec.guidance.files codec.guidance.rate_estimate codec.cli"
 ).split()

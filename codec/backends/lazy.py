@@ -2,8 +2,8 @@
 
 ::
 
-    load("small") -> LazyBackend --checkpoint--> arrays and metadata, without PyTorch
-                                \\--first call--> TorchBackend, or OnnxBackend for an exported half
+    load("small") -> LazyBackend --checkpoint--> arrays and metadata
+                                \\--first call--> OnnxBackend or TorchBackend (backends.runtime)
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec import forks
+from codec.backends import runtime as runtimes
 from codec.backends.manifest import read_manifest
 from codec.coding.backend import Backend, QpField, Weights
 from codec.coding.latent_grid import Floats
@@ -23,31 +24,34 @@ from codec.networks.config import LatentLayer
 from codec.weights import checkpoint
 from codec.weights.shipped import MANIFEST
 
-# Devices that need no look at the machine.
-USUAL_DEVICES = ("auto", "cpu")
 _LOADING = forks.Lock()
 
 
 class LazyBackend:
     """A backend by the name, path or folder of its weights; see coding.backend.Backend."""
 
-    def __init__(self, name_or_path: str | Path, device: str = "auto") -> None:
+    def __init__(
+        self, name_or_path: str | Path, device: str = "auto", runtime: str = "auto"
+    ) -> None:
         """Name the weights.
 
         Args:
             name_or_path: a name, a .safetensors file, or a folder of `cotam export`.
             device: `auto` or a name that torch accepts.
+            runtime: one of runtimes.RUNTIMES.
 
         Raises:
             UnknownModel: there are no such weights.
-            BadArgument: the device is unknown or absent.
+            BadArgument: the device or the runtime is unknown or absent.
         """
         self.name_or_path = str(name_or_path)
         self.exported = (Path(name_or_path) / MANIFEST).is_file()
         if not self.exported:
             checkpoint.find(name_or_path)
         self.wanted_device = device
-        if device not in USUAL_DEVICES and not self.exported:
+        runtimes.check(runtime)
+        self.wanted_runtime = runtime
+        if device not in runtimes.USUAL_DEVICES and not self.exported:
             _check_device(device)
         self._reset()
         if self.exported or Path(name_or_path).is_file():
@@ -57,6 +61,7 @@ class LazyBackend:
 
     def _reset(self) -> None:
         self._weights: Weights | None = None
+        self._gradients: Backend | None = None
         self._inner: Backend | None = None
 
     def __repr__(self) -> str:
@@ -85,32 +90,51 @@ class LazyBackend:
         """The backend itself. Raises BadArgument where its runtime is not installed."""
         with _LOADING:
             if self._inner is None:
-                self._inner = self._onnx() if self.exported else self._torch()
+                runtime = runtimes.chosen(self.wanted_runtime, self.wanted_device)
+                self._inner = self._torch() if runtime == "torch" and not self.exported else None
+                self._inner = self._inner or self._onnx()
             return self._inner
 
     def _onnx(self) -> Backend:
         from codec.backends.onnx import OnnxBackend
 
-        return OnnxBackend(Path(self.name_or_path), self.wanted_device)
+        if self.exported:
+            return OnnxBackend(Path(self.name_or_path), self.wanted_device)
+        weights = self.checkpoint
+        assert isinstance(weights, checkpoint.Checkpoint)
+        return OnnxBackend(weights, self.wanted_device)
 
     def _torch(self) -> Backend:
         try:
             from codec.backends.torch import TorchBackend
         except ImportError as error:
             raise BadArgument(
-                f"these weights need PyTorch, which is missing ({error}); install it with "
-                "pip install torch, or load an exported half"
+                f"this needs PyTorch, which is missing ({error}): pip install 'cotam[torch]'"
             ) from None
         weights = self.checkpoint
         assert isinstance(weights, checkpoint.Checkpoint)
         return TorchBackend(weights, self.wanted_device)
 
+    @property
+    def torch(self) -> Backend:
+        """The same weights in PyTorch, for gradients.
+
+        Raises:
+            BadArgument: PyTorch is not installed, or these are exported graphs.
+        """
+        if self.exported:
+            raise BadArgument("an exported half has no gradients; load its checkpoint")
+        if type(self.inner).__name__ == "TorchBackend":
+            return self.inner
+        with _LOADING:
+            if self._gradients is None:
+                self._gradients = self._torch()
+            return self._gradients
+
     def __getattr__(self, name: str) -> Any:
         """Attributes of the backend beyond the protocol, such as `device` and `look`."""
         # copy and pickle look names up before __init__ has run, which would recurse without end.
         if name.startswith("_") or name == "exported":
-            raise AttributeError(name)
-        if name == "look" and not self.exported:  # the guide asks every backend for it
             raise AttributeError(name)
         return getattr(self.inner, name)
 

@@ -23,22 +23,6 @@ TABLES = "tables.npz"
 REQUIRED = ("tables", "layers", "margins", "fingerprint", "skip_below", "name", "half")
 
 
-def graph_file(kind: str, layer: LatentLayer, step: int | None = None) -> str:
-    """Name the graph of a layer's features or of one of its prior steps.
-
-    Args:
-        kind: "features" or "step".
-        layer: the layer of y.
-        step: the prior step 0..3; None for features.
-
-    Returns:
-        The file's name.
-    """
-    if step is None:
-        return f"{kind}_{layer.index}.onnx"
-    return f"{kind}_{layer.index}_{step}.onnx"
-
-
 @dataclass(frozen=True)
 class Exported:
     """An exported half, with the attributes of coding.backend.Weights.

@@ -157,7 +157,9 @@ def fail(message: str, status: int = 1) -> NoReturn:
 
 def check_device(device: str) -> None:
     """Refuse a device that is unknown or absent. Raises BadArgument."""
-    if device in ("auto", "cpu"):
+    from codec.backends.runtime import USUAL_DEVICES
+
+    if device in USUAL_DEVICES:
         return
     from codec.backends.lazy import LazyBackend
 

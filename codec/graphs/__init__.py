@@ -2,5 +2,5 @@
 
 ::
 
-    checkpoint --transforms, prior--> Graph --onnx_file--> bytes -> ONNX Runtime, OpenVINO, a browser
+    checkpoint --transforms, prior--> Graph --onnx_file--> bytes -> ONNX Runtime, a browser
 """

@@ -6,15 +6,15 @@ two is exact, so every rounding is the one that PyTorch does, and the results ar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from codec.graphs.builder import Floats, Graph
-from codec.graphs.onnx_file import TYPES
+from codec.graphs.onnx_file import TYPES, Array
 from codec.graphs.transforms import Weights
 from codec.networks.config import PRIOR_STEPS, SCALE_COUNT, LatentLayer, split_layers
-from codec.weights.checkpoint import Arrays
 
 # As in networks.integer and networks.prior, which need PyTorch.
 FRACTION_BITS = 6
@@ -35,7 +35,7 @@ class _Prior:
         arrays: of the checkpoint.
     """
 
-    def __init__(self, graph: Graph, arrays: Arrays) -> None:
+    def __init__(self, graph: Graph, arrays: Mapping[str, Array]) -> None:
         self.graph = graph
         self.weights = Weights(arrays)
         self.half = graph.number(0.5)
@@ -81,7 +81,7 @@ class _Prior:
         return self.graph.conv(cells, by_place.reshape(weight.shape), bias)
 
 
-def features(arrays: Arrays, config: dict[str, Any], layer: LatentLayer) -> bytes:
+def features(arrays: Mapping[str, Array], config: dict[str, Any], layer: LatentLayer) -> bytes:
     """The features of a layer of y: z [a, b, Z], qp int64 [4 a, 4 b] -> [1, P, 2 a, 2 b]."""
     low = layer != split_layers(config.get("low", 0), config["m"])[-1]
     name = "low_hyper" if low else "hyper"
@@ -102,7 +102,9 @@ def features(arrays: Arrays, config: dict[str, Any], layer: LatentLayer) -> byte
     return graph.bytes()
 
 
-def step(arrays: Arrays, config: dict[str, Any], layer: LatentLayer, index: int) -> bytes:
+def step(
+    arrays: Mapping[str, Array], config: dict[str, Any], layer: LatentLayer, index: int
+) -> bytes:
     """A step of a layer of y: features and earlier sets [h, w, C] -> mean, index [h, w, C]."""
     layers = split_layers(config.get("low", 0), config["m"])
     low = layer != layers[-1]
@@ -135,7 +137,7 @@ def step(arrays: Arrays, config: dict[str, Any], layer: LatentLayer, index: int)
     spread = graph.op("Mul", spread, graph.number(SCALE_GAIN / UNITS))
     spread = prior.rounded(graph.op("Add", spread, graph.number(SCALE_OFFSET)))
     spread = graph.op("Clip", spread, prior.zero, graph.number(SCALE_COUNT - 1))
-    sides = ["h", "w", channels]
+    sides: list[int | str] = ["h", "w", channels]
     graph.output(graph.array(mean), "mean", "float32", sides)
     whole = graph.op("Cast", graph.array(spread), to=TYPES["uint8"])
     graph.output(whole, "index", "uint8", sides)

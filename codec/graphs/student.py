@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from codec.graphs.builder import Floats, Graph
-from codec.graphs.onnx_file import TYPES
-from codec.graphs.transforms import BYTE_MAX, Weights, _blocks
-from codec.weights.checkpoint import Arrays
+from codec.graphs.onnx_file import TYPES, Array
+from codec.graphs.transforms import BYTE_MAX, Weights, blocks
 
 
-def student(arrays: Arrays, config: dict[str, Any]) -> bytes:
+def student(arrays: Mapping[str, Array], config: dict[str, Any]) -> bytes:
     """Pixels uint8 [16 h, 16 w, 3] -> attention, sensitivity [h, w], document []."""
     weights = Weights(arrays)
     graph = Graph("student")
@@ -20,11 +20,11 @@ def student(arrays: Arrays, config: dict[str, Any]) -> bytes:
     depths = config["depths"]
     x = graph.batch(graph.op("Cast", pixels, to=TYPES["float32"]))
     x = graph.leaky(graph.conv(x, *_centred(*weights.layer("student.stem")), stride=4))
-    x = _blocks(graph, weights, "student.blocks4", depths[0], x)
+    x = blocks(graph, weights, "student.blocks4", depths[0], x)
     x = graph.leaky(graph.conv(x, *weights.layer("student.down8"), stride=2))
-    x = _blocks(graph, weights, "student.blocks8", depths[1], x)
+    x = blocks(graph, weights, "student.blocks8", depths[1], x)
     x = graph.leaky(graph.conv(x, *weights.layer("student.down16"), stride=2))
-    x = _blocks(graph, weights, "student.blocks16", depths[2], x)
+    x = blocks(graph, weights, "student.blocks16", depths[2], x)
     mean = graph.op("GlobalAveragePool", x)
     context = graph.conv(mean, *weights.layer("student.context"))
     maps = graph.conv(graph.leaky(graph.op("Add", x, context)), *weights.layer("student.head"))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from codec.errors import UnknownModel
 from codec.graphs.builder import Floats, Graph
-from codec.graphs.onnx_file import TYPES
+from codec.graphs.onnx_file import TYPES, Array
 from codec.networks.config import QP_COUNT, QP_MAX
-from codec.weights.checkpoint import Arrays
 
 ANCHORS = 8  # rows of a stored gain table; as in networks.gains
 BLOCK = 8  # pixels of the picture per position at 1/8
@@ -24,7 +24,7 @@ class Weights:
         arrays: of the checkpoint.
     """
 
-    def __init__(self, arrays: Arrays) -> None:
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
         self.arrays = arrays
 
     def __call__(self, name: str) -> Floats:
@@ -58,7 +58,8 @@ def _block(graph: Graph, weights: Weights, name: str, x: str) -> str:
     return graph.op("Add", x, graph.conv(hidden, *weights.layer(f"{name}.project")))
 
 
-def _blocks(graph: Graph, weights: Weights, name: str, count: int, x: str) -> str:
+def blocks(graph: Graph, weights: Weights, name: str, count: int, x: str) -> str:
+    """Residual blocks in a row."""
     for index in range(count):
         x = _block(graph, weights, f"{name}.{index}", x)
     return x
@@ -69,7 +70,7 @@ def _gain(graph: Graph, table: Floats, x: str, qp: str) -> str:
     return graph.op("Mul", x, graph.batch(graph.rows_at(table, qp)))
 
 
-def analysis(arrays: Arrays, config: dict[str, Any]) -> bytes:
+def analysis(arrays: Mapping[str, Array], config: dict[str, Any]) -> bytes:
     """g_a: pixels uint8 [16 h, 16 w, 3], qp int64 [h, w] -> y [h, w, M]."""
     weights = Weights(arrays)
     graph = Graph("analysis")
@@ -82,15 +83,15 @@ def analysis(arrays: Arrays, config: dict[str, Any]) -> bytes:
     x = graph.batch(graph.op("Cast", pixels, to=TYPES["float32"]))
     x = graph.conv(x, kernel / np.float32(BYTE_MAX), offset, stride=BLOCK)
     x = _gain(graph, weights.gains("g_a.gain8"), x, graph.doubled(qp))
-    x = _blocks(graph, weights, "g_a.blocks8", config["blocks_a8"], x)
+    x = blocks(graph, weights, "g_a.blocks8", config["blocks_a8"], x)
     x = graph.conv(x, *weights.halving("g_a.down"), stride=2)
-    x = _blocks(graph, weights, "g_a.blocks16", config["blocks_a16"], x)
+    x = blocks(graph, weights, "g_a.blocks16", config["blocks_a16"], x)
     x = _gain(graph, weights.gains("g_a.gain"), graph.conv(x, *weights.layer("g_a.head")), qp)
     graph.output(graph.array(x), "y", "float32", ["rows", "columns", config["m"]])
     return graph.bytes()
 
 
-def hyper_analysis(arrays: Arrays, config: dict[str, Any]) -> bytes:
+def hyper_analysis(arrays: Mapping[str, Array], config: dict[str, Any]) -> bytes:
     """h_a: y [4 a, 4 b, M] -> z [a, b, Z], not rounded."""
     weights = Weights(arrays)
     graph = Graph("hyper_analysis")
@@ -98,15 +99,15 @@ def hyper_analysis(arrays: Arrays, config: dict[str, Any]) -> bytes:
     damped = graph.op("Mul", graph.op("Abs", y), graph.number(0.1))
     x = graph.op("Div", y, graph.op("Add", damped, graph.number(1)))
     x = graph.leaky(graph.conv(x, *weights.halving("h_a.down2"), stride=2))
-    x = _blocks(graph, weights, "h_a.blocks2", 1, x)
+    x = blocks(graph, weights, "h_a.blocks2", 1, x)
     x = graph.leaky(graph.conv(x, *weights.halving("h_a.down4"), stride=2))
-    x = _blocks(graph, weights, "h_a.blocks4", 1, x)
+    x = blocks(graph, weights, "h_a.blocks4", 1, x)
     x = graph.conv(x, *weights.layer("h_a.head"))
     graph.output(graph.array(x), "z", "float32", ["a", "b", config["z"]])
     return graph.bytes()
 
 
-def synthesis(arrays: Arrays, config: dict[str, Any]) -> bytes:
+def synthesis(arrays: Mapping[str, Array], config: dict[str, Any]) -> bytes:
     """g_s: y_hat [h, w, M], qp int64 [h, w] -> pixels uint8 [16 h, 16 w, 3]."""
     weights = Weights(arrays)
     graph = Graph("synthesis")
@@ -115,9 +116,9 @@ def synthesis(arrays: Arrays, config: dict[str, Any]) -> bytes:
     gains = graph.rows_at(weights.gains("g_s.gain"), qp)
     x = graph.batch(graph.op("Mul", y_hat, gains))
     x = graph.conv(x, *weights.layer("g_s.stem"))
-    x = _blocks(graph, weights, "g_s.blocks16", config["blocks_s16"], x)
+    x = blocks(graph, weights, "g_s.blocks16", config["blocks_s16"], x)
     x = graph.shuffle(graph.conv(x, *weights.layer("g_s.up")), 2)
-    x = _blocks(graph, weights, "g_s.blocks8", config["blocks_s8"], x)
+    x = blocks(graph, weights, "g_s.blocks8", config["blocks_s8"], x)
     x = _gain(graph, weights.gains("g_s.gain8"), x, graph.doubled(qp))
     weight, bias = weights.layer("g_s.head")
     graph.output(
@@ -129,7 +130,7 @@ def synthesis(arrays: Arrays, config: dict[str, Any]) -> bytes:
     return graph.bytes()
 
 
-def preview(arrays: Arrays, config: dict[str, Any]) -> bytes:
+def preview(arrays: Mapping[str, Array], config: dict[str, Any]) -> bytes:
     """The preview: y_hat [h, w, low], qp int64 [h, w] -> pixels uint8 [2 h, 2 w, 3]."""
     weights = Weights(arrays)
     graph = Graph("preview")
