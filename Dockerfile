@@ -1,6 +1,6 @@
 # cotam with its weights: docker build -t cotam .
 #   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/data" cotam encode photo.jpg
-# DEVICE=cpu: ONNX Runtime and exported halves, no PyTorch. DEVICE=cuda: PyTorch (docker run --gpus all).
+# DEVICE=cpu: ONNX Runtime, no PyTorch. DEVICE=cuda: PyTorch (docker run --gpus all).
 ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim AS build
@@ -16,7 +16,7 @@ FROM python:${PYTHON}-slim
 COPY docker docker
 RUN sh docker/user.sh cotam
 COPY --from=build /opt/cotam /opt/cotam
-ENV PATH=/opt/cotam/bin:$PATH COTAM_GRAPHS=/opt/cotam/graphs
+ENV PATH=/opt/cotam/bin:$PATH
 USER cotam
 WORKDIR /data
 ENTRYPOINT ["cotam"]

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+# The default weights alone; checkpoints/setup.py packages all others.
 WEIGHTS = {
     "codec.checkpoints": "checkpoints",
-    "codec.checkpoints.adapters": "checkpoints/adapters",
     "codec.checkpoints.guides": "checkpoints/guides",
 }
 _HTML_PICTURE = re.compile(r"<img\b[^>]*>", re.IGNORECASE)

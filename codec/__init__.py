@@ -35,7 +35,7 @@ from codec.errors import (
 
 if TYPE_CHECKING:
     from codec.api import Codec, decode, load, load_for
-    from codec.info import FileInfo, inspect, models, weights_of
+    from codec.info import FileInfo, inspect, models, register_weights, weights_of
     from codec.io.image_like import ImageLike
     from codec.options import EncodeOptions
     from codec.results import Decoded, Encoded
@@ -72,13 +72,14 @@ __all__ = [
     "load",
     "load_for",
     "models",
+    "register_weights",
     "weights_of",
 ]
 
 # Imported when a name is used, so that a program loads only what it needs.
 _LAZY = {
     "codec.api": ("Codec", "decode", "load", "load_for"),
-    "codec.info": ("FileInfo", "inspect", "models", "weights_of"),
+    "codec.info": ("FileInfo", "inspect", "models", "register_weights", "weights_of"),
     "codec.io.image_like": ("ImageLike",),
     "codec.options": ("EncodeOptions",),
     "codec.results": ("Decoded", "Encoded"),

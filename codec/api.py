@@ -38,6 +38,7 @@ from codec.tools.choosing.select import choice_for
 from codec.tools.learned import Coded, LearnedSettings, LearnedTool
 from codec.tools.registry import LEARNED, NAMES
 from codec.weights import checkpoint as checkpoints
+from codec.weights import hub
 
 if TYPE_CHECKING:
     import torch
@@ -61,7 +62,8 @@ def load(
     The weights are read when a file needs them; files of screen tools never do.
 
     Args:
-        name_or_path: one of `models()`, a .safetensors file, or a folder of `cotam export`.
+        name_or_path: one of `models()`, a .safetensors file, a folder of `cotam export`, or
+            hf://org/name for weights on the Hugging Face Hub (extra `hub`).
         device: `auto`, `cpu`, `cuda`, or any other name that torch accepts.
         backend: what runs the networks: `torch`, `onnx` (ONNX Runtime), or `auto`: PyTorch where
             the program has imported it or a GPU is there, otherwise ONNX Runtime. The environment
@@ -78,6 +80,8 @@ def load(
         >>> load("tiny").fingerprint
         '4030fbf7'
     """
+    if hub.is_address(str(name_or_path)):
+        name_or_path = hub.fetch(str(name_or_path))
     return Codec(LazyBackend(name_or_path, str(device), backend))
 
 
@@ -703,11 +707,7 @@ def _best_within(at: Callable[[int], Encoded], target_bytes: int) -> Encoded:
 
 def _wrong_model(fingerprint: bytes, loaded: Weights) -> str:
     name = checkpoints.by_fingerprint(fingerprint)
-    hint = (
-        f"load the model '{name}'"
-        if name
-        else "find the weights it was encoded with and give their path as the model"
-    )
+    hint = f"load the model '{name}'" if name else f"find those weights; {checkpoints.WHERE}"
     return (
         f"the file was encoded with weights {fingerprint.hex()}, not '{loaded.name}' "
         f"({loaded.fingerprint.hex()}); {hint}"

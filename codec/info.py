@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,12 @@ from codec import quality as qualities
 from codec.bitstream import container, qp_map
 from codec.coding.latent_grid import latent_grid
 from codec.coding.qp_field import field_of
-from codec.errors import NoLatents, WrongModel, only_codec_errors
+from codec.errors import NoLatents, UnknownModel, WrongModel, only_codec_errors
 from codec.tools import mixed
 from codec.tools.choosing.reasons import reason_of
 from codec.tools.registry import NAMES, is_lossless
 from codec.weights import checkpoint as checkpoints
+from codec.weights import shipped
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,35 @@ def models() -> list[dict[str, Any]]:
         }
         descriptions.append(description | weights.metadata)
     return descriptions
+
+
+@only_codec_errors
+def register_weights(path: str | Path) -> list[str]:
+    """Make a user's own weights available by fingerprint, as if they were installed.
+
+    `decode`, the Pillow plugin and everything else then finds them. It holds for this process;
+    the environment variable COTAM_WEIGHTS lists files and folders for every process.
+
+    Args:
+        path: a .safetensors file, or a folder of such files.
+
+    Returns:
+        The fingerprints, in hexadecimal.
+
+    Raises:
+        UnknownModel: there are no weights at that path, or a file is damaged.
+
+    Example:
+        >>> register_weights(checkpoints.find("tiny"))
+        ['4030fbf7']
+    """
+    place = Path(path)
+    files = sorted(place.glob(f"*{shipped.SUFFIX}")) if place.is_dir() else [place]
+    if not files or not all(file.is_file() for file in files):
+        raise UnknownModel(f"there are no weights at {path}")
+    fingerprints = [checkpoints.load(file).fingerprint.hex() for file in files]
+    shipped.register(place)
+    return fingerprints
 
 
 @only_codec_errors
@@ -183,11 +214,11 @@ def weights_of(data: bytes, *, limit_pixels: int = container.DEFAULT_LIMIT_PIXEL
         limit_pixels: files that claim more pixels are refused.
 
     Returns:
-        The name; None for files of tools that need no weights.
+        The name, or the path of a user's own weights; None for files of tools that need none.
 
     Raises:
         CodecError: the file is bad.
-        WrongModel: the weights are not among the shipped ones.
+        WrongModel: the weights are neither installed nor registered.
 
     Example:
         >>> import numpy as np
@@ -203,7 +234,7 @@ def weights_of(data: bytes, *, limit_pixels: int = container.DEFAULT_LIMIT_PIXEL
     if name is None:
         raise WrongModel(
             f"the file was encoded with weights {fingerprint.hex()}, which are not among "
-            f"{', '.join(checkpoints.names())}; find them and give their path as the model"
+            f"{', '.join(checkpoints.names())}; find them; {checkpoints.WHERE}"
         )
     return name
 

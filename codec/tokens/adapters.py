@@ -16,9 +16,9 @@ from codec.host_state import unfilled
 from codec.networks.adapter import AdapterConfig, TokenAdapter
 from codec.towers import Repairs
 from codec.weights import safetensors_file
-from codec.weights.shipped import CHECKPOINTS
+from codec.weights.shipped import SUFFIX, folders
 
-FOLDER = CHECKPOINTS / "adapters"
+FOLDER_NAME = "adapters"
 FORMAT = "cotam-adapter-1"
 KIND = "token adapter"  # in errors
 
@@ -176,6 +176,13 @@ def _prefix(layer: int) -> str:
     return f"later.{layer}." if layer else ""
 
 
+def shipped_files() -> list[Path]:
+    """Files of installed adapters, sorted, so that every machine finds the same one of several."""
+    return [
+        path for folder in folders() for path in sorted((folder / FOLDER_NAME).glob(f"*{SUFFIX}"))
+    ]
+
+
 def find_adapter(fingerprint: str, signature: str, tower: str) -> Adapter:
     """Find the shipped adapter of a codec and a tower.
 
@@ -190,8 +197,7 @@ def find_adapter(fingerprint: str, signature: str, tower: str) -> Adapter:
     Raises:
         AdapterUnavailable: no shipped adapter matches.
     """
-    # Sorted, so that every machine finds the same one of several.
-    for path in sorted(FOLDER.glob("*.safetensors")):
+    for path in shipped_files():
         adapter = load_adapter(path)
         if (adapter.codec, adapter.signature) == (fingerprint, signature):
             return adapter

@@ -19,9 +19,13 @@ from codec.bitstream.container import FINGERPRINT_BYTES
 from codec.bitstream.rans import Tables
 from codec.errors import BadArgument, UnknownModel
 from codec.networks.config import RATE_WEIGHT, LatentLayer, margins, split_layers
-from codec.weights.shipped import CHECKPOINTS
+from codec.weights.shipped import SUFFIX, folders, own_files
 
-FOLDER = CHECKPOINTS
+# Where weights are looked for, in the words of an error.
+WHERE = (
+    "install cotam-models, name their folder in COTAM_WEIGHTS, call codec.register_weights(path), "
+    "or give their path as the model"
+)
 DEFAULT = "small"  # the weights that the name "default" means
 EXACT_PREFIXES = ("prior.", "tables.")  # of the arrays that decide the symbols
 FORMAT = "cotam-checkpoint-1"
@@ -154,27 +158,27 @@ def load(name_or_path: str | Path = "default") -> Checkpoint:
 
 
 def names() -> list[str]:
-    """Return the names of the shipped weights, sorted."""
-    return sorted(p.stem for p in FOLDER.glob("*.safetensors"))
+    """Return the names of the installed weights, sorted."""
+    return sorted({path.stem for folder in folders() for path in folder.glob(f"*{SUFFIX}")})
 
 
 def by_fingerprint(fingerprint: bytes) -> str | None:
-    """Find shipped weights by fingerprint; reads only metadata.
+    """Find weights by fingerprint; reads only metadata.
 
     Args:
         fingerprint: the first bytes of the SHA-256, as files store them.
 
     Returns:
-        The name of the weights; None if no shipped weights match.
+        The name of installed weights, else the path of a user's own; None if none match.
     """
     digits = fingerprint.hex()
     for name in names():
-        if _stored_fingerprint(FOLDER / f"{name}.safetensors") == digits:
+        if stored_fingerprint(find(name)) == digits:
             return name
-    return None
+    return next((str(path) for path in own_files() if stored_fingerprint(path) == digits), None)
 
 
-def _stored_fingerprint(path: Path) -> str | None:
+def stored_fingerprint(path: Path) -> str | None:
     """Read the fingerprint in a checkpoint's metadata; None where the file is unreadable."""
     from safetensors import SafetensorError, safe_open
 
@@ -189,7 +193,8 @@ def find(name_or_path: str | Path) -> Path:
     """Find the file of weights.
 
     Args:
-        name_or_path: as `load` takes it; a name wins over a file of the same name.
+        name_or_path: as `load` takes it; a name wins over a file of the same name, and installed
+            weights over a user's own.
 
     Returns:
         The file's path.
@@ -200,12 +205,14 @@ def find(name_or_path: str | Path) -> Path:
     name = str(name_or_path)
     if name == "default":
         name = DEFAULT
-    shipped = FOLDER / f"{name}.safetensors"
+    shipped = [folder / f"{name}{SUFFIX}" for folder in folders()]
+    own = [path for path in own_files() if path.stem == name]
     # A file called `small` in the working folder must not replace the shipped weights.
-    for path in (shipped, Path(name_or_path)):
+    for path in (*shipped, *own, Path(name_or_path)):
         if path.is_file():
             return path
     shipped_names = ", ".join(names()) or "none"
     raise UnknownModel(
-        f"no weights named '{name}' (there are: {shipped_names}) and no file of that name"
+        f"no weights named '{name}' (there are: {shipped_names}) and no file of that name; "
+        "pip install cotam-models brings others"
     )

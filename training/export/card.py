@@ -9,7 +9,12 @@ from codec.networks.config import RATE_WEIGHT
 from codec.weights.checkpoint import Checkpoint
 from training.run import data_weights
 
-CARD = """# {name}
+CARD = """---
+library_name: cotam
+pipeline_tag: image-to-image
+tags: [image-compression, learned-image-compression]
+---
+# {name}
 
 {what}
 

@@ -23,6 +23,7 @@ from codec.networks.blocks import ResidualBlock
 from codec.networks.config import RATE_WEIGHT, ModelConfig
 from codec.networks.integer import EXACT_LIMIT
 from codec.networks.model import Networks
+from codec.weights import hub
 from codec.weights.checkpoint import Checkpoint, load, save
 from codec.weights.networks import bounds, trainable_from_checkpoint
 from training.data.folder import endless
@@ -245,6 +246,9 @@ def options_of() -> argparse.Namespace:
     parser.add_argument("run", type=Path)
     parser.add_argument("target", type=Path)
     parser.add_argument(
+        "--push", metavar="ORG/NAME", help="also upload weights and card to the Hugging Face Hub"
+    )
+    parser.add_argument(
         "--root",
         type=Path,
         default=data_folder() / "train",
@@ -352,9 +356,12 @@ def main() -> None:
             equalized=options.equalize,
             **wishes,
         )
-    options.target.with_suffix(".md").write_text(render(checkpoint, options.what, options.limits))
+    card = render(checkpoint, options.what, options.limits)
+    options.target.with_suffix(".md").write_text(card)
     size = options.target.stat().st_size
     print(f"{options.target}: fingerprint {checkpoint.fingerprint.hex()}, {size} bytes")
+    if options.push:
+        print(f"uploaded: {hub.push(options.target, card, options.push)}")
 
 
 if __name__ == "__main__":

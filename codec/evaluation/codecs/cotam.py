@@ -14,7 +14,7 @@ from codec.evaluation.distortion import Pixels
 from codec.guidance.files import SHIPPED
 from codec.options import TOOL_NAMES
 from codec.quality import BEST_QUALITY
-from codec.tokens.adapters import FOLDER
+from codec.tokens.adapters import shipped_files
 
 DEFAULT_WEIGHTS = "default"
 # Default grid of `cotam eval`, coarse to fine; denser where files are small and judges still err.
@@ -109,6 +109,6 @@ def student_hash() -> str:
 def adapters_hash() -> str:
     """A hash of all shipped adapters, hexadecimal, with a plus sign before it."""
     digest = hashlib.sha256()
-    for path in sorted(FOLDER.glob("*.safetensors")):
+    for path in shipped_files():
         digest.update(path.read_bytes())
     return "+" + digest.hexdigest()[:HASH_DIGITS]
