@@ -36,7 +36,7 @@ from codec.results import LEVELS, NOTHING, Decoded, Encoded, Level, Output
 from codec.tools.choosing.reasons import Choice
 from codec.tools.choosing.select import choice_for
 from codec.tools.learned import Coded, LearnedSettings, LearnedTool
-from codec.tools.registry import LEARNED, NAMES
+from codec.tools.names import LEARNED, NAMES
 from codec.weights import checkpoint as checkpoints
 from codec.weights import hub
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from codec import quality as qualities
-from codec.bitstream import container, qp_map
-from codec.coding.latent_grid import latent_grid
-from codec.coding.qp_field import field_of
+from codec.bitstream import container
 from codec.errors import NoLatents, UnknownModel, WrongModel, only_codec_errors
-from codec.tools import mixed
 from codec.tools.choosing.reasons import reason_of
-from codec.tools.registry import NAMES, is_lossless
-from codec.weights import checkpoint as checkpoints
-from codec.weights import shipped
+from codec.tools.names import MIXED, NAMES, NUMBERS, is_lossless
+from codec.weights import lookup, shipped
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -79,10 +76,12 @@ def models() -> list[dict[str, Any]]:
         >>> [weights["name"] for weights in models()]
         ['small', 'small-mse', 'tiny']
     """
+    from codec.weights import checkpoint as checkpoints
+
     descriptions = []
-    for name in checkpoints.names():
+    for name in lookup.names():
         weights = checkpoints.load(name)
-        size = checkpoints.find(name).stat().st_size
+        size = lookup.find(name).stat().st_size
         parameters = sum(a.size for n, a in weights.arrays.items() if not n.startswith("tables."))
         description = {
             "name": name,
@@ -111,13 +110,15 @@ def register_weights(path: str | Path) -> list[str]:
         UnknownModel: there are no weights at that path, or a file is damaged.
 
     Example:
-        >>> register_weights(checkpoints.find("tiny"))
+        >>> register_weights(lookup.find("tiny"))
         ['4030fbf7']
     """
     place = Path(path)
     files = sorted(place.glob(f"*{shipped.SUFFIX}")) if place.is_dir() else [place]
     if not files or not all(file.is_file() for file in files):
         raise UnknownModel(f"there are no weights at {path}")
+    from codec.weights import checkpoint as checkpoints
+
     fingerprints = [checkpoints.load(file).fingerprint.hex() for file in files]
     shipped.register(place)
     return fingerprints
@@ -166,7 +167,9 @@ def inspect(data: bytes, *, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) 
 
 def fingerprint_of(content: container.Container) -> bytes:
     """The 4 bytes of the weights that a file needs; empty where it needs none. Raises Corrupt."""
-    if content.tool == mixed.NUMBER:
+    if content.tool == NUMBERS[MIXED]:
+        from codec.tools import mixed
+
         return mixed.read(content.payload, content.height, content.width).fingerprint
     return content.fingerprint
 
@@ -177,7 +180,7 @@ def _of_tool(content: container.Container) -> dict[str, Any]:
     fingerprint = fingerprint_of(content)
     return dict.fromkeys(nothing) | {
         "fingerprint": fingerprint.hex() or None,
-        "model": checkpoints.by_fingerprint(fingerprint) if fingerprint else None,
+        "model": lookup.by_fingerprint(fingerprint) if fingerprint else None,
         "reason": reason_of(content.reason),
         "quality": float(content.quality),
         "lossless": lossless,
@@ -185,6 +188,12 @@ def _of_tool(content: container.Container) -> dict[str, Any]:
 
 
 def _of_learned(content: container.Container) -> dict[str, Any]:
+    import numpy as np
+
+    from codec.bitstream import qp_map
+    from codec.coding.latent_grid import latent_grid
+    from codec.coding.qp_field import field_of
+
     grid = latent_grid(content.height, content.width)
     qp = np.asarray(field_of(content))
     map_grid = None
@@ -201,7 +210,7 @@ def _of_learned(content: container.Container) -> dict[str, Any]:
         "latent_grid": grid,
         "map_grid": map_grid,
         "fingerprint": content.fingerprint.hex(),
-        "model": checkpoints.by_fingerprint(content.fingerprint),
+        "model": lookup.by_fingerprint(content.fingerprint),
     }
 
 
@@ -230,11 +239,11 @@ def weights_of(data: bytes, *, limit_pixels: int = container.DEFAULT_LIMIT_PIXEL
     fingerprint = fingerprint_of(container.read(data, limit_pixels))
     if not fingerprint:
         return None
-    name = checkpoints.by_fingerprint(fingerprint)
+    name = lookup.by_fingerprint(fingerprint)
     if name is None:
         raise WrongModel(
             f"the file was encoded with weights {fingerprint.hex()}, which are not among "
-            f"{', '.join(checkpoints.names())}; find them; {checkpoints.WHERE}"
+            f"{', '.join(lookup.names())}; find them; {lookup.WHERE}"
         )
     return name
 
@@ -259,5 +268,10 @@ def qp_field_of(
     content = container.read(data, limit_pixels)
     if content.tool:
         raise NoLatents(f"files of the tool '{NAMES.get(content.tool)}' have no QPs")
+    import numpy as np
+
+    from codec.coding.latent_grid import latent_grid
+    from codec.coding.qp_field import field_of
+
     grid = latent_grid(content.height, content.width)
     return np.broadcast_to(np.asarray(field_of(content), np.int64), grid).copy()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import numpy as np
+from numbers import Real
 
 from codec.errors import BadArgument, TargetTooSmall, shown
 from codec.networks.config import QP_MAX
@@ -52,7 +51,7 @@ def parse_size(text: str | int | float) -> int:
     Raises:
         BadArgument: it is not a size.
     """
-    if isinstance(text, bool) or not isinstance(text, (str, int, float, np.number)):
+    if isinstance(text, bool) or not isinstance(text, (str, int, float, Real)):
         raise BadArgument(f"{shown(text)} is not a size; write 20KB, 1.5MB or a number of bytes")
     text = str(text)
     units = {

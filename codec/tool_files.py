@@ -32,13 +32,8 @@ from codec.tools.choosing.reasons import Choice, reason_of
 from codec.tools.choosing.select import SCREEN_TOOLS
 from codec.tools.interface import Pixels, Settings
 from codec.tools.mixed import PhotographTool
-from codec.tools.registry import (
-    LOSSLESS,
-    NAMES,
-    NUMBERS,
-    tool_named,
-    tool_numbered,
-)
+from codec.tools.names import LOSSLESS, NAMES, NUMBERS
+from codec.tools.registry import tool_named, tool_numbered
 
 # Bytes of memory that a pixel takes beyond the program itself, measured at 4096x4096.
 ENCODE_BYTES = 40

@@ -19,7 +19,6 @@ from typing import Any, Literal
 from codec.cli import outputs
 from codec.cli.outputs import STREAM, Put, read, refuse_existing, write
 from codec.cli.terminal import explained, plain_warnings
-from codec.cli.workers import Pool
 from codec.errors import BadArgument
 from codec.io import folders
 
@@ -359,5 +358,7 @@ def run(jobs: Sequence[Job], work: Work, options: dict[str, Any], workers: int) 
                 yield Result(job.source, job.target, explained(error))
                 continue
         tasks.append(_Task(job, data))
+    from codec.cli.workers import Pool
+
     pool = Pool(_Runner(work, options, aside), _missed, lambda task: task.job.source)
     yield from pool.run(tasks, workers)

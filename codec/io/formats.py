@@ -7,9 +7,10 @@ that lies inside IPTC. None of these are in the lists.
 from __future__ import annotations
 
 import io
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-from PIL import Image, UnidentifiedImageError
+if TYPE_CHECKING:
+    from PIL import Image
 
 READ = frozenset(
     "AVIF BLP BMP CUR DCX DDS DIB FITS FLI FTEX GBR GIF ICNS ICO IM IMT JPEG JPEG2000 MCIDAS MPO "
@@ -47,6 +48,8 @@ def open_picture(stream: IO[bytes], only: list[str] | None = None) -> Image.Imag
     Raises:
         UnidentifiedImageError: it has none of these formats.
     """
+    from PIL import Image, UnidentifiedImageError
+
     whole = stream if _seekable(stream) else io.BytesIO(stream.read())
     if only is not None:
         return Image.open(whole, formats=only)
@@ -59,6 +62,8 @@ def open_picture(stream: IO[bytes], only: list[str] | None = None) -> Image.Imag
 
 
 def _known() -> list[str]:
+    from PIL import Image
+
     return [name for name in Image.ID if name in READ]
 
 
@@ -72,5 +77,7 @@ def _seekable(stream: IO[bytes]) -> bool:
 
 def written_format(suffix: str) -> str | None:
     """Pillow's name of the format of a suffix such as '.png'; None if it is not written."""
+    from PIL import Image
+
     kind = Image.registered_extensions().get(suffix.lower())
     return kind if kind in WRITTEN and kind in Image.SAVE else None

@@ -22,10 +22,11 @@ from typing import Protocol
 from codec.bitstream.container import FINGERPRINT_BYTES, Reader, put_varint
 from codec.errors import Corrupt, Truncated
 from codec.tools.interface import Pixels
+from codec.tools.names import MIXED, NUMBERS
 from codec.tools.regions import Region, pack, paste, unpack
 
-NAME = "mixed"
-NUMBER = 3
+NAME = MIXED
+NUMBER = NUMBERS[MIXED]
 
 
 class PhotographTool(Protocol):

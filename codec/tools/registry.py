@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from codec.bitstream.container import BEST_QUALITY
 from codec.errors import UnsupportedVersion
-from codec.tools import mixed
 from codec.tools.interface import DEFAULT_EFFORT, Pixels, ScreenTool, Settings
+from codec.tools.names import AV1, NUMBERS, PALETTE
 
-LEARNED = "learned"
 # libaom speeds by effort 0..9. Against speed 6 on screens: speed 8 +57 % bytes, 7 +14 %, 5 -8 % in
 # 2.9 times the time, 4 -15 % in 4.4 times the time.
 AV1_SPEEDS = (9, 8, 8, 7, 6, 6, 5, 5, 4, 3)
 # Pixels. Two rows of tiles save 12 % of the time and take 2 % more bytes (12 of train/screens).
 LARGE = 1 << 20
-LEARNED_NUMBER = 0
 
 
 class Av1Tool:
     """AV1 still pictures; see tools.av1."""
 
-    name = "av1"
-    number = 1
+    name = AV1
+    number = NUMBERS[AV1]
 
     def encode(self, pixels: Pixels, settings: Settings) -> bytes:
         from codec.tools import av1
@@ -57,8 +54,8 @@ class Av1Tool:
 class PaletteTool:
     """Merged colours and lossless WebP; see tools.palette."""
 
-    name = "palette"
-    number = 2
+    name = PALETTE
+    number = NUMBERS[PALETTE]
 
     def encode(self, pixels: Pixels, settings: Settings) -> bytes:
         from codec.tools import palette
@@ -79,11 +76,6 @@ class PaletteTool:
 
 
 TOOLS: tuple[ScreenTool, ...] = (Av1Tool(), PaletteTool())
-NAMES = {LEARNED_NUMBER: LEARNED, mixed.NUMBER: mixed.NAME}
-NAMES |= {tool.number: tool.name for tool in TOOLS}
-NUMBERS = {name: number for number, name in NAMES.items()}
-# Tools that return the same pixels at quality 100.
-LOSSLESS = ("palette",)
 
 
 def tool_named(name: str) -> ScreenTool:
@@ -99,8 +91,3 @@ def tool_numbered(number: int) -> ScreenTool:
     raise UnsupportedVersion(
         f"the file was coded by tool {number}, which this program does not have; update it"
     )
-
-
-def is_lossless(name: str, quality: float) -> bool:
-    """Whether a tool at this quality returns the same pixels."""
-    return name in LOSSLESS and quality >= BEST_QUALITY

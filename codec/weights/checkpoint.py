@@ -19,14 +19,12 @@ from codec.bitstream.container import FINGERPRINT_BYTES
 from codec.bitstream.rans import Tables
 from codec.errors import BadArgument, UnknownModel
 from codec.networks.config import RATE_WEIGHT, LatentLayer, margins, split_layers
-from codec.weights.shipped import SUFFIX, folders, own_files
+from codec.weights.lookup import DEFAULT as DEFAULT
+from codec.weights.lookup import WHERE as WHERE
+from codec.weights.lookup import by_fingerprint as by_fingerprint
+from codec.weights.lookup import find as find
+from codec.weights.lookup import names as names
 
-# Where weights are looked for, in the words of an error.
-WHERE = (
-    "install cotam-models, name their folder in COTAM_WEIGHTS, call codec.register_weights(path), "
-    "or give their path as the model"
-)
-DEFAULT = "small"  # the weights that the name "default" means
 EXACT_PREFIXES = ("prior.", "tables.")  # of the arrays that decide the symbols
 FORMAT = "cotam-checkpoint-1"
 
@@ -155,64 +153,3 @@ def load(name_or_path: str | Path = "default") -> Checkpoint:
     if not intact:
         raise UnknownModel(f"{path} is damaged: its fingerprint does not fit its content")
     return checkpoint
-
-
-def names() -> list[str]:
-    """Return the names of the installed weights, sorted."""
-    return sorted({path.stem for folder in folders() for path in folder.glob(f"*{SUFFIX}")})
-
-
-def by_fingerprint(fingerprint: bytes) -> str | None:
-    """Find weights by fingerprint; reads only metadata.
-
-    Args:
-        fingerprint: the first bytes of the SHA-256, as files store them.
-
-    Returns:
-        The name of installed weights, else the path of a user's own; None if none match.
-    """
-    digits = fingerprint.hex()
-    for name in names():
-        if stored_fingerprint(find(name)) == digits:
-            return name
-    return next((str(path) for path in own_files() if stored_fingerprint(path) == digits), None)
-
-
-def stored_fingerprint(path: Path) -> str | None:
-    """Read the fingerprint in a checkpoint's metadata; None where the file is unreadable."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return json.loads((file.metadata() or {}).get("cotam", "{}")).get("fingerprint")
-    except (SafetensorError, ValueError, OSError):
-        return None
-
-
-def find(name_or_path: str | Path) -> Path:
-    """Find the file of weights.
-
-    Args:
-        name_or_path: as `load` takes it; a name wins over a file of the same name, and installed
-            weights over a user's own.
-
-    Returns:
-        The file's path.
-
-    Raises:
-        UnknownModel: there are no such weights; the message lists the names.
-    """
-    name = str(name_or_path)
-    if name == "default":
-        name = DEFAULT
-    shipped = [folder / f"{name}{SUFFIX}" for folder in folders()]
-    own = [path for path in own_files() if path.stem == name]
-    # A file called `small` in the working folder must not replace the shipped weights.
-    for path in (*shipped, *own, Path(name_or_path)):
-        if path.is_file():
-            return path
-    shipped_names = ", ".join(names()) or "none"
-    raise UnknownModel(
-        f"no weights named '{name}' (there are: {shipped_names}) and no file of that name; "
-        "pip install cotam-models brings others"
-    )

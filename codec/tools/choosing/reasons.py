@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from codec.tools.quality import Content
+if TYPE_CHECKING:
+    from codec.tools.quality import Content
 
 # By the number in a file's header. Numbers are never reused.
 REASONS = (

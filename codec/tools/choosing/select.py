@@ -6,7 +6,7 @@ from codec.io import images
 from codec.tools.choosing import reasons
 from codec.tools.choosing.content import choose
 from codec.tools.choosing.reasons import Choice
-from codec.tools.registry import LEARNED
+from codec.tools.names import LEARNED
 
 AUTO = "auto"
 SCREEN = "screen"
