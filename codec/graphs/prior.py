@@ -19,6 +19,7 @@ from codec.networks.config import PRIOR_STEPS, SCALE_COUNT, LatentLayer, split_l
 # As in networks.integer and networks.prior, which need PyTorch.
 FRACTION_BITS = 6
 ACTIVATION_MAX = 511
+EXACT_LIMIT = 1 << 24
 MEAN_UNIT = 1 / 16
 MEAN_LIMIT = 2048.0
 SCALE_OFFSET = 20.0
@@ -39,7 +40,7 @@ class _Prior:
         self.graph = graph
         self.weights = Weights(arrays)
         self.half = graph.number(0.5)
-        self.top = graph.number(ACTIVATION_MAX)
+        self.top = graph.number(ACTIVATION_MAX + 0.5)
         self.bottom = graph.number(-ACTIVATION_MAX)
         self.zero = graph.number(0)
 
@@ -59,15 +60,39 @@ class _Prior:
 
     def activation(self, x: str, relu: bool = False) -> str:
         """integer.quantize_activation; from 0 if it is a ReLU."""
+        return self._cut(self.graph.op("Add", x, self.half), relu)
+
+    def _cut(self, raised: str, relu: bool) -> str:
+        """Clip and round down what was raised by 1/2.
+
+        Clipping comes first, because ONNX Runtime makes it part of the layer before: floor(clip(v))
+        with an upper limit of ACTIVATION_MAX + 1/2 equals clip(floor(v)).
+        """
         low = self.zero if relu else self.bottom
-        return self.graph.op("Clip", self.rounded(x), low, self.top)
+        return self.graph.op("Floor", self.graph.op("Clip", raised, low, self.top))
+
+    def activated(self, name: str, x: str, relu: bool = False) -> str:
+        """The activation of a layer's output."""
+        weight, bias = self.layer(name)
+        if not self._is_exact_with_half(name):
+            return self.activation(self.conv(name, x), relu)
+        raised = self.graph.conv(x, weight, bias + np.float32(0.5), padding=weight.shape[2] // 2)
+        return self._cut(raised, relu)
+
+    def _is_exact_with_half(self, name: str) -> bool:
+        """Whether 1/2 may be part of the bias: every partial sum stays an integer below 2^24."""
+        weight = self.weights.arrays[f"prior.{name}.weight"].astype(np.int64)
+        bias = np.abs(self.weights.arrays[f"prior.{name}.bias"].astype(np.int64))
+        half = np.exp2(self.weights(f"prior.{name}.exponent") - 1)
+        sums = ACTIVATION_MAX * np.abs(weight).reshape(len(weight), -1).sum(1) + bias
+        return bool((half >= 1).all() and (sums + half < EXACT_LIMIT).all())
 
     def block(self, name: str, x: str) -> str:
         """integer.IntegerBlock, or IntegerDepthwise where there are no pointwise layers."""
         if f"prior.{name}.expand.weight" not in self.weights.arrays:
             return self.activation(self.graph.op("Add", x, self.conv(f"{name}.depthwise", x)))
-        hidden = self.activation(self.conv(f"{name}.depthwise", x))
-        hidden = self.activation(self.conv(f"{name}.expand", hidden), relu=True)
+        hidden = self.activated(f"{name}.depthwise", x)
+        hidden = self.activated(f"{name}.expand", hidden, relu=True)
         return self.activation(self.graph.op("Add", x, self.conv(f"{name}.project", hidden)))
 
     def qp_features(self, name: str, qp: str) -> str:
@@ -90,12 +115,9 @@ def features(arrays: Mapping[str, Array], config: dict[str, Any], layer: LatentL
     z = graph.batch(graph.input("z", "float32", ["a", "b", config["z"]]))
     qp = graph.input("qp", "int64", ["rows", "columns"])
     x = graph.op("Mul", z, graph.number(Z_UNIT * UNITS))
-    if low:
-        x = prior.conv(f"{name}.up", x)
-    else:
-        x = prior.activation(prior.conv(f"{name}.stem", x), relu=True)
-        x = prior.activation(prior.conv(f"{name}.up", prior.block(f"{name}.block4", x)))
-    x = graph.shuffle(prior.activation(x) if low else x, 2)
+    if not low:
+        x = prior.block(f"{name}.block4", prior.activated(f"{name}.stem", x, relu=True))
+    x = graph.shuffle(prior.activated(f"{name}.up", x), 2)
     x = prior.activation(graph.op("Add", x, prior.qp_features(name, qp)), relu=True)
     width = config["p_low"] if low else config["p"]
     graph.output(prior.block(f"{name}.block2", x), "features", "float32", [1, width, "h", "w"])
