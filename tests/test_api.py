@@ -266,8 +266,14 @@ import codec
 import numpy as np
 white = np.full((20, 30, 3), 255, np.uint8)
 assert codec.load().encode(white)
+assert codec.load().encode(white, tool="learned")
+for wrong in ({"tune": "clip"}, {"guide": "clip"}):
+    try:
+        codec.load().encode(white, tool="learned", **wrong)
+    except codec.CodecError as error:
+        print(error)
 try:
-    codec.load().encode(white, tool="learned")
+    codec.load(backend="torch").encode(white, tool="learned")
 except codec.CodecError as error:
     print(error)
 """
@@ -279,7 +285,9 @@ except codec.CodecError as error:
         timeout=60,
         check=False,
     )
-    assert "PyTorch" in done.stdout, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3, done.stderr
+    assert all("PyTorch" in line or "cotam[clip]" in line for line in lines)
 
 
 def test_coding_imports_no_compiler() -> None:

@@ -17,8 +17,6 @@ from PIL import Image
 from tests.conftest import ROOT
 from tests.test_install import copy_of_the_tree
 
-pytest.importorskip("onnxscript", reason="cotam[export] is not installed")
-
 
 def test_every_step_is_one_that_is_tested_here() -> None:
     text = (ROOT / "Dockerfile").read_text()

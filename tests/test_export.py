@@ -20,8 +20,6 @@ from codec.quality import quality_to_qp
 from codec.weights.checkpoint import Checkpoint, save
 from tests.conftest import ROOT, psnr, run_cotam
 
-pytest.importorskip("onnxscript", reason="cotam[export] is not installed")
-pytest.importorskip("onnxruntime", reason="cotam[onnx] is not installed")
 pytestmark = pytest.mark.slow
 
 

@@ -46,7 +46,9 @@ def chosen(runtime: str, device: str) -> Literal["torch", "onnx"]:
     if wanted == "torch" or wanted == "onnx":
         return wanted  # type: ignore[return-value]
     gpu = device == "auto" and os.path.exists(GPU)
-    if device not in USUAL_DEVICES or "torch" in sys.modules or (gpu and find_spec("torch")):
+    # None: a program may forbid an import that way.
+    imported = sys.modules.get("torch") is not None
+    if device not in USUAL_DEVICES or imported or (gpu and find_spec("torch")):
         return "torch"
     if find_spec("onnxruntime"):
         return "onnx"

@@ -57,12 +57,12 @@ class Command(click.Command):
 class LazyGroup(click.Group):
     """Commands that are imported when they are called or listed."""
 
-    def __init__(self, *args: Any, lazy: Mapping[str, str], **settings: Any) -> None:
+    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], **settings: Any) -> None:
         """Make a group.
 
         Args:
             *args: as for click.Group.
-            lazy: "module:attribute" by the command's name.
+            lazy: by the command's name "module:attribute" and one line of help.
             **settings: as for click.Group.
         """
         super().__init__(*args, **settings)
@@ -75,11 +75,21 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command; None if there is none of this name."""
         if cmd_name in self.lazy:
-            module, attribute = self.lazy[cmd_name].split(":")
+            module, attribute = self.lazy[cmd_name][0].split(":")
             command: click.Command = getattr(import_module(module), attribute)
             return command
         entry = _plugins().get(cmd_name)
         return None if entry is None else as_command(entry.load(), cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands; only those of other packages are imported for their help."""
+        rows = [(name, text) for name, (_, text) in self.lazy.items()]
+        for name in self.list_commands(ctx)[len(rows) :]:
+            command = self.get_command(ctx, name)
+            assert command is not None
+            rows.append((name, command.get_short_help_str()))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 def as_command(target: Any, name: str) -> click.Command:

@@ -10,14 +10,15 @@ import click
 from codec.cli.click_parts import CONTEXT, LazyGroup
 from codec.cli.terminal import explained, flush, plain_warnings, say, sound_streams
 
+# Where each command is, and its line in the list of commands.
 COMMANDS = {
-    "encode": "codec.cli.commands.encode:encode",
-    "decode": "codec.cli.commands.decode:decode",
-    "info": "codec.cli.commands.inspect:info",
-    "inspect": "codec.cli.commands.inspect:inspect",
-    "models": "codec.cli.commands.inspect:models",
-    "export": "codec.cli.commands.export:export_graphs",
-    "eval": "codec.cli.commands.evaluate:evaluate",
+    "encode": ("codec.cli.commands.encode:encode", "Encode pictures to .ctm files."),
+    "decode": ("codec.cli.commands.decode:decode", "Decode .ctm files to pictures."),
+    "info": ("codec.cli.commands.inspect:info", "Print what the headers of .ctm files say."),
+    "inspect": ("codec.cli.commands.inspect:inspect", "Print one file's header, draw its bits."),
+    "models": ("codec.cli.commands.inspect:models", "List the installed weights."),
+    "export": ("codec.cli.commands.export:export_graphs", "Write a codec as ONNX graphs."),
+    "eval": ("codec.cli.commands.evaluate:evaluate", "Compare codecs on pictures."),
 }
 
 

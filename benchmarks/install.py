@@ -1,0 +1,91 @@
+"""What an install weighs and takes: `python -m benchmarks.install --json`.
+
+::
+
+    wheel of this tree -> for each extra: a new environment -> pip install -> bytes, seconds
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.lib.output import add_options, hand_over
+from codec.evaluation.machine import describe
+
+ROOT = Path(__file__).resolve().parents[1]
+EXTRAS = ("", "hub", "export", "serve", "ray", "torch", "clip", "mllm", "bench", "train")
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files below a folder, links not followed."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
+def installed(wheel: Path, extra: str) -> dict[str, Any]:
+    """Install a wheel into a new environment.
+
+    Args:
+        wheel: the file.
+        extra: its name; empty for a plain install.
+
+    Returns:
+        seconds of pip, bytes of what it added, and whether `pip check` found no conflict.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        pip = [str(Path(folder) / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
+        before = size_of(Path(folder))
+        start = time.perf_counter()
+        target = f"{wheel}[{extra}]" if extra else str(wheel)
+        subprocess.run([*pip, "install", "--quiet", target], check=True)
+        seconds = time.perf_counter() - start
+        clean = subprocess.run([*pip, "check"], capture_output=True, check=False).returncode == 0
+        return {"seconds": seconds, "bytes": size_of(Path(folder)) - before, "clean": clean}
+
+
+def run(extras: list[str]) -> dict[str, Any]:
+    """Build the wheel and install it with each extra.
+
+    Args:
+        extras: names; empty for a plain install.
+
+    Returns:
+        The result.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, "."]
+        subprocess.run(command, cwd=ROOT, check=True)
+        (wheel,) = Path(folder).glob("*.whl")
+        return {
+            "machine": describe(),
+            "wheel_bytes": wheel.stat().st_size,
+            "installs": {extra or "plain": installed(wheel, extra) for extra in extras},
+        }
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--extras", default=",".join(EXTRAS), help="names, with commas")
+    add_options(parser)
+    options = parser.parse_args()
+    result = run(options.extras.split(","))
+    if not hand_over(result, options):
+        print(f"wheel: {result['wheel_bytes'] / 1e6:.1f} MB")
+        for name, one in result["installs"].items():
+            print(
+                f"{name}: {one['bytes'] / 1e6:.0f} MB in {one['seconds']:.0f} s, "
+                f"pip check {'clean' if one['clean'] else 'found conflicts'}"
+            )
+
+
+if __name__ == "__main__":
+    main()
