@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 
+from benchmarks.lib.install_table import installs_table
 from benchmarks.lib.markdown import ROOT, at_rate, load, rows_to_markdown
 from benchmarks.lib.screen_tables import screen_costs_table, screens_table
 from benchmarks.lib.task_tables import TASK_TABLES
@@ -25,6 +26,7 @@ PAGES = (
     ROOT / "checkpoints" / "TRAINING.md",
     ROOT / "docs" / "guidance.md",
     ROOT / "docs" / "mllm.md",
+    ROOT / "docs" / "packaging.md",
     ROOT / "docs" / "screens.md",
     ROOT / "docs" / "training.md",
     ROOT / "docs" / "tuning.md",
@@ -377,6 +379,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "train_step": train_step_table,
     "screens": screens_table,
     "screen_costs": screen_costs_table,
+    "installs": installs_table,
     **TASK_TABLES,
 }
 

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from codec.cli.jobs import Existing, Work, plan, run
-from codec.cli.options import AUTO, check_device, fail
+from codec.cli.options import AUTO, check_device, fail, workers_for
 from codec.cli.outputs import STREAM
 from codec.cli.report import Report
 from codec.cli.terminal import explained, say
@@ -72,8 +72,9 @@ def run_batch(
         report.add(result, refused=True)
     for result in schedule.unreadable:
         report.add(result)
+    workers = flags["jobs"] or workers_for(len(schedule.jobs))
     with stoppable(), _progress(len(schedule.jobs)) as advance:
-        for result in run(schedule.jobs, work, settings, flags["jobs"]):
+        for result in run(schedule.jobs, work, settings, workers):
             report.add(result)
             advance()
     if status := report.finish():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -21,6 +21,37 @@ AUTO = "auto"
 FILES = "Files"
 NETWORKS = "Networks"
 LIMITS = "Limits"
+# What the number of processes follows where it is not given.
+FILES_PER_WORKER = 16
+MOST_WORKERS = 8
+
+
+class Workers(click.ParamType):
+    """A number of processes, or `all` for one on each core."""
+
+    name = "workers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the number; click.BadParameter for anything else."""
+        if value == "all":
+            return os.cpu_count() or 1
+        try:
+            count = int(value)
+        except ValueError:
+            count = 0
+        if count < 1:
+            self.fail(f"'{value}' is neither a number above zero nor 'all'", param, ctx)
+        return count
+
+
+def workers_for(count: int) -> int:
+    """Processes for a number of files where the user names none.
+
+    Two processes of one thread each code 1.6 times as many pictures a second as one of two
+    threads. Each takes a third of a second to start and 200 MB.
+    """
+    return max(1, min(os.cpu_count() or 1, count // FILES_PER_WORKER, MOST_WORKERS))
+
 
 inputs = click.argument("inputs", metavar="IN...", nargs=-1, required=True)
 output = option(
@@ -44,11 +75,10 @@ skip_existing = option(
 workers = option(
     "-j",
     "--jobs",
-    type=click.IntRange(min=1),
-    default=1,
-    metavar="N",
+    type=Workers(),
+    metavar="N|all",
     section=FILES,
-    help="Number of pictures coded in parallel; default 1.",
+    help="Pictures coded in parallel, each on its share of the cores; default: 1 for a few files.",
 )
 model = option(
     "--model",
