@@ -11,7 +11,6 @@ copy of a processor is another object and passes pixels only.
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -137,26 +136,6 @@ class Entry:
         bits = torch.from_numpy(one[1].bits)[None, None]
         placed = _in_latents(boxes[:1], one[1])
         return roi_align(bits, placed, self.grid, aligned=True)[0, 0] + LEAST_BITS
-
-
-_entries: weakref.WeakKeyDictionary[Any, Entry] = weakref.WeakKeyDictionary()
-
-
-def entry_of(processor: Any) -> Entry | None:
-    """What is attached to an image processor."""
-    return _entries.get(processor)
-
-
-def put(processor: Any, entry: Entry) -> None:
-    """Attach an entry to an image processor, instead of an earlier one."""
-    _entries[processor] = entry
-
-
-def forget(owner: object) -> None:
-    """Detach what belongs to an attachment."""
-    for processor, entry in list(_entries.items()):
-        if entry.owner is owner:
-            del _entries[processor]
 
 
 def _flat(images: Any) -> list[Any]:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 import codec
 from codec.api import Codec
 from codec.errors import AdapterUnavailable, BadArgument, UnsupportedTower
-from codec.integrations.transformers import attached, budget
+from codec.integrations.transformers import budget, entries
 from codec.integrations.transformers.attached import KEYS, LATENTS, Entry
 from codec.integrations.transformers.registration import register
 from codec.integrations.transformers.vision import VisionTower, takes_budget, tower_of
@@ -92,7 +92,7 @@ def attach(
         needs = chosen is not None, token_budget is not None
         grid = tower.grid if tower is not None and any(needs) else (0, 0)
         entry = Entry(attachment.key, cotam, grid, *needs)
-        attached.put(getattr(processor, "image_processor", processor), entry)
+        entries.put(getattr(processor, "image_processor", processor), entry)
     return model
 
 
@@ -133,7 +133,7 @@ class Attachment:
         self.adapter = adapter
         self.token_budget = token_budget
         self.grid = (0, 0) if tower is None else tower.grid
-        # Identifies this attachment in `attached` without keeping the model alive.
+        # Identifies this attachment in `entries` without keeping the model alive.
         self.key = object()
         self.before = vars(model).get("generate")
         self.handles: list[Any] = []
@@ -168,7 +168,7 @@ class Attachment:
         if self.before is not None:
             self.model.generate = self.before
         vars(self.model).pop(ATTACHMENT, None)
-        attached.forget(self.key)
+        entries.forget(self.key)
 
     def _hook_model(self) -> None:
         """Prepare calls of the model, and forget them afterwards, even after an error."""
