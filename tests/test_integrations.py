@@ -142,30 +142,6 @@ assert "torch" in sys.modules
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.slow
-def test_servers_register_the_plugin_by_a_function(file: Path) -> None:
-    """vLLM and SGLang call an entry point in each of their processes, maybe more than once."""
-    program = f"""
-import io
-from codec.integrations.pillow import register
-from PIL import Image
-register()
-register()
-assert Image.ID.count("CTM") == 1
-image = Image.open(io.BytesIO(open({str(file)!r}, "rb").read()))
-assert image.convert("RGB").size == (130, 96)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-
-
 def test_torchvision_style(file: Path) -> None:
     io_ = pytest.importorskip("torchvision.io")
     wanted = torch.from_numpy(codec.decode(file.read_bytes(), output="array")).permute(2, 0, 1)

@@ -1,7 +1,7 @@
 """`.ctm` in Pillow: `Image.open("x.ctm")` and `image.save("x.ctm", quality=60)`.
 
-Importing this module is enough. `register` does the same for programs that load plugins by entry
-points (vLLM: `vllm.general_plugins`, SGLang: `sglang.srt.plugins`).
+Importing this module is enough; `register` does the same. Data sets: codec.integrations.loaders.
+Servers of models: codec.integrations.servers.
 """
 
 from __future__ import annotations
