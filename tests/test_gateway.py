@@ -28,7 +28,7 @@ from PIL import Image
 import codec
 from codec.errors import BadArgument
 from codec.integrations.data_url import data_url
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_cotam
 
 needed = "cotam[serve] is not installed"
 httpx = pytest.importorskip("httpx", reason=needed)
@@ -492,6 +492,30 @@ def test_a_missing_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> N
     done = CliRunner().invoke(serve, ["--upstream", "http://a"])
     assert done.exit_code == 2
     assert re.fullmatch(r"cotam: .*uvicorn.*cotam\[serve\].*\n", done.output)
+
+
+def test_the_page_of_the_gateway(
+    gateway: str,
+    upstream: Upstream,
+    file: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its client, and its list of options."""
+    monkeypatch.chdir(tmp_path)
+    Path("photo.ctm").write_bytes(file)
+    upstream.go_on.set()
+    page = (ROOT / "docs" / "gateway.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    names = {"key": "a secret", "model_name": "any"}
+    exec(block.replace("http://127.0.0.1:8080", gateway), names)
+    assert capsys.readouterr().out == "a cat"
+    sent = upstream.last["messages"][0]["content"][1]["image_url"]["url"]
+    assert received(sent).format == "WEBP"
+    options = re.findall(r"--[a-z]+[a-z-]*", run_cotam("serve", "--help").stdout.decode())
+    listed = re.findall(r"`(--[a-z-]+)[ `]", page.split("| option |")[1].split("## Errors")[0])
+    assert set(listed) == set(options) - {"--help"}
 
 
 @pytest.mark.slow

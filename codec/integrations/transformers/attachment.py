@@ -102,8 +102,13 @@ def detach(model: Any) -> None:
     They still take `.ctm`, as pixels, until `unregister` is called.
     """
     attachment = vars(model).get(ATTACHMENT)
-    if isinstance(attachment, Attachment):
-        attachment.detach()
+    if not isinstance(attachment, Attachment):
+        return
+    attachment.detach()
+    # A shallow copy shares its modules, and so their hooks, with the original; attributes are its
+    # own.
+    if vars(model).pop(ATTACHMENT, None) is not None:
+        vars(model).pop("generate", None)
 
 
 class _Call(threading.local):
