@@ -519,6 +519,22 @@ def test_the_page_of_the_gateway(
 
 
 @pytest.mark.slow
+def test_bytes_on_the_wire_are_counted(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
+    from benchmarks import wire
+    from benchmarks.tables import load
+
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    found = wire.measure([tmp_path / "a.png"])
+    assert set(found) == set(load("wire")["sets"]["kodak"]["bytes"])
+    for name, spent in found.items():
+        message = json.dumps(wire.message("image/x-cotam", b"x" * int(spent["file"])))
+        assert len(message) < spent["to_gateway"] < len(message) + 400
+        assert (spent["to_gateway"] == spent["to_upstream"]) == (name != "ctm")
+    jpeg = found["jpeg-equal-psnr"]["file"]
+    assert found["ctm"]["file"] < jpeg < found["png"]["file"]
+
+
+@pytest.mark.slow
 def test_the_command(upstream: Upstream, upstream_url: str, url: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "codec.cli", "serve", "--upstream"]
     wrong = subprocess.run(
