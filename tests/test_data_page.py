@@ -86,8 +86,11 @@ def test_datasets_take_paths_bytes_and_parquet(hub: Any, folder: Path) -> None:
         for rows in (by_path, names["pictures"], names["back"]):
             np.testing.assert_array_equal(np.asarray(rows[number]["image"]), pixels_of(path))
     assert names["widths"]["width"] == [130, 130]
-    stored = names["back"].cast_column("image", hub.Image(decode=False))[0]["image"]
-    assert stored["bytes"] == names["files"][0].read_bytes()
+    for rows in (names["back"], names["widths"]):
+        kept = rows.cast_column("image", hub.Image(decode=False))
+        assert [row["image"]["bytes"] for row in kept] == [
+            path.read_bytes() for path in names["files"]
+        ]
 
 
 def test_imagefolder_finds_files_by_suffix(hub: Any, folder: Path) -> None:

@@ -116,6 +116,23 @@ def test_hashes_of_a_processor_stay(
     np.testing.assert_array_equal(np.asarray(row["pixels"], np.float32), np.asarray(wanted))
 
 
+def test_register_extends_lists_of_suffixes() -> None:
+    folder = pytest.importorskip("torchvision.datasets.folder")
+    readers = pytest.importorskip("timm.data")
+    from codec.integrations import loaders
+
+    before = folder.IMG_EXTENSIONS, readers.get_img_extensions()
+    register()
+    assert folder.IMG_EXTENSIONS[-1] == readers.get_img_extensions()[-1] == ".ctm"
+    unregister()
+    assert (folder.IMG_EXTENSIONS, readers.get_img_extensions()) == before
+    assert loaders.register()
+    register()
+    unregister()
+    assert folder.IMG_EXTENSIONS[-1] == ".ctm"
+    loaders.unregister()
+
+
 def equal(one: Any, other: Any) -> bool:
     """Whether tensors, numbers, or lists and dictionaries of these are the same."""
     if isinstance(one, Mapping):
