@@ -120,9 +120,7 @@ def serve(
     except BadArgument as error:
         fail(str(error), 2)
     # Both headers come from the upstream.
-    uvicorn.run(
-        application(settings), host=host, port=port, server_header=False, date_header=False
-    )
+    uvicorn.run(application(settings), host=host, port=port, server_header=False, date_header=False)
 
 
 def _fit(text: str | None) -> Any:
