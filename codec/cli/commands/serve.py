@@ -6,12 +6,18 @@ from typing import Any
 
 import click
 
-from codec.cli import click_parts, options
+from codec.cli import click_parts
 from codec.cli.click_parts import option
 from codec.cli.options import LIMITS, fail
 from codec.errors import BadArgument
+from codec.integrations.gateway.settings import (
+    LIMIT_PIXELS,
+    LIMIT_REQUEST,
+    MIB,
+    TIMEOUT,
+    Settings,
+)
 
-MIB = 1 << 20
 WHERE = "Where"
 PICTURES = "Pictures"
 
@@ -72,19 +78,26 @@ PICTURES = "Pictures"
 @option(
     "--max-request",
     type=click.IntRange(min=1),
-    default=32,
+    default=LIMIT_REQUEST // MIB,
     metavar="MIB",
     section=LIMITS,
-    help="Refuse larger requests; default 32.",
+    help=f"Refuse larger requests; default {LIMIT_REQUEST // MIB}.",
 )
-@options.limit_pixels
+@option(
+    "--limit-pixels",
+    type=click.IntRange(min=1),
+    default=LIMIT_PIXELS,
+    metavar="N",
+    section=LIMITS,
+    help=f"Refuse larger pictures; default {LIMIT_PIXELS}.",
+)
 @option(
     "--timeout",
     type=click.FloatRange(min=0.1),
-    default=600.0,
+    default=TIMEOUT,
     metavar="S",
     section=LIMITS,
-    help="Wait so many seconds for the server's next bytes; default 600.",
+    help=f"Wait so many seconds for the server's next bytes; default {TIMEOUT:g}.",
 )
 def serve(
     upstream: str,
@@ -103,7 +116,6 @@ def serve(
         import uvicorn
 
         from codec.integrations.gateway.app import application
-        from codec.integrations.gateway.settings import Settings
     except ImportError as error:
         fail(f"the gateway needs {error.name}: install it with pip install 'cotam[serve]'", 2)
     try:

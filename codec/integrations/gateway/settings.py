@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
-from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
 from codec.errors import BadArgument
 from codec.integrations.data_url import FORMATS, OTHER_NAMES
 from codec.integrations.receivers import ReceiverName, Size, receiver
 
 MIB = 1 << 20
+# Strangers send files to a gateway, and a small file can claim many pixels: 8192x8192.
+LIMIT_PIXELS = 1 << 26
+LIMIT_REQUEST = 32 * MIB
+# A model may think for minutes before its first word.
+TIMEOUT = 600.0
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,9 @@ class Settings:
     format: Literal["webp", "jpeg", "png"] = "webp"
     fit: ReceiverName | Size | None = None
     max_picture_bytes: int | None = None
-    max_request_bytes: int = 32 * MIB
-    limit_pixels: int = DEFAULT_LIMIT_PIXELS
-    timeout: float = 600.0
+    max_request_bytes: int = LIMIT_REQUEST
+    limit_pixels: int = LIMIT_PIXELS
+    timeout: float = TIMEOUT
     workers: int = 2
 
     def __post_init__(self) -> None:
