@@ -300,6 +300,39 @@ def test_tokens_come_from_latents(
     detach(model)
 
 
+def test_views_of_several_pictures_in_a_prompt_keep_their_latents(
+    path: Path, picture: Image.Image, cotam: codec.Codec
+) -> None:
+    """Idefics3 hands the views of all pictures of a prompt on in one row."""
+    model, processor = made(next(family for family in FAMILIES if family.name == "Idefics3"))
+    attach(model, cotam, processor, adapter=adapter_for(model, cotam))
+    wide = cotam.encode(picture.crop((0, 0, 90, 30)), tool="learned")
+
+    def latents(*prompts: list[Any]) -> list[torch.Tensor]:
+        texts = [" ".join(["<image>"] * len(images)) + " what" for images in prompts]
+        given = processor(text=texts, images=list(prompts), return_tensors="pt", padding=True)
+        with torch.no_grad():
+            model(**given)
+        pairs = zip(given["cotam_latents"], given["cotam_views"].tolist())
+        return [values[:count] for values, count in pairs]
+
+    alone = {"file": latents([path])[0], "wide": latents([wide])[0]}
+    assert len(alone["file"]) != len(alone["wide"])
+    for prompts, names in (
+        (([path, wide],), ("file", "wide")),
+        (([wide, picture, path], [path]), ("wide", "", "file", "file")),
+        (([picture], [wide]), ("", "wide")),
+    ):
+        for found, name in zip(latents(*prompts), names):
+            if name:
+                assert torch.equal(found, alone[name])
+            else:
+                assert found.isnan().all()
+    with pytest.raises(BadArgument, match="which views"):
+        latents([path, picture, picture])
+    detach(model)
+
+
 @pytest.mark.parametrize(
     "family", [family for family in FAMILIES if not family.latents], ids=lambda family: family.name
 )
