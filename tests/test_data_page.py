@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import importlib.util
 import io
 import os
 import pickle
@@ -192,6 +193,7 @@ def test_lists_of_suffixes_are_extended_and_restored(
     if first == "register":
         monkeypatch.delitem(sys.modules, name)
         loaders.register()
+        assert importlib.util.find_spec(name) is not None  # only looks
         module = importlib.import_module(name)
         assert module.__loader__ is module.__spec__.loader  # type: ignore[union-attr]
         assert type(module.__loader__).__module__ != loaders.__name__

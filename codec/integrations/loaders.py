@@ -59,7 +59,7 @@ def register(worker: int = 0) -> bool:
                 waiting[name] = extend
         watcher = _Watcher(waiting)
         sys.meta_path.insert(0, watcher)
-        _undo.append(lambda: sys.meta_path.remove(watcher))
+        _undo.append(watcher.stop)
         return True
 
 
@@ -121,24 +121,42 @@ class _Watcher(MetaPathFinder):
 
     def __init__(self, waiting: dict[str, Callable[[Any], Undo]]) -> None:
         self.waiting = waiting
+        self._looked_for: set[str] = set()
+
+    def stop(self) -> None:
+        """Extend nothing any more."""
+        sys.meta_path.remove(self)
+        self.waiting.clear()
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        # Taken out before the real spec is looked for, which asks this finder again.
-        extend = self.waiting.pop(name, None)
-        spec = None if extend is None else importlib.util.find_spec(name)
-        if extend is not None and spec is not None and spec.loader is not None:
-            spec.loader = _Extending(spec.loader, extend)
+        if name not in self.waiting or name in self._looked_for:
+            return None
+        # Looking for the real spec asks this finder again.
+        self._looked_for.add(name)
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self._looked_for.discard(name)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Extending(spec.loader, self)
         return spec
+
+    def extend(self, module: ModuleType) -> None:
+        """Extend a module's list, once."""
+        with _lock:
+            extend = self.waiting.pop(module.__name__, None)
+            if extend is not None:
+                _undo.append(extend(module))
 
 
 class _Extending(Loader):
-    """A module's own loader, which extends the module afterwards and then withdraws."""
+    """A module's own loader, which has the module extended afterwards and then withdraws."""
 
-    def __init__(self, inner: Any, extend: Callable[[Any], Undo]) -> None:
+    def __init__(self, inner: Any, watcher: _Watcher) -> None:
         self.inner = inner
-        self.extend = extend
+        self.watcher = watcher
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         module: ModuleType | None = self.inner.create_module(spec)
@@ -149,5 +167,4 @@ class _Extending(Loader):
             module.__spec__.loader = self.inner
         module.__loader__ = self.inner
         self.inner.exec_module(module)
-        with _lock:
-            _undo.append(self.extend(module))
+        self.watcher.extend(module)
