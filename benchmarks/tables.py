@@ -24,6 +24,7 @@ PAGES = (
     ROOT / "README.md",
     ROOT / "benchmarks" / "README.md",
     ROOT / "checkpoints" / "TRAINING.md",
+    ROOT / "docs" / "gateway.md",
     ROOT / "docs" / "guidance.md",
     ROOT / "docs" / "mllm.md",
     ROOT / "docs" / "packaging.md",
@@ -363,6 +364,29 @@ def selection_table() -> str:
     return rows_to_markdown([about, "tokens kept", *ways], rows)
 
 
+def wire_table() -> str:
+    """Kilobytes of a message with one picture, to the gateway and from there."""
+    result = load("wire")
+    titles = {
+        "png": "PNG",
+        "jpeg-75": "JPEG, quality 75",
+        "jpeg-equal-psnr": "JPEG with the `.ctm`'s PSNR",
+        "ctm": f"`.ctm`, quality {result['quality']:g}",
+    }
+    sets = {"kodak": "photographs (eval/kodak)", "screens": "screenshots (eval/screens)"}
+    head = ["a message with a picture as"]
+    for name, facts in result["sets"].items():
+        head += [f"{facts['pictures']} {sets[name]}, to the gateway", "from there"]
+    rows = []
+    for key, title in titles.items():
+        row = [title]
+        for facts in result["sets"].values():
+            spent = facts["bytes"][key]
+            row += [f"{spent[way] / 1000:.1f} kB" for way in ("to_gateway", "to_upstream")]
+        rows.append(row)
+    return rows_to_markdown(head, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "rd": rd_table,
     "ms_ssim": ms_ssim_table,
@@ -377,6 +401,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "scale": scale_table,
     "selection": selection_table,
     "train_step": train_step_table,
+    "wire": wire_table,
     "screens": screens_table,
     "screen_costs": screen_costs_table,
     "installs": installs_table,

@@ -423,7 +423,7 @@ FAMILIES = (
     Family("Qwen3-VL", QWEN_PLACEHOLDER, qwen3_vl),
     Family("InternVL", "<IMG_CONTEXT>", internvl, latents=True),
     Family("Gemma 3", "<start_of_image>", gemma3, latents=True),
-    Family("Idefics3", "<image>", idefics3),
+    Family("Idefics3", "<image>", idefics3, latents=True),
     Family("Mistral 3 (Pixtral)", "[IMG]", mistral3),
     Family("PaliGemma", "<image>", paligemma, latents=True),
     Family("GLM-4V", GLM_PLACEHOLDER, glm4v),

@@ -51,7 +51,15 @@ SOURCES: dict[str, Callable[[Path, str], Any]] = {
     "file URL": lambda path, url: path.as_uri(),
     "lazy picture": lambda path, url: Image.open(path),
 }
-CHAT_KEYS = {"path": "path", "http": "url", "data URL": "url", "bytes": "image", "base64": "base64"}
+CHAT_KEYS = {
+    "path": "path",
+    "no suffix": "path",
+    "http": "url",
+    "data URL": "url",
+    "file URL": "url",
+    "bytes": "image",
+    "base64": "base64",
+}
 
 
 def encoded(path: Path) -> str:
@@ -130,6 +138,12 @@ def chat(family: Family, part: dict[str, Any]) -> Any:
         tokenize=True,
         return_dict=True,
         return_tensors="pt",
+    )
+
+
+def same(found: Any, wanted: Any) -> bool:
+    return set(found) == set(wanted) and all(
+        torch.equal(found[name], value) for name, value in wanted.items()
     )
 
 
@@ -221,6 +235,34 @@ def test_attach_goes_by_pixels_and_detach_undoes_it(
         prepared(family, path.read_bytes())
 
 
+@pytest.mark.slow
+def test_the_table_of_families_and_ways(
+    path: Path,
+    url: str,
+    picture: Image.Image,
+    registered: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Prints the table; `SOURCES` and `CHAT_KEYS` have the ways."""
+    ways = [*SOURCES, *(f"chat: {way}" for way in CHAT_KEYS)]
+    rows = []
+    for family in FAMILIES:
+        inputs = prepared(family, picture)
+        talk = chat(family, {"type": "image", "image": picture})
+        cells = {}
+        for way, source in SOURCES.items():
+            cells[way] = same(prepared(family, source(path, url)), inputs)
+        for way, key in CHAT_KEYS.items():
+            part = {"type": "image", key: SOURCES[way](path, url)}
+            cells[f"chat: {way}"] = same(chat(family, part), talk)
+        rows.append((family.name, [cells[way] for way in ways]))
+    with capsys.disabled():
+        print(f"\n{'family':20}" + "".join(f"{way:>20}" for way in ways))
+        for name, found in rows:
+            print(f"{name:20}" + "".join(f"{'ok' if one else 'FAILS':>20}" for one in found))
+    assert all(all(found) for _, found in rows)
+
+
 def adapter_for(model: Any, cotam: codec.Codec) -> Adapter:
     """An adapter with random weights for a model's tower."""
     tower = tower_of(model)
@@ -255,6 +297,39 @@ def test_tokens_come_from_latents(
         torch.testing.assert_close(model(**by_pixels).logits, wanted)
         torch.nn.init.zeros_(adapter.networks[0].head.weight)
         torch.testing.assert_close(model(**inputs).logits, wanted)
+    detach(model)
+
+
+def test_views_of_several_pictures_in_a_prompt_keep_their_latents(
+    path: Path, picture: Image.Image, cotam: codec.Codec
+) -> None:
+    """Idefics3 hands the views of all pictures of a prompt on in one row."""
+    model, processor = made(next(family for family in FAMILIES if family.name == "Idefics3"))
+    attach(model, cotam, processor, adapter=adapter_for(model, cotam))
+    wide = cotam.encode(picture.crop((0, 0, 90, 30)), tool="learned")
+
+    def latents(*prompts: list[Any]) -> list[torch.Tensor]:
+        texts = [" ".join(["<image>"] * len(images)) + " what" for images in prompts]
+        given = processor(text=texts, images=list(prompts), return_tensors="pt", padding=True)
+        with torch.no_grad():
+            model(**given)
+        pairs = zip(given["cotam_latents"], given["cotam_views"].tolist())
+        return [values[:count] for values, count in pairs]
+
+    alone = {"file": latents([path])[0], "wide": latents([wide])[0]}
+    assert len(alone["file"]) != len(alone["wide"])
+    for prompts, names in (
+        (([path, wide],), ("file", "wide")),
+        (([wide, picture, path], [path]), ("wide", "", "file", "file")),
+        (([picture], [wide]), ("", "wide")),
+    ):
+        for found, name in zip(latents(*prompts), names):
+            if name:
+                assert torch.equal(found, alone[name])
+            else:
+                assert found.isnan().all()
+    with pytest.raises(BadArgument, match="which views"):
+        latents([path, picture, picture])
     detach(model)
 
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "models": ("codec.cli.commands.inspect:models", "List the installed weights."),
     "export": ("codec.cli.commands.export:export_graphs", "Write a codec as ONNX graphs."),
     "eval": ("codec.cli.commands.evaluate:evaluate", "Compare codecs on pictures."),
+    "serve": ("codec.cli.commands.serve:serve", "Convert .ctm in requests to a model's server."),
 }
 
 

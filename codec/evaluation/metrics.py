@@ -1,4 +1,5 @@
-"""The metrics of a decoded picture: psnr, ms-ssim, tokens, tiles, top1, ocr, words, boxes, vqa.
+"""The metrics of a decoded picture: psnr, ms-ssim, tokens, tiles, top1, ocr, words, boxes, vqa,
+mme.
 
 One judge can serve several metrics; it judges a picture once for all of them.
 """
@@ -87,6 +88,7 @@ METRICS = {
             "f1",
         ),
         Metric("vqa", "right answers to questions", "higher", "vqa", "accuracy", needs_truth=True),
+        Metric("mme", "MME's score", "higher", "vqa", "mme", needs_truth=True),
     )
 }
 PIXELS: dict[str, Callable[[Pixels, Pixels], float | None]] = {"psnr": psnr, "ms-ssim": ms_ssim}

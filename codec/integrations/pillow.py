@@ -1,7 +1,7 @@
 """`.ctm` in Pillow: `Image.open("x.ctm")` and `image.save("x.ctm", quality=60)`.
 
-Importing this module is enough. `register` does the same for programs that load plugins by entry
-points (vLLM: `vllm.general_plugins`, SGLang: `sglang.srt.plugins`).
+Importing this module is enough; `register` does the same. Data sets: codec.integrations.loaders.
+Servers of models: codec.integrations.servers.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ class CtmImageFile(ImageFile.ImageFile):
 
     format = FORMAT
     format_description = "CoTAM image"
-    # Copies and unpickled pictures hold their pixels.
+    # Copies and unpickled pictures hold their pixels, and no file.
     _undecoded = False
+    _file: bytes | None = None
 
     def _open(self) -> None:
         """Read the header. Raises SyntaxError for a bad one, as Pillow's plugins do."""
@@ -50,6 +51,7 @@ class CtmImageFile(ImageFile.ImageFile):
         if container.EXTRA_EXIF in extras:
             self.info["exif"] = extras[container.EXTRA_EXIF]
         self.info["cotam_model"] = header.fingerprint.hex()
+        self._opened = dict(self.info)
         self._undecoded = True
 
     def _extras(self, header: container.Header) -> dict[int, bytes]:
@@ -67,17 +69,32 @@ class CtmImageFile(ImageFile.ImageFile):
         """
         if self._undecoded and self.fp is not None:
             self.fp.seek(0)
+            file = self.fp.read()
             try:
-                decoded = codec.decode(self.fp.read())
+                decoded = codec.decode(file)
             except CodecError as error:
                 raise OSError(str(error)) from error
             self._undecoded = False
+            self._file = file
             self.im = decoded.im
             self.tile = []
             if self._exclusive_fp:
                 self.fp.close()
             self.fp = None
         return super().load()
+
+    def file_if_unchanged(self) -> bytes | None:
+        """The file that was opened, if pixels and metadata are still those in it; None if not."""
+        self.load()
+        if self._file is None or self.info != self._opened:
+            return None
+        exif = Image.Exif()
+        exif.load(self.info.get("exif", b""))
+        if self.getexif().tobytes() != exif.tobytes():
+            return None
+        decoded = codec.decode(self._file)
+        same = decoded.mode == self.mode and decoded.tobytes() == self.tobytes()
+        return self._file if same else None
 
 
 def register() -> None:
@@ -96,11 +113,18 @@ def _save(image: Image.Image, stream: IO[bytes], name: str | bytes) -> None:
     """Write a picture with the options of codec.EncodeOptions and `model`.
 
     icc_profile and exif replace the picture's own. Options of other formats are ignored, as
-    Pillow's plugins do.
+    Pillow's plugins do. Without options, a `.ctm` that was opened and not changed is written as it
+    is: libraries such as datasets save what they opened, and coding it again would lose quality.
     """
     arguments = dict(image.encoderinfo)
     options = {key: arguments[key] for key in OPTION_NAMES if arguments.get(key) is not None}
+    asked = options or {"model", "exif", "icc_profile"} & arguments.keys()
     try:
+        if isinstance(image, CtmImageFile) and not asked:
+            file = image.file_if_unchanged()
+            if file is not None:
+                stream.write(file)
+                return
         picture = images.from_pil(image, container.DEFAULT_LIMIT_PIXELS, arguments.get("exif"))
         if "icc_profile" in arguments:
             icc = arguments["icc_profile"]

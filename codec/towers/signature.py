@@ -26,13 +26,30 @@ def signature(trunk: nn.Module) -> str:
         16 hexadecimal digits.
 
     Raises:
-        UnsupportedTower: the trunk has no convolution.
+        UnsupportedTower: the trunk has no convolution, or its weights are not loaded.
     """
     for module in trunk.modules():
         if isinstance(module, nn.Conv2d):
-            halves = module.weight.detach().to("cpu", torch.float16).contiguous().numpy()
+            halves = _weight(module).detach().to("cpu", torch.float16).contiguous().numpy()
             digest = hashlib.sha256(f"{halves.shape}".encode() + halves.tobytes())
             return digest.hexdigest()[:DIGITS]
     raise UnsupportedTower(
         "the tower has no patch embedding by convolution, so its adapter cannot be identified"
     )
+
+
+def _weight(module: nn.Conv2d) -> torch.Tensor:
+    """A module's weight, also where accelerate keeps it in memory or on disk until it is used.
+
+    Raises:
+        UnsupportedTower: there are no values.
+    """
+    if not module.weight.is_meta:
+        return module.weight
+    kept = getattr(getattr(module, "_hf_hook", None), "weights_map", None)
+    if kept is None:
+        raise UnsupportedTower(
+            "the tower's weights are not loaded yet, so it is unknown which it is"
+        )
+    weight: torch.Tensor = kept["weight"]
+    return weight

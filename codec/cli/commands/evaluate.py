@@ -31,7 +31,7 @@ JUDGES = "Judges"
     "--metrics",
     default="psnr,ms-ssim",
     section=WHAT,
-    help="One or more of psnr, ms-ssim, tokens, tiles, top1, ocr, words, boxes, vqa.",
+    help="One or more of psnr, ms-ssim, tokens, tiles, top1, ocr, words, boxes, vqa, mme.",
 )
 @option(
     "--limit",
@@ -73,13 +73,13 @@ JUDGES = "Judges"
     "--vqa-model",
     metavar="DIR",
     section=JUDGES,
-    help="Folder of a LLaVA-style model of transformers for vqa.",
+    help="Folder of a model of transformers for vqa and mme.",
 )
 @option(
     "--questions",
     metavar="FILE",
     section=JUDGES,
-    help="Questions for vqa, in the format of POPE or TextVQA.",
+    help="File of questions for vqa, or MME's folder.",
 )
 @options.limit_pixels
 @options.debug

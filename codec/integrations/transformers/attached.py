@@ -11,7 +11,6 @@ copy of a processor is another object and passes pixels only.
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,7 +101,8 @@ class Entry:
             if self.latents:
                 sampled = [self._sampled(one, box) for one, box in zip(decoded, boxes)]
                 if any(one is not None for one in sampled):
-                    views = _view_counts(features["pixel_values"], sampled)
+                    rows = [len(_flat(row)) for row in images]
+                    views = _view_counts(features["pixel_values"], sampled, rows)
                     features[LATENTS] = _padded(sampled, views)
                     features[VIEWS] = torch.tensor(views)
         return features
@@ -139,26 +139,6 @@ class Entry:
         return roi_align(bits, placed, self.grid, aligned=True)[0, 0] + LEAST_BITS
 
 
-_entries: weakref.WeakKeyDictionary[Any, Entry] = weakref.WeakKeyDictionary()
-
-
-def entry_of(processor: Any) -> Entry | None:
-    """What is attached to an image processor."""
-    return _entries.get(processor)
-
-
-def put(processor: Any, entry: Entry) -> None:
-    """Attach an entry to an image processor, instead of an earlier one."""
-    _entries[processor] = entry
-
-
-def forget(owner: object) -> None:
-    """Detach what belongs to an attachment."""
-    for processor, entry in list(_entries.items()):
-        if entry.owner is owner:
-            del _entries[processor]
-
-
 def _flat(images: Any) -> list[Any]:
     if isinstance(images, (list, tuple)):
         return [flat for image in images for flat in _flat(image)]
@@ -172,14 +152,36 @@ def _in_latents(boxes: Tensor, decoded: Decoded) -> Tensor:
     return torch.cat([boxes.new_zeros(len(boxes), 1), boxes * scale], 1)
 
 
-def _view_counts(pixel_values: Any, sampled: list[Tensor | None]) -> list[int]:
-    """How many views of each picture the tower gets. Raises BadArgument if that is ambiguous."""
+def _view_counts(pixel_values: Any, sampled: list[Tensor | None], rows: list[int]) -> list[int]:
+    """How many views of each picture the tower gets.
+
+    Args:
+        pixel_values: as the processor returns them.
+        sampled: the latents of each picture, None for ordinary ones.
+        rows: how many pictures each prompt has, or 1 for each picture.
+
+    Returns:
+        A count for each picture.
+
+    Raises:
+        BadArgument: they are ambiguous.
+    """
     if len(pixel_values) == len(sampled):
         return [
             _count(values) if one is None else len(one)
             for values, one in zip(pixel_values, sampled)
         ]
     counts = [0 if one is None else len(one) for one in sampled]
+    if len(pixel_values) == len(rows):
+        # The views of a prompt's pictures stand in one row (Idefics3).
+        start = 0
+        for values, pictures in zip(pixel_values, rows):
+            unknown = [place for place in range(start, start + pictures) if not counts[place]]
+            if len(unknown) == 1:
+                counts[unknown[0]] = _count(values) - sum(counts[start : start + pictures])
+            start += pictures
+        if 0 not in counts:
+            return counts
     if sum(counts) != len(pixel_values) or 0 in counts:
         raise BadArgument(
             "this processor does not tell which views belong to which picture, so latents cannot "

@@ -7,7 +7,7 @@ transformers loads pictures in three places, and these are where `.ctm` is recog
     text sources of fast processors -> load_image_as_tensor-+
 
 Processors and models themselves are not touched, so they are saved, printed, copied and hashed as
-before.
+before. `register` needs no PyTorch, where transformers needs none.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 import codec
-from codec.integrations import pillow
-from codec.integrations.transformers import attached
-from codec.integrations.transformers.sources import ctm_file
+from codec.integrations import loaders
+from codec.integrations.sources import ctm_file
+from codec.integrations.transformers.entries import entry_of
 
 LOADERS = ("load_image", "load_image_as_tensor")
 
@@ -38,8 +37,9 @@ def register() -> None:
     """Let transformers take `.ctm` wherever it takes a picture, until `unregister`.
 
     A file may be given as a path, a `pathlib.Path`, bytes, an http, data or file URL, or base64
-    text, with or without a suffix. It is decoded with the weights that it names. Pillow takes
-    `.ctm` from then on, too. Calling this again changes nothing.
+    text, with or without a suffix. It is decoded with the weights that it names. Pillow, and data
+    sets that look for pictures by suffix (codec.integrations.loaders), take `.ctm` from then on,
+    too. Calling this again changes nothing.
     """
     with _lock:
         if not _undo:
@@ -57,7 +57,8 @@ def _prepare() -> None:
     from transformers import image_processing_base, image_utils
     from transformers.image_processing_utils import BaseImageProcessor
 
-    pillow.register()
+    if loaders.register():
+        _undo.append(loaders.unregister)
     wrappers = {"load_image": _image_loader, "load_image_as_tensor": _tensor_loader}
     for name in LOADERS:
         loader = getattr(image_utils, name, None)
@@ -111,10 +112,23 @@ def _replace_method(owner: type, name: str, ours: Callable[..., Any]) -> None:
         _undo.append(functools.partial(setattr, owner, name, original))
 
 
+def _client(timeout: float | None) -> Callable[[str], bytes]:
+    """Fetch as transformers does, with the client that this version of it uses."""
+
+    def fetch(url: str) -> bytes:
+        from transformers import image_utils
+
+        client: Any = image_utils.httpx  # type: ignore[attr-defined]
+        data: bytes = client.get(url, timeout=timeout, follow_redirects=True).content
+        return data
+
+    return fetch
+
+
 def _image_loader(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def load_image(image: Any, timeout: float | None = None) -> Any:
-        file, rest = ctm_file(image, timeout)
+        file, rest = ctm_file(image, _client(timeout))
         return original(rest, timeout) if file is None else _image(file)
 
     return load_image
@@ -123,9 +137,11 @@ def _image_loader(original: Callable[..., Any]) -> Callable[..., Any]:
 def _tensor_loader(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def load_image_as_tensor(image: Any, timeout: float | None = None) -> Any:
-        file, rest = ctm_file(image, timeout)
+        file, rest = ctm_file(image, _client(timeout))
         if file is None:
             return original(rest, timeout)
+        import torch
+
         return torch.from_numpy(np.array(_image(file)).transpose(2, 0, 1).copy())
 
     return load_image_as_tensor
@@ -134,10 +150,10 @@ def _tensor_loader(original: Callable[..., Any]) -> Callable[..., Any]:
 def _fetcher(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def fetch_images(self: Any, image_url_or_urls: Any, *arguments: Any, **named: Any) -> Any:
-        file, rest = ctm_file(image_url_or_urls)
+        file, rest = ctm_file(image_url_or_urls, _client(None))
         if file is None:
             return original(self, rest, *arguments, **named)
-        entry = attached.entry_of(self)
+        entry = entry_of(self)
         return _image(file) if entry is None else entry.image(file)
 
     return fetch_images
@@ -146,7 +162,7 @@ def _fetcher(original: Callable[..., Any]) -> Callable[..., Any]:
 def _caller(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def call(self: Any, images: Any, *arguments: Any, **named: Any) -> Any:
-        entry = attached.entry_of(self)
+        entry = entry_of(self)
         if entry is None:
             return original(self, images, *arguments, **named)
         # Here, and not inside the original, because the latents are in the fetched images.

@@ -9,6 +9,9 @@ from torch import nn
 
 # Towers whose grid of patches depends on the picture.
 FLEXIBLE = ("pixtral",)
+# Towers that their models call `vision_model`. Others of this name differ: Llama 4's class token
+# stands behind the patches.
+NAMED_MODEL = ("idefics3_vision",)
 BLOCK_LISTS = ("layers", "layer", "blocks")
 # Families whose language model takes any number of tokens for a picture, seen once.
 SHORTENED = ("llava",)
@@ -31,7 +34,11 @@ class VisionTower:
 
 def tower_of(model: Any) -> VisionTower | None:
     """A model's vision tower; None if latents cannot be placed on its patches."""
-    tower = getattr(getattr(model, "model", model), "vision_tower", None)
+    inner = getattr(model, "model", model)
+    tower = getattr(inner, "vision_tower", None)
+    named = getattr(inner, "vision_model", None)
+    if tower is None and getattr(getattr(named, "config", None), "model_type", "") in NAMED_MODEL:
+        tower = named
     config = getattr(tower, "config", None)
     if not isinstance(tower, nn.Module) or getattr(config, "model_type", "") in FLEXIBLE:
         return None

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 import codec
 from codec.api import Codec
 from codec.errors import AdapterUnavailable, BadArgument, UnsupportedTower
-from codec.integrations.transformers import attached, budget
+from codec.integrations.transformers import budget, entries
 from codec.integrations.transformers.attached import KEYS, LATENTS, Entry
 from codec.integrations.transformers.registration import register
 from codec.integrations.transformers.vision import VisionTower, takes_budget, tower_of
@@ -92,7 +92,7 @@ def attach(
         needs = chosen is not None, token_budget is not None
         grid = tower.grid if tower is not None and any(needs) else (0, 0)
         entry = Entry(attachment.key, cotam, grid, *needs)
-        attached.put(getattr(processor, "image_processor", processor), entry)
+        entries.put(getattr(processor, "image_processor", processor), entry)
     return model
 
 
@@ -102,8 +102,13 @@ def detach(model: Any) -> None:
     They still take `.ctm`, as pixels, until `unregister` is called.
     """
     attachment = vars(model).get(ATTACHMENT)
-    if isinstance(attachment, Attachment):
-        attachment.detach()
+    if not isinstance(attachment, Attachment):
+        return
+    attachment.detach()
+    # A shallow copy shares its modules, and so their hooks, with the original; attributes are its
+    # own.
+    if vars(model).pop(ATTACHMENT, None) is not None:
+        vars(model).pop("generate", None)
 
 
 class _Call(threading.local):
@@ -133,7 +138,7 @@ class Attachment:
         self.adapter = adapter
         self.token_budget = token_budget
         self.grid = (0, 0) if tower is None else tower.grid
-        # Identifies this attachment in `attached` without keeping the model alive.
+        # Identifies this attachment in `entries` without keeping the model alive.
         self.key = object()
         self.before = vars(model).get("generate")
         self.handles: list[Any] = []
@@ -168,7 +173,7 @@ class Attachment:
         if self.before is not None:
             self.model.generate = self.before
         vars(self.model).pop(ATTACHMENT, None)
-        attached.forget(self.key)
+        entries.forget(self.key)
 
     def _hook_model(self) -> None:
         """Prepare calls of the model, and forget them afterwards, even after an error."""

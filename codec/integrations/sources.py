@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
@@ -25,12 +26,12 @@ MAGIC_BASE64 = base64.b64encode(MAGIC).decode()
 WEB = ("http://", "https://")
 
 
-def ctm_file(source: Any, timeout: float | None = None) -> tuple[bytes | None, Any]:
+def ctm_file(source: Any, fetch: Callable[[str], bytes]) -> tuple[bytes | None, Any]:
     """Read a source if it is a `.ctm` file.
 
     Args:
         source: a path, URL, data URL, base64 text, bytes, or anything else.
-        timeout: seconds to wait for a web server.
+        fetch: gets what a web server has at an http URL.
 
     Returns:
         The file's bytes, or None; and what to hand to the host's own loader if it is None: the same
@@ -48,15 +49,16 @@ def ctm_file(source: Any, timeout: float | None = None) -> tuple[bytes | None, A
     if not isinstance(source, str):
         return None, source
     if source.startswith(WEB):
-        return _from_web(source, timeout)
+        data = fetch(source)
+        return _if_ctm(data), base64.b64encode(data).decode()
     if source.startswith("file://"):
         path = url2pathname(unquote(urlsplit(source).path))
         return _from_disk(path), path
     if source.startswith("data:"):
-        return _from_data_url(source), source
+        return from_data_url(source), source
     if os.path.isfile(source):
         return _from_disk(source), source
-    return _from_base64(source), source
+    return from_base64(source), source
 
 
 def _if_ctm(data: bytes) -> bytes | None:
@@ -69,22 +71,16 @@ def _from_disk(path: str) -> bytes | None:
         return start + file.read() if start == MAGIC else None
 
 
-def _from_web(url: str, timeout: float | None) -> tuple[bytes | None, str]:
-    from transformers import image_utils
-
-    client: Any = image_utils.httpx  # type: ignore[attr-defined]
-    data: bytes = client.get(url, timeout=timeout, follow_redirects=True).content
-    return _if_ctm(data), base64.b64encode(data).decode()
-
-
-def _from_data_url(url: str) -> bytes | None:
+def from_data_url(url: str) -> bytes | None:
+    """The `.ctm` file in a data URL, None if it holds something else. Raises BadPicture."""
     head, _, body = url.partition(",")
     if head.endswith(";base64"):
-        return _from_base64(unquote(body) if "%" in body[:8] else body)
+        return from_base64(unquote(body) if "%" in body[:8] else body)
     return _if_ctm(unquote_to_bytes(body))
 
 
-def _from_base64(text: str) -> bytes | None:
+def from_base64(text: str) -> bytes | None:
+    """The `.ctm` file in a base64 text, None if it holds something else. Raises BadPicture."""
     text = text.lstrip()
     if not text.startswith(MAGIC_BASE64):
         return None

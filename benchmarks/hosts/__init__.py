@@ -1,0 +1,1 @@
+"""Benchmarks of the ways to hosts of models."""
