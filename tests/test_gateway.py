@@ -397,7 +397,7 @@ def test_the_page_of_the_gateway(
 
 @pytest.mark.slow
 def test_bytes_on_the_wire_are_counted(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
-    from benchmarks.hosts import wire
+    from benchmarks.gateway import wire
     from benchmarks.tables import load
 
     Image.fromarray(photo).save(tmp_path / "a.png")

@@ -1,6 +1,6 @@
 """Bytes on the wire: a message with one picture, sent through the gateway as .ctm, PNG and JPEG.
 
-`python -m benchmarks.hosts.wire --out benchmarks/results/wire.json`.
+`python -m benchmarks.gateway.wire --out benchmarks/results/wire.json`.
 Real sockets: the whole HTTP request is counted, on its way to the gateway and from there to a
 stand-in for the upstream.
 
@@ -30,7 +30,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from benchmarks.hosts.counting_relay import CountingRelay
+from benchmarks.gateway.counting_relay import CountingRelay
 from benchmarks.lib.output import add_options, hand_over
 from codec.evaluation.codecs import codec_under_test
 from codec.evaluation.distortion import Pixels, psnr

@@ -1,1 +1,0 @@
-"""Benchmarks of the ways to hosts of models."""
