@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from benchmarks.many import encode, killed, killed_at
+from benchmarks.scale.many import encode, killed, killed_at
 from codec.bitstream import container
 from codec.cli import jobs as batch
 from codec.errors import BadArgument, Corrupt, TooLarge

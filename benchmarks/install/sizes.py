@@ -1,4 +1,4 @@
-"""What an install weighs and takes: `python -m benchmarks.install --json`.
+"""What an install weighs and takes: `python -m benchmarks.install.sizes --json`.
 
 ::
 
@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.lib.output import add_options, hand_over
 from codec.evaluation.machine import describe
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 EXTRAS = ("", "hub", "export", "serve", "ray", "torch", "clip", "mllm", "bench", "train")
 
 

@@ -1,4 +1,4 @@
-"""How fast and how large CoTAM is on a user's machine: `python -m benchmarks.hosts --json`.
+"""How fast and how large CoTAM is on a user's machine: `python -m benchmarks.install.speed --json`.
 
 ::
 
@@ -30,7 +30,7 @@ from benchmarks.lib.timing import command
 from codec.evaluation.judges import data_root
 from codec.evaluation.machine import describe
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SIZE = (768, 512)
 ROUNDS = 7
 FOLDER_COUNT = 200

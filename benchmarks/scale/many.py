@@ -1,6 +1,6 @@
 """Many pictures: a run that is killed again and again, and two workers beside one.
 
-`python -m benchmarks.many --json`. Real commands on crops of real photographs
+`python -m benchmarks.scale.many --json`. Real commands on crops of real photographs
 (COTAM_DATA/train/photos); SIGKILL reaches the workers, too.
 """
 

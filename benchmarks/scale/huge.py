@@ -1,6 +1,6 @@
 """Time and memory of both commands for pictures of hundreds of megapixels.
 
-`python -m benchmarks.huge --json`. The picture is a mosaic of real photographs, each a little
+`python -m benchmarks.scale.huge --json`. The picture is a mosaic of real photographs, each a little
 larger than the one before, so that nothing repeats on the codec's grid.
 """
 

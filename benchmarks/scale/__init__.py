@@ -1,0 +1,1 @@
+"""Very large pictures and very many of them."""
