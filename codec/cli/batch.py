@@ -8,13 +8,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Set
+from collections.abc import Callable, Set
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 
+from codec.cli.arguments import expanded, named_output
 from codec.cli.jobs import Existing, Work, plan, run
 from codec.cli.options import AUTO, check_device, fail, workers_for
 from codec.cli.outputs import STREAM
@@ -31,6 +32,7 @@ def run_batch(
     suffix: str,
     kinds: Set[str],
     work: Work,
+    is_output: Callable[[str], bool],
 ) -> None:
     """Do a command's work on all its files, and end with its exit status.
 
@@ -40,13 +42,15 @@ def run_batch(
         suffix: of results.
         kinds: suffixes of the files in folders that are taken.
         work: what is done with a file.
+        is_output: whether a suffix, such as .png, is one of a result.
     """
     report = Report(flags["json_output"], False)
     settings |= {"device": flags["device"], "debug": flags["debug"]}
     try:
         existing = _existing(flags)
         settings["overwrite"] = not flags["no_overwrite"]
-        schedule = plan(flags["inputs"], flags["output"], suffix, kinds, existing)
+        inputs, output = named_output(flags["inputs"], flags["output"], is_output)
+        schedule = plan(expanded(inputs), output, suffix, kinds, existing)
         if not (schedule.jobs or schedule.refused or schedule.unreadable or schedule.done):
             raise BadArgument(
                 f"there is no file to work on (looked for {', '.join(sorted(kinds))})"

@@ -15,10 +15,15 @@ from codec.cli.click_parts import option
 from codec.cli.jobs import ENCODED, Result
 from codec.cli.outputs import STREAM, Put
 from codec.errors import BadArgument
-from codec.io import compose, images
+from codec.io import compose, formats, images
 
 LEVELS = ("pixels", "preview")
 OUTPUT = "Output"
+
+
+def is_picture(suffix: str) -> bool:
+    """Whether a suffix is that of a picture that can be written."""
+    return suffix != ENCODED and formats.written_format(suffix) is not None
 
 
 def decode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> tuple[Put, Result]:
@@ -86,7 +91,8 @@ def decode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
 def decode(**flags: Any) -> None:
     """Decode .ctm files to pictures (PNG, or the format of the output's suffix).
 
-    IN is a .ctm file, a folder (searched recursively) or - for stdin.
+    IN is a .ctm file, a folder (searched recursively), a quoted pattern or - for stdin. Of two
+    names, a second one that has the suffix of a picture and does not exist is the output.
     """
     if flags["level"] not in LEVELS:
         options.fail(f"level must be {' or '.join(LEVELS)}, not '{flags['level']}'", 2)
@@ -103,4 +109,4 @@ def decode(**flags: Any) -> None:
         "file_quality": flags["quality"],
         "background": flags["background"],
     }
-    run_batch(flags, settings, ".png", {ENCODED}, decode_file)
+    run_batch(flags, settings, ".png", {ENCODED}, decode_file, is_picture)

@@ -24,6 +24,11 @@ GUIDE = "Where bits go (photographs)"
 METADATA = "Metadata"
 
 
+def is_encoded(suffix: str) -> bool:
+    """Whether a suffix is that of a .ctm file."""
+    return suffix == ENCODED
+
+
 class _Looks:
     """A student that does nothing, to check the name of a guide before anything is loaded."""
 
@@ -183,7 +188,8 @@ def tuner_of(tuning: tuple[str, str | None, int | None], backend: Any = None) ->
 def encode(**flags: Any) -> None:
     """Encode pictures to .ctm files.
 
-    IN is a picture, a folder (searched recursively) or - for stdin.
+    IN is a picture, a folder (searched recursively), a quoted pattern or - for stdin. Of two names,
+    a second one that ends in .ctm and does not exist is the output.
     """
     try:
         settings = _settings(flags)
@@ -192,7 +198,7 @@ def encode(**flags: Any) -> None:
     except CodecError as error:
         options.fail(explained(error))
     settings["model"] = options.own_weights(flags["model"], "encoder")
-    run_batch(flags, settings, ENCODED, folders.PICTURES, encode_file)
+    run_batch(flags, settings, ENCODED, folders.PICTURES, encode_file, is_encoded)
 
 
 def _settings(flags: dict[str, Any]) -> dict[str, Any]:

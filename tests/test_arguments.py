@@ -1,0 +1,77 @@
+"""Names on the command line: IN OUT, patterns, numbers of workers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from codec.cli.arguments import expanded, named_output
+from codec.cli.options import MOST_WORKERS, workers_for
+from codec.errors import BadArgument
+from tests.conftest import run_cotam
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """a.png, b.png and c[1].png, drawings."""
+    for name in ("a", "b", "c[1]"):
+        Image.fromarray(np.full((20, 30, 3), 200, np.uint8)).save(tmp_path / f"{name}.png")
+    return tmp_path
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_in_out_as_other_codecs_take_it(folder: Path) -> None:
+    done = run_cotam("encode", "a.png", "out.ctm", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert files(folder) == {"a.png", "b.png", "c[1].png", "out.ctm"}
+    done = run_cotam("decode", "out.ctm", "back.webp", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert Image.open(folder / "back.webp").format == "WEBP"
+
+
+def test_a_second_name_that_exists_is_an_input(folder: Path) -> None:
+    done = run_cotam("encode", "a.png", "b.png", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert {"a.ctm", "b.ctm"} <= files(folder)
+    before = (folder / "b.ctm").read_bytes()
+    again = run_cotam("encode", "a.png", "b.ctm", cwd=folder)
+    assert again.returncode != 0
+    assert (folder / "b.ctm").read_bytes() == before
+
+
+def test_quoted_patterns_are_expanded(folder: Path) -> None:
+    done = run_cotam("encode", "*.png", "-o", "out/", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert files(folder / "out") == {"a.ctm", "b.ctm", "c[1].ctm"}
+    nothing = run_cotam("encode", "*.tif", cwd=folder)
+    assert nothing.returncode == 2
+    assert b"no file matches *.tif" in nothing.stderr
+
+
+def test_a_name_with_brackets_is_a_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert expanded(["c[1].png", "a.png"]) == ["c[1].png", "a.png"]
+    with pytest.raises(BadArgument):
+        expanded(["d[1].png"])
+
+
+def test_the_option_wins_over_a_second_name() -> None:
+    assert named_output(["a.png", "no.ctm"], "x/", str) == (["a.png", "no.ctm"], "x/")
+    assert named_output(["a.png", "no.ctm"], None, lambda _: True) == (["a.png"], "no.ctm")
+    assert named_output(["a", "b", "c"], None, lambda _: True) == (["a", "b", "c"], None)
+
+
+def test_workers(folder: Path) -> None:
+    assert workers_for(1) == 1
+    assert workers_for(10**6) == min(os.cpu_count() or 1, MOST_WORKERS)
+    done = run_cotam("encode", "a.png", "b.png", "-j", "all", "-o", "out/", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    for wrong in ("0", "-1", "many", "1.5"):
+        assert run_cotam("encode", "a.png", "-j", wrong, cwd=folder).returncode == 2
