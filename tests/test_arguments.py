@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +13,10 @@ import pytest
 from PIL import Image
 
 from codec.cli.arguments import expanded, named_output
+from codec.cli.main import RUNS_ON
 from codec.cli.options import MOST_WORKERS, workers_for
 from codec.errors import BadArgument
-from tests.conftest import run_cotam
+from tests.conftest import ROOT, run_cotam
 
 
 @pytest.fixture
@@ -75,3 +79,39 @@ def test_workers(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     for wrong in ("0", "-1", "many", "1.5"):
         assert run_cotam("encode", "a.png", "-j", wrong, cwd=folder).returncode == 2
+
+
+def test_the_versions_of_what_it_runs_on() -> None:
+    lines = run_cotam("--version").stdout.decode().splitlines()
+    assert lines[0].startswith("cotam ")
+    assert {line.split()[0].rstrip(":") for line in lines[1:]} == {"Python", *RUNS_ON}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str) -> None:
+    done = run_cotam("completion", shell)
+    assert done.returncode == 0, done.stderr
+    assert b"_COTAM_COMPLETE" in done.stdout
+    assert run_cotam("completion", "tcsh").returncode == 2
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
+    program = tmp_path / "cotam"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m codec.cli "$@"\n')
+    program.chmod(0o755)
+    script = """
+eval "$(cotam completion bash)"
+COMP_WORDS=(cotam enc); COMP_CWORD=1
+_cotam_completion cotam enc cotam; echo "${COMPREPLY[@]}"
+COMPREPLY=(); COMP_WORDS=(cotam encode --qual); COMP_CWORD=2
+_cotam_completion cotam --qual encode; echo "${COMPREPLY[@]}"
+"""
+    environment = os.environ | {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(
+        ["bash", "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["encode", "--quality"], done.stderr

@@ -18,9 +18,17 @@ COMMANDS = {
     "inspect": ("codec.cli.commands.inspect:inspect", "Print one file's header, draw its bits."),
     "models": ("codec.cli.commands.inspect:models", "List the installed weights."),
     "export": ("codec.cli.commands.export:export_graphs", "Write a codec as ONNX graphs."),
+    "completion": (
+        "codec.cli.commands.completion:completion",
+        "Print the completion script of a shell.",
+    ),
     "eval": ("codec.cli.commands.evaluate:evaluate", "Compare codecs on pictures."),
     "serve": ("codec.cli.commands.serve:serve", "Convert .ctm in requests to a model's server."),
 }
+
+
+# Packages whose versions --version prints.
+RUNS_ON = ("numpy", "pillow", "constriction", "onnxruntime", "torch")
 
 
 def _print_version(context: click.Context, _: click.Parameter, show: bool) -> None:
@@ -28,7 +36,22 @@ def _print_version(context: click.Context, _: click.Parameter, show: bool) -> No
         from codec import __version__
 
         click.echo(f"cotam {__version__}")
+        click.echo("\n".join(_versions()))
         context.exit()
+
+
+def _versions() -> list[str]:
+    """What the program runs on, without importing it."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    lines = [f"Python {platform.python_version()}"]
+    for package in RUNS_ON:
+        try:
+            lines.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            lines.append(f"{package}: not installed")
+    return lines
 
 
 @click.group(cls=LazyGroup, lazy=COMMANDS, context_settings=CONTEXT, no_args_is_help=True)
@@ -38,7 +61,7 @@ def _print_version(context: click.Context, _: click.Parameter, show: bool) -> No
     expose_value=False,
     is_eager=True,
     callback=_print_version,
-    help="Print the version and end.",
+    help="Print the versions of the program and of what it runs on.",
 )
 def app() -> None:
     """CoTAM: the image codec for multimodal LLMs."""
