@@ -350,7 +350,7 @@ def test_a_name_is_one_line_in_every_listing(here: Path, coded: bytes) -> None:
 def test_the_version_is_told(here: Path) -> None:
     done = cotam("--version", cwd=here)
     assert done.returncode == 0
-    assert done.stdout.decode() == f"cotam {codec.__version__}\n"
+    assert done.stdout.decode().splitlines()[0] == f"cotam {codec.__version__}"
 
 
 @pytest.mark.parametrize("suffix", sorted(formats.SUFFIXES | {".pdf"}))
