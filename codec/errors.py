@@ -77,6 +77,24 @@ class TargetTooSmall(CodecError):
         self.smallest = smallest
 
 
+class MissingReference(CodecError):
+    """A message of a stream follows a file, or builds on a picture, that is not there.
+
+    Attributes:
+        needed: hexadecimal checksum of the file that is needed.
+        held: of the picture that was shown last; None if there is none.
+        number: of the message in its stream, counted from the key frame.
+    """
+
+    def __init__(
+        self, message: str = "", needed: str = "", held: str | None = None, number: int = 0
+    ) -> None:
+        super().__init__(message)
+        self.needed = needed
+        self.held = held
+        self.number = number
+
+
 class NoLatents(CodecError):
     """The file was coded by a tool that has no latents."""
 

@@ -10,7 +10,7 @@ from codec import quality as qualities
 from codec.bitstream import container
 from codec.errors import NoLatents, UnknownModel, WrongModel, only_codec_errors
 from codec.tools.choosing.reasons import reason_of
-from codec.tools.names import MIXED, NAMES, NUMBERS, is_lossless
+from codec.tools.names import CHANGES, MIXED, NAMES, NUMBERS, is_lossless
 from codec.weights import lookup, shipped
 
 if TYPE_CHECKING:
@@ -42,6 +42,12 @@ class FileInfo:
         fingerprint: of the weights that wrote the file.
         model: their name, where they are shipped.
         sections: bytes by name.
+        checksum: of the file, hexadecimal; messages of a stream name by it what they build on.
+        follows: checksum of the file before a message in its stream; None for whole pictures.
+        builds_on: checksum of the file whose picture this one changes; None for whole pictures.
+        message: number of a message in its stream, counted from the key frame.
+        changed: share of the picture's pixels that a message sends.
+        moved: share of the picture's pixels that a message moves.
     """
 
     width: int
@@ -62,6 +68,12 @@ class FileInfo:
     fingerprint: str | None
     model: str | None
     sections: dict[str, int]
+    checksum: str
+    follows: str | None
+    builds_on: str | None
+    message: int | None
+    changed: float | None
+    moved: float | None
 
 
 @only_codec_errors
@@ -161,8 +173,27 @@ def inspect(data: bytes, *, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) 
         "tool": NAMES.get(content.tool, f"unknown tool {content.tool}"),
         "map_share": round(sections.get("qp map", 0) / len(data), 4),
         "sections": sections,
+        "checksum": container.checksum_of(data).hex(),
     }
+    common |= _of_message(content)
     return FileInfo(**common, **(_of_tool(content) if content.tool else _of_learned(content)))
+
+
+def _of_message(content: container.Container) -> dict[str, Any]:
+    """What a message builds on and how much it changes; all None for a whole picture."""
+    if content.tool != NUMBERS[CHANGES]:
+        return dict.fromkeys(("follows", "builds_on", "message", "changed", "moved"))
+    from codec.tools import changes
+
+    found = changes.read(content.payload, content.height, content.width)
+    pixels = content.width * content.height
+    return {
+        "follows": found.follows.hex(),
+        "builds_on": found.reference.hex(),
+        "message": found.number,
+        "changed": round(found.area / pixels, 6),
+        "moved": round(sum(copy.box.area for copy in found.copies) / pixels, 6),
+    }
 
 
 def fingerprint_of(content: container.Container) -> bytes:
@@ -171,11 +202,18 @@ def fingerprint_of(content: container.Container) -> bytes:
         from codec.tools import mixed
 
         return mixed.read(content.payload, content.height, content.width).fingerprint
+    if content.tool == NUMBERS[CHANGES]:
+        from codec.tools import changes
+
+        return changes.read(content.payload, content.height, content.width).fingerprint
     return content.fingerprint
 
 
 def _of_tool(content: container.Container) -> dict[str, Any]:
-    lossless = is_lossless(NAMES.get(content.tool, ""), content.quality)
+    name = NAMES.get(content.tool, "")
+    # Messages of this quality hold exact pixels, and build on such pictures only.
+    exact = name == CHANGES and content.quality == container.BEST_QUALITY
+    lossless = exact or is_lossless(name, content.quality)
     nothing = ("base_qp", "qp_min", "qp_mean", "qp_max", "latent_grid", "map_grid")
     fingerprint = fingerprint_of(content)
     return dict.fromkeys(nothing) | {

@@ -102,13 +102,18 @@ class Decoded:
         Raises:
             BadArgument: output or background is unknown.
         """
-        if output == "pil":
-            return images.to_pil(self.picture)
-        if output == "array":
-            return images.shown(self.picture, background)
-        if output == "tensor":
-            import torch
+        return converted(self.picture, output, background)
 
-            pixels = images.shown(self.picture, background)
-            return torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32) / 255)
-        raise BadArgument(f"output must be 'pil', 'array' or 'tensor', not {output!r}")
+
+def converted(picture: images.Picture, output: Output, background: Any = WHITE) -> Any:
+    """A picture in the form of `Decoded.to`. Raises BadArgument."""
+    if output == "pil":
+        return images.to_pil(picture)
+    if output == "array":
+        return images.shown(picture, background)
+    if output == "tensor":
+        import torch
+
+        pixels = images.shown(picture, background)
+        return torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32) / 255)
+    raise BadArgument(f"output must be 'pil', 'array' or 'tensor', not {output!r}")

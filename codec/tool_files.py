@@ -19,13 +19,13 @@ from codec import quality as qualities
 from codec.bitstream import container
 from codec.coding.latent_grid import Floats
 from codec.coding.pipeline import PREVIEW, Stopwatch
-from codec.errors import TargetTooSmall, TooLarge
+from codec.errors import MissingReference, TargetTooSmall, TooLarge
 from codec.io import images
 from codec.io.image_like import samples_of, size_of
 from codec.io.metadata import explained, extras_of, for_lossy, picture_of
 from codec.options import EncodeOptions
 from codec.results import NOTHING, Decoded, Encoded
-from codec.tools import mixed, regions
+from codec.tools import changes, mixed, regions
 from codec.tools.choosing import reasons
 from codec.tools.choosing.expected import Candidate, better
 from codec.tools.choosing.reasons import Choice, reason_of
@@ -275,6 +275,7 @@ def decode(
         Corrupt: the payload is damaged.
         TooLarge: the picture needs more memory than `limit_memory` bytes.
         UnsupportedVersion: the tool is unknown.
+        MissingReference: the file holds only what changed since another picture.
     """
     watch = Stopwatch()
     container.check_memory(content.width, content.height, DECODE_BYTES, limit_memory)
@@ -288,6 +289,16 @@ def decode(
 
 def _decoded(content: container.Container, photographs: PhotographTool) -> Pixels:
     shape = content.height, content.width, content.channels
+    if content.tool == changes.NUMBER:
+        found = changes.read(content.payload, content.height, content.width)
+        needed = found.follows.hex()
+        raise MissingReference(
+            f"the file holds what changed since file {needed}: decode that one "
+            "first, then this one (codec.StreamDecoder)",
+            needed,
+            None,
+            found.number,
+        )
     if content.tool != mixed.NUMBER:
         return tool_numbered(content.tool).decode(content.payload, shape)
     parts = mixed.read(content.payload, content.height, content.width)

@@ -16,7 +16,9 @@ import codec
 from codec.bitstream import qp_map
 from codec.bitstream.container import Reader
 from codec.bitstream.rans import Encoder, Tables
+from codec.tools import patch
 from tests.conftest import ROOT
+from tests.test_patch_tool import random_patch
 from tests.test_rans import TABLES, blocks
 
 GOLDEN = ROOT / "tests" / "golden"
@@ -200,3 +202,138 @@ def test_the_page_reads_a_mixed_file() -> None:
     assert part.at == len(payload)
     assert covered[200, 100]
     assert not covered[5, 5]
+
+
+class PatchReader:
+    """`Patches` on the page: the coder and the questions."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = iter(data)
+        self.code = 0
+        for _ in range(4):
+            self.code = 256 * self.code + next(self.data, 0)
+        self.range = 2**32
+        self.counts: dict[tuple[int, int], list[int]] = {}
+
+    def answer(self, context: tuple[int, int]) -> int:
+        counts = self.counts.setdefault(context, [1, 1])
+        bound = self.range * counts[0] // sum(counts)
+        answer = int(self.code >= bound)
+        if answer:
+            self.code -= bound
+            self.range -= bound
+        else:
+            self.range = bound
+        while self.range < 2**24:
+            self.range *= 256
+            self.code = 256 * self.code + next(self.data, 0)
+        counts[answer] += 2
+        if sum(counts) > 254:
+            counts[:] = [-(-count // 2) for count in counts]
+        return answer
+
+
+def patch_of(payload: bytes, width: int, height: int) -> NDArray[np.uint8]:
+    """A patch's pixels [H, W, 3]."""
+    count = payload[0] % 128 + 1
+    samples = 1 if payload[0] & 128 else 3
+    table = np.frombuffer(payload[1 : 1 + samples * count], np.uint8).reshape(count, samples)
+    coder = PatchReader(payload[1 + samples * count :])
+    index: dict[tuple[int, int], int] = {}
+    for y in range(height):
+        for x in range(width):
+            near = ((y, x - 1), (y, x - 2), (y - 1, x), (y - 1, x - 1), (y - 1, x + 1))
+            left, left2, above, corner, right = (index.get(place, 0) for place in near)
+            index[y, x] = (
+                _index(coder, left, left2, above, corner, right, count) if count > 1 else 0
+            )
+    pixels = [[table[index[y, x]] for x in range(width)] for y in range(height)]
+    return np.broadcast_to(np.array(pixels), (height, width, 3))
+
+
+def _index(
+    coder: PatchReader, left: int, left2: int, above: int, corner: int, right: int, count: int
+) -> int:
+    first, second = (left, above) if above == corner else (above, left)
+    state = (left == above) + 2 * (above == corner) + 4 * (left == corner)
+    state += 8 * (above == right) + 16 * (left == left2)
+    if coder.answer((0, state)):
+        return first
+    second = right if second == first else second
+    if second != first and coder.answer((1, state)):
+        return second
+    bits = (count - 1).bit_length()
+    value = 1
+    for _ in range(bits):
+        value = 2 * value + coder.answer((2, value))
+    return value - 2**bits
+
+
+def signed(part: Bytes) -> int:
+    value = part.varint()
+    return -(value + 1) // 2 if value % 2 else value // 2
+
+
+def shown_after(data: bytes, kept: dict[bytes, NDArray[np.uint8]], last: bytes) -> bytes:
+    """`Messages of a stream` on the page: adds a file's picture to those kept; gives its name."""
+    tool, samples, width, height, payload = payload_of(data)
+    part = Bytes(data)
+    part.take(7)
+    lengths = [part.varint() for _ in range(3)]
+    name = part.take(4)
+    assert lengths[:2] == [width, height]
+    if tool == 2:
+        with Image.open(io.BytesIO(webp_of(payload, width, height, samples))) as image:
+            kept[name] = np.asarray(image.convert("RGB"))
+        return name
+    assert (tool, samples) == (4, 3)
+    part = Bytes(payload)
+    head = part.varint()
+    assert part.take(4) == last
+    base = part.take(4) if head & 2 else last
+    before = kept[base]
+    pixels = before.copy()
+    for _ in range(part.varint()):
+        x, y, w, h = (part.varint() for _ in range(4))
+        dx, dy = signed(part), signed(part)
+        pixels[y : y + h, x : x + w] = before[y + dy : y + dy + h, x + dx : x + dx + w]
+    for _ in range(part.varint()):
+        x, y, w, h = (part.varint() for _ in range(4))
+        kind = part.take(1)[0]
+        body = part.take(part.varint())
+        if kind == 0:
+            new = patch_of(body, w, h)
+        else:
+            assert kind == 2
+            with Image.open(io.BytesIO(webp_of(body, w, h, 3))) as image:
+                new = np.asarray(image.convert("RGB"))
+        pixels[y : y + h, x : x + w] = new
+    assert part.at == len(payload)
+    if head & 1:
+        del kept[base]
+    kept[name] = pixels
+    return name
+
+
+def test_the_page_reads_a_stream() -> None:
+    kept: dict[bytes, NDArray[np.uint8]] = {}
+    decoder = codec.StreamDecoder()
+    last = b""
+    for number in range(6):
+        data = (GOLDEN / "streams" / f"screens-{number}.ctm").read_bytes()
+        last = shown_after(data, kept, last)
+        frame = decoder.decode(data)
+        assert last.hex() == frame.checksum
+        assert np.array_equal(kept[last], frame.pixels)
+    assert len(kept) == 5
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 12), st.integers(1, 9))
+def test_the_patches_of_the_page_are_those_written(
+    seed: int, height: int, width: int, colours: int
+) -> None:
+    pixels = random_patch(seed, height, width, colours)
+    payload = patch.encode(pixels)
+    assert payload is not None
+    assert np.array_equal(patch_of(payload, width, height), pixels)

@@ -322,6 +322,16 @@ def read(data: bytes, limit_pixels: int = DEFAULT_LIMIT_PIXELS) -> Container:
     )
 
 
+def checksum_of(data: bytes) -> bytes:
+    """The checksum, 4 bytes, that a file carries; it names the picture that the file builds.
+
+    Raises:
+        CodecError: the header is malformed, as for `read_header`.
+    """
+    size = read_header(data, MAX_SIDE * MAX_SIDE).size
+    return bytes(data[size - CRC_BYTES : size])
+
+
 def _check_body(header: Header, head_crc: int, checksum: int, body: memoryview) -> None:
     """Check what follows the header. Raises Truncated and Corrupt."""
     missing = header.latents + header.qp_map + header.extras - len(body)

@@ -6,7 +6,8 @@ LEARNED = "learned"
 AV1 = "av1"
 PALETTE = "palette"
 MIXED = "mixed"
-NUMBERS = {LEARNED: 0, AV1: 1, PALETTE: 2, MIXED: 3}
+CHANGES = "changes"
+NUMBERS = {LEARNED: 0, AV1: 1, PALETTE: 2, MIXED: 3, CHANGES: 4}
 NAMES = {number: name for name, number in NUMBERS.items()}
 # Tools that return the same pixels at the best quality.
 LOSSLESS = (PALETTE,)

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ from codec.errors import BadArgument, Corrupt, Truncated
 from codec.tools.choosing.features import SIDE, block_maps
 
 Pixels = NDArray[np.uint8]
+T = TypeVar("T", bound=np.generic)
 Cells = NDArray[np.bool_]
 UNIT = 8
 # A cell is 4x4 blocks of 8x8 pixels.
@@ -50,7 +52,7 @@ MOST_READ = 16
 
 @dataclass(frozen=True, order=True)
 class Box:
-    """Pixels left <= x < right, top <= y < bottom; left and top are multiples of 8."""
+    """Pixels left <= x < right, top <= y < bottom; in regions, left and top are multiples of 8."""
 
     left: int
     top: int
@@ -62,8 +64,8 @@ class Box:
         """In pixels."""
         return (self.right - self.left) * (self.bottom - self.top)
 
-    def of(self, pixels: Pixels) -> Pixels:
-        """The pixels in the box, as a view of [H, W, C]."""
+    def of(self, pixels: NDArray[T]) -> NDArray[T]:
+        """The pixels in the box, as a view of [H, W, ...]."""
         return pixels[self.top : self.bottom, self.left : self.right]
 
     def overlaps(self, other: Box) -> bool:

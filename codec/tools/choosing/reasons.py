@@ -19,6 +19,7 @@ REASONS = (
     "it is too small for the learned transform",
     "an option that only the learned tool has was given",
     "it holds photographs among graphics",
+    "it holds what changed since another picture",
 )
 NOT_RECORDED = 0
 ASKED_FOR = 1
@@ -29,6 +30,7 @@ TEXT_SCAN = 5
 SMALL = 6
 ONLY_LEARNED = 7
 MIXED = 8
+CHANGES = 9
 BY_KIND = {
     "photograph": PHOTOGRAPH,
     "graphics": GRAPHICS,

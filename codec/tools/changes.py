@@ -1,0 +1,223 @@
+"""What a message of a stream says: which picture it builds on, what moved in it, what is new.
+
+::
+
+    number, forgets | checksums | copies: box, from where | rectangles: box, tool, payload
+
+    picture of that checksum -> copies, all of them from it -> rectangles over them -> picture
+
+A message names the one before, so that a lost or reordered one is noticed, and the picture that it
+builds on where that is an older one. A name is the checksum of the file that built the picture. It
+covers the checksums in that file, and so every file back to the key frame. A checksum of the pixels
+would not do: the learned tool's pixels differ in some last bits between machines.
+
+docs/format.md lists the bytes. Boxes of rectangles do not overlap, so that decoding takes no longer
+than for a picture of that size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.bitstream.container import CRC_BYTES, FINGERPRINT_BYTES, Reader, put_varint
+from codec.errors import BadArgument, Corrupt, Truncated
+from codec.tools import patch
+from codec.tools.names import CHANGES, NUMBERS
+from codec.tools.regions import Box
+
+Pixels = NDArray[np.uint8]
+NAME = CHANGES
+NUMBER = NUMBERS[CHANGES]
+MOST_COPIES = 8
+MOST_RECTANGLES = 256
+# Of all patches of a message: their coder is a loop over pixels.
+MOST_PATCHED = 1 << 16
+# How a rectangle is coded.
+PATCH = 0
+AV1 = 1
+PALETTE = 2
+LEARNED = 3
+TOOL_NAMES = ("patch", "av1", "palette", "learned")
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A box whose pixels come from (x + dx, y + dy) of the picture that the message builds on."""
+
+    box: Box
+    dx: int
+    dy: int
+
+    @property
+    def source(self) -> Box:
+        """Where the pixels come from."""
+        box = self.box
+        return Box(box.left + self.dx, box.top + self.dy, box.right + self.dx, box.bottom + self.dy)
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """A box with new pixels: the number of their tool, and what it wrote."""
+
+    box: Box
+    tool: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Changes:
+    """A message.
+
+    Attributes:
+        number: messages since the key frame, from 1.
+        forgets: whether the picture that it builds on is not needed any more.
+        follows: checksum, 4 bytes, of the file before in the stream.
+        reference: checksum, 4 bytes, of the file whose picture the message builds on.
+        copies: in the order in which they are made; all of them read the picture before.
+        rectangles: without overlap.
+    """
+
+    number: int
+    follows: bytes
+    reference: bytes
+    copies: Sequence[Copy] = ()
+    rectangles: Sequence[Rectangle] = ()
+    forgets: bool = False
+
+    @property
+    def fingerprint(self) -> bytes:
+        """4 bytes of the weights that its rectangles need; empty where they need none."""
+        for one in self.rectangles:
+            if one.tool == LEARNED:
+                return one.payload[:FINGERPRINT_BYTES]
+        return b""
+
+    @property
+    def area(self) -> int:
+        """Pixels in its rectangles."""
+        return sum(one.box.area for one in self.rectangles)
+
+
+def write(changes: Changes, height: int, width: int) -> bytes:
+    """A message as a payload.
+
+    Raises:
+        BadArgument: a box lies outside the picture of that size, rectangles overlap, or there are
+            too many.
+    """
+    older = changes.reference != changes.follows
+    head = changes.number << 2 | older << 1 | changes.forgets
+    out = [put_varint(head), changes.follows, changes.reference * older]
+    out.append(put_varint(len(changes.copies)))
+    for copy in changes.copies:
+        out += [_put_box(copy.box), _put_signed(copy.dx), _put_signed(copy.dy)]
+    out.append(put_varint(len(changes.rectangles)))
+    for one in changes.rectangles:
+        out += [_put_box(one.box), bytes([one.tool]), put_varint(len(one.payload)), one.payload]
+    data = b"".join(out)
+    try:
+        read(data, height, width)
+    except Corrupt as error:
+        raise BadArgument(f"this is no message of a {width}x{height} picture: {error}") from None
+    return data
+
+
+def read(payload: bytes, height: int, width: int) -> Changes:
+    """Take a payload of a picture of that size apart.
+
+    Raises:
+        Corrupt: it is malformed.
+    """
+    reader = Reader(payload)
+    size = (height, width)
+    try:
+        head = reader.varint()
+        follows = bytes(reader.take(CRC_BYTES))
+        reference = bytes(reader.take(CRC_BYTES)) if head & 2 else follows
+        copies = [_copy(reader, size) for _ in range(_count(reader, MOST_COPIES))]
+        rectangles = [_rectangle(reader, size) for _ in range(_count(reader, MOST_RECTANGLES))]
+    except Truncated:
+        raise Corrupt("the message ends too early; fetch or copy the file again") from None
+    if reader.at != len(payload) or head < 4 or (head & 2 and reference == follows):
+        raise Corrupt("the message is malformed; fetch or copy the file again")
+    changes = Changes(head >> 2, follows, reference, copies, rectangles, bool(head & 1))
+    _check(changes, height, width)
+    return changes
+
+
+def _check(changes: Changes, height: int, width: int) -> None:
+    """Raises Corrupt where rectangles overlap, need different weights, or cost too much."""
+    if changes.area > height * width or _overlap([one.box for one in changes.rectangles]):
+        raise Corrupt("two rectangles of the message overlap; fetch or copy the file again")
+    patched = [one.box.area for one in changes.rectangles if one.tool == PATCH]
+    if sum(patched) > MOST_PATCHED or max(patched, default=0) > patch.MOST_PIXELS:
+        raise Corrupt("the message has too many pixels in patches")
+    learned = [one.payload for one in changes.rectangles if one.tool == LEARNED]
+    if len({payload[:FINGERPRINT_BYTES] for payload in learned}) > 1 or any(
+        len(payload) <= FINGERPRINT_BYTES for payload in learned
+    ):
+        raise Corrupt("the message needs the weights of two models, or names none")
+
+
+def _overlap(boxes: Sequence[Box]) -> bool:
+    if len(boxes) < 2:
+        return False
+    sides = np.array([(box.left, box.top, box.right, box.bottom) for box in boxes])
+    starts = sides[:, None, :2]
+    ends = sides[None, :, 2:]
+    meet = (starts < ends).all(2)
+    return int((meet & meet.T).sum()) > len(boxes)
+
+
+def _count(reader: Reader, most: int) -> int:
+    count = reader.varint()
+    if count > most:
+        raise Corrupt(f"the message has {count} parts of a kind, more than {most}")
+    return count
+
+
+def _copy(reader: Reader, size: tuple[int, int]) -> Copy:
+    copy = Copy(_box(reader, size), _signed(reader), _signed(reader))
+    if not _inside(copy.source, size):
+        raise Corrupt("the message copies from outside the picture")
+    return copy
+
+
+def _rectangle(reader: Reader, size: tuple[int, int]) -> Rectangle:
+    box = _box(reader, size)
+    tool = reader.byte()
+    payload = bytes(reader.take(reader.varint()))
+    if tool >= len(TOOL_NAMES):
+        raise Corrupt(f"a rectangle of the message is coded by the unknown tool {tool}")
+    return Rectangle(box, tool, payload)
+
+
+def _box(reader: Reader, size: tuple[int, int]) -> Box:
+    left, top, width, height = (reader.varint() for _ in range(4))
+    box = Box(left, top, left + width, top + height)
+    if not (width and height and _inside(box, size)):
+        raise Corrupt("a part of the message lies outside the picture")
+    return box
+
+
+def _inside(box: Box, size: tuple[int, int]) -> bool:
+    return box.left >= 0 and box.top >= 0 and box.right <= size[1] and box.bottom <= size[0]
+
+
+def _put_box(box: Box) -> bytes:
+    sides = (box.left, box.top, box.right - box.left, box.bottom - box.top)
+    return b"".join(put_varint(side) for side in sides)
+
+
+def _put_signed(value: int) -> bytes:
+    """Small numbers of either sign take few bytes: 0, -1, 1, -2, ... become 0, 1, 2, 3, ..."""
+    return put_varint(2 * value if value >= 0 else -2 * value - 1)
+
+
+def _signed(reader: Reader) -> int:
+    value = reader.varint()
+    return -(value + 1) // 2 if value & 1 else value // 2
