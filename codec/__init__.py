@@ -19,6 +19,7 @@ from codec.errors import (
     CodecError,
     Corrupt,
     GuideUnavailable,
+    MissingReference,
     NoLatents,
     NoRoom,
     NotACotamFile,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from codec.io.image_like import ImageLike
     from codec.options import EncodeOptions
     from codec.results import Decoded, Encoded
+    from codec.stream import Frame, StreamDecoder, StreamEncoder
 
 __version__ = "0.1.0"
 
@@ -53,11 +55,15 @@ __all__ = [
     "EncodeOptions",
     "Encoded",
     "FileInfo",
+    "Frame",
     "GuideUnavailable",
     "ImageLike",
+    "MissingReference",
     "NoLatents",
     "NoRoom",
     "NotACotamFile",
+    "StreamDecoder",
+    "StreamEncoder",
     "TargetTooSmall",
     "TooLarge",
     "Truncated",
@@ -83,6 +89,7 @@ _LAZY = {
     "codec.io.image_like": ("ImageLike",),
     "codec.options": ("EncodeOptions",),
     "codec.results": ("Decoded", "Encoded"),
+    "codec.stream": ("Frame", "StreamDecoder", "StreamEncoder"),
 }
 _HOMES = {name: module for module, names in _LAZY.items() for name in names}
 

@@ -321,7 +321,7 @@ class Codec:
             learned_only = chosen.qp_map is not None or chosen.tune is not None
             choice = choice_for(picture, chosen.tool, chosen.lossless, learned_only)
         if choice.tools != (LEARNED,):
-            photographs = _Photographs(self, chosen)
+            photographs = Photographs(self, chosen)
             return tool_files.encode(picture, choice, chosen, self.limit_memory, watch, photographs)
         return self._encode_learned(picture, choice, chosen, watch, want_bits)
 
@@ -539,7 +539,7 @@ class Codec:
         """
         content = self._open(data)
         if content.tool:
-            return tool_files.preview(content, self.limit_memory, _Photographs(self))
+            return tool_files.preview(content, self.limit_memory, Photographs(self))
         # Weights without a preview layer: a reduced full decode gives the same size.
         if len(self.learned.pipeline.layers) < 2:
             full = self.decode_full(data)
@@ -576,7 +576,7 @@ class Codec:
         with watch.stage("load"):
             content = self._open(data)
         if content.tool:
-            return tool_files.decode(content, self.limit_memory, _Photographs(self), want_bits)
+            return tool_files.decode(content, self.limit_memory, Photographs(self), want_bits)
         qp, latents = self._decode_latents(content, watch, want_bits)
         pixels = self.learned.pipeline.reconstruct(
             latents.y_hat, qp, content.height, content.width, watch
@@ -649,11 +649,14 @@ class Codec:
             raise NoLatents(f"files of the tool '{NAMES.get(content.tool)}' have no latents")
         return self.learned.latents(content, watch, want_bits)
 
-    def _open(self, data: bytes) -> container.Container:
-        content = container.read(data, self.limit_pixels)
-        fingerprint = fingerprint_of(content)
+    def check_weights(self, fingerprint: bytes) -> None:
+        """Raises WrongModel where a file needs other weights; an empty fingerprint needs none."""
         if fingerprint and fingerprint != self.backend.checkpoint.fingerprint:
             raise WrongModel(_wrong_model(fingerprint, self.backend.checkpoint))
+
+    def _open(self, data: bytes) -> container.Container:
+        content = container.read(data, self.limit_pixels)
+        self.check_weights(fingerprint_of(content))
         if content.tool:
             # Its tool checks memory (tool_files).
             return content
@@ -663,7 +666,7 @@ class Codec:
         return content
 
 
-class _Photographs:
+class Photographs:
     """The learned tool for photographs within a drawn picture; see tools.mixed.PhotographTool.
 
     What is given of guide, importance and regions of interest concerns the whole picture, so the

@@ -24,6 +24,7 @@ LAYERS = (
     ("codec.results", "codec.options"),
     ("codec.tokens", "codec.tool_files"),
     ("codec.api",),
+    ("codec.stream",),
     ("codec",),
     ("codec.export", "codec.integrations"),
     ("codec.evaluation",),
@@ -38,7 +39,8 @@ TORCH_FREE = (
     "codec.options codec.backends.manifest codec.backends.onnx "
     "codec.backends.lazy codec.graphs codec.weights.checkpoint codec.weights.safetensors_file "
     "codec.weights.shipped codec.tools codec.tokens.selection codec.integrations.pillow "
-    "codec.guidance.importance codec.guidance.files codec.guidance.rate_estimate codec.cli"
+    "codec.guidance.importance codec.guidance.files codec.guidance.rate_estimate codec.stream "
+    "codec.cli"
 ).split()
 MOST_MODULES = 13
 

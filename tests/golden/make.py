@@ -1,4 +1,5 @@
-"""How the golden streams were made: `python tests/golden/make.py NAME WEIGHTS`, or `... tools`.
+"""How the golden streams were made: `python tests/golden/make.py NAME WEIGHTS`, `... tools` or
+`... streams`.
 
 Existing ones are never remade.
 """
@@ -17,6 +18,7 @@ from skimage import data
 import codec
 
 HERE = Path(__file__).parent
+STREAMS = HERE / "streams"
 
 
 def main(prefix: str, weights: str) -> None:
@@ -85,5 +87,50 @@ def of_tools() -> None:
         target.with_suffix(".json").write_text(json.dumps(facts) + "\n")
 
 
+def of_streams() -> None:
+    """Messages: patches, palettes, copies, an older picture; AV1 and a photograph by `toy`."""
+    page = Image.new("RGB", (400, 300), "white")
+    draw = ImageDraw.Draw(page)
+    for row in range(40):
+        width = 40 + row * 7919 % 211
+        draw.rectangle((60, 40 + 13 * row, 60 + width, 47 + 13 * row), fill=f"#20{row * 6:02x}a0")
+    draw.rectangle((0, 0, 400, 24), fill="#335577")
+    first = np.asarray(page)
+    typed = first.copy()
+    typed[8:17, 30:37] = np.eye(9, 7, dtype=np.uint8)[..., None] * 200
+    menu = typed.copy()
+    menu[40:190, 200:330] = 240
+    menu[46:190:12, 210:300:2] = (30, 60, 90)
+    scrolled = typed.copy()
+    scrolled[25:261] = typed[64:300]
+    scrolled[261:] = 255
+    photograph = scrolled.copy()
+    photograph[40:264, 64:288] = data.astronaut()[:224, 120:344]
+    drawn = photograph.copy()
+    drawn[266:298, 8:390] = np.arange(382, dtype=np.uint8)[None, :, None] // 3 * 2
+    cases = {
+        "screens": ("palette", (first, typed, menu, typed, scrolled, scrolled)),
+        "mixed": ("mixed", (scrolled, photograph, drawn)),
+    }
+    cotam = codec.load(HERE / "toy.safetensors", device="cpu")
+    for name, (tool, frames) in cases.items():
+        if (STREAMS / f"{name}.json").exists():
+            raise SystemExit(f"{name} exists; golden streams are never remade")
+        encoder = codec.StreamEncoder(cotam, tool=tool, quality=60)
+        decoder = codec.StreamDecoder(cotam)
+        facts = []
+        for number, pixels in enumerate(frames):
+            message = encoder.encode(pixels)
+            (STREAMS / f"{name}-{number}.ctm").write_bytes(message)
+            shown = decoder.decode(message).pixels
+            digest = hashlib.sha256(np.ascontiguousarray(shown).tobytes()).hexdigest()
+            small = shown[:: shown.shape[0] // 16, :: shown.shape[1] // 16].tolist()
+            facts.append({"rgb_sha256": digest, "rgb_16x16": small})
+        (STREAMS / f"{name}.json").write_text(json.dumps(facts) + "\n")
+
+
 if __name__ == "__main__":
-    of_tools() if sys.argv[1:] == ["tools"] else main(*sys.argv[1:])
+    if sys.argv[1:] in (["tools"], ["streams"]):
+        {"tools": of_tools, "streams": of_streams}[sys.argv[1]]()
+    else:
+        main(*sys.argv[1:])

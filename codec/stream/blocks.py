@@ -1,0 +1,99 @@
+"""Blocks of 8x8 pixels: which of them differ, and by how much.
+
+::
+
+    pixels [H, W, 3] -> one number for each pixel [H, W] -> those that differ
+      -> one answer for each block [H / 8, W / 8]
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Packed = NDArray[np.uint32]
+Blocks = NDArray[np.bool_]
+Hashes = NDArray[np.uint64]
+SIDE = 8
+# Odd numbers of 64 bits, the same ones in every process: one for each pair of a block's pixels.
+FACTORS = np.random.default_rng(1).integers(1 << 62, 1 << 63, (SIDE, SIDE // 2), np.uint64)
+FACTORS = FACTORS * np.uint64(2) + np.uint64(1)
+
+
+def grid_of(pixels: Pixels) -> tuple[int, int]:
+    """Rows and columns of the blocks of a picture [H, W, 3], rounded up."""
+    return -(-pixels.shape[0] // SIDE), -(-pixels.shape[1] // SIDE)
+
+
+def packed(pixels: Pixels) -> Packed:
+    """One number for each pixel [H, W]: red, green, blue and 0, from the lowest byte on."""
+    height, width = pixels.shape[:2]
+    flat = np.zeros(pixels.size + 1, np.uint8)
+    flat[:-1] = pixels.reshape(-1)
+    # Every third byte begins a number of four; its last byte is of the next pixel.
+    overlapping = np.lib.stride_tricks.as_strided(flat[:4].view("<u4"), (height * width,), (3,))
+    return (overlapping & np.uint32(0xFFFFFF)).reshape(height, width)
+
+
+def hashes(pixels: Packed) -> Hashes:
+    """A number of 64 bits for each block: equal blocks have equal ones, others rarely have."""
+    height, width = pixels.shape
+    rows, columns = -(-height // SIDE), -(-width // SIDE)
+    if pixels.shape != (rows * SIDE, columns * SIDE):
+        whole = np.zeros((rows * SIDE, columns * SIDE), np.uint32)
+        whole[:height, :width] = pixels
+        pixels = whole
+    words = np.ascontiguousarray(pixels).view(np.uint64).reshape(rows, SIDE, -1)
+    mixed = words ^ words >> np.uint64(29)
+    mixed *= np.tile(FACTORS, (1, columns))
+    sums: Hashes = np.add.reduce(mixed, 1).reshape(rows, columns, SIDE // 2).sum(2)
+    return sums
+
+
+def lively(pixels: Packed) -> NDArray[np.bool_]:
+    """Pixels that differ from the one to the left or above: flat ones cost nothing to send."""
+    differ = np.zeros(pixels.shape, np.bool_)
+    np.not_equal(pixels[:, 1:], pixels[:, :-1], out=differ[:, 1:])
+    differ[1:] |= pixels[1:] != pixels[:-1]
+    return differ
+
+
+def errors(a: Pixels, b: Pixels, which: Blocks, tolerance: int = 0) -> NDArray[np.float32]:
+    """Mean squared differences of blocks, of the channel in which they are largest.
+
+    Args:
+        a: uint8 [H, W, 3].
+        b: the same shape.
+        which: blocks that are looked at, N of them.
+        tolerance: levels by which a sample may be wrong that is not known exactly.
+
+    Returns:
+        [N], in squared levels.
+    """
+    differences = np.abs(gathered(a, which).astype(np.int16) - gathered(b, which)) + tolerance
+    squares = np.square(differences.astype(np.float32))
+    return squares.mean((1, 2)).max(1)
+
+
+def gathered(pixels: Pixels, which: Blocks) -> Pixels:
+    """The pixels [N, 8, 8, 3] of the blocks asked for; the picture's edge is repeated."""
+    rows, columns = np.nonzero(which)
+    height, width = pixels.shape[:2]
+    inside = np.arange(SIDE)
+    y = np.minimum(rows[:, None] * SIDE + inside, height - 1)
+    x = np.minimum(columns[:, None] * SIDE + inside, width - 1)
+    return pixels[y[:, :, None], x[:, None, :]]
+
+
+def of_pixels(which: NDArray[np.bool_]) -> Blocks:
+    """Which blocks [ceil(H / 8), ceil(W / 8)] have a pixel of those marked [H, W]."""
+    height, width = which.shape
+    rows, columns = -(-height // SIDE), -(-width // SIDE)
+    if which.shape != (rows * SIDE, columns * SIDE):
+        whole = np.zeros((rows * SIDE, columns * SIDE), np.bool_)
+        whole[:height, :width] = which
+        which = whole
+    # Eight answers at a time.
+    words = np.ascontiguousarray(which).view(np.uint64).reshape(rows, SIDE, columns)
+    return np.bitwise_or.reduce(words, 1) != 0

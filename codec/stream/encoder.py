@@ -1,0 +1,320 @@
+"""The sending end of a stream.
+
+::
+
+    picture -> a picture that the receiver has, whose source equals most blocks -> what moved in it
+      -> blocks that differ -> rule -> rectangles -> tools -> message (.ctm)
+    first picture, other size, transparency, too much changed -> a whole file (.ctm)
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from codec.api import Codec, Photographs, load
+from codec.bitstream import container
+from codec.errors import BadArgument, only_codec_errors
+from codec.io import images, metadata
+from codec.io.image_like import ImageLike, size_of
+from codec.options import EncodeOptions
+from codec.results import Encoded
+from codec.stream import blocks, shifts
+from codec.stream.coding import Coded, Coder
+from codec.stream.decoder import StreamDecoder
+from codec.stream.known import Known, base_of, boxes_of, leave_good_ones
+from codec.stream.pasting import moved, pasted
+from codec.stream.pictures import Pictures
+from codec.stream.rectangles import in_pixels, rectangles
+from codec.stream.rule import LEARNED_TOLERANCE, threshold
+from codec.tools import changes
+from codec.tools.changes import Changes, Copy
+from codec.tools.choosing.reasons import CHANGES
+from codec.tools.interface import Pixels
+
+# Share of the blocks that must be sent: above, a whole file costs little more, and needs no other.
+MOST_SENT = 0.8
+# Share of the pixels: a picture with a smaller change is a passing one.
+SMALL_CHANGE = 0.04
+# Mean squared error of a block against that of a whole file of the same quality: what is kept where
+# the source before is not known.
+AS_GOOD = 2.0
+# What describes a picture beside its pixels.
+DESCRIPTION = ("grey", "icc")
+NOT_IN_STREAMS = ("target_bytes", "qp_map", "tune")
+
+
+class StreamEncoder:
+    """Encodes pictures one after another; each message holds what changed.
+
+    Not safe to use from several threads at the same time.
+
+    Example:
+        >>> import numpy as np
+        >>> page = np.full((90, 160, 3), 255, np.uint8)
+        >>> encoder = StreamEncoder(quality=50)
+        >>> first = encoder.encode(page)
+        >>> page = page.copy()
+        >>> page[20:30, 40:42] = 0
+        >>> len(encoder.encode(page)) < 60
+        True
+        >>> len(encoder.encode(page)) < 40
+        True
+    """
+
+    @only_codec_errors
+    def __init__(
+        self,
+        cotam: Codec | None = None,
+        *,
+        key_every: int | None = None,
+        key_seconds: float | None = None,
+        options: EncodeOptions | None = None,
+        **changes: Any,
+    ) -> None:
+        """Make an encoder.
+
+        Args:
+            cotam: the codec; the default one if not given. Screens need neither its weights nor
+                PyTorch.
+            key_every: send a whole file at least once in so many messages.
+            key_seconds: send a whole file where the last one is so many seconds ago.
+            options: the settings; the defaults if not given.
+            changes: fields of EncodeOptions by name, such as `quality`.
+
+        Raises:
+            BadArgument: an argument is out of range, or an option has no meaning in a stream.
+        """
+        self.cotam = load() if cotam is None else cotam
+        self.options = EncodeOptions.of(options, changes)
+        self.key_every = _whole(key_every)
+        self.key_seconds = None if key_seconds is None else float(key_seconds)
+        if self.key_seconds is not None and not self.key_seconds > 0:
+            raise BadArgument("key_seconds must be above 0")
+        for name in NOT_IN_STREAMS:
+            if getattr(self.options, name) is not None:
+                raise BadArgument(f"a stream has no {name}; give a quality")
+        self.notes: list[str] = []
+        self._coder = Coder(self.options, Photographs(self.cotam, self.options))
+        self._known: Pictures[Known] = Pictures()
+        self._description: tuple[Any, ...] = ()
+        self._since_key = 0
+        self._key_at = 0.0
+        self._receiver = StreamDecoder(cotam)
+
+    @only_codec_errors
+    def key(self) -> None:
+        """Start again: the next message is a whole file, as a receiver needs that lost one."""
+        self._known.clear()
+
+    @only_codec_errors
+    def encode(self, image: ImageLike) -> bytes:
+        """Encode the next picture.
+
+        Args:
+            image: as for `Codec.encode`.
+
+        Returns:
+            A `.ctm` file: a whole picture, or what changed since one of the last pictures.
+            `notes` says afterwards what was changed or ignored on the way.
+
+        Raises:
+            CodecError: as `Codec.encode` does; the stream then goes on as if the picture had not
+                been given.
+
+        Example:
+            >>> import numpy as np
+            >>> encoder = StreamEncoder()
+            >>> data = encoder.encode(np.zeros((20, 30, 3), np.uint8))
+            >>> encoder.key()
+            >>> data == encoder.encode(np.zeros((20, 30, 3), np.uint8))
+            True
+        """
+        picture = images.from_any(image, self.cotam.limit_pixels)
+        picture = metadata.kept(picture, self.options.kept)
+        if self._key_is_due(picture):
+            # Nothing after it may need what came before.
+            self._known.clear()
+            return self._whole_file(picture)
+        message = self._message(picture)
+        return self._whole_file(picture) if message is None else message
+
+    @only_codec_errors
+    def follow(self, data: bytes, image: ImageLike | None = None) -> None:
+        """Go on after a file that the receiver has, instead of after an own message.
+
+        Args:
+            data: the file; a message is understood if it builds on a file that was followed before.
+            image: the picture that the file was encoded from. Without it, blocks count as unchanged
+                where a whole file of the next picture would be no better, which takes its time.
+
+        Raises:
+            MissingReference: the message builds on a file that was not followed.
+            BadArgument: the picture has another size than the file.
+            CodecError: the file is bad.
+
+        Example:
+            >>> import numpy as np
+            >>> page = np.zeros((20, 30, 3), np.uint8)
+            >>> encoder = StreamEncoder()
+            >>> encoder.follow(StreamEncoder().encode(page), page)
+            >>> len(encoder.encode(page)) < 40
+            True
+        """
+        frame = self._receiver.decode(data)
+        picture = None if image is None else images.from_any(image, self.cotam.limit_pixels)
+        if picture is not None and size_of(picture) != frame.size:
+            raise BadArgument(
+                f"the picture has {size_of(picture)[::-1]} pixels, the file {frame.size[::-1]}"
+            )
+        if frame.is_key:
+            self._start(frame.content)
+        self._since_key = frame.number
+        source = None
+        if self._coder.exact:
+            # Only what the receiver sees exactly may be kept.
+            source = frame.pixels
+        elif picture is not None:
+            source = metadata.kept(picture, self.options.kept).pixels
+        if frame.content.alpha is None:
+            # The file does not say what its pixels before were coded by.
+            self._keep(data, source, frame.pixels, LEARNED_TOLERANCE)
+
+    def _key_is_due(self, picture: images.Picture) -> bool:
+        often = self.key_every is not None and self._since_key + 1 >= self.key_every
+        late = self.key_seconds is not None
+        late = late and time.monotonic() - self._key_at >= (self.key_seconds or 0)
+        return (
+            not self._known.by_checksum
+            or picture.alpha is not None
+            or size_of(picture) != self._known.size
+            or _description(picture) != self._description
+            or often
+            or bool(late)
+        )
+
+    def _whole_file(self, picture: images.Picture, encoded: Encoded | None = None) -> bytes:
+        encoded = encoded or self.cotam.encode_full(picture, options=self.options)
+        shown = self.cotam.decode_full(encoded.data).picture.pixels
+        self.notes = encoded.notes
+        self._start(picture)
+        if picture.alpha is None:
+            learned = encoded.tool in ("learned", "mixed")
+            tolerance = LEARNED_TOLERANCE if learned else 0
+            self._keep(encoded.data, picture.pixels, shown, tolerance)
+        return encoded.data
+
+    def _start(self, picture: images.Picture) -> None:
+        self._description = _description(picture)
+        self._since_key = 0
+        self._key_at = time.monotonic()
+
+    def _keep(
+        self,
+        data: bytes,
+        source: Pixels | None,
+        shown: Pixels,
+        tolerance: int,
+        passing: bool = False,
+    ) -> None:
+        packed = None if source is None else blocks.packed(source)
+        found = blocks.hashes(blocks.packed(shown) if packed is None else packed)
+        known = Known(packed, shown, found, tolerance, passing)
+        height, width = shown.shape[:2]
+        self._known.add(container.checksum_of(data), (height, width), known)
+
+    def _message(self, picture: images.Picture) -> bytes | None:
+        """What changed; None where a whole file is better."""
+        pixels = np.ascontiguousarray(picture.pixels)
+        packed = blocks.packed(pixels)
+        checksum, base = base_of(self._known, packed)
+        if base.source is None:
+            return self._after_unknown(picture, pixels, (checksum, base))
+        copies = shifts.find(base.source, packed, blocks.of_pixels(base.source != packed))
+        differ = moved(base.source, copies) != packed
+        shown = moved(base.shown, copies)
+        changed = blocks.of_pixels(differ)
+        leave_good_ones(changed, shown, pixels, base.tolerance, threshold(self._coder.quality))
+        if changed.mean() > MOST_SENT:
+            return None
+        boxes = boxes_of(changed, differ, blocks.of_pixels(blocks.lively(packed)))
+        coded = self._coder.code(pixels, boxes)
+        return self._written(pixels, (checksum, base), copies, coded, shown)
+
+    def _after_unknown(
+        self, picture: images.Picture, pixels: Pixels, base: tuple[bytes, Known]
+    ) -> bytes:
+        """What changed since a picture whose source is not known, or a whole file if that is less.
+
+        Its pixels carry errors of coding, so nothing equals the source. A block is kept if it is
+        about as near to the source as a whole file of the same quality would bring it.
+        """
+        whole = self.cotam.encode_full(picture, options=self.options)
+        fresh = self.cotam.decode_full(whole.data).picture.pixels
+        shown = base[1].shown
+        every = np.ones(blocks.grid_of(pixels), np.bool_)
+        usual = blocks.errors(fresh, pixels, every)
+        error = blocks.errors(shown, pixels, every, base[1].tolerance)
+        most = max(0.0, threshold(self._coder.quality))
+        changed = (error > np.maximum(most, AS_GOOD * usual)).reshape(every.shape)
+        boxes = [in_pixels(box, *pixels.shape[:2]) for box in rectangles(changed)]
+        if changed.mean() > MOST_SENT:
+            return self._whole_file(picture, whole)
+        coded = self._coder.code(pixels, boxes)
+        if sum(len(one.rectangle.payload) for one in coded) >= len(whole.data):
+            return self._whole_file(picture, whole)
+        return self._written(pixels, base, [], coded, shown.copy())
+
+    def _written(
+        self,
+        pixels: Pixels,
+        base: tuple[bytes, Known],
+        copies: list[Copy],
+        coded: list[Coded],
+        shown: Pixels,
+    ) -> bytes:
+        height, width = pixels.shape[:2]
+        number = self._since_key + 1
+        new = [one.rectangle for one in coded]
+        area = sum(one.box.area for one in copies) + sum(one.box.area for one in new)
+        small = area < SMALL_CHANGE * height * width
+        # A pointer that moves on, or a menu entry that is not pointed at any more, goes back to
+        # the picture before it came.
+        forgets = small and base[1].passing
+        last = self._known.newest_first()[0][0]
+        found = Changes(number, last, base[0], copies, new, forgets)
+        data = container.write(
+            container.Container(
+                width,
+                height,
+                0,
+                b"",
+                changes.write(found, height, width),
+                tool=changes.NUMBER,
+                quality=int(self._coder.quality + 0.5),
+                reason=CHANGES,
+            )
+        )
+        pasted(shown, ((one.rectangle.box, one.shown) for one in coded))
+        learned = any(one.rectangle.tool == changes.LEARNED for one in coded)
+        self.notes = []
+        self._since_key = number
+        if forgets:
+            self._known.forget(base[0])
+        self._keep(data, pixels, shown, LEARNED_TOLERANCE if learned else base[1].tolerance, small)
+        return data
+
+
+def _description(picture: images.Picture) -> tuple[Any, ...]:
+    return tuple(getattr(picture, name) for name in DESCRIPTION)
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number of at least 1, or None. Raises BadArgument."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise BadArgument("key_every must be a whole number of at least 1")
+    return value

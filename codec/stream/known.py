@@ -1,0 +1,67 @@
+"""What the sender knows of the receiver's pictures, and what follows from it for the next one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.stream import blocks
+from codec.stream.pictures import Pictures
+from codec.stream.rectangles import in_pixels, rectangles, tight
+from codec.tools.interface import Pixels
+from codec.tools.regions import Box
+
+# Share of the blocks that differ from the last picture: an older one must differ in fewer.
+OLDER_IS_BETTER = 0.7
+
+
+@dataclass(frozen=True)
+class Known:
+    """A picture that the receiver has.
+
+    Attributes:
+        source: what was encoded, packed [H, W]; None where that is not known.
+        shown: uint8 [H, W, 3], what the receiver sees.
+        hashes: of the source's blocks, or of those shown.
+        tolerance: levels by which the receiver's samples may differ from `shown`.
+        passing: whether it differs little from the picture that it was built on.
+    """
+
+    source: blocks.Packed | None
+    shown: Pixels
+    hashes: NDArray[np.uint64]
+    tolerance: int
+    passing: bool
+
+
+def base_of(pictures: Pictures[Known], packed: blocks.Packed) -> tuple[bytes, Known]:
+    """The picture that most blocks can be kept of: the last one if no other is far better."""
+    (checksum, last), *older = pictures.newest_first()
+    found = blocks.hashes(packed)
+    least = int((found != last.hashes).sum())
+    best = (checksum, last)
+    most = OLDER_IS_BETTER * least
+    for other, known in older:
+        count = int((found != known.hashes).sum()) if most else 0
+        if count < most:
+            most = count
+            best = (other, known)
+    return best
+
+
+def leave_good_ones(
+    changed: blocks.Blocks, shown: Pixels, pixels: Pixels, tolerance: int, most: float
+) -> None:
+    """Take the blocks out that the receiver sees well enough as they are."""
+    if most >= 0 and changed.any():
+        changed[changed] = blocks.errors(shown, pixels, changed, tolerance) > most
+
+
+def boxes_of(changed: blocks.Blocks, differ: NDArray[np.bool_], lively: blocks.Blocks) -> list[Box]:
+    """Few rectangles around the pixels of changed blocks that differ from the source before."""
+    height, width = differ.shape
+    found = rectangles(changed, lively)
+    boxes = (tight(differ, in_pixels(box, height, width)) for box in found)
+    return [box for box in boxes if box is not None]
