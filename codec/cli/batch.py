@@ -20,6 +20,7 @@ from codec.cli.jobs import Existing, Work, plan, run
 from codec.cli.options import AUTO, check_device, fail, workers_for
 from codec.cli.outputs import STREAM
 from codec.cli.report import Report
+from codec.cli.streams.order import in_order
 from codec.cli.terminal import explained, say
 from codec.cli.workers import stoppable
 from codec.errors import BadArgument, CodecError
@@ -70,13 +71,16 @@ def run_batch(
         _check_weights(settings["model"])
     except CodecError as error:
         fail(explained(error))
+    workers = flags["jobs"] or workers_for(len(schedule.jobs))
+    if flags.get("sequence"):
+        schedule.jobs = in_order(schedule.jobs)
+        workers = 1
     for note in schedule.notes:
         report.note(note)
     for result in schedule.refused:
         report.add(result, refused=True)
     for result in schedule.unreadable:
         report.add(result)
-    workers = flags["jobs"] or workers_for(len(schedule.jobs))
     with stoppable(), _progress(len(schedule.jobs)) as advance:
         for result in run(schedule.jobs, work, settings, workers):
             report.add(result)

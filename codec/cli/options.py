@@ -21,6 +21,7 @@ AUTO = "auto"
 FILES = "Files"
 NETWORKS = "Networks"
 LIMITS = "Limits"
+SEQUENCES = "Sequences of screenshots"
 # What the number of processes follows where it is not given.
 FILES_PER_WORKER = 16
 MOST_WORKERS = 8
@@ -79,6 +80,19 @@ workers = option(
     metavar="N|all",
     section=FILES,
     help="Pictures coded in parallel, each on its share of the cores; default: 1 for a few files.",
+)
+after = option(
+    "--after",
+    multiple=True,
+    metavar="FILE.ctm",
+    section=SEQUENCES,
+    help="The file builds on this one, which is there already; repeat it for a chain.",
+)
+sequence = option(
+    "--sequence",
+    is_flag=True,
+    section=SEQUENCES,
+    help="Files in the order of their names; each builds on those before.",
 )
 model = option(
     "--model",

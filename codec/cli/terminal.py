@@ -46,6 +46,9 @@ FLAGS = {
     "(keep='none')": "(--strip, or --keep none)",
     "guide='student', no tune": "--guide student, no --tune",
     "device='cpu'": "--device cpu",
+    "decode that one first, then this one (codec.StreamDecoder)": "name that one with --after",
+    "decode the missing messages in order, or ask the sender for a whole file "
+    "(StreamEncoder.key)": "name the missing files with --after, in order",
     "target_bytes": "--target-size",
     "vqa_model=FOLDER and questions=FILE": "--vqa-model FOLDER and --questions FILE",
 }

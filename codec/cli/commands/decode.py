@@ -9,7 +9,7 @@ import click
 
 from codec import quality as qualities
 from codec.bitstream import container
-from codec.cli import click_parts, options
+from codec.cli import click_parts, options, streams
 from codec.cli.batch import run_batch
 from codec.cli.click_parts import option
 from codec.cli.jobs import ENCODED, Result
@@ -82,6 +82,8 @@ def decode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
     help="Quality of .jpg, .webp and .avif; default: visually lossless.",
 )
 @options.background
+@options.after
+@options.sequence
 @options.own_model
 @options.device
 @options.limit_pixels
@@ -108,5 +110,7 @@ def decode(**flags: Any) -> None:
         "model": options.own_weights(flags["model"], "decoder"),
         "file_quality": flags["quality"],
         "background": flags["background"],
+        "device": flags["device"],
     }
-    run_batch(flags, settings, ".png", {ENCODED}, decode_file, is_picture)
+    work = streams.work(streams.decoding, decode_file, flags, settings)
+    run_batch(flags, settings, ".png", {ENCODED}, work, is_picture)

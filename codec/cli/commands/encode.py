@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from codec import quality as qualities
-from codec.cli import click_parts, options
+from codec.cli import click_parts, options, streams
 from codec.cli.batch import run_batch
 from codec.cli.click_parts import option
 from codec.cli.jobs import ENCODED, Result
@@ -179,6 +179,8 @@ def tuner_of(tuning: tuple[str, str | None, int | None], backend: Any = None) ->
     help="Metadata to keep; safe keeps the profile and EXIF without location and maker notes.",
 )
 @option("--strip", is_flag=True, section=METADATA, help="The same as --keep none.")
+@options.after
+@options.sequence
 @options.model
 @options.device
 @options.limit_pixels
@@ -198,7 +200,9 @@ def encode(**flags: Any) -> None:
     except CodecError as error:
         options.fail(explained(error))
     settings["model"] = options.own_weights(flags["model"], "encoder")
-    run_batch(flags, settings, ENCODED, folders.PICTURES, encode_file, is_encoded)
+    settings["device"] = flags["device"]
+    work = streams.work(streams.encoding, encode_file, flags, settings)
+    run_batch(flags, settings, ENCODED, folders.PICTURES, work, is_encoded)
 
 
 def _settings(flags: dict[str, Any]) -> dict[str, Any]:
