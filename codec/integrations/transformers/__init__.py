@@ -1,6 +1,6 @@
-"""transformers: `.ctm` wherever a model takes a picture, and tokens from latents.
+"""transformers: `.ctm` wherever a model takes a picture, and tokens from latents, changed tokens.
 
-`register` and `unregister` need no PyTorch; `attach` does.
+`register` and `unregister` need no PyTorch; `attach` and `changed_tokens` do.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from codec.integrations.transformers.registration import register, unregister
 
 if TYPE_CHECKING:
     from codec.integrations.transformers.attachment import attach, detach
+    from codec.integrations.transformers.changed import changed_tokens
 
-__all__ = ["attach", "detach", "register", "unregister"]
+__all__ = ["attach", "changed_tokens", "detach", "register", "unregister"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,4 +22,8 @@ def __getattr__(name: str) -> Any:
         from codec.integrations.transformers import attachment
 
         return getattr(attachment, name)
+    if name == "changed_tokens":
+        from codec.integrations.transformers import changed
+
+        return changed.changed_tokens
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
