@@ -6,6 +6,7 @@
       -> decode, preview, inspect, save
       -> a picture or a CodecError, in bounded time and memory; anything else is kept in
          tests/attacks
+    messages of streams, mutated alike, after the picture that they build on
     sound JPEG, PNG, TIFF, WebP with metadata drawn at random (tests/attacks/pictures.py)
       -> what Pillow decodes is encoded and decoded again, the rest is one sentence
 """
@@ -224,24 +225,29 @@ def peak_mb() -> float:
 def attack(data: bytes, tally: Tally) -> None:
     """Tries every door; what is wrong is noted in the tally."""
     for name, door in doors(data):
-        start, before = time.process_time(), peak_mb()
-        try:
-            door()
-            outcome = "picture"
-        except CodecError as error:
-            outcome = type(error).__name__
-            if "\n" in str(error) or not str(error):
-                tally.failures.append(f"{name}: {outcome} does not say what it is in one line")
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            outcome = f"UNTYPED {type(error).__name__}"
-            tally.failures.append(f"{name}: {type(error).__name__}: {error}")
-        seconds, grown = time.process_time() - start, peak_mb() - before
-        tally.outcomes[outcome] += 1
-        tally.slowest, tally.largest = max(tally.slowest, seconds), max(tally.largest, grown)
-        if seconds > MOST_SECONDS or grown > MOST_MB:
-            tally.failures.append(f"{name}: {seconds:.1f} s, {grown:.0f} MB")
+        attempt(name, door, tally)
+
+
+def attempt(name: str, door: Callable[[], object], tally: Tally) -> None:
+    """Try a door; what is wrong is noted in the tally."""
+    start, before = time.process_time(), peak_mb()
+    try:
+        door()
+        outcome = "picture"
+    except CodecError as error:
+        outcome = type(error).__name__
+        if "\n" in str(error) or not str(error):
+            tally.failures.append(f"{name}: {outcome} does not say what it is in one line")
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        outcome = f"UNTYPED {type(error).__name__}"
+        tally.failures.append(f"{name}: {type(error).__name__}: {error}")
+    seconds, grown = time.process_time() - start, peak_mb() - before
+    tally.outcomes[outcome] += 1
+    tally.slowest, tally.largest = max(tally.slowest, seconds), max(tally.largest, grown)
+    if seconds > MOST_SECONDS or grown > MOST_MB:
+        tally.failures.append(f"{name}: {seconds:.1f} s, {grown:.0f} MB")
 
 
 def run(seconds: float, count: int | None, seed: int, keep: Path | None) -> Tally:
@@ -259,6 +265,60 @@ def run(seconds: float, count: int | None, seed: int, keep: Path | None) -> Tall
         if len(tally.failures) > before and keep is not None:
             keep.mkdir(exist_ok=True)
             (keep / f"{hashlib.sha256(data).hexdigest()[:16]}.ctm").write_bytes(data)
+    return tally
+
+
+def streams() -> list[tuple[bytes, bytes]]:
+    """Whole pictures, each with a message after it: every tool, copies, small and large parts."""
+    page = np.full((240, 320, 3), 255, np.uint8)
+    page[::9, 40:300:2] = 30
+    page[60:, 200:] = pictures.chelsea()[:180, :120]
+    later = page.copy()
+    later[20:200] = page[29:209]
+    later[100:120, 60:90] = (200, 30, 30)
+    later[130:180, 60:160] = pictures.chelsea()[100:150, 100:200]
+    found = []
+    for tool in ("palette", "av1", "mixed"):
+        for quality in (30, 100):
+            options = {"tool": tool} if quality < 100 else {"lossless": True}
+            encoder = codec.StreamEncoder(codec.load("tiny", "cpu"), **options)
+            found.append((encoder.encode(page), encoder.encode(later)))
+    return found
+
+
+def hostile_messages(count: int, seed: int, keep: Path | None) -> Tally:
+    """Mutated messages after the picture that they build on, and what comes after them."""
+    random, tally, found = Random(seed), Tally(), streams()
+    payloads = [container.read(message).latents for _, message in found]
+    for key, message in found:
+        codec.StreamDecoder().decode(key)
+        codec.inspect(message)
+    for _ in range(count):
+        key, message = random.choice(found)
+        content = container.read(message)
+        # The number and the name of the file before stay, so that the parts are reached.
+        head, rest = content.latents[:5], content.latents[5:]
+        if random.random() < 0.9:
+            content = replace(content, latents=head + mutated_bytes(rest, random, payloads))
+        else:
+            content = mutated_content(content, random, payloads)
+        data = container.write(content)
+        decoder = codec.StreamDecoder()
+        decoder.decode(key)
+
+        def door(data: bytes = data, decoder: codec.StreamDecoder = decoder) -> object:
+            return decoder.decode(data).changed_tokens((1, 1))
+
+        before = len(tally.failures)
+        attempt("message", door, tally)
+        attempt("inspect", lambda data=data: codec.inspect(data), tally)
+        # Whatever it was, the stream goes on with the sound message or with the next picture.
+        attempt("afterwards", lambda decoder=decoder, key=key: decoder.decode(key), tally)
+        tally.files += 1
+        if len(tally.failures) > before and keep is not None:
+            name = hashlib.sha256(data).hexdigest()[:16]
+            (keep / f"{name}.ctm").write_bytes(data)
+            (keep / f"{name}-before.ctm").write_bytes(key)
     return tally
 
 
@@ -301,8 +361,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=None)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pictures", type=int, default=1500, help="with odd metadata, of a kind")
+    parser.add_argument("--messages", type=int, default=2000, help="of streams")
     options = parser.parse_args()
     tallies = [with_metadata(options.pictures, options.seed, ATTACKS)]
+    tallies.append(hostile_messages(options.messages, options.seed, ATTACKS))
     tallies.append(run(options.seconds, options.count, options.seed, ATTACKS))
     for tally in tallies:
         print(f"{tally.files} files; slowest {tally.slowest:.2f} s, largest {tally.largest:.0f} MB")

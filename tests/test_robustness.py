@@ -39,6 +39,14 @@ def test_hostile_files_end_in_a_picture_or_a_sentence() -> None:
     assert tally.outcomes["Corrupt"] > 50
 
 
+@pytest.mark.slow
+def test_hostile_messages_are_decoded_or_refused() -> None:
+    tally = fuzz.hostile_messages(400, int(os.environ.get("COTAM_FUZZ_SEED", "0")), None)
+    assert tally.failures == []
+    assert tally.outcomes["picture"] > 50
+    assert tally.outcomes["Corrupt"] > 50
+
+
 @pytest.mark.parametrize(
     "path",
     sorted(fuzz.ATTACKS.glob("*.ctm")) or [None],
