@@ -14,6 +14,7 @@ from functools import partial
 from benchmarks.lib.install_table import installs_table
 from benchmarks.lib.markdown import ROOT, at_rate, load, rows_to_markdown
 from benchmarks.lib.screen_tables import screen_costs_table, screens_table
+from benchmarks.lib.stream_tables import stream_costs_table, streams_table
 from benchmarks.lib.task_tables import TASK_TABLES
 from codec.evaluation.distortion import in_db
 from codec.weights import checkpoint
@@ -29,6 +30,7 @@ PAGES = (
     ROOT / "docs" / "mllm.md",
     ROOT / "docs" / "packaging.md",
     ROOT / "docs" / "screens.md",
+    ROOT / "docs" / "streams.md",
     ROOT / "docs" / "training.md",
     ROOT / "docs" / "tuning.md",
 )
@@ -405,6 +407,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "screens": screens_table,
     "screen_costs": screen_costs_table,
     "installs": installs_table,
+    "stream_costs": stream_costs_table,
+    "streams": streams_table,
     **TASK_TABLES,
 }
 

@@ -1,0 +1,55 @@
+"""The tables of docs/streams.md, from committed JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.lib.markdown import load, rows_to_markdown
+
+# Systems of benchmarks.streams.systems and what they are called in the table.
+TITLES = {
+    "still": "still files of this codec",
+    "avif": "AVIF for every frame",
+    "libaom": "libaom, screen video",
+    "x264": "x264, zerolatency",
+}
+QUALITY = 50.0
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:+.1f} %"
+
+
+def _stream(entry: dict[str, Any]) -> dict[str, Any]:
+    points: list[dict[str, Any]] = entry["points"]["stream"]
+    return next(point for point in points if point["quality"] == QUALITY)
+
+
+def streams_table() -> str:
+    """Bytes of each sequence relative to other ways to send it."""
+    rows = []
+    for entry in load("streams")["sequences"]:
+        if "stream" not in entry["points"]:
+            continue
+        stream = _stream(entry)
+        name = f"{entry['scene']}, {entry['frames']} frames of {entry['size']}"
+        size = f"{stream['bytes'] / 1000:.1f} kB, {stream['first'] / 1000:.1f} kB"
+        against = [_percent(entry["at_equal_tokens"].get(system)) for system in TITLES]
+        rows.append([name, size, *against, _percent(entry["at_equal_words"])])
+    head = ["sequence", "stream, its first file", *TITLES.values(), "JPEG quality 75, words"]
+    return rows_to_markdown(head, rows)
+
+
+def stream_costs_table() -> str:
+    """Time of messages."""
+    result = load("stream_costs")
+    rows = [
+        [
+            f"{name}, 1456x819",
+            f"{costs['bytes']}",
+            f"{costs['encode_ms']:.0f} ms",
+            f"{costs['decode_ms']:.0f} ms",
+        ]
+        for name, costs in result["cases"].items()
+    ]
+    return rows_to_markdown([f"{result['threads']} threads", "bytes", "encode", "decode"], rows)

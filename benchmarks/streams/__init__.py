@@ -1,0 +1,1 @@
+"""Sequences of screenshots: recorded with Chromium, coded by streams, still files and video."""

@@ -1,0 +1,71 @@
+"""Time of a stream's messages: `python -m benchmarks.streams.costs RECORDINGS --json`.
+
+::
+
+    two frames of a recording, the first one known to both ends -> seconds to encode and decode
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from pathlib import Path
+from typing import Any
+
+import codec
+from benchmarks.lib.output import add_options, hand_over
+from benchmarks.streams.measure import QUALITY, read
+from codec.evaluation.distortion import Pixels
+from codec.evaluation.machine import describe
+
+ROUNDS = 9
+THREADS = 2
+# What is timed: a recording, and the number of the frame.
+CASES = {
+    "a menu opened": ("menus-1456x819", 1),
+    "a letter typed": ("typing-1456x819", 5),
+    "scrolled by a turn of the wheel": ("scrolling-1456x819", 2),
+    "nothing changed": ("scrolling-1456x819", 18),
+}
+
+
+def timed(before: Pixels, after: Pixels) -> dict[str, float]:
+    """Milliseconds, the smallest of some rounds, and bytes of the second of two frames."""
+    encoder = codec.StreamEncoder(quality=QUALITY)
+    key = encoder.encode(before)
+    encoded = []
+    decoded = []
+    for _ in range(ROUNDS):
+        sender = copy.deepcopy(encoder)
+        receiver = codec.StreamDecoder()
+        receiver.decode(key)
+        start = time.perf_counter()
+        data = sender.encode(after)
+        middle = time.perf_counter()
+        receiver.decode(data)
+        encoded.append(middle - start)
+        decoded.append(time.perf_counter() - middle)
+    return {"encode_ms": 1e3 * min(encoded), "decode_ms": 1e3 * min(decoded), "bytes": len(data)}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("recordings", type=Path, help="the folder that record.py wrote")
+    add_options(parser)
+    options = parser.parse_args()
+    result: dict[str, Any] = {"machine": describe(), "rounds": ROUNDS, "threads": THREADS}
+    result["cases"] = {}
+    for name, (folder, number) in CASES.items():
+        frames = read(options.recordings / folder)
+        result["cases"][name] = timed(frames[number - 1], frames[number])
+    if not hand_over(result, options):
+        for name, costs in result["cases"].items():
+            print(f"{name}: " + ", ".join(f"{what} {value:.1f}" for what, value in costs.items()))
+
+
+if __name__ == "__main__":
+    main()
