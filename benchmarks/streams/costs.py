@@ -19,7 +19,7 @@ from benchmarks.streams.measure import QUALITY, read
 from codec.evaluation.distortion import Pixels
 from codec.evaluation.machine import describe
 
-ROUNDS = 9
+ROUNDS = 25
 THREADS = 2
 # What is timed: a recording, and the number of the frame.
 CASES = {

@@ -45,6 +45,8 @@ PATCH_RADII = ((0, 27.0), (50, 14.0), (75, 10.0), (90, 6.0), (99, 3.0), (100, 0.
 # (quality, the largest expected token error of a rectangle): what the AV1 tool loses of graphics at
 # this quality (tools.quality). Where nothing is that good, finer palettes are tried.
 MOST_ERRORS = ((0, 0.25), (25, 0.15), (50, 0.098), (75, 0.06), (90, 0.037), (100, 0.0))
+# From this quality on, the coarsest palette is never good enough.
+FINE = 40
 # Bytes relative to the smallest candidate: a palette of drawn content is a little larger than a bad
 # AV1 picture, one of a photograph many times.
 MOST_GROWTH = 4
@@ -188,7 +190,11 @@ class Coder:
     def _of_tool(self, name: str, part: Pixels) -> list[Candidate]:
         effort = max(0, self.options.effort - FASTER[name] * (part.size > 3 * LARGE))
         try:
-            pairs = tool_named(name).trials(part, Settings(self.quality, effort))
+            if name == "palette":
+                radii = palette.TRIED_RADII if self.quality < FINE else palette.TRIED_RADII[:2]
+                pairs = palette.trials(part, effort=effort, radii=radii)
+            else:
+                pairs = tool_named(name).trials(part, Settings(self.quality, effort))
         except TooLarge:
             return []
         return [Candidate(name, payload, shown) for payload, shown in pairs]
