@@ -45,6 +45,8 @@ PATCH_RADII = ((0, 27.0), (50, 14.0), (75, 10.0), (90, 6.0), (99, 3.0), (100, 0.
 # (quality, the largest expected token error of a rectangle): what the AV1 tool loses of graphics at
 # this quality (tools.quality). Where nothing is that good, finer palettes are tried.
 MOST_ERRORS = ((0, 0.25), (25, 0.15), (50, 0.098), (75, 0.06), (90, 0.037), (100, 0.0))
+# Share of that error: blocks that are kept have errors, too.
+ROOM = 0.8
 # From this quality on, the coarsest palette is never good enough.
 FINE = 40
 # Bytes relative to the smallest candidate: a palette of drawn content is a little larger than a bad
@@ -75,7 +77,7 @@ class Coder:
         self.photographs = photographs
         self.exact = options.lossless or options.usual_quality >= BEST_QUALITY
         qualities, errors = zip(*MOST_ERRORS)
-        self.most_error = float(np.interp(self.quality, qualities, errors))
+        self.most_error = ROOM * float(np.interp(self.quality, qualities, errors))
 
     def code(self, pixels: Pixels, boxes: Sequence[Box]) -> list[Coded]:
         """Code boxes of a picture.
