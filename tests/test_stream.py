@@ -278,10 +278,8 @@ def test_a_thousand_messages_do_not_drift(quality: float) -> None:
             found = blocks.errors(frame.pixels, pixels, every)
             errors[number].append(float(found.mean()))
             # The area that fades is never further off than the threshold says.
-            if step % 20 == 0 and (error := token_error(pixels, frame.pixels)) > promised:
-                # A whole file of this picture is no better.
-                still = codec.load().encode(pixels, quality=quality, effort=1)
-                assert error <= token_error(pixels, codec.decode(still, output="array"))
+            if step % 20 == 0:
+                assert token_error(pixels, frame.pixels) <= 1.1 * promised
             fading = np.square(frame.pixels[104:136, 16:64].astype(int) - pixels[104:136, 16:64])
             assert fading.mean() <= 2 * threshold(quality)
     assert len(errors[0]) == 1000

@@ -144,8 +144,8 @@ def at_equal_tokens(rows: dict[Key, Row], folder: str, system: str) -> float | N
     """The stream's bytes relative to a system's at the same token error, minus 1.
 
     The other system's bytes are read off its own curve, straight lines between logarithms. Beyond
-    the ends of the curve the nearest end counts, which is in the other system's favour where the
-    stream's error is smaller.
+    the ends of the curve the nearest end counts: in the other system's favour where the stream's
+    error is smaller, in the stream's where it is larger.
     """
     stream = rows.get((folder, "stream", QUALITY))
     points = [row for key, row in rows.items() if key[:2] == (folder, system)]
