@@ -103,10 +103,10 @@ class Recoder:
         Returns:
             The coded file, for harnesses that hand paths to their models.
         """
-        if not isinstance(image, Image.Image):
-            with Image.open(image) as opened:
-                return self.file(opened)
-        pixels = images.shown(images.from_pil(image, DEFAULT_LIMIT_PIXELS))
+        if isinstance(image, Image.Image):
+            pixels = images.shown(images.from_pil(image, DEFAULT_LIMIT_PIXELS))
+        else:
+            pixels = images.read_shown(image, DEFAULT_LIMIT_PIXELS)
         key = _key(self.codec.identity, self.quality, pixels)
         data = self._coded(key, pixels)
         with self._lock:
