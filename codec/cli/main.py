@@ -44,12 +44,15 @@ from codec.cli.options import (
 )
 from codec.cli.report import Report
 from codec.cli.terminal import explained, flush, plain_warnings, say, sound_streams
+from codec.cli.tuning import named, tuning
+from codec.cli.tuning import tuner as tuner_of
 from codec.cli.workers import stoppable
 from codec.errors import BadArgument, CodecError
 from codec.guidance import DEFAULT_GUIDE, PRESETS, STRENGTH, choose
 from codec.io import compose, folders, images
 from codec.io.metadata import DEFAULT_KEEP
 from codec.options import TOOL_NAMES, EncodeOptions
+from codec.tools.effort import EFFORT_HELP
 from codec.tools.interface import DEFAULT_EFFORT
 from codec.weights import checkpoint
 
@@ -103,40 +106,13 @@ def encode_file(source: bytes | Path, target: str, options: dict[str, Any]) -> t
     if options["guide"]:
         name, preset, tower, weights = options["guide"]
         guide = choose(name, preset, tower, weights, loaded.backend)
-    tuner = _tuner(options["tune"], loaded.backend) if options["tune"] else None
+    tuner = tuner_of(options["tune"], loaded.backend) if options["tune"] else None
     encoded = loaded.encode_full(picture, options=options["encode"], guide=guide, tune=tuner)
     height, width = picture.pixels.shape[:2]
     data = encoded.data
     bpp = len(encoded.data) * 8 / (width * height)
     result = Result("", "", "", 0, 0, width, height, bpp, encoded.seconds, encoded.notes)
     return lambda stream: stream.write(data), result
-
-
-def _tuning(
-    tower: str | None, weights: str | None, steps: int | None
-) -> tuple[str, str | None, int | None] | None:
-    """Arguments for the tuner; None for none. Raises BadArgument, CodecError.
-
-    The tower is loaded here, so that a missing one is reported once and not for each picture.
-    """
-    if tower is None:
-        if weights is not None or steps is not None:
-            raise BadArgument("--tune-weights and --tune-steps need --tune TOWER")
-        return None
-    _tuner((tower, weights, steps))
-    return tower, weights, steps
-
-
-def _tuner(tuning: tuple[str, str | None, int | None], backend: Any = None) -> Any:
-    """Load a tuner by (name, weights, steps), on the backend's device."""
-    try:
-        from codec.tuning import STEPS, load_tuner
-    except ImportError as error:
-        raise BadArgument(f"tuning needs PyTorch, which is missing ({error})") from None
-    name, weights, steps = tuning
-    return load_tuner(
-        name, weights, STEPS if steps is None else steps, str(getattr(backend, "device", "cpu"))
-    )
 
 
 def decode_file(source: bytes | Path, target: str, options: dict[str, Any]) -> tuple[Put, Result]:
@@ -193,7 +169,7 @@ def encode(
     ] = "auto",
     lossless: Annotated[bool, typer.Option("--lossless", help="Keep every pixel exactly.")] = False,
     effort: Annotated[
-        int, typer.Option(metavar="0..9", help="From 0 (fastest) to 9 (smallest files).")
+        int, typer.Option(metavar="0..9", help=EFFORT_HELP)
     ] = DEFAULT_EFFORT,
     model: Model = "default",
     jobs: Workers = 1,
@@ -235,8 +211,9 @@ def encode(
     tune: Annotated[
         Optional[str],
         typer.Option(
-            metavar="clip|TOWER",
-            help="Tune the file to the tower that will look at it; takes seconds.",
+            metavar="[clip|TOWER]",
+            help="Tune the file to the tower that will look; without a name, to the shipped "
+            "feature network. Takes seconds.",
         ),
     ] = None,
     tune_weights: Annotated[
@@ -273,7 +250,7 @@ def encode(
         chosen = (guide or DEFAULT_GUIDE, preset, guide_model, guide_weights) if asked else None
         if chosen and strength > 0:
             choose(*chosen, _Looks())
-        tuned = _tuning(tune, tune_weights, tune_steps)
+        tuned = tuning(tune, tune_weights, tune_steps)
     except BadArgument as error:
         fail(str(error), 2)
     except CodecError as error:
@@ -491,6 +468,7 @@ def main(commands: typer.Typer = app) -> NoReturn:
     plain_warnings()
     if commands is app:
         _plug_in(sys.argv[1:])
+    sys.argv[1:] = named(sys.argv[1:])
     try:
         commands()
         status = 0
