@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
     from codec.tokens.adapters import Adapter
     from codec.towers import Tower
-    from codec.tuning import Tuner
 
 
 @only_codec_errors
@@ -327,6 +326,7 @@ class Codec:
         # Before weights or a tower are read for nothing.
         container.check_memory(width, height, container.ENCODE_BYTES, self.limit_memory)
         refiner, notes = self._refiner(options, height * width)
+
         def at(qp: int, plan: Plan) -> Encoded:
             settings = LearnedSettings(qp, plan, refiner, want_bits, watch)
             coded = self.learned.code(picture.pixels, settings)

@@ -168,9 +168,7 @@ def encode(
         ),
     ] = "auto",
     lossless: Annotated[bool, typer.Option("--lossless", help="Keep every pixel exactly.")] = False,
-    effort: Annotated[
-        int, typer.Option(metavar="0..9", help=EFFORT_HELP)
-    ] = DEFAULT_EFFORT,
+    effort: Annotated[int, typer.Option(metavar="0..9", help=EFFORT_HELP)] = DEFAULT_EFFORT,
     model: Model = "default",
     jobs: Workers = 1,
     device: Device = "auto",

@@ -1,6 +1,6 @@
-"""The feature network: a small convolutional stand-in for a vision tower, of any input size.
+"""The feature network: the first blocks of a vision transformer, distilled from a larger tower.
 
-It predicts a tower's tokens at several depths, one for each 16x16 pixels.
+It serves tuning (codec.tuning) where no tower is at hand.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-CELL = 16  # pixels of a token, along a side
+PATCH = 16  # pixels of a token, along a side
+EPSILON = 1e-6  # of the layer norms, as in the towers
 
 
 @dataclass(frozen=True)
@@ -19,51 +20,27 @@ class FeatureConfig:
     """Sizes of a feature network.
 
     Attributes:
-        widths: channels at 1/8 and 1/16 of the input.
-        depths: residual blocks at 1/8 and 1/16 of the input; at least one at 1/16.
-        levels: depths of the tower that are predicted, shallow first; at least two.
-        tokens: channels of a token, which is projected on its main axes.
+        width: channels of a token, those of the tower that it follows.
+        heads: of the attention; they divide `width`.
+        depth: blocks; block k follows the tower's block k.
+        hidden: channels inside a block's two layers.
+        side: tokens along a side of the input.
     """
 
-    widths: tuple[int, int] = (96, 160)
-    depths: tuple[int, int] = (1, 2)
-    levels: int = 3
-    tokens: int = 96
+    width: int = 192
+    heads: int = 3
+    depth: int = 4
+    hidden: int = 640
+    side: int = 14
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(rows, columns) of the input in pixels."""
+        return self.side * PATCH, self.side * PATCH
 
 
 class FeatureBlock(nn.Module):
-    """x + conv 3x3(gelu(conv 3x3(x))); it starts as the identity.
-
-    Dense layers, because a processor's matrix units do them four times as fast as depthwise ones
-    of as many parameters.
-
-    Args:
-        channels: channels of the input and the output.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.kaiming_normal_(self.first.weight, nonlinearity="relu")
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [B, channels, h, w] to the same shape."""
-        return x + self.second(F.gelu(self.first(x)))
-
-
-class FeatureNetwork(nn.Module):
-    r"""Pixels -> predicted tokens of a tower, in units of their deviation.
-
-    ::
-
-        x -> 8x8/8 -> blocks -> 2x2/2 -> block --+-> + context -> blocks --+-> 1x1 -> other tokens
-             1/8               1/16              |                         |
-                                                 1x1 -> tokens[0]          mean -> class token
-
-    `context` is a layer on the mean over the picture, after the first block at 1/16.
+    """A transformer block: attention, then two layers, each added to what it reads normalised.
 
     Args:
         config: sizes.
@@ -71,36 +48,66 @@ class FeatureNetwork(nn.Module):
 
     def __init__(self, config: FeatureConfig) -> None:
         super().__init__()
-        self.config = config
-        b, c = config.widths
-        self.stem = nn.Conv2d(3, b, 8, stride=8)
-        self.blocks8 = _blocks(b, config.depths[0])
-        self.down16 = nn.Conv2d(b, c, 2, stride=2)
-        self.blocks16 = _blocks(c, config.depths[1])
-        self.context = nn.Conv2d(c, c, 1)
-        self.shallow = nn.Conv2d(c, config.tokens, 1)
-        self.deeper = nn.Conv2d(c, config.tokens * (config.levels - 1), 1)
-        self.summary = nn.Conv2d(c, c, 1)
-        self.whole = nn.Linear(c, config.tokens)
-        nn.init.zeros_(self.context.weight)
+        c = config.width
+        self.heads = config.heads
+        self.norm1 = nn.LayerNorm(c, eps=EPSILON)
+        self.qkv = nn.Linear(c, 3 * c)
+        self.out = nn.Linear(c, c)
+        self.norm2 = nn.LayerNorm(c, eps=EPSILON)
+        self.expand = nn.Linear(c, config.hidden)
+        self.project = nn.Linear(config.hidden, c)
+        for layer in (self.qkv, self.out, self.expand, self.project):
+            nn.init.normal_(layer.weight, std=0.05)
+            nn.init.zeros_(layer.bias)
 
-    def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+    def forward(self, x: Tensor) -> Tensor:
+        """Map tokens [B, n, width] to the same shape."""
+        b, n, c = x.shape
+        q, k, v = (
+            self.qkv(self.norm1(x))
+            .view(b, n, 3, self.heads, c // self.heads)
+            .permute(2, 0, 3, 1, 4)
+        )
+        seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, c)
+        x = x + self.out(seen)
+        return x + self.project(F.gelu(self.expand(self.norm2(x))))
+
+
+class FeatureNetwork(nn.Module):
+    """Pixels -> tokens of several depths.
+
+    ::
+
+        x -> 16x16/16 + place, class token -> tokens 0 -> block 1 -> tokens 1 .. block `depth`
+
+    Args:
+        config: sizes.
+    """
+
+    def __init__(self, config: FeatureConfig) -> None:
+        super().__init__()
+        c = config.width
+        self.config = config
+        self.stem = nn.Conv2d(3, c, PATCH, stride=PATCH)
+        self.place = nn.Parameter(torch.zeros(1, c, config.side, config.side))
+        self.cls = nn.Parameter(torch.zeros(1, 1, c))
+        self.blocks = nn.ModuleList(FeatureBlock(config) for _ in range(config.depth))
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Tokens 0 [B, 1 + side * side, width] of pictures [B, 3, 16 side, 16 side] in 0..1."""
+        tokens = (self.stem(4 * x - 2) + self.place).flatten(2).transpose(1, 2)
+        return torch.cat([self.cls.expand(len(x), 1, -1).to(tokens.dtype), tokens], 1)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
         """Look at pictures.
 
         Args:
-            x: [B, 3, H, W] in 0..1, sides of at least 16.
+            x: [B, 3, 16 side, 16 side] in 0..1.
 
         Returns:
-            tokens: for each level [B, tokens, H // 16, W // 16].
-            whole: [B, tokens], the class token of the last level.
+            Tokens 0..depth, [B, 1 + side * side, width] each, the class token first.
         """
-        x = self.blocks16[0](self.down16(self.blocks8(self.stem(4 * x - 2))))
-        shallow = self.shallow(F.gelu(x))
-        x = x + self.context(F.gelu(x).mean((2, 3), keepdim=True))
-        x = F.gelu(self.blocks16[1:](x))
-        tokens = [shallow, *self.deeper(x).chunk(self.config.levels - 1, 1)]
-        return tokens, self.whole(F.gelu(self.summary(x)).mean((2, 3)))
-
-
-def _blocks(channels: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(FeatureBlock(channels) for _ in range(count)))
+        tokens = [self.embed(x)]
+        for block in self.blocks:
+            tokens.append(block(tokens[-1]))
+        return tokens

@@ -41,45 +41,59 @@ class Pace:
     pixel_share: float = 0.1
 
 
-def objective(
-    picture: CodedPicture, y: Tensor, z: Tensor, distance: Distance, pixel_share: float
-) -> Tensor:
-    """log R + a ((1 - pixel_share) log D + pixel_share log P)."""
-    x_hat, bits = picture.decoded(y, z)
-    p = (x_hat - picture.x).square().mean().add(TINY).log()
-    d = distance(x_hat)
-    return bits.clamp(min=1).log() + picture.exchange * ((1 - pixel_share) * d + pixel_share * p)
+@dataclass(frozen=True)
+class Search:
+    """What is lowered: log R + a ((1 - pixel_share) log D + pixel_share log P).
 
-
-def descend(
-    picture: CodedPicture, start: Tensor, z: Tensor, distance: Distance, steps: int, pace: Pace
-) -> Tensor:
-    """Move y.
-
-    Args:
+    Attributes:
         picture: whose latents they are.
-        start: y [1, M, 4 a, 4 b] of the analysis.
         z: [1, Z, a, b], whole numbers; it stays.
         distance: from the eye.
-        steps: how many.
-        pace: how fast.
-
-    Returns:
-        y of the same shape; zeros beyond the picture stay zeros.
+        pace: how fast y moves.
     """
-    rows, cols = latent_grid(picture.height, picture.width)
-    around = (0, start.shape[3] - cols, 0, start.shape[2] - rows)
-    inside = start[..., :rows, :cols].clone().requires_grad_()
-    optimizer = torch.optim.Adam([inside], pace.step, MOMENTS)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, pace.last * pace.step)
-    for step in range(steps):
-        with torch.enable_grad():
-            value = objective(picture, F.pad(inside, around), z, distance, pace.pixel_share)
-            (inside.grad,) = torch.autograd.grad(value, inside)
-        if not step:
-            optimizer.param_groups[0]["eps"] = (
-                pace.noise * float(inside.grad.square().mean().sqrt()) + TINY
-            )
-        optimizer.step()
-        schedule.step()
-    return F.pad(inside.detach(), around)
+
+    picture: CodedPicture
+    z: Tensor
+    distance: Distance
+    pace: Pace
+
+    def value(self, y: Tensor, look: int) -> Tensor:
+        """The objective of y [1, M, 4 a, 4 b], seen by the look of this number."""
+        x_hat, bits = self.picture.decoded(y, self.z)
+        p = (x_hat - self.picture.x).square().mean().add(TINY).log()
+        d = self.distance(x_hat, look)
+        share = self.pace.pixel_share
+        return bits.clamp(min=1).log() + self.picture.exchange * ((1 - share) * d + share * p)
+
+    def descend(self, start: Tensor, steps: int) -> tuple[Tensor, float]:
+        """Move y.
+
+        Args:
+            start: y [1, M, 4 a, 4 b] of the analysis.
+            steps: how many; each takes another look, from 0 on.
+
+        Returns:
+            y of the same shape (zeros beyond the picture stay zeros), and the value of the start
+            at the first look.
+        """
+        rows, cols = latent_grid(self.picture.height, self.picture.width)
+        around = (0, start.shape[3] - cols, 0, start.shape[2] - rows)
+        inside = start[..., :rows, :cols].clone().requires_grad_()
+        pace = self.pace
+        optimizer = torch.optim.Adam([inside], pace.step, MOMENTS)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
+            optimizer, steps, pace.last * pace.step
+        )
+        first = 0.0
+        for step in range(steps):
+            with torch.enable_grad():
+                value = self.value(F.pad(inside, around), step)
+                (inside.grad,) = torch.autograd.grad(value, inside)
+            if not step:
+                first = float(value.detach())
+                optimizer.param_groups[0]["eps"] = (
+                    pace.noise * float(inside.grad.square().mean().sqrt()) + TINY
+                )
+            optimizer.step()
+            schedule.step()
+        return F.pad(inside.detach(), around), first

@@ -12,10 +12,9 @@ from codec.errors import UnknownModel
 from codec.host_state import unfilled
 from codec.networks.features import FeatureConfig, FeatureNetwork
 from codec.weights import safetensors_file
-from codec.weights.shipped import CHECKPOINTS
+from codec.weights.shipped import FEATURES
 
 SHIPPED_NAME = "features"
-SHIPPED = CHECKPOINTS / "features" / "deit_tiny-small.safetensors"
 FORMAT = "cotam-features-1"
 
 
@@ -26,7 +25,7 @@ def read_features(path: Path) -> tuple[FeatureNetwork, dict[str, Any]]:
         path: its file.
 
     Returns:
-        network: frozen, channels-last, float32.
+        network: frozen, float32.
         metadata: the file's metadata: configuration, the fingerprint of the codec whose files it
             was trained on, and how it was trained.
 
@@ -35,19 +34,15 @@ def read_features(path: Path) -> tuple[FeatureNetwork, dict[str, Any]]:
     """
     arrays, metadata = safetensors_file.read(path, FORMAT, "feature network")
     try:
-        config = FeatureConfig(**{k: _tuple(v) for k, v in metadata["config"].items()})
+        config = FeatureConfig(**metadata["config"])
         network = unfilled(lambda: FeatureNetwork(config))
         network.load_state_dict({n: torch.from_numpy(arrays[n]) for n in network.state_dict()})
     except (KeyError, TypeError, RuntimeError) as error:
         raise UnknownModel(f"{path} holds no feature network ({type(error).__name__})") from None
-    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last), metadata
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    return network.eval().requires_grad_(False), metadata
 
 
 @lru_cache(maxsize=2)
 def load_features(device: str = "cpu") -> FeatureNetwork:
     """The shipped network on a device. Raises UnknownModel where it cannot be read."""
-    return read_features(SHIPPED)[0].to(device)
+    return read_features(FEATURES)[0].to(device)

@@ -18,16 +18,15 @@ from codec.guidance.clip import DEFAULT_TOWER, DEFAULT_WEIGHTS
 from codec.host_state import exact_arithmetic
 from codec.networks.tensors import as_array, as_batch
 from codec.towers import LAST, Tower, load_tower
-from codec.tuning.descent import Pace, descend, objective
-from codec.tuning.eyes import Eye, FeatureEye, TowerEye
+from codec.tuning.descent import Pace, Search
+from codec.tuning.eyes import Eye, FeatureEye, TowerEye, watch
 from codec.tuning.picture import CodedPicture
 from codec.tuning.shipped import SHIPPED_NAME, load_features
 
 STEPS = 20
 MOST_STEPS = 1000
+CAREFUL = 10  # fewer steps are judged by their first look, which saves a tenth of their time
 TUNE_BYTES = 1000  # per pixel; up to 855 were measured in float32, 610 in bfloat16
-# The steps of few-step levels are longer: steps -> of the pace (docs/tuning.md).
-CHECK_SEED = 1  # other views than those of the search (seed 0)
 
 
 def check_steps(steps: int) -> None:
@@ -115,25 +114,21 @@ class Tuner:
         return partial(self._tuned, CodedPicture(backend, pixels, qp))
 
     def _tuned(self, picture: CodedPicture, y: Floats, z: Floats) -> Floats:
-        """Tune y [4 a, 4 b, M] for z [a, b, Z]; y stays unless other views also improve."""
-        pace = self.pace or Pace()
+        """Tune y [4 a, 4 b, M] for z [a, b, Z]; y stays unless the objective fell."""
         # Tensors made in the caller's inference mode could not take part in gradients.
         with torch.inference_mode(False), exact_arithmetic():
             start, z_hat = (
                 as_batch(torch.from_numpy(np.array(v)).to(picture.x.device)) for v in (y, z)
             )
-            distance = self.eye.watch(picture.x, np.random.default_rng(0))
-            moved = descend(picture, start, z_hat, distance, self.steps, pace)
+            search = Search(picture, z_hat, watch(self.eye, picture.x), self.pace or Pace())
+            moved, before = search.descend(start, self.steps)
+            look = 0
             with torch.no_grad():
-                # One seed for both, so that they are compared on the same views.
-                before, after = (
-                    float(objective(picture, v, z_hat, self._check(picture), pace.pixel_share))
-                    for v in (start, moved)
-                )
+                if self.steps >= CAREFUL:
+                    look = MOST_STEPS  # which the search did not have
+                    before = float(search.value(start, look))
+                after = float(search.value(moved, look))
             return as_array(moved).cpu().numpy() if after < before else y
-
-    def _check(self, picture: CodedPicture):
-        return self.eye.watch(picture.x, np.random.default_rng(CHECK_SEED))
 
 
 @lru_cache(maxsize=2)

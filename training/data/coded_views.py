@@ -1,4 +1,4 @@
-"""Batches of coded views with a tower's tokens (training.data.coded)."""
+"""Batches of coded views (training.data.coded)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,13 @@ from torch.utils.data import DataLoader, Dataset
 from codec.errors import BadArgument
 
 LOOK_EVERY = 200  # steps between two looks for new shards
-AXES = "axes.npz"
-Entry = tuple[Tensor, Tensor]
 
 
-class CodedViews(Dataset[Entry]):
+class CodedViews(Dataset[Tensor]):
     """`length` random entries of the shards in a folder; shards that appear later take part.
 
-    An entry is pictures uint8 [versions, S, S, 3] and tokens float16 [versions, L, tokens, AXES]:
-    the original and `versions - 1` of its coded versions. It depends on the seed, its index
-    (counted from `first`) and the shards that exist.
+    An entry is uint8 [versions, S, S, 3]: the original and `versions - 1` of its coded versions.
+    It depends on the seed, its index (counted from `first`) and the shards that exist.
     """
 
     def __init__(self, folder: Path, length: int, batch: int, versions: int, seed: int) -> None:
@@ -33,28 +30,27 @@ class CodedViews(Dataset[Entry]):
         self.versions = versions
         self.seed = seed
         self.first = 0
-        self.shards: dict[Path, tuple[NDArray[np.uint8], NDArray[np.float16]]] = {}
+        self.shards: dict[Path, NDArray[np.uint8]] = {}
 
     def __len__(self) -> int:
         return self.length
 
     def _look(self) -> None:
-        for path in sorted(self.folder.glob("[0-9]*.npz")):
+        for path in sorted(self.folder.glob("*.npy")):
             if path not in self.shards:
-                with np.load(path) as file:
-                    self.shards[path] = file["pictures"], file["tokens"]
+                self.shards[path] = np.load(path, mmap_mode="r")
         if not self.shards:
             raise BadArgument(f"no coded views in {self.folder}; run python -m training.data.coded")
 
-    def __getitem__(self, index: int) -> Entry:
+    def __getitem__(self, index: int) -> Tensor:
         if index % (LOOK_EVERY * self.batch) == 0 or not self.shards:
             self._look()
         random = np.random.default_rng((self.seed, self.first + index))
         shards = list(self.shards.values())
-        pictures, tokens = shards[random.integers(len(shards))]
+        pictures = shards[random.integers(len(shards))]
         k = random.integers(len(pictures))
         chosen = [0, *(1 + random.permutation(pictures.shape[1] - 1)[: self.versions - 1])]
-        return torch.from_numpy(pictures[k][chosen]), torch.from_numpy(tokens[k][chosen])
+        return torch.from_numpy(pictures[k][chosen])
 
 
 class CodedData(pl.LightningDataModule):
@@ -89,7 +85,7 @@ class CodedData(pl.LightningDataModule):
         self.versions = versions
         self.seed = seed
 
-    def train_dataloader(self) -> DataLoader[Entry]:
+    def train_dataloader(self) -> DataLoader[Tensor]:
         views = CodedViews(
             self.folder, self.batch * self.steps, self.batch, self.versions, self.seed
         )

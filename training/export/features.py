@@ -29,7 +29,8 @@ CARD = """# {name}
 {steps} steps in {minutes} minutes on {device};
 batch {batch} of {size}x{size} views, each beside two coded ones, of pictures from `train/` of
 COTAM_DATA ({weights}). Every twelfth picture was kept aside.
-Teacher: `{tower}`, its tokens of layers {layers}, projected on the axes of what coding changes.
+Teacher: `{tower}`, its first {depth} blocks, from random weights; block by block in the first
+{forced:.0%} of the run, then through all blocks.
 The codec's files were of random qualities.
 Nothing below `eval/` was seen.
 
@@ -52,11 +53,11 @@ def export_features(source: Path, target: Path, what: str, limits: str) -> dict[
     """
     settings, state, facts = read_run(source)
     sizes = settings.features
-    config = FeatureConfig(tuple(sizes.widths), tuple(sizes.depths), sizes.levels, sizes.tokens)
+    config = FeatureConfig(**{k: v for k, v in sizes.items() if k != "_target_"})
     network = FeatureNetwork(config)
     network.load_state_dict(weights_below(state["state_dict"], "network."))
-    facts |= {"tower": settings.tower.name, "layers": "3, 8 and the last"}
-    fields = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(config).items()}
+    facts |= {"tower": settings.tower.name, "forced": float(settings.stage.forced)}
+    fields = asdict(config)
     metadata = {
         "name": target.stem,
         "fingerprint": codec.load(device="cpu").fingerprint,
@@ -68,6 +69,7 @@ def export_features(source: Path, target: Path, what: str, limits: str) -> dict[
     safetensors_file.write(target, FORMAT, arrays, metadata)
     card = CARD.format(
         **facts,
+        depth=config.depth,
         name=target.stem,
         fingerprint=metadata["fingerprint"],
         what=what,

@@ -33,6 +33,7 @@ JUDGES = {
     "lite0": "codec.evaluation.judges.lite0:Lite0Judge",
     "native_tiles": "codec.evaluation.judges.native_tiles:NativeTilesJudge",
     "ocr": "codec.evaluation.judges.ocr:OcrJudge",
+    "photographs": "codec.evaluation.judges.photographs:PhotographsJudge",
     "tokens": "codec.evaluation.judges.tokens:TokenJudge",
     "vqa": "codec.evaluation.judges.vqa:VqaJudge",
     "words": "codec.evaluation.judges.words:WordsJudge",
