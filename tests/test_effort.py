@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,13 @@ from codec.cli.tuning import named
 from codec.errors import BadArgument, UnknownModel
 from codec.info import qp_field_of
 from codec.networks.features import FeatureConfig, FeatureNetwork
-from codec.tools.effort import EFFORT_HELP, TUNING_STEPS, learned_effort
+from codec.tools.effort import FIGURES, TUNING_STEPS, effort_help, learned_effort
 from codec.tools.interface import DEFAULT_EFFORT, MOST_EFFORT
 from codec.tuning import Tuner, load_tuner
 from codec.tuning.eyes import FeatureEye, watch
 from codec.tuning.shipped import read_features
 from codec.weights.shipped import FEATURES
-from tests.conftest import run_cotam
+from tests.conftest import ROOT, run_cotam
 
 TINY = FeatureConfig(width=12, heads=3, depth=1, hidden=8, side=2)
 TUNED = min(TUNING_STEPS)
@@ -101,10 +102,15 @@ def test_a_large_picture_falls_back_to_the_default_with_a_note(
 
 
 def test_the_help_gives_time_and_gain_of_the_levels() -> None:
-    shown = run_cotam("encode", "--help").stdout
-    assert "--effort" in shown
-    for part in ("ms", "%"):
-        assert part in EFFORT_HELP
+    assert "--effort" in run_cotam("encode", "--help").stdout
+    result = json.loads((ROOT / "benchmarks" / "results" / "effort.json").read_text())
+    rates = result["bd_rate"][f"effort-{DEFAULT_EFFORT}"]["photographs"]
+    assert FIGURES
+    for effort, (milliseconds, gain) in FIGURES.items():
+        assert f"{effort}: {milliseconds} ms" in effort_help()
+        assert milliseconds == round(result["times"]["ms"][f"effort-{effort}"])
+        if effort != DEFAULT_EFFORT:
+            assert gain == round(rates[f"effort-{effort}"]["lite0_feature_error"]["value"])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from benchmarks.lib.markdown import interval, load, rows_to_markdown
@@ -48,3 +50,11 @@ def against(anchor: str) -> str:
     said = "the default" if anchor == DEFAULT else anchor
     head = [f"rate against {said}, at equal", *(f"effort {v.removeprefix(PREFIX)}" for v in levels)]
     return rows_to_markdown(head, rows)
+
+
+EFFORT_TABLES: dict[str, Callable[[], str]] = {
+    "effort_times": effort_times_table,
+    "effort": partial(against, DEFAULT),
+    "effort_avif": partial(against, "AVIF"),
+    "effort_avif_best": partial(against, "AVIF best"),
+}

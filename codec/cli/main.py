@@ -52,7 +52,7 @@ from codec.guidance import DEFAULT_GUIDE, PRESETS, STRENGTH, choose
 from codec.io import compose, folders, images
 from codec.io.metadata import DEFAULT_KEEP
 from codec.options import TOOL_NAMES, EncodeOptions
-from codec.tools.effort import EFFORT_HELP
+from codec.tools.effort import effort_help
 from codec.tools.interface import DEFAULT_EFFORT
 from codec.weights import checkpoint
 
@@ -168,7 +168,7 @@ def encode(
         ),
     ] = "auto",
     lossless: Annotated[bool, typer.Option("--lossless", help="Keep every pixel exactly.")] = False,
-    effort: Annotated[int, typer.Option(metavar="0..9", help=EFFORT_HELP)] = DEFAULT_EFFORT,
+    effort: Annotated[int, typer.Option(metavar="0..9", help=effort_help())] = DEFAULT_EFFORT,
     model: Model = "default",
     jobs: Workers = 1,
     device: Device = "auto",
