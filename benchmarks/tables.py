@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks.lib.effort_tables import EFFORT_TABLES
+from benchmarks.effort.tables import EFFORT_TABLES
 from benchmarks.lib.markdown import ROOT, at_rate, load, rows_to_markdown
 from benchmarks.lib.screen_tables import screen_costs_table, screens_table
 from benchmarks.lib.task_tables import TASK_TABLES

@@ -17,11 +17,11 @@ import codec
 from codec.cli.tuning import named
 from codec.errors import BadArgument, UnknownModel
 from codec.info import qp_field_of
-from codec.networks.features import FeatureConfig, FeatureNetwork
 from codec.tools.effort import FIGURES, TUNING_STEPS, effort_help, learned_effort
 from codec.tools.interface import DEFAULT_EFFORT, MOST_EFFORT
 from codec.tuning import Tuner, load_tuner
 from codec.tuning.eyes import FeatureEye, watch
+from codec.tuning.features import FeatureConfig, FeatureNetwork
 from codec.tuning.shipped import read_features
 from codec.weights.shipped import FEATURES
 from tests.conftest import ROOT, run_cotam

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import codec
 from codec.errors import BadArgument
-from codec.networks.features import FeatureConfig
+from codec.tuning.features import FeatureConfig
 from training.data import coded
 from training.data.coded_views import CodedViews
 from training.stages.features import FeatureStage

@@ -46,6 +46,6 @@ def effort_help() -> str:
         for effort, (milliseconds, gain) in FIGURES.items()
     )
     return (
-        "From 0 (fastest) to 9 (smallest files). From 6 on, photographs are tuned to a small vision "
-        f"network. For 768x512 on two cores, and bytes for the same features: {levels}."
+        "From 0 (fastest) to 9 (smallest files). From 6 on, photographs are tuned to a small "
+        f"vision network. For 768x512 on two cores, and bytes for the same features: {levels}."
     )

@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codec.networks.features import FeatureNetwork
 from codec.networks.tensors import has_bfloat16
 from codec.towers import LAST, Tower
 from codec.towers.tower import squashed
+from codec.tuning.features import FeatureNetwork
 
 TINY = 1e-12
 # Chosen on training photos (docs/tuning.md).

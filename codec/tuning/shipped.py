@@ -10,7 +10,7 @@ import torch
 
 from codec.errors import UnknownModel
 from codec.host_state import unfilled
-from codec.networks.features import FeatureConfig, FeatureNetwork
+from codec.tuning.features import FeatureConfig, FeatureNetwork
 from codec.weights import safetensors_file
 from codec.weights.shipped import FEATURES
 

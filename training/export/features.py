@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import codec
-from codec.networks.features import FeatureConfig, FeatureNetwork
+from codec.tuning.features import FeatureConfig, FeatureNetwork
 from codec.tuning.shipped import FORMAT
 from codec.weights import safetensors_file
 from training.device import weights_below

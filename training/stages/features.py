@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from codec.networks.features import FeatureConfig, FeatureNetwork
 from codec.towers import Tower, load_tower
+from codec.tuning.features import FeatureConfig, FeatureNetwork
 from training.optim.schedule import MakeOptimizer, ScheduledStage
 
 # Of the mean square of a level's tokens: keeps the relative error of equal pictures finite.
@@ -16,7 +16,7 @@ LEAST_CHANGE = 1e-5
 
 
 class FeatureStage(ScheduledStage):
-    """Trains codec.networks.features.FeatureNetwork from nothing; the tower is frozen.
+    """Trains codec.tuning.features.FeatureNetwork from nothing; the tower is frozen.
 
     Block k learns what the tower's block k does. Until the share `forced` of the schedule it reads
     the tower's own tokens, so that every block has a problem of its own, which does not move; then
