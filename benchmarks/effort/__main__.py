@@ -21,7 +21,7 @@ from PIL import Image
 import codec
 from benchmarks import tasks
 from benchmarks.lib.output import add_options, hand_over
-from benchmarks.lib.task_rows import measure
+from benchmarks.lib.task_rows import ORIGINAL, measure
 from benchmarks.lib.timing import medians
 from codec.evaluation.codecs.variants import EFFORT, EFFORTS, Setup, identity
 from codec.evaluation.judges import JudgeUnavailable, data_root, load_judge, spread
@@ -31,7 +31,8 @@ from codec.guidance import STRENGTH
 from codec.tools.interface import DEFAULT_EFFORT
 from codec.weights import checkpoint
 
-JUDGES = ("photographs", "yolox", "ocr")
+PHOTOGRAPHS = "photographs"
+JUDGES = (PHOTOGRAPHS, "yolox", "ocr")
 RIVALS = "avif,avif-best"
 QUALITIES = (5.0, 12.0, 22.0, 34.0, 48.0)
 # The picture that is timed, below COTAM_DATA: 768x512.
@@ -86,7 +87,8 @@ def run(plan: tasks.Plan, file: RowsFile, processes: int) -> dict[str, Any]:
     for name in plan.judges:
         try:
             judge = load_judge(name, plan.setup.data)
-            judges[name] = judge, spread(judge.pictures(), plan.limit)
+            limit = plan.limit if name == PHOTOGRAPHS else plan.slow_limit
+            judges[name] = judge, spread(judge.pictures(), limit)
         except JudgeUnavailable as error:
             skipped[name] = str(error)
     collect(tasks.jobs_of(plan, judges, file), partial(measure, setup=plan.setup), file, processes)
@@ -110,7 +112,7 @@ def run(plan: tasks.Plan, file: RowsFile, processes: int) -> dict[str, Any]:
         "skipped": skipped,
         "sets": {name: tasks.describe_set(table) for name, table in tables.items()},
         "curves": {
-            name: {s: table.points(s) for s in table.rates if s != tasks.ORIGINAL}
+            name: {s: table.points(s) for s in table.rates if s != ORIGINAL}
             for name, table in tables.items()
         },
         "bd_rate": against,
@@ -139,7 +141,8 @@ def main() -> None:
     parser.add_argument("--efforts", default="0,5,6,7,8,9")
     parser.add_argument("--rivals", default=RIVALS)
     parser.add_argument("--judges", default=",".join(JUDGES))
-    parser.add_argument("--limit", type=int, default=None, help="pictures of each judge")
+    parser.add_argument("--limit", type=int, default=150, help="photographs")
+    parser.add_argument("--others", type=int, default=None, help="pictures of each other judge")
     parser.add_argument("--qualities", default=",".join(f"{q:g}" for q in QUALITIES))
     parser.add_argument("--rounds", type=int, default=9, help="of timing; 0 for none")
     parser.add_argument("-j", "--jobs", type=int, default=1, help="processes")
@@ -157,6 +160,7 @@ def main() -> None:
         tasks.rivals_of(options.rivals),
         tuple(float(q) for q in options.qualities.split(",")),
         options.limit,
+        options.others,
     )
     timed = {"times": times(data, plan.variants, options.rounds)} if options.rounds else {}
     result = timed | run(plan, RowsFile(options.rows), options.jobs)

@@ -101,7 +101,7 @@ def main() -> None:
         if target.exists():
             continue
         random = np.random.default_rng(first)
-        rows = []
+        rows: list[Views] = []
         for k in order[first : first + PER_SHARD]:
             pixels = read_picture(chosen[k])
             if pixels is not None and min(pixels.shape[:2]) >= SIDE // 2:

@@ -101,7 +101,7 @@ class FeatureStage(ScheduledStage):
             The loss, and its parts by name.
         """
         total = guesses[0].new_zeros(())
-        parts = {}
+        parts: dict[str, Tensor] = {}
         targets = [t.unflatten(0, (-1, versions)) for t in taught]
         for k, target in enumerate(targets):
             guess = guesses[k].float().unflatten(0, (-1, versions))
