@@ -218,7 +218,8 @@ def encode(
         Optional[str], typer.Option(metavar="TAG|FILE", help="The tower's weights.")
     ] = None,
     tune_steps: Annotated[
-        Optional[int], typer.Option(metavar="N", help="Tuning steps; default: 20.")
+        Optional[int],
+        typer.Option(metavar="N", help="Tuning steps; default: 20, and 6 without a name."),
     ] = None,
     keep: Keep = DEFAULT_KEEP,
     strip: Annotated[bool, typer.Option("--strip", help="The same as --keep none.")] = False,

@@ -49,10 +49,8 @@ def tuning(tower: str | None, weights: str | None, steps: int | None) -> Tuning 
 def tuner(asked: Tuning, backend: Any = None) -> Any:
     """Load a tuner by (name, weights, steps), on the backend's device. Raises CodecError."""
     try:
-        from codec.tuning import STEPS, load_tuner
+        from codec.tuning import load_tuner
     except ImportError as error:
         raise BadArgument(f"tuning needs PyTorch, which is missing ({error})") from None
     name, weights, steps = asked
-    return load_tuner(
-        name, weights, STEPS if steps is None else steps, str(getattr(backend, "device", "cpu"))
-    )
+    return load_tuner(name, weights, steps, str(getattr(backend, "device", "cpu")))

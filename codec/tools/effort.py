@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from codec.tools.interface import DEFAULT_EFFORT, MOST_EFFORT
 
 GUIDED_FROM = 3
-TUNING_STEPS = {6: 2, 7: 3, 8: 6, 9: 12}
+TUNING_STEPS = {6: 2, 7: 3, 8: 4, 9: 6}
 # Milliseconds for 768x512 on two cores, and percent of rate at equal features of EfficientNet-Lite0
 # against the default: benchmarks/results/effort.json, which a test compares.
 FIGURES: dict[int, tuple[int, int]] = {}

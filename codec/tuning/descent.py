@@ -20,6 +20,9 @@ from codec.tuning.eyes import TINY, Distance
 from codec.tuning.picture import CodedPicture
 
 MOMENTS = (0.9, 0.99)
+STEP = 0.04
+QUICK = 10
+QUICK_STEP = 0.06  # of fewer steps than QUICK
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,15 @@ class Pace:
         pixel_share: what log P counts beside log D.
     """
 
-    step: float = 0.04
+    step: float = STEP
     last: float = 0.1
     noise: float = 0.5
     pixel_share: float = 0.1
+
+
+def pace_of(steps: int) -> Pace:
+    """The usual pace of a number of steps: few steps are longer."""
+    return Pace(QUICK_STEP if steps < QUICK else STEP)
 
 
 @dataclass(frozen=True)
