@@ -102,7 +102,7 @@ def test_a_large_picture_falls_back_to_the_default_with_a_note(
 
 
 def test_the_help_gives_the_gain_of_the_levels() -> None:
-    assert "--effort" in run_cotam("encode", "--help").stdout
+    assert b"--effort" in run_cotam("encode", "--help").stdout
     result = json.loads((ROOT / "benchmarks" / "results" / "effort.json").read_text())
     rates = result["bd_rate"][f"effort-{DEFAULT_EFFORT}"]["photographs"]
     assert FIGURES
