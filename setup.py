@@ -19,6 +19,7 @@ from setuptools import find_packages, setup
 # The default weights alone; checkpoints/setup.py packages all others.
 WEIGHTS = {
     "codec.checkpoints": "checkpoints",
+    "codec.checkpoints.features": "checkpoints/features",
     "codec.checkpoints.guides": "checkpoints/guides",
 }
 _HTML_PICTURE = re.compile(r"<img\b[^>]*>", re.IGNORECASE)

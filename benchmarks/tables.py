@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 
+from benchmarks.effort.tables import EFFORT_TABLES
 from benchmarks.lib.install_table import installs_table
 from benchmarks.lib.markdown import ROOT, at_rate, load, rows_to_markdown
 from benchmarks.lib.screen_tables import screen_costs_table, screens_table
@@ -410,6 +411,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "stream_costs": stream_costs_table,
     "streams": streams_table,
     **TASK_TABLES,
+    **EFFORT_TABLES,
 }
 
 

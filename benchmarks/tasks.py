@@ -61,8 +61,8 @@ from codec.weights import checkpoint
 ANCHOR = UNIFORM
 AGAINST_RIVALS = (UNIFORM, DEFAULT)
 RIVALS = "jpeg,webp,avif"
-# Judges whose pictures are below COTAM_DATA.
-OWN_SETS = tuple(name for name in JUDGES if name != "vqa")
+# Judges whose pictures are below COTAM_DATA; `photographs` is several of them at once.
+OWN_SETS = tuple(name for name in JUDGES if name not in ("vqa", "photographs"))
 # The judge that knows tokens and the oracle.
 TOWER_JUDGE = "deit"
 # Systems that take minutes a picture.

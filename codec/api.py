@@ -35,6 +35,8 @@ from codec.options import EncodeOptions
 from codec.results import LEVELS, NOTHING, Decoded, Encoded, Level, Output
 from codec.tools.choosing.reasons import Choice
 from codec.tools.choosing.select import choice_for
+from codec.tools.effort import learned_effort
+from codec.tools.interface import DEFAULT_EFFORT
 from codec.tools.learned import Coded, LearnedSettings, LearnedTool
 from codec.tools.names import LEARNED, NAMES
 from codec.weights import checkpoint as checkpoints
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
 
     from codec.tokens.adapters import Adapter
     from codec.towers import Tower
-    from codec.tuning import Tuner
 
 
 @only_codec_errors
@@ -337,7 +338,7 @@ class Codec:
         height, width = size_of(picture)
         # Before weights or a tower are read for nothing.
         container.check_memory(width, height, container.ENCODE_BYTES, self.limit_memory)
-        refiner = None if options.tune is None else self._refiner(options.tune)
+        refiner, notes = self._refiner(options, height * width)
 
         def at(qp: int, plan: Plan) -> Encoded:
             settings = LearnedSettings(qp, plan, refiner, want_bits, watch)
@@ -346,14 +347,13 @@ class Codec:
                 data = self._file(picture, coded)
             size = (height, width)
             bits = coded.latents.bits
-            notes = picture.notes
             return Encoded(
                 data,
                 coded.latents,
                 bits,
                 coded.field,
                 size,
-                notes,
+                picture.notes + notes,
                 watch.seconds,
                 LEARNED,
                 choice.reason,
@@ -393,7 +393,8 @@ class Codec:
     def _guidance(self, pixels: NDArray[np.uint8], options: EncodeOptions) -> Guidance:
         weights = self.backend.checkpoint
         slope = weights.slope if options.slope is None else options.slope
-        guide = resolve(options.guide, options.importance, options.roi, self.backend, weights.guide)
+        usual = weights.guide if learned_effort(options.effort).guided else "uniform"
+        guide = resolve(options.guide, options.importance, options.roi, self.backend, usual)
         return Guidance(guide, options.strength, pixels, slope)
 
     def _file(self, picture: images.Picture, coded: Coded) -> bytes:
@@ -410,17 +411,30 @@ class Codec:
             )
         )
 
-    def _refiner(self, tune: str | Tower | Tuner) -> Any:
+    def _refiner(self, options: EncodeOptions, area: int) -> tuple[Any, list[str]]:
+        """What tunes the latents of a picture of `area` pixels (None for nothing), and notes."""
+        steps = learned_effort(options.effort).steps
+        if options.tune is None and not steps:
+            return None, []
         try:
-            from codec.tuning import tuner_of
+            from codec.tuning import load_tuner, obstacle, tuner_of
         except ImportError as error:
-            raise BadArgument(f"tuning needs PyTorch, which is missing ({error})") from None
-        tuner = tuner_of(tune, str(getattr(self.backend, "device", "cpu")))
+            if options.tune is not None:
+                raise BadArgument(f"tuning needs PyTorch, which is missing ({error})") from None
+            return None, [f"effort {options.effort} was as {DEFAULT_EFFORT}: PyTorch is missing"]
+        device = str(getattr(self.backend, "device", "cpu"))
+        if options.tune is None:
+            # Who asks for effort wants the best that can be done; who asks for a tower, that tower.
+            if reason := obstacle(self.backend, area, self.limit_memory):
+                return None, [f"effort {options.effort} was as {DEFAULT_EFFORT}: {reason}"]
+            tuner = load_tuner("features", None, steps, device)
+        else:
+            tuner = tuner_of(options.tune, device)
 
         def refiner(pixels: NDArray[np.uint8], field: QpField) -> Any:
             return tuner.refine(self.backend, pixels, field, self.limit_memory)
 
-        return refiner
+        return refiner, []
 
     @overload
     def decode(
@@ -683,10 +697,12 @@ class Photographs:
 
     def encode(self, pixels: NDArray[np.uint8], quality: float) -> bytes:
         pixels = np.ascontiguousarray(pixels)
-        options = EncodeOptions(strength=self.options.strength, slope=self.options.slope)
+        given = self.options
+        options = EncodeOptions(strength=given.strength, slope=given.slope, effort=given.effort)
         guidance = self.codec._guidance(pixels, options)
         qp = guidance.base_qp(qualities.quality_to_qp(quality))
-        settings = LearnedSettings(qp, guidance.plan(qp))
+        refiner, _ = self.codec._refiner(options, pixels.shape[0] * pixels.shape[1])
+        settings = LearnedSettings(qp, guidance.plan(qp), refiner)
         return self.codec.learned.code(pixels, settings).payload()
 
     def decode(self, payload: bytes, shape: tuple[int, int, int]) -> NDArray[np.uint8]:

@@ -39,7 +39,8 @@ class EncodeOptions:
         lossless: return exactly the same pixels, alpha included.
         tool: which coding tool; `auto` chooses by the picture, `screen` the best screen tool,
             `mixed` the same with the learned tool for photographs within the picture.
-        effort: 0 (fastest) .. 9 (smallest); 5 is the default.
+        effort: 0 (fastest) .. 9 (smallest); 5 is the default. From 6 on, photographs are tuned to
+            the shipped feature network (docs/tuning.md).
         guide: where finer steps go at the same file size: `student`, `clip`, `uniform`, the file
             of a map, or a Guide. None is the guide of the weights. Only the learned tool uses it.
         strength: 0 (uniform) .. 1, how strongly the guide acts.
@@ -48,7 +49,8 @@ class EncodeOptions:
         qp_map: QPs 0..63 on any grid up to one per 16x16 pixels, instead of quality and guide.
         slope: 0..14, QPs by which a quality is lowered for each nat of estimated cost above the
             usual picture; None is the slope of the weights. Sizes and QP maps ignore it.
-        tune: a vision tower, or its name, that the file is tuned to (seconds a picture).
+        tune: a vision tower, or its name, that the file is tuned to (seconds a picture);
+            "features" is the shipped feature network.
         keep: metadata in the file: `all`, `safe` (no location, no maker notes) or `none`.
         strip: the same as keep="none".
     """

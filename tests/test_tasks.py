@@ -217,7 +217,7 @@ def test_the_oracle_is_passed_to_the_registry(
 
 
 def test_unknown_names_are_one_sentence() -> None:
-    wanted = "judges are deit, native_tiles, ocr, tokens, words, yolox, not 'cat'"
+    wanted = "judges are deit, lite0, native_tiles, ocr, tokens, words, yolox, not 'cat'"
     with pytest.raises(SystemExit, match=wanted):
         tasks.chosen("deit,cat", tasks.OWN_SETS, "judges")
 
@@ -310,9 +310,33 @@ def test_a_box_lands_on_the_picture() -> None:
 def test_the_detector_agrees_with_itself_and_less_with_a_blur(data_folder: Path) -> None:
     judge = load_judge("yolox", data_folder)
     pixels = read_pixels(judge.pictures()[0].path)
-    assert judge.judge(pixels, pixels, None) == {"f1": 1.0}
+    assert judge.judge(pixels, pixels, None) == {"f1": 1.0, "score_error": 0.0}
     tiny = Image.fromarray(pixels).resize((24, 18)).resize((pixels.shape[1], pixels.shape[0]))
-    assert judge.judge(pixels, np.asarray(tiny), None)["f1"] < 0.6
+    blurred = judge.judge(pixels, np.asarray(tiny), None)
+    assert blurred["f1"] < 0.6
+    assert blurred["score_error"] > 0.5
+
+
+def test_lite0_agrees_with_itself_and_less_with_a_blur(data_folder: Path) -> None:
+    judge = load_judge("lite0", data_folder)
+    sample = judge.pictures()[0]
+    pixels = read_pixels(sample.path)
+    same = judge.judge(pixels, pixels, sample.truth)
+    assert same["feature_error"] == 0
+    assert judge.judge(pixels, pixels, None)["top1"] == 1
+    tiny = Image.fromarray(pixels).resize((24, 18)).resize((pixels.shape[1], pixels.shape[0]))
+    assert judge.judge(pixels, np.asarray(tiny), sample.truth)["feature_error"] > 0.5
+
+
+def test_the_photographs_judge_has_all_scores_of_its_parts(data_folder: Path) -> None:
+    judge = load_judge("photographs", data_folder)
+    sample = judge.pictures()[0]
+    pixels = read_pixels(sample.path)
+    scores = judge.judge(pixels, pixels, sample.truth)
+    assert scores.keys() == judge.scores.keys()
+    lite0 = load_judge("lite0", data_folder).judge(pixels, pixels, sample.truth)
+    assert scores["lite0_cross_entropy"] == lite0["cross_entropy"]
+    assert scores["pixels_mse"] == 0
 
 
 def test_other_weights_are_other_systems(cotam: codec.Codec, tmp_path: Path) -> None:

@@ -19,15 +19,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from codec import tuning
-from codec.cli.commands.encode import tuner_of
+from codec.cli.commands.tuning import tuner
 from codec.errors import BadArgument, TooLarge
 from codec.evaluation.codecs.variants import Setup, identity, system_codec
 from codec.evaluation.judges.deit import DeitJudge, load_deit
 from codec.info import qp_field_of
 from codec.networks.prior import scale_of, scale_table
 from codec.towers import Tower, load_tower
-from codec.tuning import STEPS, Tuner, gaussian_bits, load_tuner
+from codec.tuning import STEPS, Tuner, gaussian_bits, load_tuner, picture
 from tests.conftest import ROOT, run_cotam
 from training.losses.likelihoods import GaussianDensity
 
@@ -126,7 +125,7 @@ def test_target_sizes_and_maps_are_met(
 def test_no_bits_are_no_trouble(
     cotam: codec.Codec, small: NDArray[np.uint8], tower: Tower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning, "gaussian_bits", lambda symbols, index: 0 * symbols)
+    monkeypatch.setattr(picture, "gaussian_bits", lambda symbols, index: 0 * symbols)
     with np.errstate(invalid="raise"):
         assert np.isfinite(cotam.encode_full(small, quality=40, tune=Tuner(tower, 2)).y_hat).all()
 
@@ -175,8 +174,8 @@ def test_the_command(tmp_path: Path, small: NDArray[np.uint8]) -> None:
 @pytest.mark.parametrize(
     ("wish", "status", "says"),
     [
-        (("--tune-weights", "random"), 2, b"--tune TOWER"),
-        (("--tune-steps", 5), 2, b"--tune TOWER"),
+        (("--tune-weights", "random"), 2, b"need --tune"),
+        (("--tune-steps", 5), 2, b"need --tune"),
         (("--tune", NAME, "--tune-weights", "random", "--tune-steps", 0), 2, b"1 to 1000 steps"),
         (("--tune", "no-such-tower"), 1, b"no model no-such-tower"),
         (("--tune", NAME, "--tune-weights", "openai"), 1, b"no --tune"),
@@ -223,4 +222,4 @@ def test_a_tower_by_name_is_kept() -> None:
 
 
 def test_the_command_loads_its_tower_once(cotam: codec.Codec) -> None:
-    assert tuner_of((NAME, "random", None)) is tuner_of((NAME, "random", None), cotam.backend)
+    assert tuner((NAME, "random", None)) is tuner((NAME, "random", None), cotam.backend)

@@ -16,6 +16,8 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 INSTALLED = _PACKAGE / "checkpoints"
 CLONE = _PACKAGE.parent / "checkpoints"
 CHECKPOINTS = INSTALLED if INSTALLED.is_dir() else CLONE
+# The feature network that tuning uses where no tower is named.
+FEATURES = CHECKPOINTS / "features" / "deit_tiny-small.safetensors"
 # In the folder of an exported half (codec.backends.manifest).
 MANIFEST = "manifest.json"
 # Environment variable: folders and files of a user's own weights, separated as in PATH.

@@ -30,6 +30,7 @@ from training.data.folder import endless
 from training.device import device_name, weights_below
 from training.export.adapter import export_adapter
 from training.export.card import render
+from training.export.features import export_features
 from training.export.student import export_student
 from training.run import data_folder, read_run
 from training.surgery.equalize_steps import equalize_steps, rescale
@@ -326,6 +327,10 @@ def main() -> None:
     kind = kind_of(options.run)
     if "AdapterStage" in kind:
         export_adapter(options.run, options.target, options.what, options.limits, options.before)
+        print(f"{options.target}: {options.target.stat().st_size} bytes")
+        return
+    if "FeatureStage" in kind:
+        export_features(options.run, options.target, options.what, options.limits)
         print(f"{options.target}: {options.target.stat().st_size} bytes")
         return
     if "student" in kind:

@@ -9,6 +9,8 @@ from codec import quality as qualities
 from codec.cli import click_parts, options, streams
 from codec.cli.batch import run_batch
 from codec.cli.click_parts import option
+from codec.cli.commands.tuning import FEATURES, tuning
+from codec.cli.commands.tuning import tuner as tuner_of
 from codec.cli.jobs import ENCODED, Result
 from codec.cli.outputs import Put
 from codec.cli.terminal import explained
@@ -17,6 +19,7 @@ from codec.guidance import DEFAULT_GUIDE, PRESETS, STRENGTH, choose
 from codec.io import folders, images
 from codec.io.metadata import DEFAULT_KEEP
 from codec.options import TOOL_NAMES, EncodeOptions
+from codec.tools.effort import effort_help
 from codec.tools.interface import DEFAULT_EFFORT
 
 SIZE = "Size and quality"
@@ -65,33 +68,6 @@ def encode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
     return lambda stream: stream.write(data), result
 
 
-def _tuning(
-    tower: str | None, weights: str | None, steps: int | None
-) -> tuple[str, str | None, int | None] | None:
-    """Arguments for the tuner; None for none. Raises BadArgument, CodecError.
-
-    The tower is loaded here, so that a missing one is reported once and not for each picture.
-    """
-    if tower is None:
-        if weights is not None or steps is not None:
-            raise BadArgument("--tune-weights and --tune-steps need --tune TOWER")
-        return None
-    tuner_of((tower, weights, steps))
-    return tower, weights, steps
-
-
-def tuner_of(tuning: tuple[str, str | None, int | None], backend: Any = None) -> Any:
-    """Load a tuner by (name, weights, steps), on the backend's device."""
-    try:
-        from codec.tuning import STEPS, load_tuner
-    except ImportError as error:
-        raise BadArgument(f"tuning needs PyTorch, which is missing ({error})") from None
-    name, weights, steps = tuning
-    return load_tuner(
-        name, weights, STEPS if steps is None else steps, str(getattr(backend, "device", "cpu"))
-    )
-
-
 @click_parts.command("encode", example="cotam encode screenshots/ -o coded/ -q 60 -j 2")
 @options.inputs
 @options.output
@@ -113,7 +89,7 @@ def tuner_of(tuning: tuple[str, str | None, int | None], backend: Any = None) ->
     default=DEFAULT_EFFORT,
     metavar="0..9",
     section=SIZE,
-    help=f"From 0 (fastest) to 9 (smallest files); default {DEFAULT_EFFORT}.",
+    help=effort_help(),
 )
 @option(
     "--tool",
@@ -165,12 +141,21 @@ def tuner_of(tuning: tuple[str, str | None, int | None], backend: Any = None) ->
 )
 @option(
     "--tune",
-    metavar="clip|TOWER",
+    is_flag=False,
+    flag_value=FEATURES,
+    metavar="[clip|TOWER]",
     section=GUIDE,
-    help="Tune the file to the tower that will look at it; takes seconds.",
+    help="Tune the file to the tower that will look; without a name, to the shipped feature "
+    "network. Takes seconds.",
 )
 @option("--tune-weights", metavar="TAG|FILE", section=GUIDE, help="The tower's weights.")
-@option("--tune-steps", type=int, metavar="N", section=GUIDE, help="Tuning steps; default 20.")
+@option(
+    "--tune-steps",
+    type=int,
+    metavar="N",
+    section=GUIDE,
+    help="Tuning steps; default 20, and 6 without a name.",
+)
 @option(
     "--keep",
     default=DEFAULT_KEEP,
@@ -233,6 +218,6 @@ def _settings(flags: dict[str, Any]) -> dict[str, Any]:
         "encode": chosen,
         "limit": flags["limit_pixels"],
         "guide": named,
-        "tune": _tuning(flags["tune"], flags["tune_weights"], flags["tune_steps"]),
+        "tune": tuning(flags["tune"], flags["tune_weights"], flags["tune_steps"]),
         "memory": qualities.parse_size(flags["limit_memory"]),
     }

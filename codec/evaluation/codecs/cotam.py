@@ -15,6 +15,7 @@ from codec.guidance.files import SHIPPED
 from codec.options import TOOL_NAMES
 from codec.quality import BEST_QUALITY
 from codec.tokens.adapters import shipped_files
+from codec.weights.shipped import FEATURES
 
 DEFAULT_WEIGHTS = "default"
 # Default grid of `cotam eval`, coarse to fine; denser where files are small and judges still err.
@@ -112,3 +113,8 @@ def adapters_hash() -> str:
     for path in shipped_files():
         digest.update(path.read_bytes())
     return "+" + digest.hexdigest()[:HASH_DIGITS]
+
+
+def features_hash() -> str:
+    """A hash of the shipped feature network, hexadecimal."""
+    return hashlib.sha256(FEATURES.read_bytes()).hexdigest()[:HASH_DIGITS]

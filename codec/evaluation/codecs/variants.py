@@ -3,6 +3,7 @@
 ::
 
     "uniform", "default", "tuned", ...  CoTAM with the weights of `Setup.model`
+    "effort-0" .. "effort-9"            the same with the settings of that effort
     "base-default", ...                 the same with the weights of `Setup.base`
     "tokens-default", ...               the same files, seen as the tokens that an adapter repairs
     "AVIF", ...                         a title of the registry's formats
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from codec.errors import BadArgument
 from codec.evaluation.codecs import pillow
-from codec.evaluation.codecs.cotam import adapters_hash, loaded, student_hash
+from codec.evaluation.codecs.cotam import adapters_hash, features_hash, loaded, student_hash
 from codec.evaluation.codecs.interface import CodecUnderTest, Encode
 from codec.evaluation.distortion import Pixels
 from codec.evaluation.judges import PerPicture
@@ -30,6 +31,8 @@ from codec.evaluation.judges.deit import centre_view, load_deit
 from codec.guidance import Guide, choose, importance
 from codec.guidance.clip import LAYERS, ClipGuide
 from codec.quality import BEST_QUALITY, quality_to_qp
+from codec.tools.effort import learned_effort
+from codec.tools.interface import MOST_EFFORT
 from codec.towers import Tower
 from codec.tuning import STEPS, Tuner
 from codec.weights import checkpoint
@@ -40,6 +43,9 @@ SAME_QP = "same-qp"
 DEFAULT = "default"
 # As `default`, and tuned to DeiT-Tiny.
 TUNED = "tuned"
+# As `Codec.encode` codes photographs at an effort.
+EFFORT = "effort-"
+EFFORTS = tuple(f"{EFFORT}{effort}" for effort in range(MOST_EFFORT + 1))
 # A QP map that is optimised for each picture.
 ORACLE = "oracle"
 VARIANTS = (
@@ -159,6 +165,9 @@ def identity(name: str, setup: Setup) -> tuple[str, str, float]:
         fingerprint += f"/{slope:g}"
     if variant == TUNED:
         fingerprint += f"/{STEPS} steps"
+    if variant in EFFORTS:
+        level = learned_effort(int(variant.removeprefix(EFFORT)))
+        fingerprint += f"/{level.steps} steps {features_hash() if level.steps else ''}"
     adapters = adapters_hash() if name.startswith(TOKENS) else ""
     if variant in NO_MAPS:
         return fingerprint, adapters, 0.0
@@ -215,6 +224,11 @@ def system_codec(name: str, setup: Setup) -> CodecUnderTest:
 
 def _guided(model: str, variant: str, setup: Setup) -> Encode:
     cotam = loaded(model)
+    if variant in EFFORTS:
+        effort = int(variant.removeprefix(EFFORT))
+        return lambda pixels, quality: cotam.encode(
+            pixels, quality=quality, tool="learned", slope=setup.slope, effort=effort
+        )
     guide = PerPicture(guide_of(variant, setup.data))
     slope = 0.0 if variant == SAME_QP else setup.slope
     tuner = Tuner(load_deit(setup.data)) if variant == TUNED else None

@@ -30,8 +30,10 @@ DEFAULT_DATA = "data"
 # Name -> module:class, so that a judge's packages are imported only when it judges.
 JUDGES = {
     "deit": "codec.evaluation.judges.deit:DeitJudge",
+    "lite0": "codec.evaluation.judges.lite0:Lite0Judge",
     "native_tiles": "codec.evaluation.judges.native_tiles:NativeTilesJudge",
     "ocr": "codec.evaluation.judges.ocr:OcrJudge",
+    "photographs": "codec.evaluation.judges.photographs:PhotographsJudge",
     "tokens": "codec.evaluation.judges.tokens:TokenJudge",
     "vqa": "codec.evaluation.judges.vqa:VqaJudge",
     "words": "codec.evaluation.judges.words:WordsJudge",

@@ -51,6 +51,17 @@ def letterboxed(pixels: Pixels, side: int = SIDE) -> tuple[Floats, float]:
     return np.ascontiguousarray(canvas[..., ::-1].transpose(2, 0, 1)[None]), scale
 
 
+def scores_of(output: Floats) -> NDArray[np.float64]:
+    """Scores of all cells and classes: confidence times class score, [cells, 80]."""
+    cells = output[0].astype(np.float64)
+    return cells[:, 4:5] * cells[:, 5:]
+
+
+def score_error(reference: NDArray[np.float64], scores: NDArray[np.float64]) -> float:
+    """Squared error of the scores over the squared scores of the original."""
+    return float(np.square(scores - reference).sum() / np.square(reference).sum())
+
+
 def boxes_of(output: Floats, scale: float, side: int = SIDE) -> Boxes:
     """Decode the network's output: confident boxes after non-maximum suppression.
 
@@ -74,7 +85,7 @@ def boxes_of(output: Floats, scale: float, side: int = SIDE) -> Boxes:
     cells = output[0].astype(np.float64)
     centre = (cells[:, :2] + grid) * stride_of
     half = np.exp(cells[:, 2:4]) * stride_of / 2
-    scores = cells[:, 4:5] * cells[:, 5:]
+    scores = scores_of(output)
     classes = scores.argmax(1)
     best = scores.max(1)
     sure = best >= CONFIDENCE
@@ -110,7 +121,10 @@ def f1(reference: Boxes, boxes: Boxes) -> float:
 
 
 class YoloxJudge:
-    """F1 of its boxes on the decoded picture against its boxes on the original."""
+    """F1 of its boxes on the decoded picture against its boxes on the original.
+
+    score_error, the relative squared error of its class scores in all cells, is smoother.
+    """
 
     name = "yolox"
     folder = "eval/detection"
@@ -131,7 +145,7 @@ class YoloxJudge:
             JudgeUnavailable: onnxruntime or the detector is missing.
         """
         self.data = data
-        self.scores: dict[str, Direction] = {"f1": "higher"}
+        self.scores: dict[str, Direction] = {"f1": "higher", "score_error": "log"}
         try:
             import onnxruntime
         except ImportError:
@@ -156,17 +170,27 @@ class YoloxJudge:
             raise JudgeUnavailable(
                 f"{path} is not a YOLOX in ONNX with one input of a fixed size: {error}"
             ) from None
-        self.reference = PerPicture(self.boxes)
+        self.reference = PerPicture(self.look)
 
     def pictures(self) -> list[Sample]:
         """Photographs; they need no label."""
         return [Sample(path, None) for path in sorted((self.data / self.folder).glob("*.jpg"))]
 
     def judge(self, original: Pixels, decoded: Pixels, truth: Any) -> dict[str, float]:
-        """{"f1": 0..1} of a decoded picture; truth is not used."""
-        return {"f1": f1(self.reference(original), self.boxes(decoded))}
+        """{"f1": 0..1, "score_error": 0..} of a decoded picture; truth is not used."""
+        boxes, scores = self.reference(original)
+        decoded_boxes, decoded_scores = self.look(decoded)
+        return {
+            "f1": f1(boxes, decoded_boxes),
+            "score_error": score_error(scores, decoded_scores),
+        }
+
+    def look(self, pixels: Pixels) -> tuple[Boxes, NDArray[np.float64]]:
+        """The boxes in a picture [H, W, 3], and the scores of all cells and classes."""
+        blob, scale = letterboxed(pixels, self.side)
+        output = self.session.run(None, {self.input.name: blob})[0]
+        return boxes_of(output, scale, self.side), scores_of(output)
 
     def boxes(self, pixels: Pixels) -> Boxes:
         """The boxes in a picture [H, W, 3]."""
-        blob, scale = letterboxed(pixels, self.side)
-        return boxes_of(self.session.run(None, {self.input.name: blob})[0], scale, self.side)
+        return self.look(pixels)[0]

@@ -1,0 +1,1 @@
+"""Effort levels for photographs: how long each takes, and what it wins."""

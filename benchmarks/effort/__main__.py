@@ -1,0 +1,172 @@
+"""Effort levels for photographs: time, and rate at equal scores: `python -m benchmarks.effort`.
+
+::
+
+    eval/imagenet, eval/detection, eval/receipts x efforts and AVIF x qualities -> rows (kept)
+    rows -> BD-rates against the default effort, and against AVIF
+    one picture of 768x512 x efforts, in turns -> milliseconds
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+import codec
+from benchmarks import tasks
+from benchmarks.lib.output import add_options, hand_over
+from benchmarks.lib.task_rows import ORIGINAL, measure
+from benchmarks.lib.timing import medians
+from codec.evaluation.codecs.variants import EFFORT, EFFORTS, Setup, identity
+from codec.evaluation.judges import JudgeUnavailable, data_root, load_judge, spread
+from codec.evaluation.machine import describe
+from codec.evaluation.rows import RowsFile, collect
+from codec.guidance import STRENGTH
+from codec.tools.interface import DEFAULT_EFFORT
+from codec.weights import checkpoint
+
+PHOTOGRAPHS = "photographs"
+JUDGES = (PHOTOGRAPHS, "yolox", "ocr")
+RIVALS = "avif,avif-best"
+QUALITIES = (5.0, 12.0, 22.0, 34.0, 48.0)
+# The picture that is timed, below COTAM_DATA: 768x512.
+TIMED = Path("eval") / "kodak" / "kodim05.png"
+TIMED_QUALITY = 30
+ANCHOR = f"{EFFORT}{DEFAULT_EFFORT}"
+
+
+def times(data: Path, efforts: tuple[str, ...], rounds: int) -> dict[str, Any]:
+    """Milliseconds of `Codec.encode` by effort.
+
+    Args:
+        data: COTAM_DATA.
+        efforts: of EFFORTS.
+        rounds: how often each is timed.
+
+    Returns:
+        picture, size, quality, threads, and `ms`: effort -> median.
+    """
+    cotam = codec.load(device="cpu")
+    pixels = np.asarray(Image.open(data / TIMED).convert("RGB"))
+
+    def call(effort: str) -> bytes:
+        number = int(effort.removeprefix(EFFORT))
+        return cotam.encode(pixels, quality=TIMED_QUALITY, tool="learned", effort=number)
+
+    return {
+        "picture": TIMED.name,
+        "size": f"{pixels.shape[1]}x{pixels.shape[0]}",
+        "quality": TIMED_QUALITY,
+        "threads": torch.get_num_threads(),
+        "ms": medians({effort: partial(call, effort) for effort in efforts}, rounds),
+    }
+
+
+def run(plan: tasks.Plan, file: RowsFile, processes: int) -> dict[str, Any]:
+    """Measure what is missing, and compare everything.
+
+    Args:
+        plan: what is measured.
+        file: where rows are kept.
+        processes: workers.
+
+    Returns:
+        The result: curves, BD-rates, and what they were measured with.
+
+    Raises:
+        CodecError: weights or a library are missing.
+    """
+    judges = {}
+    skipped = {}
+    for name in plan.judges:
+        try:
+            judge = load_judge(name, plan.setup.data)
+            limit = plan.limit if name == PHOTOGRAPHS else plan.slow_limit
+            judges[name] = judge, spread(judge.pictures(), limit)
+        except JudgeUnavailable as error:
+            skipped[name] = str(error)
+    collect(tasks.jobs_of(plan, judges, file), partial(measure, setup=plan.setup), file, processes)
+    tables = {
+        name: tasks.table_of(plan, judge, samples, file)
+        for name, (judge, samples) in judges.items()
+    }
+    against = {}
+    for anchor in (ANCHOR, *plan.rivals):
+        against[anchor] = {
+            name: {v: table.compare(anchor, v) for v in plan.variants if v != anchor}
+            for name, table in tables.items()
+        }
+    weights = checkpoint.load(plan.setup.model)
+    return {
+        "model": weights.name,
+        "fingerprint": weights.fingerprint.hex(),
+        "machine": describe(),
+        "systems": {name: identity(name, plan.setup)[0] for name in plan.variants + plan.rivals},
+        "judge_note": {name: table.judge.note for name, table in tables.items()},
+        "skipped": skipped,
+        "sets": {name: tasks.describe_set(table) for name, table in tables.items()},
+        "curves": {
+            name: {s: table.points(s) for s in table.rates if s != ORIGINAL}
+            for name, table in tables.items()
+        },
+        "bd_rate": against,
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print a summary for people."""
+    for effort, ms in result.get("times", {}).get("ms", {}).items():
+        print(f"{effort:12} {ms:8.1f} ms")
+    for name, reason in result["skipped"].items():
+        print(f"{name} is left out: {reason}")
+    for anchor, judges in result["bd_rate"].items():
+        for name, systems in judges.items():
+            print(f"\n{name}, {result['sets'][name]['pictures']} pictures, against {anchor}")
+            for system, rates in systems.items():
+                cells = [f"{score} {tasks.in_words(value)}" for score, value in rates.items()]
+                print(f"  {system:12}" + "\n              ".join(cells))
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--efforts", default="0,5,6,7,8,9")
+    parser.add_argument("--rivals", default=RIVALS)
+    parser.add_argument("--judges", default=",".join(JUDGES))
+    parser.add_argument("--limit", type=int, default=150, help="photographs")
+    parser.add_argument("--others", type=int, default=None, help="pictures of each other judge")
+    parser.add_argument("--qualities", default=",".join(f"{q:g}" for q in QUALITIES))
+    parser.add_argument("--rounds", type=int, default=9, help="of timing; 0 for none")
+    parser.add_argument("-j", "--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--rows", type=Path, required=True, help="where measured rows are kept")
+    add_options(parser)
+    options = parser.parse_args()
+    efforts = tasks.chosen(
+        ",".join(EFFORT + effort for effort in options.efforts.split(",")), EFFORTS, "efforts"
+    )
+    data = data_root()
+    plan = tasks.Plan(
+        Setup("default", data, STRENGTH),
+        tuple(name for name in options.judges.split(",") if name),
+        tuple(dict.fromkeys((ANCHOR, *efforts))),
+        tasks.rivals_of(options.rivals),
+        tuple(float(q) for q in options.qualities.split(",")),
+        options.limit,
+        options.others,
+    )
+    timed = {"times": times(data, plan.variants, options.rounds)} if options.rounds else {}
+    result = timed | run(plan, RowsFile(options.rows), options.jobs)
+    if not hand_over(result, options):
+        show(result)
+
+
+if __name__ == "__main__":
+    main()

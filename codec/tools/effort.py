@@ -1,0 +1,48 @@
+"""What an effort means for the learned tool. The screen tools map the same scale themselves.
+
+::
+
+    0..2   without the weights' own guide: the fastest
+    3..5   one pass of the encoder, guided; 5 is the default
+    6..9   latents tuned to the shipped feature network, by more and more steps (codec.tuning)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codec.tools.interface import MOST_EFFORT
+
+GUIDED_FROM = 3
+TUNING_STEPS = {6: 2, 7: 3, 8: 4, 9: 6}
+# Percent of rate at equal features of EfficientNet-Lite0 against the default:
+# benchmarks/results/effort.json, which a test compares.
+FIGURES = {7: -11, 9: -14}
+
+
+@dataclass(frozen=True)
+class LearnedEffort:
+    """How the learned tool works at an effort.
+
+    Attributes:
+        guided: whether the weights' own guide is used where no other is asked for.
+        steps: of tuning to the shipped feature network; 0 for none.
+    """
+
+    guided: bool = True
+    steps: int = 0
+
+
+def learned_effort(effort: int) -> LearnedEffort:
+    """How the learned tool works at an effort 0..9."""
+    assert 0 <= effort <= MOST_EFFORT
+    return LearnedEffort(effort >= GUIDED_FROM, TUNING_STEPS.get(effort, 0))
+
+
+def effort_help() -> str:
+    """The help of `--effort`: what levels win for photographs."""
+    levels = ", ".join(f"{effort}: {gain:+d} %" for effort, gain in FIGURES.items())
+    return (
+        "From 0 (fastest) to 9 (smallest files). From 6 on, photographs are tuned to a small "
+        f"vision network, which takes longer. Bytes for the same features: {levels}."
+    )

@@ -1,0 +1,95 @@
+"""One picture whose latents are decoded differentiably, and what its bits are."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from codec.backends.torch import TorchBackend
+from codec.coding.backend import QpField
+from codec.coding.latent_grid import latent_grid, pad
+from codec.networks.gains import qp_to_t
+from codec.networks.integer import round_half_up
+from codec.networks.prior import scale_of
+from codec.networks.tensors import as_batch
+
+# a(QP) = 1.24 exp(-0.49 t): percent of rate that one percent of D costs on the curve of uniform
+# steps, read off training photos.
+EXCHANGE = 1.24
+FALL = 0.49
+LEAST_LIKELIHOOD = 1e-9
+
+
+def exchange(qp: float) -> float:
+    """The exchange rate a(QP); see EXCHANGE."""
+    return EXCHANGE * math.exp(-FALL * float(qp_to_t(torch.tensor(qp, dtype=torch.float32))))
+
+
+def gaussian_bits(symbols: Tensor, index: Tensor) -> Tensor:
+    """Estimate the bits of symbols, differentiably.
+
+    Args:
+        symbols: any shape, in quantization steps.
+        index: their scale indexes, of the same shape.
+
+    Returns:
+        Bits under Gaussians of mean zero, of the same shape; the tables cost nearly as much.
+    """
+    scale = scale_of(index)
+    away = symbols.abs()
+    likelihood = torch.special.ndtr((0.5 - away) / scale) - torch.special.ndtr(
+        (-0.5 - away) / scale
+    )
+    return -likelihood.clamp(min=LEAST_LIKELIHOOD).log2()
+
+
+class CodedPicture:
+    """One picture and its QP field, whose latents are decoded differentiably.
+
+    Tensors are on the backend's device. Where the device has bfloat16, the prior runs in it, too:
+    its predictions are a little off what the coder will use, which costs nothing (docs/tuning.md).
+    """
+
+    def __init__(self, backend: TorchBackend, pixels: NDArray[np.uint8], qp: QpField) -> None:
+        self.backend = backend
+        self.height, self.width = pixels.shape[:2]
+        self.x = as_batch(torch.from_numpy(np.array(pixels)).to(backend.device)).float() / 255
+        self.qp = qp
+        self.exchange = exchange(float(np.mean(qp)))
+
+    def decoded(self, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Decode latents.
+
+        Args:
+            y: [1, M, 4 a, 4 b].
+            z: [1, Z, a, b], whole numbers.
+
+        Returns:
+            x_hat [1, 3, H, W] in 0..1, and the bits of y.
+        """
+        backend = self.backend
+        bits = []
+
+        def code_set(values: Tensor, mean: Tensor, index: Tensor) -> Tensor:
+            symbols = round_half_up(values - mean) * (
+                index.detach() >= backend.checkpoint.skip_below
+            )
+            bits.append(gaussian_bits(symbols, index.float()).sum())
+            return symbols + mean
+
+        rows, cols = latent_grid(self.height, self.width)
+        with torch.autocast(backend.device.type, torch.bfloat16, enabled=backend.bfloat16):
+            y_hat = backend.networks.prior.code(y, z, self._field(*y.shape[2:]), code_set)[
+                ..., :rows, :cols
+            ]
+            x_hat = backend.networks.g_s(y_hat, self._field(rows, cols))
+        return x_hat.float()[..., : self.height, : self.width].clamp(0, 1), torch.stack(bits).sum()
+
+    def _field(self, rows: int, cols: int) -> Tensor:
+        """The QPs on a grid at least as large as the picture's, with the edge repeated."""
+        field = self.qp if isinstance(self.qp, int) else pad(self.qp, rows, cols, "edge")
+        return torch.as_tensor(field, device=self.backend.device).expand(1, rows, cols)

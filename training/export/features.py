@@ -1,0 +1,82 @@
+"""Exports a feature network's run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import codec
+from codec.tuning.features import FeatureConfig, FeatureNetwork
+from codec.tuning.shipped import FORMAT
+from codec.weights import safetensors_file
+from training.device import weights_below
+from training.run import read_run
+
+CARD = """# {name}
+
+{what}
+
+| | |
+|---|---|
+| parameters | {parameters:.3f} M (float16) |
+| serves | `{fingerprint}` |
+| configuration | {config} |
+| written | {date} |
+
+## How it was trained
+{steps} steps in {minutes} minutes on {device};
+batch {batch} of {size}x{size} views, each beside two coded ones, of pictures from `train/` of
+COTAM_DATA ({weights}). Every twelfth picture was kept aside.
+Teacher: `{tower}`, its first {depth} blocks, from random weights; block by block in the first
+{forced:.0%} of the run, then through all blocks.
+The codec's files were of random qualities.
+Nothing below `eval/` was seen.
+
+## Limits
+{limits}
+"""
+
+
+def export_features(source: Path, target: Path, what: str, limits: str) -> dict[str, Any]:
+    """Write a feature network and its card.
+
+    Args:
+        source: A run.
+        target: The file; the card has its name with the suffix .md.
+        what: The card's first sentence.
+        limits: The card's last section.
+
+    Returns:
+        The metadata of the file.
+    """
+    settings, state, facts = read_run(source)
+    sizes = settings.features
+    config = FeatureConfig(**{k: v for k, v in sizes.items() if k != "_target_"})
+    network = FeatureNetwork(config)
+    network.load_state_dict(weights_below(state["state_dict"], "network."))
+    facts |= {"tower": settings.tower.name, "forced": float(settings.stage.forced)}
+    fields = asdict(config)
+    metadata = {
+        "name": target.stem,
+        "fingerprint": codec.load(device="cpu").fingerprint,
+        "config": fields,
+        "date": date.today().isoformat(),
+        "training": facts,
+    }
+    arrays = {name: tensor.float().numpy() for name, tensor in network.state_dict().items()}
+    safetensors_file.write(target, FORMAT, arrays, metadata)
+    card = CARD.format(
+        **facts,
+        depth=config.depth,
+        name=target.stem,
+        fingerprint=metadata["fingerprint"],
+        what=what,
+        limits=limits,
+        date=metadata["date"],
+        config=", ".join(f"{k} {v}" for k, v in fields.items()),
+        parameters=sum(p.numel() for p in network.parameters()) / 1e6,
+    )
+    target.with_suffix(".md").write_text(card)
+    return metadata
