@@ -14,7 +14,7 @@ from functools import partial
 from benchmarks.effort.tables import EFFORT_TABLES
 from benchmarks.lib.install_table import installs_table
 from benchmarks.lib.markdown import ROOT, at_rate, load, rows_to_markdown
-from benchmarks.lib.screen_tables import screen_costs_table, screens_table
+from benchmarks.lib.screen_tables import screen_costs_table, screen_rivals_table, screens_table
 from benchmarks.lib.stream_tables import stream_costs_table, streams_table
 from benchmarks.lib.task_tables import TASK_TABLES
 from codec.evaluation.distortion import in_db
@@ -407,6 +407,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "wire": wire_table,
     "screens": screens_table,
     "screen_costs": screen_costs_table,
+    "screen_rivals": screen_rivals_table,
     "installs": installs_table,
     "stream_costs": stream_costs_table,
     "streams": streams_table,

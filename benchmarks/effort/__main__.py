@@ -14,9 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 
 import codec
 from benchmarks import tasks
@@ -24,7 +22,13 @@ from benchmarks.lib.output import add_options, hand_over
 from benchmarks.lib.task_rows import ORIGINAL, measure
 from benchmarks.lib.timing import medians
 from codec.evaluation.codecs.variants import EFFORT, EFFORTS, Setup, identity
-from codec.evaluation.judges import JudgeUnavailable, data_root, load_judge, spread
+from codec.evaluation.judges import (
+    JudgeUnavailable,
+    data_root,
+    load_judge,
+    read_pixels,
+    spread,
+)
 from codec.evaluation.machine import describe
 from codec.evaluation.rows import RowsFile, collect
 from codec.guidance import STRENGTH
@@ -53,7 +57,7 @@ def times(data: Path, efforts: tuple[str, ...], rounds: int) -> dict[str, Any]:
         picture, size, quality, threads, and `ms`: effort -> median.
     """
     cotam = codec.load(device="cpu")
-    pixels = np.asarray(Image.open(data / TIMED).convert("RGB"))
+    pixels = read_pixels(data / TIMED)
 
     def call(effort: str) -> bytes:
         number = int(effort.removeprefix(EFFORT))

@@ -14,6 +14,13 @@ TOOLS = {
     "CoTAM, palette": "`palette` for all",
 }
 JUDGES = {"tokens": "tokens", "words": "words read"}
+# Results whose curves are shown side by side, and the size of their pictures.
+SIZES = {
+    "native size": ("screens", "screens_rivals"),
+    "within 1456x819": ("screens_client", "screens_rivals_client"),
+}
+# Of the codecs that are measured at many.
+SHOWN_QUALITIES = (5.0, 20.0, 50.0, 60.0, 85.0)
 
 
 def screens_table() -> str:
@@ -68,3 +75,31 @@ def _client_row() -> list[str]:
         f"quality with no fewer words read ({found} of {result['pictures']} pictures have one)"
     )
     return [name, f"{ours['mean']:.3f}", "-"]
+
+
+def screen_rivals_table() -> str:
+    """Rate, token error and words read of every codec, at each size."""
+    rows = []
+    for size, names in SIZES.items():
+        for name in names:
+            result = load(name)
+            words = result["curves"]["words"]
+            tokens = result["curves"].get("tokens", {})
+            for title, curve in words.items():
+                errors = {point["quality"]: point["score"] for point in tokens.get(title, [])}
+                for point in curve:
+                    if len(curve) > 1 and point["quality"] not in SHOWN_QUALITIES:
+                        continue
+                    error = errors.get(point["quality"])
+                    shown = title if len(curve) == 1 else f"{title}, {point['quality']:g}"
+                    rows.append(
+                        [
+                            f"{result['pictures']}, {size}",
+                            shown,
+                            f"{point['bpp']:.3f}",
+                            "-" if error is None else f"{error:.3f}",
+                            f"{point['score']:.3f}",
+                        ]
+                    )
+    head = ["screenshots", "codec, quality", "bits per pixel", "token error", "words read"]
+    return rows_to_markdown(head, rows)
