@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from codec.graphs import onnx_file
 from codec.graphs.onnx_file import Array, Attribute
+from codec.networks.config import LEAK
 
 Floats = NDArray[np.float32]
-LEAK = 0.1  # slope of the leaky ReLU below zero; as in networks.blocks
 
 
 class Graph:

@@ -14,17 +14,21 @@ import numpy as np
 from codec.graphs.builder import Floats, Graph
 from codec.graphs.onnx_file import TYPES, Array
 from codec.graphs.transforms import Weights
-from codec.networks.config import PRIOR_STEPS, SCALE_COUNT, LatentLayer, split_layers
+from codec.networks.config import (
+    ACTIVATION_MAX,
+    EXACT_LIMIT,
+    FRACTION_BITS,
+    MEAN_LIMIT,
+    MEAN_UNIT,
+    PRIOR_STEPS,
+    SCALE_COUNT,
+    SCALE_GAIN,
+    SCALE_OFFSET,
+    Z_UNIT,
+    LatentLayer,
+    split_layers,
+)
 
-# As in networks.integer and networks.prior, which need PyTorch.
-FRACTION_BITS = 6
-ACTIVATION_MAX = 511
-EXACT_LIMIT = 1 << 24
-MEAN_UNIT = 1 / 16
-MEAN_LIMIT = 2048.0
-SCALE_OFFSET = 20.0
-SCALE_GAIN = 8.0
-Z_UNIT = 1 / 4
 UNITS = 2.0**FRACTION_BITS
 
 

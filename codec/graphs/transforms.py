@@ -10,9 +10,8 @@ import numpy as np
 from codec.errors import UnknownModel
 from codec.graphs.builder import Floats, Graph
 from codec.graphs.onnx_file import TYPES, Array
-from codec.networks.config import QP_COUNT, QP_MAX
+from codec.networks.config import ANCHORS, QP_COUNT, QP_MAX
 
-ANCHORS = 8  # rows of a stored gain table; as in networks.gains
 BLOCK = 8  # pixels of the picture per position at 1/8
 BYTE_MAX = 255
 

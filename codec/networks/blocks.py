@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LEAK = 0.1  # slope of the leaky ReLU below zero
+from codec.networks.config import LEAK as LEAK
 
 
 class ResidualBlock(nn.Module):

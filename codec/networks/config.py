@@ -17,6 +17,18 @@ STRIDE_Z = 64  # pixels per position of the hyper-latent z, along a side
 Z_LIMIT = 31  # z is clipped to -Z_LIMIT..Z_LIMIT
 PRIOR_STEPS = 4  # of the four-step prior; the checkerboard prior has two
 SCALE_COUNT = 64  # scale indexes, each with its own entropy table
+LEAK = 0.1  # slope below zero of the transforms' leaky ReLU
+ANCHORS = 8  # rows of a stored table of gains; QPs between them are interpolated
+# The integer prior's arithmetic (networks.integer).
+FRACTION_BITS = 6  # of an activation
+ACTIVATION_MAX = 511  # in units of 2^-FRACTION_BITS
+EXACT_LIMIT = 1 << 24  # float32 holds all integers up to this one
+# Its inputs and outputs (networks.prior).
+Z_UNIT = 1 / 4  # activation of a z of 1
+MEAN_UNIT = 1 / 16  # quantization steps; means are multiples of it
+MEAN_LIMIT = 2048.0  # quantization steps
+SCALE_OFFSET = 20.0  # scale index of a network output of 0
+SCALE_GAIN = 8.0  # scale indexes per unit of the network's output
 # What a bit is worth in RDOQ, in squared quantization steps: best of the values tried on six
 # training photos (docs/design.md, "Rounding"). A checkpoint may store another value.
 RATE_WEIGHT = 0.06

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from codec.networks.config import ANCHORS as ANCHORS
 from codec.networks.config import QP_COUNT, QP_MAX, T_LIMIT
 from codec.networks.integer import CLIP, UNIT, round_half_up
 
-ANCHORS = 8
 ANCHOR_DISTANCE = QP_MAX // (ANCHORS - 1)  # QPs between two anchors
 
 

@@ -20,10 +20,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-FRACTION_BITS = 6  # of an activation
-ACTIVATION_MAX = 511  # in units of 2^-FRACTION_BITS
+from codec.networks.config import ACTIVATION_MAX as ACTIVATION_MAX
+from codec.networks.config import EXACT_LIMIT as EXACT_LIMIT
+from codec.networks.config import FRACTION_BITS as FRACTION_BITS
+
 WEIGHT_MAX = 127  # of an int8 weight
-EXACT_LIMIT = 1 << 24  # float32 holds all integers up to this one
 EXPONENT_MIN = -8  # of a weight's power of two
 EXPONENT_MAX = 20
 UNIT = 2.0**-FRACTION_BITS

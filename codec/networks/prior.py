@@ -15,7 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from codec.networks.config import MEAN_LIMIT as MEAN_LIMIT
+from codec.networks.config import MEAN_UNIT as MEAN_UNIT
 from codec.networks.config import PRIOR_STEPS, SCALE_COUNT, LatentLayer, ModelConfig
+from codec.networks.config import SCALE_GAIN as SCALE_GAIN
+from codec.networks.config import SCALE_OFFSET as SCALE_OFFSET
+from codec.networks.config import Z_UNIT as Z_UNIT
 from codec.networks.gains import IntegerQpTable
 from codec.networks.integer import (
     CLIP,
@@ -26,13 +31,8 @@ from codec.networks.integer import (
     round_half_up,
 )
 
-MEAN_UNIT = 1 / 16  # quantization steps; means are multiples of it
-MEAN_LIMIT = 2048.0  # quantization steps
 SCALE_MIN = 0.11  # quantization steps; the standard deviation of scale index 0
 SCALE_MAX = 256.0  # quantization steps; that of the last scale index
-SCALE_OFFSET = 20.0  # scale index of a network output of 0
-SCALE_GAIN = 8.0  # scale indexes per unit of the network's output
-Z_UNIT = 1 / 4  # activation of a z of 1
 QP_FEATURES = 16  # channels of the QP's embedding
 
 
