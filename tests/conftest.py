@@ -49,7 +49,11 @@ def data_folder() -> Path:
 def run_cotam(
     *arguments: object, stdin: bytes | None = None, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    """The command as a user runs it."""
+    """The command as a user runs it.
+
+    With the backend that tests have in their own process, so that bytes can be compared;
+    tests/test_imports.py runs commands with the usual one.
+    """
     command = [sys.executable, "-m", "codec.cli", *map(str, arguments)]
     return subprocess.run(
         command,
@@ -57,7 +61,7 @@ def run_cotam(
         capture_output=True,
         cwd=cwd,
         timeout=300,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "COTAM_BACKEND": "torch"},
     )
 
 
