@@ -11,7 +11,7 @@ Rates are of whole files, QP maps included.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -317,6 +317,30 @@ def base_of(plan: Plan, tables: dict[str, Table]) -> dict[str, Any] | None:
     return {"model": weights.name, "fingerprint": weights.fingerprint.hex(), "bd_rate": rates}
 
 
+def judges_of(
+    plan: Plan, limit_of: Callable[[str], int | None]
+) -> tuple[dict[str, tuple[Judge, list[Sample]]], dict[str, str]]:
+    """The judges of a plan with their pictures, and why others are missing.
+
+    Args:
+        plan: what is measured.
+        limit_of: from a judge's name to its largest number of pictures; None for all.
+
+    Returns:
+        judges: by name.
+        skipped: name -> reason.
+    """
+    judges = {}
+    skipped = {}
+    for name in plan.judges:
+        try:
+            judge = load_judge(name, plan.setup.data)
+            judges[name] = judge, spread(judge.pictures(), limit_of(name))
+        except JudgeUnavailable as error:
+            skipped[name] = str(error)
+    return judges, skipped
+
+
 def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
     """Measure what is missing, and compare everything.
 
@@ -331,14 +355,7 @@ def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
     Raises:
         CodecError: weights or a library are missing.
     """
-    judges = {}
-    skipped = {}
-    for name in plan.judges:
-        try:
-            judge = load_judge(name, plan.setup.data)
-            judges[name] = judge, spread(judge.pictures(), plan.limit)
-        except JudgeUnavailable as error:
-            skipped[name] = str(error)
+    judges, skipped = judges_of(plan, lambda _: plan.limit)
     collect(jobs_of(plan, judges, file), partial(measure, setup=plan.setup), file, processes)
     tables = {
         name: table_of(plan, judge, samples, file) for name, (judge, samples) in judges.items()

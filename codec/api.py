@@ -424,7 +424,8 @@ class Codec:
             return None, [f"effort {options.effort} was as {DEFAULT_EFFORT}: PyTorch is missing"]
         device = str(getattr(self.backend, "device", "cpu"))
         if options.tune is None:
-            # Who asks for effort wants the best that can be done; who asks for a tower, that tower.
+            # An effort that is impossible here is lowered, with a note; for a tower that was named,
+            # `refine` raises an error.
             if reason := obstacle(self.backend, area, self.limit_memory):
                 return None, [f"effort {options.effort} was as {DEFAULT_EFFORT}: {reason}"]
             tuner = load_tuner("features", None, steps, device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
 import os
 import pickle
@@ -141,29 +140,25 @@ def test_a_used_codec_is_copied_and_pickled(name: str, small: NDArray[np.uint8])
     assert copied.encode(small, tool="learned") == data
 
 
-def _digest(cotam: codec.Codec, data: bytes) -> str:
-    return hashlib.sha256(cotam.decode(data, output="array").tobytes()).hexdigest()
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_child_decodes_after_its_parent(small: NDArray[np.uint8]) -> None:
-    script = """
-import multiprocessing, sys
+FORK = """
+import multiprocessing
 import numpy as np
 import codec
 cotam = codec.load(backend="onnx")
-data = cotam.encode(np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8),
-                    tool="learned")
-before = cotam.decode(data, output="array").sum()
+noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)
+data = cotam.encode(noise, tool="learned")
+def total(data):
+    return cotam.decode(data, output="array").sum()
+before = total(data)
 with multiprocessing.get_context("fork").Pool(1) as pool:
-    print(pool.apply(lambda_, (data,)) == before)
-""".replace("lambda_", "total")
-    script = script.replace(
-        "before =",
-        "def total(data):\n    return cotam.decode(data, output='array').sum()\nbefore =",
-    )
+    print(pool.apply(total, (data,)) == before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_decodes_after_its_parent() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-c", FORK],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

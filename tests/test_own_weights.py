@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 import codec
+from codec.integrations import pillow
 from codec.weights import checkpoint, shipped
 from tests.conftest import ROOT, run_cotam
 
@@ -51,13 +54,7 @@ def test_registered_weights_are_found_by_fingerprint(own: Path, file: bytes) -> 
     assert codec.inspect(file).fingerprint == fingerprint
     assert codec.decode(file, output="array").shape == (64, 64, 3)
     assert codec.load("mine").fingerprint == fingerprint
-    from PIL import Image
-
-    from codec.integrations import pillow
-
     pillow.register()
-    import io
-
     with Image.open(io.BytesIO(file)) as image:
         assert image.convert("RGB").size == (64, 64)
 

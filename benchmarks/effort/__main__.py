@@ -23,11 +23,8 @@ from benchmarks.lib.task_rows import ORIGINAL, measure
 from benchmarks.lib.timing import medians
 from codec.evaluation.codecs.variants import EFFORT, EFFORTS, Setup, identity
 from codec.evaluation.judges import (
-    JudgeUnavailable,
     data_root,
-    load_judge,
     read_pixels,
-    spread,
 )
 from codec.evaluation.machine import describe
 from codec.evaluation.rows import RowsFile, collect
@@ -86,15 +83,9 @@ def run(plan: tasks.Plan, file: RowsFile, processes: int) -> dict[str, Any]:
     Raises:
         CodecError: weights or a library are missing.
     """
-    judges = {}
-    skipped = {}
-    for name in plan.judges:
-        try:
-            judge = load_judge(name, plan.setup.data)
-            limit = plan.limit if name == PHOTOGRAPHS else plan.slow_limit
-            judges[name] = judge, spread(judge.pictures(), limit)
-        except JudgeUnavailable as error:
-            skipped[name] = str(error)
+    judges, skipped = tasks.judges_of(
+        plan, lambda name: plan.limit if name == PHOTOGRAPHS else plan.slow_limit
+    )
     collect(tasks.jobs_of(plan, judges, file), partial(measure, setup=plan.setup), file, processes)
     tables = {
         name: tasks.table_of(plan, judge, samples, file)

@@ -35,8 +35,8 @@ SIZE = (768, 512)
 ROUNDS = 7
 FOLDER_COUNT = 200
 THREADS = 2
-BUSY = "while True: pass"
-# Run in a process of its own, from a checkout: backend, picture, whether others are busy.
+# Runs in a new process with the `codec` of a checkout; arguments: the backend, a picture, and the
+# number of busy processes beside it.
 PROBE = """
 import io, json, subprocess, sys, time
 backend, path, busy = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -149,10 +149,11 @@ def run(before: Path | None) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        pictures_into(folder)
-        picture = folder / "000.png"
-        shutil.copy(picture, folder.parent / "photo.png")
-        photo = folder.parent / "photo.png"
+        pictures = folder / "pictures"
+        pictures.mkdir()
+        pictures_into(pictures)
+        photo = folder / "photo.png"
+        shutil.copy(pictures / "000.png", photo)
         file = photo.with_suffix(".ctm")
         commands = {
             "encode": command(["encode", str(photo), "-o", str(file)], ROUNDS),
@@ -169,7 +170,7 @@ def run(before: Path | None) -> dict[str, Any]:
             "size": SIZE,
             "commands": commands,
             "backends": {key: probed(*where, photo) for key, where in systems.items()},
-            "folder": {key: per_second(where, folder) for key, where in checkouts.items()},
+            "folder": {key: per_second(where, pictures) for key, where in checkouts.items()},
             "folder_pictures": FOLDER_COUNT,
         }
 

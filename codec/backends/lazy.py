@@ -22,6 +22,7 @@ from codec.coding.latent_grid import Floats
 from codec.errors import BadArgument
 from codec.networks.config import LatentLayer
 from codec.weights import checkpoint
+from codec.weights.checkpoint import Checkpoint
 from codec.weights.shipped import MANIFEST
 
 _LOADING = forks.Lock()
@@ -91,18 +92,17 @@ class LazyBackend:
         with _LOADING:
             if self._inner is None:
                 runtime = runtimes.chosen(self.wanted_runtime, self.wanted_device)
-                self._inner = self._torch() if runtime == "torch" and not self.exported else None
-                self._inner = self._inner or self._onnx()
+                if runtime == "torch" and not self.exported:
+                    self._inner = self.torch
+                else:
+                    self._inner = self._onnx()
             return self._inner
 
     def _onnx(self) -> Backend:
         from codec.backends.onnx import OnnxBackend
 
-        if self.exported:
-            return OnnxBackend(Path(self.name_or_path), self.wanted_device)
-        weights = self.checkpoint
-        assert isinstance(weights, checkpoint.Checkpoint)
-        return OnnxBackend(weights, self.wanted_device)
+        source = Path(self.name_or_path) if self.exported else self._whole_weights()
+        return OnnxBackend(source, self.wanted_device)
 
     def _torch(self) -> Backend:
         try:
@@ -111,9 +111,13 @@ class LazyBackend:
             raise BadArgument(
                 f"this needs PyTorch, which is missing ({error}): pip install 'cotam[torch]'"
             ) from None
+        return TorchBackend(self._whole_weights(), self.wanted_device)
+
+    def _whole_weights(self) -> Checkpoint:
+        """The weights of both halves; there are none where these are exported graphs."""
         weights = self.checkpoint
-        assert isinstance(weights, checkpoint.Checkpoint)
-        return TorchBackend(weights, self.wanted_device)
+        assert isinstance(weights, Checkpoint)
+        return weights
 
     @property
     def torch(self) -> Backend:
@@ -124,8 +128,6 @@ class LazyBackend:
         """
         if self.exported:
             raise BadArgument("an exported half has no gradients; load its checkpoint")
-        if type(self.inner).__name__ == "TorchBackend":
-            return self.inner
         with _LOADING:
             if self._gradients is None:
                 self._gradients = self._torch()

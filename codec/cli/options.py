@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from codec.bitstream.container import DEFAULT_LIMIT_MEMORY, DEFAULT_LIMIT_PIXELS
-from codec.cli.click_parts import option
+from codec.cli.click_parts import Decorator, option
 from codec.cli.terminal import one_line, say
 from codec.weights.shipped import MANIFEST
 
@@ -144,6 +144,27 @@ json_output = option(
     help="Print results as JSON; encode and decode print one object a line.",
 )
 debug = option("--debug", is_flag=True, help="Show tracebacks.")
+
+
+def files(command: Any) -> Any:
+    """A decorator: what a command reads and writes, and what happens to existing files."""
+    return _all_of(inputs, output, overwrite, no_overwrite, skip_existing, workers)(command)
+
+
+def coding(command: Any) -> Any:
+    """A decorator: where the networks run, limits, and how results are printed."""
+    return _all_of(device, limit_pixels, limit_memory, json_output, debug)(command)
+
+
+def _all_of(*decorators: Decorator) -> Decorator:
+    """Decorators as if they stood one below the other."""
+
+    def decorated(command: Any) -> Any:
+        for one in reversed(decorators):
+            command = one(command)
+        return command
+
+    return decorated
 
 
 def own_weights(model: str, half: str) -> str:

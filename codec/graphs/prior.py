@@ -54,9 +54,10 @@ class _Prior:
         weight = self.weights(f"prior.{name}.weight") * scale[:, None, None, None]
         return weight, self.weights(f"prior.{name}.bias") * scale
 
-    def conv(self, name: str, x: str) -> str:
+    def conv(self, name: str, x: str, more: float = 0.0) -> str:
+        """A layer's output, with a number added to its bias."""
         weight, bias = self.layer(name)
-        return self.graph.conv(x, weight, bias, padding=weight.shape[2] // 2)
+        return self.graph.conv(x, weight, bias + np.float32(more), padding=weight.shape[2] // 2)
 
     def rounded(self, x: str) -> str:
         """floor(x + 1/2)."""
@@ -77,11 +78,9 @@ class _Prior:
 
     def activated(self, name: str, x: str, relu: bool = False) -> str:
         """The activation of a layer's output."""
-        weight, bias = self.layer(name)
-        if not self._is_exact_with_half(name):
-            return self.activation(self.conv(name, x), relu)
-        raised = self.graph.conv(x, weight, bias + np.float32(0.5), padding=weight.shape[2] // 2)
-        return self._cut(raised, relu)
+        if self._is_exact_with_half(name):
+            return self._cut(self.conv(name, x, 0.5), relu)
+        return self.activation(self.conv(name, x), relu)
 
     def _is_exact_with_half(self, name: str) -> bool:
         """Whether 1/2 may be part of the bias: every partial sum stays an integer below 2^24."""

@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,16 +40,11 @@ def packed(pixels: Pixels) -> Packed:
 
 def hashes(pixels: Packed) -> Hashes:
     """A number of 64 bits for each block: equal blocks have equal ones, others rarely have."""
-    height, width = pixels.shape
-    rows, columns = -(-height // SIDE), -(-width // SIDE)
-    if pixels.shape != (rows * SIDE, columns * SIDE):
-        whole = np.zeros((rows * SIDE, columns * SIDE), np.uint32)
-        whole[:height, :width] = pixels
-        pixels = whole
-    words = np.ascontiguousarray(pixels).view(np.uint64).reshape(rows, SIDE, -1)
+    words = _words(pixels)
+    columns = words.shape[2] // (SIDE // 2)
     mixed = words ^ words >> np.uint64(29)
     mixed *= np.tile(FACTORS, (1, columns))
-    sums: Hashes = np.add.reduce(mixed, 1).reshape(rows, columns, SIDE // 2).sum(2)
+    sums: Hashes = np.add.reduce(mixed, 1).reshape(len(words), columns, SIDE // 2).sum(2)
     return sums
 
 
@@ -88,12 +85,16 @@ def gathered(pixels: Pixels, which: Blocks) -> Pixels:
 
 def of_pixels(which: NDArray[np.bool_]) -> Blocks:
     """Which blocks [ceil(H / 8), ceil(W / 8)] have a pixel of those marked [H, W]."""
-    height, width = which.shape
+    # Eight answers at a time: a row of a block is one word.
+    return np.bitwise_or.reduce(_words(which), 1) != 0
+
+
+def _words(values: NDArray[Any]) -> NDArray[np.uint64]:
+    """Values [H, W] as words of 8 bytes [rows of blocks, 8, words]; the last blocks are filled."""
+    height, width = values.shape
     rows, columns = -(-height // SIDE), -(-width // SIDE)
-    if which.shape != (rows * SIDE, columns * SIDE):
-        whole = np.zeros((rows * SIDE, columns * SIDE), np.bool_)
-        whole[:height, :width] = which
-        which = whole
-    # Eight answers at a time.
-    words = np.ascontiguousarray(which).view(np.uint64).reshape(rows, SIDE, columns)
-    return np.bitwise_or.reduce(words, 1) != 0
+    if values.shape != (rows * SIDE, columns * SIDE):
+        whole = np.zeros((rows * SIDE, columns * SIDE), values.dtype)
+        whole[:height, :width] = values
+        values = whole
+    return np.ascontiguousarray(values).view(np.uint64).reshape(rows, SIDE, -1)

@@ -45,7 +45,7 @@ PATCH_RADII = ((0, 27.0), (50, 14.0), (75, 10.0), (90, 6.0), (99, 3.0), (100, 0.
 # (quality, the largest expected token error of a rectangle): what the AV1 tool loses of graphics at
 # this quality (tools.quality). Where nothing is that good, finer palettes are tried.
 MOST_ERRORS = ((0, 0.25), (25, 0.15), (50, 0.098), (75, 0.06), (90, 0.037), (100, 0.0))
-# Share of that error: blocks that are kept have errors, too.
+# Share of that error that a rectangle may have; kept blocks add errors of their own.
 ROOM = 0.8
 # From this quality on, the coarsest palette is never good enough.
 FINE = 40

@@ -204,7 +204,7 @@ def _pixel(coder: _Writer | _Reader, line: list[int], above: list[int], x: int, 
     left = line[x - 1]
     up = above[x]
     corner = above[x - 1]
-    # Where the row above goes on as before, this one does, too.
+    # The left neighbour is the first guess where the row above repeats its own left neighbour.
     first, second = (left, up) if up == corner else (up, left)
     state = (left == up) | (up == corner) << 1 | (left == corner) << 2
     state |= (up == above[x + 1]) << 3 | (left == line[x - 2]) << 4

@@ -83,10 +83,9 @@ def _in_a_sentence(what: str) -> Iterator[None]:
     """Turn what the library and its client raise into UnknownModel."""
     try:
         yield
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UnknownModel(f"{what}: {sentence(error)}") from None
     except Exception as error:
-        if not type(error).__module__.startswith(CLIENTS):
+        usual = isinstance(error, (OSError, ValueError, RuntimeError))
+        if not usual and not type(error).__module__.startswith(CLIENTS):
             raise
         raise UnknownModel(f"{what}: {sentence(error)}") from None
 

@@ -60,12 +60,7 @@ def decode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
 
 
 @click_parts.command("decode", example="cotam decode coded/ -o pictures/ -j 2")
-@options.inputs
-@options.output
-@options.overwrite
-@options.no_overwrite
-@options.skip_existing
-@options.workers
+@options.files
 @option(
     "--level",
     default="pixels",
@@ -85,11 +80,7 @@ def decode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
 @options.after
 @options.sequence
 @options.own_model
-@options.device
-@options.limit_pixels
-@options.limit_memory
-@options.json_output
-@options.debug
+@options.coding
 def decode(**flags: Any) -> None:
     """Decode .ctm files to pictures (PNG, or the format of the output's suffix).
 

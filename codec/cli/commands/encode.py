@@ -69,12 +69,7 @@ def encode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
 
 
 @click_parts.command("encode", example="cotam encode screenshots/ -o coded/ -q 60 -j 2")
-@options.inputs
-@options.output
-@options.overwrite
-@options.no_overwrite
-@options.skip_existing
-@options.workers
+@options.files
 @option("-q", "--quality", type=float, metavar="0..100", section=SIZE, help="Quality; default 50.")
 @option(
     "--target-size",
@@ -167,11 +162,7 @@ def encode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
 @options.after
 @options.sequence
 @options.model
-@options.device
-@options.limit_pixels
-@options.limit_memory
-@options.json_output
-@options.debug
+@options.coding
 def encode(**flags: Any) -> None:
     """Encode pictures to .ctm files.
 

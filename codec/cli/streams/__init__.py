@@ -47,7 +47,7 @@ def work(
 
 def encoding(after: list[str], settings: dict[str, Any]) -> Work:
     """Encodes pictures that build on others."""
-    # Here, because other commands need none of it.
+    # Imported here, because only --after needs it.
     from codec.cli.streams.work import Encoding
 
     return Encoding(after, settings)

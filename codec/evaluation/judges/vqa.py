@@ -176,9 +176,9 @@ class VqaJudge:
 
 
 def _shares(truths: list[list[Question]]) -> dict[str, float]:
-    """For each category how many pictures there are to one of its own.
+    """Category -> the number of all pictures divided by the number in the category.
 
-    A mean over all pictures that is weighted by them is a sum of the categories' means.
+    Weighted by these numbers, the mean over all pictures is the sum of the categories' means.
     """
     counts = Counter(questions[0].category for questions in truths)
     return {category: len(truths) / count for category, count in counts.items()}

@@ -111,7 +111,7 @@ async def forward(
 
 
 async def _body(answer: httpx.Response, timeout: float) -> AsyncIterator[bytes]:
-    """The body; closed when the client goes away, too, so that the upstream stops."""
+    """The body; also closed when the client disconnects, so that the upstream stops."""
     try:
         async for part in answer.aiter_raw():
             yield part
