@@ -51,7 +51,8 @@ class EncodeOptions:
             usual picture; None is the slope of the weights. Sizes and QP maps ignore it.
         tune: a vision tower, or its name, that the file is tuned to (seconds a picture);
             "features" is the shipped feature network.
-        keep: metadata in the file: `all`, `safe` (no location, no maker notes) or `none`.
+        keep: metadata in the file: `all`, `safe` (no location, maker notes or serial numbers) or
+            `none`.
         strip: the same as keep="none".
     """
 

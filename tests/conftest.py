@@ -47,12 +47,15 @@ def data_folder() -> Path:
 
 
 def run_cotam(
-    *arguments: object, stdin: bytes | None = None, cwd: Path | None = None
+    *arguments: object,
+    stdin: bytes | None = None,
+    cwd: Path | None = None,
+    backend: str = "torch",
 ) -> subprocess.CompletedProcess[bytes]:
     """The command as a user runs it.
 
-    With the backend that tests have in their own process, so that bytes can be compared;
-    tests/test_imports.py runs commands with the usual one.
+    With the backend that tests have in their own process, so that bytes can be compared; `onnx`
+    starts faster. tests/test_imports.py runs commands with the usual one.
     """
     command = [sys.executable, "-m", "codec.cli", *map(str, arguments)]
     return subprocess.run(
@@ -61,7 +64,7 @@ def run_cotam(
         capture_output=True,
         cwd=cwd,
         timeout=300,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "COTAM_BACKEND": "torch"},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "COTAM_BACKEND": backend},
     )
 
 

@@ -42,7 +42,7 @@ def test_no_message_of_the_library_names_a_flag_of_the_command() -> None:
 
 def test_every_flag_of_a_message_exists() -> None:
     helps = b"".join(
-        run_cotam(command, "--help").stdout for command in ("encode", "decode", "eval")
+        run_cotam(command, "--help-all").stdout for command in ("encode", "decode", "eval")
     )
     for flag in re.findall(r"--[a-z-]+", " ".join(FLAGS.values())):
         assert flag.encode() in helps, flag

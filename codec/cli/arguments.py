@@ -1,4 +1,4 @@
-"""What a command line names: IN and OUT, and patterns that the shell left to us."""
+"""What a command line names: IN and OUT, patterns that the shell left to us, files that exist."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from codec.errors import BadArgument
+from codec.errors import BadArgument, Unreadable, sentence
 
+STREAM = "-"
 WILDCARDS = "*?["
+# Enough to recognise a format.
+START_BYTES = 16
 
 
 def named_output(
@@ -51,3 +54,49 @@ def expanded(inputs: Sequence[str]) -> list[str]:
             raise BadArgument(f"no file matches {item}")
         names += found
     return names
+
+
+def check_inputs(
+    names: Sequence[str], output: str | None, is_result: Callable[[str, bytes], bool]
+) -> None:
+    """Open every file that is named, before anything is written.
+
+    A second name that exists and holds a result was meant as the output: `cotam encode a.png b.ctm`
+    must not write a.ctm. In folders, bad files are left to the run, which skips and reports them.
+
+    Args:
+        names: files, folders or '-'.
+        output: of the command, None if there is none.
+        is_result: whether a file of this name, with these first bytes, is a result.
+
+    Raises:
+        Unreadable: a file cannot be opened.
+        BadArgument: several files are named, and one of them is a result.
+    """
+    for name in names:
+        # A pipe's bytes can be read only once.
+        if name == STREAM or os.path.isdir(name) or _is_special(name):
+            continue
+        start = _start_of(name)
+        if output is None and len(names) > 1 and is_result(name, start):
+            raise BadArgument(
+                f"{name} exists and is no input of this command; nothing was written: "
+                "if it is the output, name it with -o"
+            )
+
+
+def _start_of(name: str) -> bytes:
+    """The first bytes of a file. Raises Unreadable."""
+    try:
+        with open(name, "rb") as file:
+            return file.read(START_BYTES)
+    except (OSError, ValueError) as error:
+        raise Unreadable(f"{sentence(error)}; nothing was written") from error
+
+
+def _is_special(name: str) -> bool:
+    """Whether a name is that of a pipe, a device or a socket."""
+    try:
+        return os.path.exists(name) and not os.path.isfile(name)
+    except ValueError:
+        return False

@@ -2,78 +2,118 @@
 
 ::
 
-    flags -> plan -> [nothing was refused] -> run -> a line for each file -> exit status
+    flags -> plan -> checks of inputs and outputs -> run -> a line for each file -> exit status
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Set
-from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from codec.cli.arguments import expanded, named_output
-from codec.cli.jobs import Existing, Work, plan, run
+from codec.cli.arguments import check_inputs, expanded, named_output
+from codec.cli.jobs import Existing, Schedule, Work, plan, run
 from codec.cli.options import AUTO, check_device, fail, workers_for
 from codec.cli.outputs import STREAM
-from codec.cli.report import Report
+from codec.cli.printing.progress import progress, wanted
+from codec.cli.printing.report import Report
 from codec.cli.streams.order import in_order
 from codec.cli.terminal import explained, say
 from codec.cli.workers import stoppable
-from codec.errors import BadArgument, CodecError
+from codec.errors import BadArgument, CodecError, Unreadable
 from codec.weights.shipped import MANIFEST
 
 
-def run_batch(
-    flags: dict[str, Any],
-    settings: dict[str, Any],
-    suffix: str,
-    kinds: Set[str],
-    work: Work,
-    is_output: Callable[[str], bool],
-) -> None:
+@dataclass(frozen=True)
+class Kind:
+    """What a command reads and writes.
+
+    Attributes:
+        suffix: of results, such as .ctm.
+        sources: suffixes of the files in folders that are taken.
+        is_output: whether a suffix is one of a result.
+        is_result: whether a file of this name, with these first bytes, is a result.
+        check_target: raises BadArgument for a result that cannot be written.
+        saves: whether results are smaller than their sources.
+    """
+
+    suffix: str
+    sources: Set[str]
+    is_output: Callable[[str], bool]
+    is_result: Callable[[str, bytes], bool]
+    check_target: Callable[[str], None]
+    saves: bool
+
+
+def run_batch(flags: dict[str, Any], settings: dict[str, Any], kind: Kind, work: Work) -> None:
     """Do a command's work on all its files, and end with its exit status.
 
     Args:
         flags: of the command: inputs, output, what happens to existing files, jobs, device.
         settings: of `work`; "model" is checked here.
-        suffix: of results.
-        kinds: suffixes of the files in folders that are taken.
+        kind: what the command reads and writes.
         work: what is done with a file.
-        is_output: whether a suffix, such as .png, is one of a result.
     """
-    report = Report(flags["json_output"], False)
-    settings |= {"device": flags["device"], "debug": flags["debug"]}
     try:
-        existing = _existing(flags)
+        if flags["quiet"] and flags["verbose"]:
+            raise BadArgument("give --quiet or --verbose, not both")
+        settings |= {"device": flags["device"], "debug": flags["debug"]}
+        settings["explain"] = flags["verbose"] or flags["json_output"]
         settings["overwrite"] = not flags["no_overwrite"]
-        inputs, output = named_output(flags["inputs"], flags["output"], is_output)
-        schedule = plan(expanded(inputs), output, suffix, kinds, existing)
-        if not (schedule.jobs or schedule.refused or schedule.unreadable or schedule.done):
-            raise BadArgument(
-                f"there is no file to work on (looked for {', '.join(sorted(kinds))})"
-            )
-        if schedule.done:
-            say(f"cotam: {schedule.done} done already", err=True)
-        report.to_stderr = any(job.target == STREAM for job in schedule.jobs)
-        if report.to_stderr and sys.stdout.isatty():
-            raise BadArgument(
-                "binary data is not written to a terminal; give -o FILE or redirect it"
-            )
+        schedule = _scheduled(flags, kind)
         # Here, so that a missing device is reported once and not for each picture.
         check_device(flags["device"])
     except BadArgument as error:
         fail(str(error), 2)
+    except Unreadable as error:
+        fail(explained(error))
     try:
         _check_weights(settings["model"])
     except CodecError as error:
         fail(explained(error))
-    workers = flags["jobs"] or workers_for(len(schedule.jobs))
+    report = Report(flags["json_output"], flags["quiet"], flags["verbose"])
+    report.to_stderr = any(job.target == STREAM for job in schedule.jobs)
+    status = _run(schedule, report, flags, settings, kind, work)
+    if status:
+        raise click.exceptions.Exit(status)
+
+
+def _scheduled(flags: dict[str, Any], kind: Kind) -> Schedule:
+    """Plan the jobs and check what is read and written, before anything is. Raises BadArgument."""
+    existing = _existing(flags)
+    inputs, output = named_output(flags["inputs"], flags["output"], kind.is_output)
+    names = expanded(inputs)
+    check_inputs(names, output, kind.is_result)
+    schedule = plan(names, output, kind.suffix, kind.sources, existing)
+    if not (schedule.jobs or schedule.refused or schedule.unreadable or schedule.done):
+        looked = ", ".join(sorted(kind.sources))
+        raise BadArgument(f"there is no file to work on (looked for {looked})")
+    for target in dict.fromkeys(job.target for job in schedule.jobs):
+        kind.check_target(target)
+    if schedule.done and not flags["quiet"]:
+        say(f"cotam: {schedule.done} done already", err=True)
+    if sys.stdout.isatty() and any(job.target == STREAM for job in schedule.jobs):
+        raise BadArgument("binary data is not written to a terminal; give -o FILE or redirect it")
     if flags.get("sequence"):
         schedule.jobs = in_order(schedule.jobs)
+    return schedule
+
+
+def _run(
+    schedule: Schedule,
+    report: Report,
+    flags: dict[str, Any],
+    settings: dict[str, Any],
+    kind: Kind,
+    work: Work,
+) -> int:
+    """Do what is planned; return the exit status."""
+    workers = flags["jobs"] or workers_for(len(schedule.jobs))
+    if flags.get("sequence"):
         workers = 1
     for note in schedule.notes:
         report.note(note)
@@ -81,12 +121,13 @@ def run_batch(
         report.add(result, refused=True)
     for result in schedule.unreadable:
         report.add(result)
-    with stoppable(), _progress(len(schedule.jobs)) as advance:
+    count = len(schedule.jobs)
+    show = not flags["quiet"] and wanted(count, flags["json_output"])
+    with stoppable(), progress(count, kind.saves, show) as advance:
         for result in run(schedule.jobs, work, settings, workers):
             report.add(result)
-            advance()
-    if status := report.finish():
-        raise click.exceptions.Exit(status)
+            advance(result)
+    return report.finish()
 
 
 def _check_weights(model: str) -> None:
@@ -107,30 +148,3 @@ def _existing(flags: dict[str, Any]) -> Existing:
     if flags["no_overwrite"]:
         return "leave"
     return "replace" if flags["overwrite"] else "refuse"
-
-
-def _progress(count: int) -> Any:
-    """A bar on stderr, if that is a terminal, stdout is not, and there are several files."""
-    if count < 2 or not sys.stderr.isatty() or sys.stdout.isatty():
-        return nullcontext(lambda: None)
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    progress = Progress(
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    task = progress.add_task("", total=count)
-
-    class Bar:
-        def __enter__(self) -> Any:
-            progress.start()
-            return lambda: progress.advance(task)
-
-        def __exit__(self, *_: object) -> None:
-            progress.stop()
-
-    return Bar()

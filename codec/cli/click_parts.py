@@ -1,5 +1,7 @@
 """What this program adds to click: options grouped by purpose, and commands imported when called.
 
+--help fits one screen; --help-all also lists the advanced options.
+
 ::
 
     cotam ARGUMENTS -> LazyGroup -> import of one command's module -> Command -> sections of help
@@ -15,14 +17,24 @@ import click
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 OTHER = "General"
+# Of a context: whether the help lists advanced options.
+ALL = "codec.cli.all"
 
 
 class Option(click.Option):
-    """An option that the help lists under a section."""
+    """An option that the help lists under a section.
 
-    def __init__(self, *names: Any, section: str = OTHER, **settings: Any) -> None:
+    Attributes:
+        section: title of the section.
+        advanced: listed by --help-all and the manual only.
+    """
+
+    def __init__(
+        self, *names: Any, section: str = OTHER, advanced: bool = False, **settings: Any
+    ) -> None:
         super().__init__(*names, **settings)
         self.section = section
+        self.advanced = advanced
 
 
 class Command(click.Command):
@@ -32,17 +44,29 @@ class Command(click.Command):
         super().__init__(*args, **settings)
         self.example = example
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write each section's options, in the order in which the sections first occur."""
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The parameters, with --help-all where some are advanced."""
+        parameters = super().get_params(ctx)
+        if any(getattr(parameter, "advanced", False) for parameter in parameters):
+            parameters.append(_help_all())
+        return parameters
+
+    def sections(self, ctx: click.Context) -> dict[str, list[tuple[str, str]]]:
+        """Each section's options and their help, in the order in which sections first occur."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            hidden = getattr(parameter, "advanced", False) and not ctx.meta.get(ALL)
+            if record is not None and not hidden and not isinstance(parameter, click.Argument):
                 section = getattr(parameter, "section", OTHER)
                 sections.setdefault(section, []).append(record)
         # Last, and with it --help, which click makes itself.
         general = sections.pop(OTHER, [])
-        for title, records in [*sections.items(), (OTHER, general)]:
+        return sections | {OTHER: general}
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections."""
+        for title, records in self.sections(ctx).items():
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
@@ -50,8 +74,26 @@ class Command(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the example."""
         if self.example:
-            with formatter.section("Example"):
-                formatter.write_text(self.example)
+            formatter.write(f"\nExample: {self.example}\n")
+
+
+def _help_all() -> click.Option:
+    """An option that prints the help with all options."""
+
+    def show(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+        if asked:
+            ctx.meta[ALL] = True
+            click.echo(ctx.get_help())
+            ctx.exit()
+
+    return click.Option(
+        ["--help-all"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=show,
+        help="Show advanced options, too, and exit.",
+    )
 
 
 class LazyGroup(click.Group):

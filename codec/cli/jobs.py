@@ -64,7 +64,21 @@ class Job:
 
 @dataclass
 class Result:
-    """The result of a job; `error` is empty on success."""
+    """The result of a job.
+
+    Attributes:
+        source: the file that was read, or '-'.
+        target: the file that was written, or '-'.
+        error: why it failed; empty on success.
+        bytes_in: size of the source.
+        bytes_out: size of the target.
+        width: of the picture, in pixels.
+        height: of the picture, in pixels.
+        bpp: bits per pixel of the .ctm file.
+        seconds: by stage.
+        notes: what was changed or left out, one sentence each.
+        choices: what was chosen: the tool, the reason for it, quality, weights, ...
+    """
 
     source: str
     target: str
@@ -76,6 +90,7 @@ class Result:
     bpp: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    choices: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"ok": not self.error}

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 FILES = "Files"
-NETWORKS = "Networks"
-LIMITS = "Limits"
+NETWORKS = "Networks and limits"
 SEQUENCES = "Sequences of screenshots"
 # What the number of processes follows where it is not given.
 FILES_PER_WORKER = 16
@@ -79,14 +78,14 @@ workers = option(
     type=Workers(),
     metavar="N|all",
     section=FILES,
-    help="Pictures coded in parallel, each on its share of the cores; default: 1 for a few files.",
+    help="Pictures coded in parallel; default: 1 for a few files.",
 )
 after = option(
     "--after",
     multiple=True,
     metavar="FILE.ctm",
     section=SEQUENCES,
-    help="The file builds on this one, which is there already; repeat it for a chain.",
+    help="The file builds on this one, which exists; repeat it for a chain.",
 )
 sequence = option(
     "--sequence",
@@ -99,7 +98,7 @@ model = option(
     default="default",
     metavar="NAME|PATH",
     section=NETWORKS,
-    help="Weights by name (see `cotam models`) or path.",
+    help="Weights by name (`cotam models`) or path; default: small.",
 )
 own_model = option(
     "--model",
@@ -113,37 +112,43 @@ device = option(
     default=AUTO,
     metavar="auto|cpu|cuda",
     section=NETWORKS,
-    help="Where the networks run.",
+    help="Where the networks run; default: auto, a GPU if there is one.",
 )
 background = option(
     "--background",
     default="white",
     metavar="COLOUR",
     section="Output",
-    help="Colour behind transparent pixels in formats without alpha, such as .jpg.",
+    help="Colour behind transparent pixels where a format has no alpha; default white.",
 )
 limit_pixels = option(
     "--limit-pixels",
     type=click.IntRange(min=1),
     default=DEFAULT_LIMIT_PIXELS,
     metavar="N",
-    section=LIMITS,
-    help=f"Refuse larger pictures; default {DEFAULT_LIMIT_PIXELS}.",
+    section=NETWORKS,
+    advanced=True,
+    help=f"Refuse pictures of more pixels; default {DEFAULT_LIMIT_PIXELS}.",
 )
 limit_memory = option(
     "--limit-memory",
     default=f"{DEFAULT_LIMIT_MEMORY >> 30}GiB",
     metavar="8GiB",
-    section=LIMITS,
-    help="Refuse pictures that need more memory.",
+    section=NETWORKS,
+    advanced=True,
+    help=f"Refuse pictures that need more memory; default {DEFAULT_LIMIT_MEMORY >> 30}GiB.",
 )
 json_output = option(
     "--json",
     "json_output",
     is_flag=True,
-    help="Print results as JSON; encode and decode print one object a line.",
+    help="Print results as JSON; encode and decode: one object a line.",
 )
-debug = option("--debug", is_flag=True, help="Show tracebacks.")
+quiet = option("--quiet", is_flag=True, help="Print errors only.")
+verbose = option(
+    "-v", "--verbose", is_flag=True, help="Print what was chosen for each file, why, and times."
+)
+debug = option("--debug", is_flag=True, advanced=True, help="Show tracebacks.")
 
 
 def files(command: Any) -> Any:
@@ -153,7 +158,8 @@ def files(command: Any) -> Any:
 
 def coding(command: Any) -> Any:
     """A decorator: where the networks run, limits, and how results are printed."""
-    return _all_of(device, limit_pixels, limit_memory, json_output, debug)(command)
+    printed = (quiet, verbose, json_output, debug)
+    return _all_of(device, limit_pixels, limit_memory, *printed)(command)
 
 
 def _all_of(*decorators: Decorator) -> Decorator:

@@ -6,13 +6,16 @@ import codecs
 import os
 import sys
 import warnings
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from codec.errors import UNEXPECTED, sentence
 
 _CLOSED: set[int] = set()
 _FAILED: dict[bool, str] = {}
+# What prints a line above a bar, while there is one.
+_ABOVE: list[Callable[[str], None]] = []
 NAMES = "cotam-names"
 
 
@@ -72,10 +75,23 @@ def say(text: str, err: bool = False) -> None:
     text = with_flags(text) if err else text
     stream = sys.stderr if err else sys.stdout
     try:
+        if _ABOVE and stream.isatty():
+            _ABOVE[-1](text)
+            return
         stream.write(f"{text}\n")
         stream.flush()
     except (OSError, ValueError) as error:
         _FAILED[err] = getattr(error, "strerror", None) or str(error)
+
+
+@contextmanager
+def lines_above(show: Callable[[str], None]) -> Iterator[None]:
+    """Let `show` print the lines of `say` on a terminal, where a bar is at the bottom."""
+    _ABOVE.append(show)
+    try:
+        yield
+    finally:
+        _ABOVE.remove(show)
 
 
 def lost_output() -> str | None:

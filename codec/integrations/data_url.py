@@ -21,7 +21,7 @@ import codec
 from codec.bitstream import container
 from codec.errors import BadArgument, TargetTooSmall, Unreadable, only_codec_errors, sentence
 from codec.integrations.pillow import MEDIA_TYPE
-from codec.integrations.receivers import ReceiverName, Size, receiver, scaled, within
+from codec.integrations.receivers import ReceiverName, Size, fitted, receiver, scaled
 from codec.io import colour, images
 from codec.results import Level
 
@@ -113,8 +113,7 @@ def data_url(
     decoded = cotam.decode_full(data) if level == "pixels" else cotam.decode_preview(data)
     image = _plain(decoded.picture, kind)
     if fit is not None:
-        box = fit if hosted is None else hosted.fitted(image.size)
-        image = _resized(image, within(image.size, box))  # type: ignore[arg-type]
+        image = _resized(image, fitted(image.size, fit))
     text, size = _written(image, kind, max_bytes)
     return DataUrl(text, size, None if hosted is None else hosted.tokens(size))
 

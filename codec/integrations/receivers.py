@@ -92,6 +92,16 @@ RECEIVERS: dict[str, Receiver] = {
 }
 
 
+def fitted(size: Size, fit: ReceiverName | Size) -> Size:
+    """The size that a picture is sent in: what a model looks at, or the largest in a box.
+
+    Raises:
+        BadArgument: as `receiver` does.
+    """
+    hosted = receiver(fit)
+    return within(size, fit) if hosted is None else hosted.fitted(size)  # type: ignore[arg-type]
+
+
 def receiver(fit: ReceiverName | Size) -> Receiver | None:
     """A hosted model by name, None for a box of pixels.
 

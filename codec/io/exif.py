@@ -4,7 +4,7 @@
 
     bytes, or Pillow's Exif -> opened -+-> orientation
                                        +-> sound, tag by tag -> bytes that Pillow reads
-    sound bytes -> without_private -> no location, no maker notes
+    sound bytes -> without_private -> no location, no maker notes, no serial numbers
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ DIRECTORY = 0x8769
 GPS = 0x8825
 INTEROPERABILITY = 0xA005
 MAKER_NOTE = 0x927C
+# EXIF 2.32, 4.6.5, table 8: they name one camera and one lens.
+SERIAL_NUMBERS = (0xA431, 0xA435)
 # One JPEG segment (ISO 10918-1, B.2.4) holds no more.
 LIMIT_BYTES = 65_533
 MOST_TAGS = 256
@@ -111,17 +113,22 @@ def sound(exif: Image.Exif | None) -> tuple[bytes | None, list[str]]:
 
 
 def without_private(data: bytes) -> bytes | None:
-    """Remove location and maker notes from EXIF of `sound`; None if nothing is left."""
+    """Remove location, maker notes and serial numbers from EXIF; None if nothing is left.
+
+    Args:
+        data: of `sound`.
+    """
     exif = opened(data)
     if exif is None:
         return None
     nothing: dict[int, Any] = {}
     directory = dict(_or(nothing, partial(exif.get_ifd, DIRECTORY)))
-    private = GPS in exif or MAKER_NOTE in directory
-    if not private:
+    private = [tag for tag in (MAKER_NOTE, *SERIAL_NUMBERS) if tag in directory]
+    if GPS not in exif and not private:
         return data
     out = {tag: exif[tag] for tag in exif if tag not in (GPS, DIRECTORY)}
-    directory.pop(MAKER_NOTE, None)
+    for tag in private:
+        del directory[tag]
     out |= {DIRECTORY: directory} if directory else {}
     return _written(out) if out else None
 

@@ -7,7 +7,9 @@ that lies inside IPTC. None of these are in the lists.
 from __future__ import annotations
 
 import io
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
+
+from codec.errors import BadArgument
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,6 +35,16 @@ SUFFIXES = frozenset(
     ".webp .xbm .xpm".split()
 )
 DRAWINGS = frozenset((".eps", ".ps", ".wmf", ".emf"))
+# Lossy formats: visually lossless, with colour at full resolution if the format allows it.
+WRITING: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": "4:4:4"},
+    "MPO": {"quality": 95, "subsampling": "4:4:4"},
+    "WEBP": {"quality": 95},
+    "AVIF": {"quality": 90, "subsampling": "4:4:4"},
+}
+SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
+# RFC 9649: lossy WebP is VP8, which knows nothing else.
+WEBP_SUBSAMPLING = "4:2:0"
 
 
 def open_picture(stream: IO[bytes], only: list[str] | None = None) -> Image.Image:
@@ -81,3 +93,43 @@ def written_format(suffix: str) -> str | None:
 
     kind = Image.registered_extensions().get(suffix.lower())
     return kind if kind in WRITTEN and kind in Image.SAVE else None
+
+
+def writing_options(
+    kind: str, suffix: str, quality: int | None = None, subsampling: str | None = None
+) -> dict[str, Any]:
+    """Pillow's options for writing a picture.
+
+    Args:
+        kind: the format, as `written_format` names it.
+        suffix: as the user named the format.
+        quality: 0..100 for JPEG, WebP and AVIF. Default: visually lossless.
+        subsampling: of SUBSAMPLINGS, for JPEG and AVIF. Default: 4:4:4.
+
+    Returns:
+        Arguments of Pillow's `save`.
+
+    Raises:
+        BadArgument: an option is out of range, or does not suit the format.
+    """
+    options = dict(WRITING.get(kind, {}))
+    if quality is not None:
+        if "quality" not in options:
+            raise BadArgument(f"'{suffix}' has no quality; only .jpg, .webp and .avif have one")
+        if not 0 <= quality <= 100:
+            raise BadArgument(f"a quality is a number from 0 to 100, not {quality}")
+        options["quality"] = int(quality)
+    if subsampling is not None:
+        if subsampling not in SUBSAMPLINGS:
+            known = ", ".join(SUBSAMPLINGS)
+            raise BadArgument(f"subsampling must be one of {known}, not {subsampling!r}")
+        if kind == "WEBP" and subsampling != WEBP_SUBSAMPLING:
+            raise BadArgument(
+                f"WebP has no subsampling but {WEBP_SUBSAMPLING}; use .jpg or .avif for "
+                f"{subsampling}"
+            )
+        if kind not in WRITING:
+            raise BadArgument(f"'{suffix}' has no subsampling; only .jpg and .avif have one")
+        if kind != "WEBP":
+            options["subsampling"] = subsampling
+    return options

@@ -67,13 +67,6 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Lossy formats: visually lossless, with colour at full resolution if the format allows it.
-WRITING: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 95, "subsampling": 0},
-    "MPO": {"quality": 95, "subsampling": 0},
-    "WEBP": {"quality": 95},
-    "AVIF": {"quality": 90, "subsampling": "4:4:4"},
-}
 _PILLOW = forks.Lock()
 
 
@@ -457,6 +450,7 @@ def save(
     suffix: str,
     quality: int | None = None,
     background: Any = compose.WHITE,
+    subsampling: str | None = None,
 ) -> list[str]:
     """Write a picture file.
 
@@ -466,12 +460,13 @@ def save(
         suffix: names the format, such as '.png'.
         quality: 0..100 for .jpg, .webp and .avif. Default: visually lossless.
         background: what transparent pixels are composed on if the format has no alpha.
+        subsampling: `4:4:4`, `4:2:2` or `4:2:0` for .jpg and .avif. Default: 4:4:4.
 
     Returns:
         Notes on metadata that was left out.
 
     Raises:
-        BadArgument: suffix, quality or background is unknown or out of range.
+        BadArgument: an option is unknown, out of range, or does not suit the format.
         OSError: the stream cannot be written.
     """
     ground = compose.colour_of(background)
@@ -480,14 +475,10 @@ def save(
         raise BadArgument(
             f"pictures cannot be written as '{suffix}'; use .png, .jpg, .webp or .tif"
         )
-    options = dict(WRITING.get(kind, {}))
+    options = formats.writing_options(kind, suffix, quality, subsampling)
     if kind == "PNG":
         # A third of the time of Pillow's default, and 2 % smaller for a photograph of 768x512.
         options["compress_level"] = png.LEVEL
-    if quality is not None:
-        if kind not in WRITING or not 0 <= quality <= 100:
-            raise BadArgument("only .jpg, .webp and .avif have a quality, from 0 to 100")
-        options["quality"] = int(quality)
     large = isinstance(picture, Picture) and picture.pixels.nbytes >= memory.SPILL_BYTES
     if large and kind == "PNG":
         assert isinstance(picture, Picture)

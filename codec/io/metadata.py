@@ -2,7 +2,7 @@
 
 keep      colour profile   EXIF                                          pixels
 all       yes              all that is sound                             as they are
-safe      yes              without location and maker notes              as they are
+safe      yes              without location, maker notes, serial numbers as they are
 none      no               no                                            in sRGB
 
 Profiles and EXIF above 64 KB each are never kept (docs/reliability.md).
@@ -24,7 +24,10 @@ KEEP = ("all", "safe", "none")
 DEFAULT_KEEP = "safe"
 ICC_LIMIT_BYTES = exif.LIMIT_BYTES
 IN_SRGB = "the colours were converted to sRGB, because the file does not keep their profile"
-PRIVATE = "location and maker notes were left out of the EXIF data (keep='all' keeps them)"
+PRIVATE = (
+    "location, maker notes and serial numbers were left out of the EXIF data "
+    "(keep='all' keeps them)"
+)
 
 
 def check_keep(keep: Any) -> str:
@@ -39,7 +42,7 @@ def kept(picture: images.Picture, keep: str = DEFAULT_KEEP) -> images.Picture:
 
     Args:
         picture: the picture.
-        keep: `all`, `safe` (no location, no maker notes) or `none`.
+        keep: `all`, `safe` (no location, maker notes or serial numbers) or `none`.
 
     Returns:
         The picture. Without its profile the pixels are converted to sRGB, so that they look the

@@ -43,6 +43,6 @@ def effort_help() -> str:
     """The help of `--effort`: what levels win for photographs."""
     levels = ", ".join(f"{effort}: {gain:+d} %" for effort, gain in FIGURES.items())
     return (
-        "From 0 (fastest) to 9 (smallest files). From 6 on, photographs are tuned to a small "
-        f"vision network, which takes longer. Bytes for the same features: {levels}."
+        "0 is fastest; default 5; from 6 on, photographs are tuned to a small vision network. "
+        f"Bytes for the same features: {levels}."
     )

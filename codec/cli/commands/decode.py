@@ -10,12 +10,14 @@ import click
 from codec import quality as qualities
 from codec.bitstream import container
 from codec.cli import click_parts, options, streams
-from codec.cli.batch import run_batch
+from codec.cli.batch import Kind, run_batch
 from codec.cli.click_parts import option
 from codec.cli.jobs import ENCODED, Result
-from codec.cli.outputs import STREAM, Put
+from codec.cli.outputs import Put
+from codec.cli.pictures.written import WrittenAs
+from codec.cli.printing.choices import choices_of
 from codec.errors import BadArgument
-from codec.io import compose, formats, images
+from codec.io import formats
 
 LEVELS = ("pixels", "preview")
 OUTPUT = "Output"
@@ -24,6 +26,11 @@ OUTPUT = "Output"
 def is_picture(suffix: str) -> bool:
     """Whether a suffix is that of a picture that can be written."""
     return suffix != ENCODED and formats.written_format(suffix) is not None
+
+
+def is_no_ctm(name: str, start: bytes) -> bool:
+    """Whether a file is a picture that `decode` would write, by its name and first bytes."""
+    return is_picture(Path(name).suffix.lower()) and not start.startswith(container.MAGIC)
 
 
 def decode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> tuple[Put, Result]:
@@ -46,15 +53,14 @@ def decode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
     preview = settings["level"] == "preview"
     decoded = loaded.decode_preview(data) if preview else loaded.decode_full(data)
     picture = decoded.picture
-    suffix = ".png" if target == STREAM else Path(target).suffix
     bpp = len(data) * 8 / (content.width * content.height)
     notes = list(picture.notes)
     result = Result("", "", "", 0, 0, *decoded.size[::-1], bpp, decoded.seconds, notes)
+    if settings["explain"]:
+        result.choices = choices_of(data, settings["limit"])
 
     def put(stream: IO[bytes]) -> None:
-        notes.extend(
-            images.save(picture, stream, suffix, settings["file_quality"], settings["background"])
-        )
+        notes.extend(settings["format"].save(picture, stream, target))
 
     return put, result
 
@@ -66,7 +72,7 @@ def decode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
     default="pixels",
     metavar="|".join(LEVELS),
     section=OUTPUT,
-    help="preview is fast and has an eighth of the sides.",
+    help="preview is fast and has an eighth of the sides; default: pixels.",
 )
 @option(
     "-q",
@@ -75,6 +81,19 @@ def decode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
     metavar="0..100",
     section=OUTPUT,
     help="Quality of .jpg, .webp and .avif; default: visually lossless.",
+)
+@option(
+    "--subsampling",
+    metavar="|".join(formats.SUBSAMPLINGS),
+    section=OUTPUT,
+    help="Of colour in .jpg and .avif; default 4:4:4, which keeps all of it.",
+)
+@option(
+    "--format",
+    "format_name",
+    metavar="png|jpg|webp|avif|...",
+    section=OUTPUT,
+    help="Format of results without a name of their own; default png.",
 )
 @options.background
 @options.after
@@ -91,7 +110,7 @@ def decode(**flags: Any) -> None:
         options.fail(f"level must be {' or '.join(LEVELS)}, not '{flags['level']}'", 2)
     try:
         memory = qualities.parse_size(flags["limit_memory"])
-        compose.colour_of(flags["background"])
+        written = WrittenAs.of(flags)
     except BadArgument as error:
         options.fail(str(error), 2)
     settings = {
@@ -99,9 +118,9 @@ def decode(**flags: Any) -> None:
         "memory": memory,
         "level": flags["level"],
         "model": options.own_weights(flags["model"], "decoder"),
-        "file_quality": flags["quality"],
-        "background": flags["background"],
+        "format": written,
         "device": flags["device"],
     }
     work = streams.work(streams.decoding, decode_file, flags, settings)
-    run_batch(flags, settings, ".png", {ENCODED}, work, is_picture)
+    kind = Kind(written.suffix, {ENCODED}, is_picture, is_no_ctm, written.check, saves=False)
+    run_batch(flags, settings, kind, work)

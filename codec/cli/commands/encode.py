@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from codec import quality as qualities
+from codec.bitstream.container import MAGIC
 from codec.cli import click_parts, options, streams
-from codec.cli.batch import run_batch
+from codec.cli.batch import Kind, run_batch
 from codec.cli.click_parts import option
 from codec.cli.commands.tuning import FEATURES, tuning
 from codec.cli.commands.tuning import tuner as tuner_of
 from codec.cli.jobs import ENCODED, Result
 from codec.cli.outputs import Put
+from codec.cli.pictures.prepared import Preparation
+from codec.cli.printing.choices import choices_of
 from codec.cli.terminal import explained
 from codec.errors import BadArgument, CodecError
 from codec.guidance import DEFAULT_GUIDE, PRESETS, STRENGTH, choose
+from codec.integrations.receivers import RECEIVERS
 from codec.io import folders, images
 from codec.io.metadata import DEFAULT_KEEP
 from codec.options import TOOL_NAMES, EncodeOptions
@@ -24,12 +28,20 @@ from codec.tools.interface import DEFAULT_EFFORT
 
 SIZE = "Size and quality"
 GUIDE = "Where bits go (photographs)"
-METADATA = "Metadata"
+PICTURE = "Picture and metadata"
 
 
 def is_encoded(suffix: str) -> bool:
     """Whether a suffix is that of a .ctm file."""
     return suffix == ENCODED
+
+
+def is_ctm(name: str, start: bytes) -> bool:
+    """Whether a file is a .ctm file by its name or its first bytes."""
+    return start.startswith(MAGIC) or is_encoded(Path(name).suffix.lower())
+
+
+KIND = Kind(ENCODED, folders.PICTURES, is_encoded, is_ctm, lambda _: None, saves=True)
 
 
 class _Looks:
@@ -51,7 +63,7 @@ def encode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
     """
     # Before the weights: Pillow takes 4 bytes a pixel, and PyTorch is not loaded yet
     # (docs/design.md, "Tiles").
-    picture = images.load(source, settings["limit"])
+    picture = settings["prepare"](images.load(source, settings["limit"]))
     loaded = options.load(
         settings["model"], settings["device"], settings["limit"], settings["memory"]
     )
@@ -65,17 +77,26 @@ def encode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
     data = encoded.data
     bpp = len(encoded.data) * 8 / (width * height)
     result = Result("", "", "", 0, 0, width, height, bpp, encoded.seconds, encoded.notes)
+    if settings["explain"]:
+        result.choices = choices_of(data, settings["limit"], encoded.reason)
     return lambda stream: stream.write(data), result
 
 
 @click_parts.command("encode", example="cotam encode screenshots/ -o coded/ -q 60 -j 2")
 @options.files
-@option("-q", "--quality", type=float, metavar="0..100", section=SIZE, help="Quality; default 50.")
+@option(
+    "-q",
+    "--quality",
+    type=float,
+    metavar="0..100",
+    section=SIZE,
+    help="Quality; 100 is best; default 50.",
+)
 @option(
     "--target-size",
     metavar="20KB",
     section=SIZE,
-    help="Use the best quality whose file is not larger.",
+    help="The best quality whose file is not larger; also B, KiB, MB.",
 )
 @option("--lossless", is_flag=True, section=SIZE, help="Keep every pixel exactly.")
 @option(
@@ -89,15 +110,15 @@ def encode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
 @option(
     "--tool",
     default="auto",
-    metavar="|".join(TOOL_NAMES),
+    metavar="NAME",
     section=SIZE,
-    help="Coding tool; auto chooses by the picture.",
+    help=f"{', '.join(TOOL_NAMES[1:])}; default: auto, by the picture.",
 )
 @option(
     "--guide",
-    metavar="student|clip|uniform|FILE",
+    metavar="NAME|FILE",
     section=GUIDE,
-    help="What decides where steps are finer; FILE is a map (.png, .npy).",
+    help="student, clip, uniform, or a map (.png, .npy); default: that of the weights.",
 )
 @option(
     "--strength",
@@ -105,6 +126,7 @@ def encode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
     default=STRENGTH,
     metavar="0..1",
     section=GUIDE,
+    advanced=True,
     help=f"Strength of the guide; 0 means uniform steps; default {STRENGTH:g}.",
 )
 @option(
@@ -113,18 +135,21 @@ def encode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
     default="default",
     metavar="|".join(PRESETS),
     section=GUIDE,
-    help="How the guide's map becomes steps.",
+    advanced=True,
+    help="How the guide's map becomes steps; default: default.",
 )
 @option(
     "--guide-model",
     metavar="NAME",
     section=GUIDE,
+    advanced=True,
     help="Tower of the guide clip; default: ViT-L-14-336.",
 )
 @option(
     "--guide-weights",
     metavar="TAG|FILE",
     section=GUIDE,
+    advanced=True,
     help="Weights of that tower; default: openai.",
 )
 @option(
@@ -132,7 +157,9 @@ def encode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
     type=float,
     metavar="0..14",
     section=GUIDE,
-    help="Lower the QP by so much per nat of estimated cost above the usual picture.",
+    advanced=True,
+    help="Lower the QP by so much per nat of estimated cost above the usual picture; default: "
+    "that of the weights.",
 )
 @option(
     "--tune",
@@ -140,25 +167,49 @@ def encode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
     flag_value=FEATURES,
     metavar="[clip|TOWER]",
     section=GUIDE,
-    help="Tune the file to the tower that will look; without a name, to the shipped feature "
-    "network. Takes seconds.",
+    help="Tune to a tower, or to the shipped network; takes seconds.",
 )
-@option("--tune-weights", metavar="TAG|FILE", section=GUIDE, help="The tower's weights.")
+@option(
+    "--tune-weights",
+    metavar="TAG|FILE",
+    section=GUIDE,
+    advanced=True,
+    help="The tower's weights; default: those that it is known for.",
+)
 @option(
     "--tune-steps",
     type=int,
     metavar="N",
     section=GUIDE,
+    advanced=True,
     help="Tuning steps; default 20, and 6 without a name.",
+)
+@option(
+    "--resize",
+    metavar="WxH|LONGSIDE",
+    section=PICTURE,
+    help="Pixels: exactly WxH, or a long side, which never grows; by Lanczos.",
+)
+@option(
+    "--fit",
+    metavar="|".join(RECEIVERS),
+    section=PICTURE,
+    help="Shrink to what this hosted model looks at.",
+)
+@option(
+    "--background",
+    metavar="COLOUR",
+    section=PICTURE,
+    help="Colour behind transparent pixels; default: they stay transparent.",
 )
 @option(
     "--keep",
     default=DEFAULT_KEEP,
     metavar="all|safe|none",
-    section=METADATA,
-    help="Metadata to keep; safe keeps the profile and EXIF without location and maker notes.",
+    section=PICTURE,
+    help="safe (default) leaves out location, maker notes, serial numbers.",
 )
-@option("--strip", is_flag=True, section=METADATA, help="The same as --keep none.")
+@option("--strip", is_flag=True, section=PICTURE, advanced=True, help="The same as --keep none.")
 @options.after
 @options.sequence
 @options.model
@@ -178,7 +229,7 @@ def encode(**flags: Any) -> None:
     settings["model"] = options.own_weights(flags["model"], "encoder")
     settings["device"] = flags["device"]
     work = streams.work(streams.encoding, encode_file, flags, settings)
-    run_batch(flags, settings, ENCODED, folders.PICTURES, work, is_encoded)
+    run_batch(flags, settings, KIND, work)
 
 
 def _settings(flags: dict[str, Any]) -> dict[str, Any]:
@@ -207,6 +258,7 @@ def _settings(flags: dict[str, Any]) -> dict[str, Any]:
             choose(*named, _Looks())
     return {
         "encode": chosen,
+        "prepare": Preparation.of(flags),
         "limit": flags["limit_pixels"],
         "guide": named,
         "tune": tuning(flags["tune"], flags["tune_weights"], flags["tune_steps"]),

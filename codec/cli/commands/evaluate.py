@@ -24,21 +24,23 @@ JUDGES = "Judges"
 @option(
     "--codecs",
     default="cotam,jpeg,webp,avif",
+    metavar="LIST",
     section=WHAT,
-    help="Names separated by commas; the first is compared with the others.",
+    help="The first is compared with the others; default cotam,jpeg,webp,avif.",
 )
 @option(
     "--metrics",
     default="psnr,ms-ssim",
+    metavar="LIST",
     section=WHAT,
-    help="One or more of psnr, ms-ssim, tokens, tiles, top1, ocr, words, boxes, vqa, mme.",
+    help="Default psnr,ms-ssim; also tokens, tiles, top1, ocr, words, boxes, vqa, mme.",
 )
 @option(
     "--limit",
     type=click.IntRange(min=1),
     metavar="N",
     section=WHAT,
-    help="Use at most N pictures, evenly spaced.",
+    help="Use at most N pictures, evenly spaced; default: all.",
 )
 @option(
     "-o",
@@ -66,7 +68,12 @@ JUDGES = "Judges"
     section=REPORT,
     help="Number of processes; default 1.",
 )
-@option("--tower", section=JUDGES, help="Tower for tokens; default: DeiT-Tiny below COTAM_DATA.")
+@option(
+    "--tower",
+    metavar="NAME",
+    section=JUDGES,
+    help="Tower for tokens; default: DeiT-Tiny below COTAM_DATA.",
+)
 @option("--tower-weights", metavar="TAG|FILE", section=JUDGES, help="Weights of the tower.")
 @option("--detector", metavar="FILE", section=JUDGES, help="YOLOX model in ONNX for boxes.")
 @option(

@@ -155,7 +155,7 @@ def _examine(
     return entry | {"heatmap": target}
 
 
-@click_parts.command("models")
+@click_parts.command("models", example="cotam models --json")
 @options.json_output
 def models(json_output: bool) -> None:
     """List the shipped weights."""

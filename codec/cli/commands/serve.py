@@ -8,7 +8,7 @@ import click
 
 from codec.cli import click_parts
 from codec.cli.click_parts import option
-from codec.cli.options import LIMITS, fail
+from codec.cli.options import fail
 from codec.errors import BadArgument
 from codec.integrations.gateway.settings import (
     LIMIT_PIXELS,
@@ -20,6 +20,7 @@ from codec.integrations.gateway.settings import (
 
 WHERE = "Where"
 PICTURES = "Pictures"
+LIMITS = "Limits"
 
 
 @click_parts.command("serve", example="cotam serve --upstream http://localhost:8000")

@@ -10,7 +10,8 @@ from typing import IO, Any
 from codec import StreamDecoder, StreamEncoder
 from codec.cli.jobs import Result
 from codec.cli.options import AUTO, load
-from codec.cli.outputs import STREAM, Put, same_file
+from codec.cli.outputs import Put, same_file
+from codec.cli.printing.choices import choices_of
 from codec.coding.pipeline import PREVIEW
 from codec.errors import BadArgument
 from codec.io import images
@@ -43,7 +44,7 @@ class Encoding:
             if same_file(name, target):
                 raise BadArgument(f"the result would replace {name}, which it builds on")
             self.encoder.follow(Path(name).read_bytes())
-        picture = images.load(source, options["limit"])
+        picture = options["prepare"](images.load(source, options["limit"]))
         if not self.written:
             # The last file did not reach the disk: nothing may build on it.
             self.encoder.key()
@@ -54,6 +55,8 @@ class Encoding:
         bpp = len(data) * 8 / (width * height)
         notes = list(self.encoder.notes)
         result = Result("", "", "", 0, 0, width, height, bpp, seconds, notes)
+        if options["explain"]:
+            result.choices = choices_of(data, options["limit"])
 
         def put(stream: IO[bytes]) -> None:
             stream.write(data)
@@ -96,11 +99,10 @@ class Decoding:
         seconds = {"stream": time.perf_counter() - start}
         notes = list(picture.notes)
         result = Result("", "", "", 0, 0, width, height, bpp, seconds, notes)
-        suffix = ".png" if target == STREAM else Path(target).suffix
+        if options["explain"]:
+            result.choices = choices_of(data, options["limit"])
 
         def put(stream: IO[bytes]) -> None:
-            notes.extend(
-                images.save(picture, stream, suffix, options["file_quality"], options["background"])
-            )
+            notes.extend(options["format"].save(picture, stream, target))
 
         return put, result

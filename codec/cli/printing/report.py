@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from codec.cli.jobs import Result
 from codec.cli.terminal import lost_output, one_line, say
 
 USAGE = 2
 FAILED = 1
+INDENT = "    "
 
 
 class Report:
@@ -16,19 +18,24 @@ class Report:
 
     Attributes:
         as_json: print one object a line.
+        quiet: print neither files nor notes; failures are printed.
+        verbose: also print what was chosen for each file, and why.
         to_stderr: print to stderr, because stdout carries a file.
     """
 
-    def __init__(self, as_json: bool, to_stderr: bool) -> None:
+    def __init__(self, as_json: bool, quiet: bool = False, verbose: bool = False) -> None:
         self.as_json = as_json
-        self.to_stderr = to_stderr
+        self.quiet = quiet
+        self.verbose = verbose
+        self.to_stderr = False
         self.count = 0
         self.failed: list[Result] = []
         self.refused = 0
 
     def note(self, text: str) -> None:
         """Print a note on stderr."""
-        say(f"cotam: note: {one_line(text)}", err=True)
+        if not self.quiet:
+            say(f"cotam: note: {one_line(text)}", err=True)
 
     def add(self, result: Result, refused: bool = False) -> None:
         """Print a result. refused: the job was never started, because of the arguments."""
@@ -40,10 +47,16 @@ class Report:
             self.failed.append(result)
         if self.as_json:
             say(json.dumps(result.to_json()), err=self.to_stderr)
-        elif not result.error:
-            size = f"{result.width}x{result.height}  {result.bytes_out} bytes  {result.bpp:.3f} bpp"
-            line = f"{one_line(result.source)} -> {one_line(result.target)}  {size}"
-            say(line, err=self.to_stderr)
+        elif not (result.error or self.quiet):
+            self._line(result)
+
+    def _line(self, result: Result) -> None:
+        size = f"{result.width}x{result.height}  {result.bytes_out} bytes  {result.bpp:.3f} bpp"
+        line = f"{one_line(result.source)} -> {one_line(result.target)}  {size}"
+        say(line, err=self.to_stderr)
+        if self.verbose:
+            for text in (_chosen(result.choices), _seconds(result.seconds)):
+                say(f"{INDENT}{one_line(text)}", err=self.to_stderr)
 
     def finish(self) -> int:
         """Print the failures; return the exit status, 2 if the arguments caused all of them."""
@@ -58,3 +71,18 @@ class Report:
         if not self.failed:
             return 0
         return USAGE if self.refused == len(self.failed) else FAILED
+
+
+def _chosen(choices: dict[str, Any]) -> str:
+    """Choices in one line, such as "tool: av1 (it looks like a screen); quality: 50"."""
+    values = {name: value for name, value in choices.items() if value is not None}
+    reason = values.pop("reason", None)
+    parts = [f"{name.replace('_', ' ')}: {value}" for name, value in values.items()]
+    if parts and reason:
+        parts[0] += f" ({reason})"
+    return "; ".join(parts)
+
+
+def _seconds(seconds: dict[str, float]) -> str:
+    """Times of the stages, in milliseconds."""
+    return "ms: " + ", ".join(f"{stage} {1000 * time:.0f}" for stage, time in seconds.items())

@@ -1,0 +1,1 @@
+"""Options about pictures: preparing them before encoding, and writing decoded ones."""
