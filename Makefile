@@ -1,4 +1,5 @@
-# The two commands: `make demo` and `make test`. Both set up .venv first.
+# The two commands: `make demo` and `make test`. The first installs what it needs, the second
+# everything.
 # Python 3.11 first, because compressai, which the benchmarks compare with, ends at 3.12.
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10 3.13 3.14,$(shell python$(v) -c '' 2>/dev/null && command -v python$(v))) python3)
 BIN := .venv/bin
@@ -6,18 +7,23 @@ EXTRAS := train,bench,compressai,mllm,export,hub,ray,serve,dev
 IMAGE ?=
 export GOMP_SPINCOUNT ?= 20000
 
-.PHONY: install demo test check lint types fuzz binaries dist clean
+.PHONY: install demo test check lint types docs fuzz binaries dist clean
 
 install: .venv/installed
 
-.venv/installed: setup.py setup.cfg pyproject.toml
+# What the demo needs: cotam itself, and scikit-image for its photographs.
+.venv/light: setup.py setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' || { echo "CoTAM needs Python 3.10 to 3.14; name one: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e '.[demo]'
+	touch $@
+
+.venv/installed: .venv/light
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet -e '.[$(EXTRAS)]'
 	touch $@
 
-demo: install
+demo: .venv/light
 	$(BIN)/python -m benchmarks.demo $(if $(IMAGE),"$(IMAGE)")
 
 lint: install
@@ -36,6 +42,10 @@ test: lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto
 	$(BIN)/python -m pytest -m slow
 
+# The documentation site in site/; a broken link is an error.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 SECONDS ?= 600
 fuzz: install
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
@@ -50,4 +60,4 @@ dist: install
 	$(BIN)/python -m twine check --strict dist/*.tar.gz dist/*.whl
 
 clean:
-	rm -rf .venv .venv-newest build dist *.egg-info demo
+	rm -rf .venv .venv-newest .venv-demo build dist site *.egg-info demo

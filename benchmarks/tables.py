@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 from benchmarks.effort.tables import EFFORT_TABLES
+from benchmarks.lib.front_table import front_table
 from benchmarks.lib.install_table import installs_table
 from benchmarks.lib.markdown import ROOT, at_rate, load, rows_to_markdown
 from benchmarks.lib.screen_tables import screen_costs_table, screen_rivals_table, screens_table
@@ -26,14 +27,7 @@ PAGES = (
     ROOT / "README.md",
     ROOT / "benchmarks" / "README.md",
     ROOT / "checkpoints" / "TRAINING.md",
-    ROOT / "docs" / "gateway.md",
-    ROOT / "docs" / "guidance.md",
-    ROOT / "docs" / "mllm.md",
-    ROOT / "docs" / "packaging.md",
-    ROOT / "docs" / "screens.md",
-    ROOT / "docs" / "streams.md",
-    ROOT / "docs" / "training.md",
-    ROOT / "docs" / "tuning.md",
+    *sorted((ROOT / "docs").glob("*.md")),
 )
 MARK = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 # Rates of the columns, in bits per pixel.
@@ -393,6 +387,7 @@ def wire_table() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "rd": rd_table,
     "ms_ssim": ms_ssim_table,
+    "front": front_table,
     "goals": goals_table,
     "speed": speed_table,
     "speed_float32": partial(speed_table, "speed_float32"),

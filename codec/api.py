@@ -77,7 +77,7 @@ def load(
         UnknownModel: there are no such weights.
         BadArgument: the device or the backend is unknown or absent.
 
-    Example:
+    Examples:
         >>> load("tiny").fingerprint
         '4030fbf7'
     """
@@ -105,7 +105,7 @@ def load_for(data: bytes, *, device: str | torch.device = "auto") -> Codec:
     Raises:
         CodecError: the file is bad, or its weights are not shipped (WrongModel).
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> data = load().encode(np.zeros((20, 30, 3), np.uint8), tool="learned")
         >>> load_for(data).fingerprint == load().fingerprint
@@ -193,7 +193,7 @@ def decode(
     Raises:
         CodecError: as `Codec.decode` and `load_for` do.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> data = load().encode(np.zeros((20, 30, 3), np.uint8), lossless=True)
         >>> decode(data, output="array").shape
@@ -273,7 +273,7 @@ class Codec:
             GuideUnavailable: the guide's weights are missing.
             UnsupportedTower: `tune` names a tower that cannot be tuned to.
 
-        Example:
+        Examples:
             >>> import numpy as np
             >>> data = load().encode(np.full((20, 30, 3), 255, np.uint8), quality=40)
             >>> load().decode(data).size
@@ -304,7 +304,7 @@ class Codec:
         Raises:
             CodecError: as `encode` does.
 
-        Example:
+        Examples:
             >>> import numpy as np
             >>> picture = np.zeros((20, 30, 3), np.uint8)
             >>> full = load().encode_full(picture, tool="learned", want_bits=True)
@@ -518,7 +518,7 @@ class Codec:
             NoLatents: `level` is `latents` and the file's tool has none.
             BadArgument: an argument is unknown.
 
-        Example:
+        Examples:
             >>> import numpy as np
             >>> data = load().encode(np.zeros((20, 30, 3), np.uint8), tool="learned")
             >>> load().decode(data, output="array", level="preview").shape
@@ -546,7 +546,7 @@ class Codec:
         Raises:
             CodecError: as `decode` does.
 
-        Example:
+        Examples:
             >>> import numpy as np
             >>> data = load().encode(np.zeros((20, 30, 3), np.uint8), tool="learned")
             >>> load().decode_preview(data).size
@@ -580,7 +580,7 @@ class Codec:
         Raises:
             CodecError: as `decode` does.
 
-        Example:
+        Examples:
             >>> import numpy as np
             >>> data = load().encode(np.zeros((20, 30, 3), np.uint8), tool="learned")
             >>> decoded = load().decode_full(data, want_bits=True)

@@ -84,7 +84,7 @@ def models() -> list[dict[str, Any]]:
         For each set of weights its name, fingerprint (hexadecimal), number of parameters, size in
         bytes, and the checkpoint's metadata, which says how it was trained.
 
-    Example:
+    Examples:
         >>> [weights["name"] for weights in models()]
         ['small', 'small-mse', 'tiny']
     """
@@ -121,7 +121,7 @@ def register_weights(path: str | Path) -> list[str]:
     Raises:
         UnknownModel: there are no weights at that path, or a file is damaged.
 
-    Example:
+    Examples:
         >>> register_weights(lookup.find("tiny"))
         ['4030fbf7']
     """
@@ -150,7 +150,7 @@ def inspect(data: bytes, *, limit_pixels: int = container.DEFAULT_LIMIT_PIXELS) 
     Raises:
         CodecError: the file is bad.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import codec
         >>> data = codec.load().encode(np.zeros((20, 30, 3), np.uint8), lossless=True)
@@ -267,7 +267,7 @@ def weights_of(data: bytes, *, limit_pixels: int = container.DEFAULT_LIMIT_PIXEL
         CodecError: the file is bad.
         WrongModel: the weights are neither installed nor registered.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import codec
         >>> data = codec.load().encode(np.zeros((20, 30, 3), np.uint8), tool="learned")

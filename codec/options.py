@@ -27,7 +27,7 @@ KEEPS: tuple[str, ...] = get_args(Keep)
 class EncodeOptions:
     """How a picture is encoded.
 
-    Example:
+    Examples:
         >>> EncodeOptions(quality="40", roi=(0, 0, 64, 64)).quality
         40.0
 

@@ -58,7 +58,7 @@ assert_type(cotam.decode(data, level="latents"), NDArray[np.float32])
 @pytest.mark.slow
 def test_the_code_of_the_readme_is_typed_for_its_users(tmp_path: Path) -> None:
     (tmp_path / "user.py").write_text(
-        "from typing import Any\nmodel: Any\nprocessor: Any\n"
+        "from typing import Any\nprocessor: Any\nscreenshots: list[Any]\n"
         + python_of(ROOT / "README.md")
         + TYPES_OF_DECODE
     )

@@ -145,7 +145,7 @@ class TorchBackend:
     def synthesis(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
         with self._transforms():
             x = self.networks.g_s(self._in(y_hat), self._qp(qp))
-        # In place: passes over memory count (docs/design.md, "Fewer passes over memory").
+        # In place: passes over memory count (docs/decisions.md, 14).
         return self._out(x.mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8))  # type: ignore[return-value]
 
     @_apart

@@ -16,7 +16,7 @@ def rounded(
 
     A symbol moves one step towards zero if the bits saved, times `weight`, exceed the squared error
     added. At high rate a bit is worth 2 ln 2 / 12 = 0.116 squared steps; smaller weights were
-    measured to be better (docs/design.md, "Rounding").
+    measured to be better (docs/decisions.md, 5).
 
     Args:
         tables: the entropy tables.

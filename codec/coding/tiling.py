@@ -44,7 +44,7 @@ def spans(length: int, margin: int, tile: int | None = None) -> list[Span]:
     """Divide a side into about equal parts, each with a margin.
 
     All parts see the same number of positions: oneDNN keeps a plan for every shape that it meets,
-    which took 150 MB (docs/design.md, "Tiles").
+    which took 150 MB (docs/decisions.md, 11).
 
     Args:
         length: of the side, in latent positions.

@@ -1,7 +1,7 @@
 """8-bit residual branches for exported transforms.
 
 Layers on the main (non-residual) path and the entropy path stay in float32: with everything in
-int8, the synthesis of a photo had a PSNR of 34.7 dB to the float32 one (docs/design.md, "int8").
+int8, the synthesis of a photo had a PSNR of 34.7 dB to the float32 one (docs/decisions.md, 13).
 
 ::
 

@@ -93,7 +93,7 @@ def data_url(
         BadArgument: an argument is unknown, or does not go with the format.
         TargetTooSmall: `max_bytes` cannot be kept.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> file = codec.load("tiny").encode(np.zeros((1080, 1920, 3), np.uint8))
         >>> url = data_url(file, fit="claude")

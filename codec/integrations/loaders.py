@@ -42,7 +42,7 @@ def register(worker: int = 0) -> bool:
     Returns:
         Whether this call registered anything.
 
-    Example:
+    Examples:
         >>> register()
         True
         >>> unregister()

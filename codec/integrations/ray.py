@@ -69,7 +69,7 @@ def _apply(
 class Encode:
     """Encodes a column of pictures; a picture that cannot be encoded does not end the job.
 
-    Example:
+    Examples:
         >>> keywords = {"quality": 40}
         >>> ds.map_batches(Encode, concurrency=8, fn_constructor_kwargs=keywords)  # doctest: +SKIP
     """

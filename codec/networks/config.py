@@ -30,7 +30,7 @@ MEAN_LIMIT = 2048.0  # quantization steps
 SCALE_OFFSET = 20.0  # scale index of a network output of 0
 SCALE_GAIN = 8.0  # scale indexes per unit of the network's output
 # What a bit is worth in RDOQ, in squared quantization steps: best of the values tried on six
-# training photos (docs/design.md, "Rounding"). A checkpoint may store another value.
+# training photos (docs/decisions.md, 5). A checkpoint may store another value.
 RATE_WEIGHT = 0.06
 # Positions of z that the 3x3 layers of hyper-analysis, features and prior steps look beyond a
 # tile, summed over the scales 1/64 to 1/16. Tiles of the prior overlap by this much.

@@ -3,7 +3,7 @@
 It is a four-step prior. The checkerboard prior (He et al., CVPR 2021) codes one half of the
 positions, then the other; this one codes a quarter of the channels at every position in each step,
 like DCVC's parallel spatial-channel prior (arXiv 2502.20762). Each step runs on the 1/32 grid with
-one tensor per step, so that no output is computed and thrown away (docs/design.md, "The prior").
+one tensor per step, so that no output is computed and thrown away (docs/decisions.md, 2).
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class Synthesis(nn.Module):
             x_hat [B, 3, 16 h, 16 w], about 0..1, not clipped.
         """
         # With these layers in bfloat16, too, 1.6 % of the samples changed by more than 1/255 and
-        # 0.09 dB were lost at quality 100 (docs/design.md, "bfloat16").
+        # 0.09 dB were lost at quality 100 (docs/decisions.md, 12).
         x = self.blocks16(in_float32(self.stem, self.dequantised(y_hat, qp)))
         x = self.blocks8(F.pixel_shuffle(in_float32(self.up, x), 2))
         return F.pixel_shuffle(in_float32(self.head, self.gain8(x, repeat2(qp))), 8) + 0.5

@@ -26,7 +26,7 @@ class StreamDecoder:
 
     Not safe to use from several threads at the same time.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from codec import StreamEncoder
         >>> page = np.full((90, 160, 3), 255, np.uint8)
@@ -79,7 +79,7 @@ class StreamDecoder:
                 use, such as a whole file.
             CodecError: the file is bad, as for `codec.decode`.
 
-        Example:
+        Examples:
             >>> import numpy as np
             >>> from codec import StreamEncoder
             >>> data = StreamEncoder().encode(np.zeros((20, 30, 3), np.uint8))

@@ -51,7 +51,7 @@ class StreamEncoder:
 
     Not safe to use from several threads at the same time.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> page = np.full((90, 160, 3), 255, np.uint8)
         >>> encoder = StreamEncoder(quality=50)
@@ -124,7 +124,7 @@ class StreamEncoder:
             CodecError: as `Codec.encode` does; the stream then goes on as if the picture had not
                 been given.
 
-        Example:
+        Examples:
             >>> import numpy as np
             >>> encoder = StreamEncoder()
             >>> data = encoder.encode(np.zeros((20, 30, 3), np.uint8))
@@ -155,7 +155,7 @@ class StreamEncoder:
             BadArgument: the picture has another size than the file.
             CodecError: the file is bad.
 
-        Example:
+        Examples:
             >>> import numpy as np
             >>> page = np.zeros((20, 30, 3), np.uint8)
             >>> encoder = StreamEncoder()

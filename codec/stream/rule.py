@@ -17,7 +17,7 @@ from codec.bitstream.container import BEST_QUALITY
 # (ten crops of train/screens). The threshold is half of that, so that blocks which are kept are
 # better than blocks which are sent.
 LEVELS = ((0, 7.0), (25, 5.8), (50, 4.1), (75, 2.8), (90, 1.7), (97, 0.7), (100, 0.0))
-# The learned tool's pixels may differ by so much between machines (docs/design.md).
+# The learned tool's pixels may differ by so much between machines (docs/decisions.md).
 LEARNED_TOLERANCE = 1
 
 

@@ -65,7 +65,7 @@ class CodecStage(ScheduledStage):
         self.gain_factor = gain_factor
 
     def training_step(self, x: Tensor, index: int) -> Tensor:
-        # In this layout no layer copies its input (docs/design.md, "Fewer passes over memory").
+        # In this layout no layer copies its input (docs/decisions.md, 14).
         x = x.contiguous(memory_format=torch.channels_last)
         qp = self.maps(x)
         loss, parts = self.loss(

@@ -62,7 +62,7 @@ def encode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
         What writes the .ctm file, and the result.
     """
     # Before the weights: Pillow takes 4 bytes a pixel, and PyTorch is not loaded yet
-    # (docs/design.md, "Tiles").
+    # (docs/decisions.md, 11).
     picture = settings["prepare"](images.load(source, settings["limit"]))
     loaded = options.load(
         settings["model"], settings["device"], settings["limit"], settings["memory"]

@@ -114,7 +114,7 @@ def application(settings: Settings) -> Starlette:
     Returns:
         An ASGI application: `GET /health`, and every other path of the upstream.
 
-    Example:
+    Examples:
         >>> gateway = application(Settings("http://localhost:8000"))
         >>> uvicorn.run(gateway, port=8080)  # doctest: +SKIP
     """

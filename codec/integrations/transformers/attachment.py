@@ -69,7 +69,7 @@ def attach(
         WrongAdapter: the adapter belongs to another tower or to other weights.
         BadArgument: the token budget is out of range, or this model cannot serve one.
 
-    Example:
+    Examples:
         >>> attach(model, codec.load(), processor)  # doctest: +SKIP
         >>> inputs = processor(images=["x.ctm"], text="<image>")  # doctest: +SKIP
     """

@@ -1,0 +1,54 @@
+"""The README's one table of results, from committed JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.lib.markdown import interval, load, rows_to_markdown
+
+# The sequence of screenshots that is shown, and the size of its frames.
+SCENE = "typing"
+FRAMES = "1456x819"
+
+
+def front_table() -> str:
+    """What is saved against AVIF as programs write it and at its best, and who says so."""
+    effort = load("effort")["bd_rate"]
+    lite0 = "EfficientNet-Lite0's features"
+    score = "lite0_feature_error"
+    photographs = [
+        [
+            name,
+            lite0,
+            *(
+                interval(effort[avif]["photographs"][level][score])
+                for avif in ("AVIF", "AVIF best")
+            ),
+        ]
+        for name, level in (("photographs", "effort-5"), ("photographs, `--effort 9`", "effort-9"))
+    ]
+    screens = load("screens")["bd_rate"]
+    judges = {"tokens": "DeiT-Tiny's tokens", "words": "words read by Tesseract"}
+    graphics = [
+        [
+            "screenshots",
+            judges[judge],
+            *(interval(screens[judge][avif]["CoTAM"]) for avif in ("AVIF", "AVIF 4:4:4")),
+        ]
+        for judge in judges
+    ]
+    head = ["pictures", "equal for the judge", "AVIF", "AVIF at its best"]
+    return rows_to_markdown(head, [*photographs, *graphics, _stream_row()])
+
+
+def _stream_row() -> list[str]:
+    """A sequence of screenshots beside AVIF for every frame, and beside video."""
+    entries: list[dict[str, Any]] = load("streams")["sequences"]
+    entry = next(e for e in entries if e["scene"] == SCENE and e["size"] == FRAMES)
+    rates = entry["at_equal_tokens"]
+    cells = [
+        "-" if rates.get(k) is None else f"{100 * rates[k]:+.1f} %" for k in ("avif", "libaom")
+    ]
+    video = "-" if cells[1] == "-" else f"{cells[1]} (as screen video)"
+    name = f"{entry['frames']} screenshots of typing"
+    return [name, "DeiT-Tiny's tokens", cells[0], video]
