@@ -22,7 +22,8 @@ from codec.evaluation.distortion import Pixels
 from training.data.pages import open_browser
 
 SIZE = (512, 384)
-WINDOW = {"width": 1024, "height": 640}
+WIDTH = 1024
+HEIGHT = 640
 # Where the page is shown at its own size: left, top, right, bottom.
 SHOWN = (0, 0, 512, 240)
 # Qualities of CoTAM; low ones, so that the difference can be seen in print.
@@ -33,7 +34,7 @@ SCREEN_QUALITY = 20
 def screenshot() -> Pixels:
     """A page of the benchmark of streams in Chromium."""
     with open_browser() as browser:
-        page = browser.new_page(viewport=WINDOW)
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         page.set_content(html())
         return np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
 
