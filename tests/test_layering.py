@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 # From the bottom to the top; packages of one row do not import each other.
 LAYERS = (
     ("codec.errors", "codec.forks"),
-    ("codec.memory", "codec.networks", "codec.host_state"),
+    ("codec.memory", "codec.networks", "codec.host_state", "codec.web"),
     ("codec.bitstream", "codec.quality", "codec.towers"),
     ("codec.coding", "codec.weights"),
     ("codec.io", "codec.guidance"),

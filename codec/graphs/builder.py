@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.graphs import onnx_file
+from codec.graphs.compact import Stored, stored
 from codec.graphs.onnx_file import Array, Attribute
 from codec.networks.config import LEAK
 
@@ -24,9 +25,24 @@ class Graph:
         self.inputs: list[bytes] = []
         self.outputs: list[bytes] = []
 
-    def bytes(self) -> bytes:
-        """The graph as an ONNX file."""
-        return onnx_file.model(self.name, self.nodes, self.constants, self.inputs, self.outputs)
+    def bytes(self, compact: bool = False) -> bytes:
+        """The graph as an ONNX file.
+
+        Args:
+            compact: store float32 constants in fewer bytes where that is exact (graphs.compact);
+                a runtime computes them when it opens the file.
+        """
+        nodes = []
+        constants: dict[str, Array] = {}
+        for name, array in self.constants.items():
+            small = stored(array) if compact else None
+            if small is None:
+                constants[name] = array
+            else:
+                nodes += _restored(name, small, constants)
+        return onnx_file.model(
+            self.name, [*nodes, *self.nodes], constants, self.inputs, self.outputs
+        )
 
     def input(self, name: str, dtype: str, sides: Sequence[int | str]) -> str:
         """Declare an input; returns its name."""
@@ -113,3 +129,17 @@ class Graph:
         )
         whole = self.op("Cast", repeated, to=onnx_file.TYPES["int64"])
         return self.op("Squeeze", whole, axes)
+
+
+def _restored(name: str, small: Stored, constants: dict[str, Array]) -> list[bytes]:
+    """Operators that compute a constant from its stored form, which is added to `constants`."""
+    float32 = onnx_file.TYPES["float32"]
+    constants[f"{name}_small"] = small.values
+    if small.scale is None:
+        return [onnx_file.node("Cast", name, [f"{name}_small"], [name], to=float32)]
+    constants[f"{name}_scale"] = small.scale
+    wide = f"{name}_wide"
+    return [
+        onnx_file.node("Cast", wide, [f"{name}_small"], [wide], to=float32),
+        onnx_file.node("Mul", name, [wide, f"{name}_scale"], [name]),
+    ]

@@ -7,6 +7,7 @@ from typing import Any
 
 from codec.errors import UnknownModel
 from codec.graphs import prior, transforms
+from codec.graphs.builder import Graph
 from codec.graphs.student import student
 from codec.guidance.files import SHIPPED, read
 from codec.networks.config import PRIOR_STEPS, LatentLayer
@@ -36,11 +37,12 @@ def graph_file(kind: str, layer: LatentLayer, step: int | None = None) -> str:
     return f"{kind}_{layer.index}_{step}.onnx"
 
 
-def makers(checkpoint: Checkpoint) -> dict[str, Callable[[], bytes]]:
+def makers(checkpoint: Checkpoint, compact: bool = False) -> dict[str, Callable[[], bytes]]:
     """What makes each graph of a checkpoint, by file name.
 
     Args:
         checkpoint: the weights.
+        compact: store weights in few bytes, without changing them (graphs.compact).
 
     Returns:
         File name -> a function that returns the ONNX file; it raises UnknownModel where the
@@ -49,8 +51,8 @@ def makers(checkpoint: Checkpoint) -> dict[str, Callable[[], bytes]]:
     arrays = checkpoint.arrays
     config = checkpoint.metadata["config"]
 
-    def of(make: Callable[..., bytes], *more: Any) -> Callable[[], bytes]:
-        return lambda: make(arrays, config, *more)
+    def of(make: Callable[..., Graph], *more: Any) -> Callable[[], bytes]:
+        return lambda: make(arrays, config, *more).bytes(compact)
 
     made = {
         ANALYSIS: of(transforms.analysis),
@@ -71,7 +73,7 @@ def shipped_student() -> bytes:
     """The graph of the shipped guidance student. Raises UnknownModel."""
     arrays, metadata = read(SHIPPED)
     try:
-        return student(arrays, metadata["config"])
+        return student(arrays, metadata["config"]).bytes()
     except KeyError as error:
         raise UnknownModel(f"{SHIPPED} holds no guidance student ({error})") from None
 

@@ -109,7 +109,7 @@ class _Prior:
         return self.graph.conv(cells, by_place.reshape(weight.shape), bias)
 
 
-def features(arrays: Mapping[str, Array], config: dict[str, Any], layer: LatentLayer) -> bytes:
+def features(arrays: Mapping[str, Array], config: dict[str, Any], layer: LatentLayer) -> Graph:
     """The features of a layer of y: z [a, b, Z], qp int64 [4 a, 4 b] -> [1, P, 2 a, 2 b]."""
     low = layer != split_layers(config.get("low", 0), config["m"])[-1]
     name = "low_hyper" if low else "hyper"
@@ -124,12 +124,12 @@ def features(arrays: Mapping[str, Array], config: dict[str, Any], layer: LatentL
     x = prior.activation(graph.op("Add", x, prior.qp_features(name, qp)), relu=True)
     width = config["p_low"] if low else config["p"]
     graph.output(prior.block(f"{name}.block2", x), "features", "float32", [1, width, "h", "w"])
-    return graph.bytes()
+    return graph
 
 
 def step(
     arrays: Mapping[str, Array], config: dict[str, Any], layer: LatentLayer, index: int
-) -> bytes:
+) -> Graph:
     """A step of a layer of y: features and earlier sets [h, w, C] -> mean, index [h, w, C]."""
     layers = split_layers(config.get("low", 0), config["m"])
     low = layer != layers[-1]
@@ -166,4 +166,4 @@ def step(
     graph.output(graph.array(mean), "mean", "float32", sides)
     whole = graph.op("Cast", graph.array(spread), to=TYPES["uint8"])
     graph.output(whole, "index", "uint8", sides)
-    return graph.bytes()
+    return graph

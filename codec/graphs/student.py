@@ -12,7 +12,7 @@ from codec.graphs.onnx_file import TYPES, Array
 from codec.graphs.transforms import BYTE_MAX, Weights, blocks
 
 
-def student(arrays: Mapping[str, Array], config: dict[str, Any]) -> bytes:
+def student(arrays: Mapping[str, Array], config: dict[str, Any]) -> Graph:
     """Pixels uint8 [16 h, 16 w, 3] -> attention, sensitivity [h, w], document []."""
     weights = Weights(arrays)
     graph = Graph("student")
@@ -35,7 +35,7 @@ def student(arrays: Mapping[str, Array], config: dict[str, Any]) -> bytes:
     weight, bias = weights.layer("student.document")
     score = graph.conv(mean, weight[..., None, None], bias)
     graph.output(graph.op("Squeeze", score), "document", "float32", [])
-    return graph.bytes()
+    return graph
 
 
 def _centred(weight: Floats, bias: Floats) -> tuple[Floats, Floats]:

@@ -69,7 +69,7 @@ def _gain(graph: Graph, table: Floats, x: str, qp: str) -> str:
     return graph.op("Mul", x, graph.batch(graph.rows_at(table, qp)))
 
 
-def analysis(arrays: Mapping[str, Array], config: dict[str, Any]) -> bytes:
+def analysis(arrays: Mapping[str, Array], config: dict[str, Any]) -> Graph:
     """g_a: pixels uint8 [16 h, 16 w, 3], qp int64 [h, w] -> y [h, w, M]."""
     weights = Weights(arrays)
     graph = Graph("analysis")
@@ -87,10 +87,10 @@ def analysis(arrays: Mapping[str, Array], config: dict[str, Any]) -> bytes:
     x = blocks(graph, weights, "g_a.blocks16", config["blocks_a16"], x)
     x = _gain(graph, weights.gains("g_a.gain"), graph.conv(x, *weights.layer("g_a.head")), qp)
     graph.output(graph.array(x), "y", "float32", ["rows", "columns", config["m"]])
-    return graph.bytes()
+    return graph
 
 
-def hyper_analysis(arrays: Mapping[str, Array], config: dict[str, Any]) -> bytes:
+def hyper_analysis(arrays: Mapping[str, Array], config: dict[str, Any]) -> Graph:
     """h_a: y [4 a, 4 b, M] -> z [a, b, Z], not rounded."""
     weights = Weights(arrays)
     graph = Graph("hyper_analysis")
@@ -103,10 +103,10 @@ def hyper_analysis(arrays: Mapping[str, Array], config: dict[str, Any]) -> bytes
     x = blocks(graph, weights, "h_a.blocks4", 1, x)
     x = graph.conv(x, *weights.layer("h_a.head"))
     graph.output(graph.array(x), "z", "float32", ["a", "b", config["z"]])
-    return graph.bytes()
+    return graph
 
 
-def synthesis(arrays: Mapping[str, Array], config: dict[str, Any]) -> bytes:
+def synthesis(arrays: Mapping[str, Array], config: dict[str, Any]) -> Graph:
     """g_s: y_hat [h, w, M], qp int64 [h, w] -> pixels uint8 [16 h, 16 w, 3]."""
     weights = Weights(arrays)
     graph = Graph("synthesis")
@@ -126,10 +126,10 @@ def synthesis(arrays: Mapping[str, Array], config: dict[str, Any]) -> bytes:
         "uint8",
         ["height", "width", 3],
     )
-    return graph.bytes()
+    return graph
 
 
-def preview(arrays: Mapping[str, Array], config: dict[str, Any]) -> bytes:
+def preview(arrays: Mapping[str, Array], config: dict[str, Any]) -> Graph:
     """The preview: y_hat [h, w, low], qp int64 [h, w] -> pixels uint8 [2 h, 2 w, 3]."""
     weights = Weights(arrays)
     graph = Graph("preview")
@@ -141,7 +141,7 @@ def preview(arrays: Mapping[str, Array], config: dict[str, Any]) -> bytes:
     x = graph.op("Pad", graph.batch(graph.op("Mul", y_hat, gains)), around, mode="edge")
     x = graph.conv(x, *_to_bytes(weights("preview.weight"), weights("preview.bias")))
     graph.output(_as_bytes(graph, x, 2), "pixels", "uint8", ["height", "width", 3])
-    return graph.bytes()
+    return graph
 
 
 def _to_bytes(weight: Floats, bias: Floats) -> tuple[Floats, Floats]:

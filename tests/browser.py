@@ -1,0 +1,146 @@
+"""Chromium with the viewer's module, for tests: files go in, pictures come out as arrays."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import http.server
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from codec.errors import CodecError
+from codec.export.web import find_runtime, runtime_files
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+BLANK = "<!doctype html><meta charset=utf-8><title>test</title>"
+TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
+# Calls a function of the module; errors come back as their name and message.
+CALL = """async ({script, files, more}) => {
+  const text = (bytes) => {
+    let out = "";
+    for (let i = 0; i < bytes.length; i += 32768)
+      out += String.fromCharCode(...bytes.subarray(i, i + 32768));
+    return btoa(out);
+  };
+  const datas = files.map((file) => Uint8Array.from(atob(file), (c) => c.charCodeAt(0)));
+  const hash = async (array) =>
+    [...new Uint8Array(await crypto.subtle.digest("SHA-256", array))]
+      .map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  const shown = (image) =>
+    image && {width: image.width, height: image.height, data: text(image.data)};
+  try {
+    const body = `return (async () => {${script}})()`;
+    const run = new Function("datas", "more", "shown", "hash", body);
+    return {result: await run(datas, more, shown, hash)};
+  } catch (error) {
+    return {error: error.name, message: error.message};
+  }
+}"""
+
+
+class WebError(Exception):
+    """An error of the module; `name` is that of Python's."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{name}: {message}")
+        self.name = name
+        self.message = message
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    extensions_map: ClassVar[dict[str, str]] = {
+        **http.server.SimpleHTTPRequestHandler.extensions_map,
+        **TYPES,
+    }
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address of a static server for a folder."""
+    handler = functools.partial(Handler, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A browser; skips where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next((path for path in map(shutil.which, names) if path), None)
+    if program is None:
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def runtime() -> Path:
+    """An installed onnxruntime-web; skips where there is none."""
+    try:
+        folder = find_runtime()
+        runtime_files(folder)
+    except CodecError as error:
+        pytest.skip(str(error))
+    return folder
+
+
+class Module:
+    """The module in a page.
+
+    Args:
+        page: of Playwright, at an empty page of the server.
+    """
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+
+    def call(self, script: str, *files: bytes, more: Any = None) -> Any:
+        """Run a script in which `datas` are the files and `more` is any value.
+
+        Returns:
+            What it returns.
+
+        Raises:
+            WebError: it throws.
+        """
+        texts = [base64.b64encode(file).decode() for file in files]
+        answer = self.page.evaluate(CALL, {"script": script, "files": texts, "more": more})
+        if "error" in answer:
+            raise WebError(answer["error"], answer["message"])
+        return answer.get("result")
+
+    def decode(self, data: bytes) -> NDArray[np.uint8]:
+        """RGBA [H, W, 4] by decodeCtm."""
+        script = "return shown(await (await import('/cotam.js')).decodeCtm(datas[0]))"
+        return pixels_of(self.call(script, data))
+
+
+def pixels_of(shown: dict[str, Any]) -> NDArray[np.uint8]:
+    """RGBA [H, W, 4] of what `shown` made of an ImageData."""
+    values = np.frombuffer(base64.b64decode(shown["data"]), np.uint8)
+    return values.reshape(shown["height"], shown["width"], 4)
