@@ -15,6 +15,7 @@ from codec.errors import BadArgument
 from codec.tuning.features import FeatureConfig
 from training.data import coded
 from training.data.coded_views import CodedViews
+from training.data.folder import without_held_out
 from training.stages.features import FeatureStage
 
 TOWER = "timm:deit_tiny_patch16_224"
@@ -36,9 +37,11 @@ def test_views_are_the_same_place_of_all_versions() -> None:
 
 
 def test_every_twelfth_picture_is_kept_aside() -> None:
-    kept = [k for k in range(120) if coded.is_held_out(k)]
+    paths = [Path(f"{k:03d}.jpg") for k in range(120)]
+    assert without_held_out(paths, 0) == paths
+    kept = sorted(set(paths) - set(without_held_out(paths, coded.HELD_OUT)))
+    assert set(np.diff([int(path.stem) for path in kept])) == {coded.HELD_OUT}
     assert len(kept) == 10
-    assert set(np.diff(kept)) == {coded.HELD_OUT}
 
 
 @pytest.mark.slow

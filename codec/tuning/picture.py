@@ -14,6 +14,7 @@ from codec.coding.backend import QpField
 from codec.coding.latent_grid import latent_grid, pad
 from codec.networks.gains import qp_to_t
 from codec.networks.integer import round_half_up
+from codec.networks.model import Networks
 from codec.networks.prior import scale_of
 from codec.networks.tensors import as_batch
 
@@ -47,6 +48,32 @@ def gaussian_bits(symbols: Tensor, index: Tensor) -> Tensor:
     return -likelihood.clamp(min=LEAST_LIKELIHOOD).log2()
 
 
+def coded_latent(
+    networks: Networks, skip_below: int, y: Tensor, z: Tensor, qp: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Round latents as the coder does, straight through, and count their bits.
+
+    Args:
+        networks: of which the prior is used.
+        skip_below: scale indexes below this are not coded.
+        y: [B, M, 4 a, 4 b].
+        z: [B, Z, a, b], whole numbers.
+        qp: QPs, [B, 4 a, 4 b] or [B, 1, 1].
+
+    Returns:
+        y_hat of y's shape, and the bits of y of each picture [B].
+    """
+    bits = []
+
+    def code_set(values: Tensor, mean: Tensor, index: Tensor) -> Tensor:
+        symbols = round_half_up(values - mean) * (index.detach() >= skip_below)
+        bits.append(gaussian_bits(symbols, index.float()).flatten(1).sum(1))
+        return symbols + mean
+
+    y_hat = networks.prior.code(y, z, qp, code_set)
+    return y_hat, torch.stack(bits).sum(0)
+
+
 class CodedPicture:
     """One picture and its QP field, whose latents are decoded differentiably.
 
@@ -72,22 +99,13 @@ class CodedPicture:
             x_hat [1, 3, H, W] in 0..1, and the bits of y.
         """
         backend = self.backend
-        bits = []
-
-        def code_set(values: Tensor, mean: Tensor, index: Tensor) -> Tensor:
-            symbols = round_half_up(values - mean) * (
-                index.detach() >= backend.checkpoint.skip_below
-            )
-            bits.append(gaussian_bits(symbols, index.float()).sum())
-            return symbols + mean
-
         rows, cols = latent_grid(self.height, self.width)
         with torch.autocast(backend.device.type, torch.bfloat16, enabled=backend.bfloat16):
-            y_hat = backend.networks.prior.code(y, z, self._field(*y.shape[2:]), code_set)[
-                ..., :rows, :cols
-            ]
-            x_hat = backend.networks.g_s(y_hat, self._field(rows, cols))
-        return x_hat.float()[..., : self.height, : self.width].clamp(0, 1), torch.stack(bits).sum()
+            y_hat, bits = coded_latent(
+                backend.networks, backend.checkpoint.skip_below, y, z, self._field(*y.shape[2:])
+            )
+            x_hat = backend.networks.g_s(y_hat[..., :rows, :cols], self._field(rows, cols))
+        return x_hat.float()[..., : self.height, : self.width].clamp(0, 1), bits.sum()
 
     def _field(self, rows: int, cols: int) -> Tensor:
         """The QPs on a grid at least as large as the picture's, with the edge repeated."""

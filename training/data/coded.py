@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from training.data.folder import list_pictures, read_picture
+from training.data.folder import list_pictures, read_picture, without_held_out
 
 SIDE = 224
 WIDEST = 300  # pixels that a picture's short side has at most where a view shows all of it
@@ -32,11 +32,6 @@ PER_SHARD = 24  # pictures
 LONGEST = 768  # pixels; larger pictures are cut
 
 Views = NDArray[np.uint8]
-
-
-def is_held_out(index: int) -> bool:
-    """Whether the picture of this index in the sorted list is kept aside from training."""
-    return index % HELD_OUT == HELD_OUT // 2
 
 
 def views(versions: list[Views], random: np.random.Generator) -> Iterator[Views]:
@@ -93,7 +88,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     paths = [path for folder in arguments.folders for path in list_pictures(folder)]
-    chosen = [path for i, path in enumerate(paths) if not is_held_out(i)]
+    chosen = without_held_out(paths, HELD_OUT)
     order = np.random.default_rng(0).permutation(len(chosen))[: arguments.count]
     cotam = codec.load(arguments.model)
     for first in range(0, len(order), PER_SHARD):

@@ -63,6 +63,16 @@ def used(weights: Mapping[str, float]) -> dict[str, float]:
     return left
 
 
+def is_held_out(index: int, every: int) -> bool:
+    """Whether the picture of this index in a sorted list is kept aside; `every` 0 keeps none."""
+    return every > 0 and index % every == every // 2
+
+
+def without_held_out(paths: list[Path], every: int) -> list[Path]:
+    """The pictures of a sorted list that are trained on (`is_held_out`)."""
+    return [path for index, path in enumerate(paths) if not is_held_out(index, every)]
+
+
 def recoloured(crop: Tensor, random: np.random.Generator) -> Tensor:
     """A crop [3, H, W] in 0..1 with random white balance, saturation and gamma, in 256 levels."""
     balance = torch.from_numpy(np.exp(random.normal(0, 0.08, (3, 1, 1)))).float()
@@ -137,8 +147,9 @@ class RandomCrops(Dataset[Tensor]):
         seed: int = 0,
         cache_bytes: int = 4 << 30,
         recolour: float = 0.0,
+        held_out: int = 0,
     ) -> None:
-        self.folders = [list_pictures(f) for f in folders]
+        self.folders = [without_held_out(list_pictures(f), held_out) for f in folders]
         self.probabilities = np.asarray(weights, float) / np.sum(weights)
         self.length = length
         self.size = checked(size)
@@ -196,8 +207,9 @@ class RandomCrops(Dataset[Tensor]):
 class FolderData(pl.LightningDataModule):
     """Training crops from `root/<folder>` for each folder of `weights`.
 
-    A folder that `places` names lies there instead; one of weight 0 need not exist. With several
-    processes, each draws its own.
+    A folder that `places` names lies there instead; one of weight 0 need not exist. Every
+    `held_out`-th picture of a folder is kept aside; 0 keeps none. With several processes, each
+    draws its own.
     """
 
     def __init__(
@@ -212,6 +224,7 @@ class FolderData(pl.LightningDataModule):
         seed: int = 0,
         recolour: float = 0.0,
         places: Mapping[str, str] | None = None,
+        held_out: int = 0,
     ) -> None:
         super().__init__()
         self.root = Path(root)
@@ -224,6 +237,7 @@ class FolderData(pl.LightningDataModule):
         self.workers = workers
         self.seed = seed
         self.recolour = recolour
+        self.held_out = held_out
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         weights = used(self.weights)
@@ -231,7 +245,14 @@ class FolderData(pl.LightningDataModule):
         length = self.batch * self.steps
         shares = list(weights.values())
         crops = RandomCrops(
-            folders, shares, length, self.size, self.scale, self.seed, recolour=self.recolour
+            folders,
+            shares,
+            length,
+            self.size,
+            self.scale,
+            self.seed,
+            recolour=self.recolour,
+            held_out=self.held_out,
         )
         if self.trainer:  # a resumed run continues with the crops that come next
             crops.per_step = self.batch * self.trainer.world_size

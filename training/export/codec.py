@@ -30,6 +30,7 @@ from training.data.folder import endless
 from training.device import device_name, weights_below
 from training.export.adapter import export_adapter
 from training.export.card import render
+from training.export.encoder import export_encoder
 from training.export.features import export_features
 from training.export.student import export_student
 from training.run import data_folder, read_run
@@ -328,6 +329,10 @@ def main() -> None:
     if "AdapterStage" in kind:
         export_adapter(options.run, options.target, options.what, options.limits, options.before)
         print(f"{options.target}: {options.target.stat().st_size} bytes")
+        return
+    if "EncoderStage" in kind:
+        checkpoint = export_encoder(options.run, options.target, options.what, options.limits)
+        print(f"{options.target}: fingerprint {checkpoint.fingerprint.hex()}")
         return
     if "FeatureStage" in kind:
         export_features(options.run, options.target, options.what, options.limits)
