@@ -27,7 +27,7 @@ LAYERS = (
     ("codec.stream",),
     ("codec",),
     ("codec.export", "codec.integrations"),
-    ("codec.evaluation",),
+    ("codec.evaluation", "codec.view"),
     ("codec.cli",),
     ("training",),
     ("benchmarks",),

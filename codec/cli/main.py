@@ -17,6 +17,7 @@ COMMANDS = {
     "info": ("codec.cli.commands.inspect:info", "Print what the headers of .ctm files say."),
     "inspect": ("codec.cli.commands.inspect:inspect", "Print one file's header, draw its bits."),
     "models": ("codec.cli.commands.inspect:models", "List the installed weights."),
+    "view": ("codec.cli.commands.view:view", "Show .ctm files in a browser, beside originals."),
     "export": ("codec.cli.commands.export:export_graphs", "Write a codec as ONNX graphs."),
     "completion": (
         "codec.cli.commands.completion:completion",

@@ -10,10 +10,13 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from codec import web
 from codec.evaluation.report.same_size import Shown
 from codec.evaluation.report.summary import Summary
 
 TEMPLATE = Path(__file__).with_name("page.html")
+# The part of `cotam view` that this page has as well, as a script within it.
+SLIDER = Path("parts", "slider.js")
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -125,6 +128,7 @@ def write_page(
         plots="".join(embedded(path, name) for name, path in plots.items()),
         time_table=time_table(summary),
         left_out=f"<section><h2>Left out</h2><ul>{missing}</ul></section>" if missing else "",
+        slider=(web.FOLDER / SLIDER).read_text().replace("export function", "function"),
         data=data,
     )
     target = folder / "index.html"

@@ -74,7 +74,8 @@ export class Viewer {
   size(width, height) {
     this.sheet.style.aspectRatio = `${width} / ${height}`;
     // Small pictures are enlarged up to four times, tall ones fit the window.
-    this.stage.style.maxWidth = `max(15rem, min(100%, ${4 * width}px, ${(75 * width) / height}vh))`;
+    const most = `max(15rem, min(100%, ${4 * width}px, ${(75 * width) / height}vh))`;
+    for (const part of [this.stage, this.range, this.sides]) part.style.maxWidth = most;
   }
 
   /**
@@ -128,9 +129,10 @@ export class Viewer {
     const { cols, rows } = this.decoded;
     this.put(coloured(values, cols, power), cols * STRIDE, rows * STRIDE);
     const [low, high] = rangeOf(values);
+    if (low === high) return [`${low} everywhere: ${unit}`];
     const swatches = make("span", { className: "swatches" }, [0, 0.2, 0.4, 0.6, 0.8, 1].map((share) => {
       const one = make("i");
-      one.style.background = `rgb(${colourOf(low < high ? share : 0.5)})`;
+      one.style.background = `rgb(${colourOf(share)})`;
       return one;
     }));
     const text = (value) => (Number.isInteger(value) ? `${value}` : value.toFixed(1));
@@ -150,7 +152,8 @@ export class Viewer {
     const { picture } = this.decoded;
     const kept = keptTokens(this.decoded, Number(this.budget.value) / 100, GRID);
     this.put(shaded(kept, GRID), picture.width, picture.height);
-    return [`${kept.size} of ${GRID * GRID} tokens (${this.budget.value} %) are kept, by where the bits went`];
+    const how = this.decoded.bitsEstimated ? "by the picture's detail" : "by where the bits went";
+    return [`${kept.size} of ${GRID * GRID} tokens (${this.budget.value} %) are kept, ${how}`];
   }
 
   regions() {
