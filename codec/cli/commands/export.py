@@ -11,7 +11,7 @@ from codec.cli.click_parts import option
 from codec.cli.terminal import explained
 from codec.errors import BadArgument, CodecError
 from codec.io import folders
-from codec.weights import checkpoint
+from codec.weights import checkpoint, hub
 
 
 @click_parts.command("export", example="cotam export --model tiny -o graphs/")
@@ -40,7 +40,7 @@ def export_graphs(output: str, int8: str | None, model: str, debug: bool) -> Non
         pictures = None if int8 is None else folders.pictures_at(Path(int8))
         if pictures == []:
             raise BadArgument("8-bit transforms need pictures to find their ranges with")
-        sizes = export(checkpoint.load(model), Path(output), pictures)
+        sizes = export(checkpoint.load(hub.on_disk(model)), Path(output), pictures)
     except (CodecError, OSError) as error:
         if debug:
             raise
