@@ -118,7 +118,9 @@ def hub() -> Iterator[str]:
     server.server_close()
 
 
-def python(script: str, endpoint: str, cache: Path, **more: str) -> subprocess.CompletedProcess[str]:
+def python(
+    script: str, endpoint: str, cache: Path, **more: str
+) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "HF_ENDPOINT": endpoint,
