@@ -22,8 +22,8 @@ from codec.backends.onnx import OnnxBackend
 from codec.backends.torch import TorchBackend
 from codec.graphs.half import makers
 from codec.networks.config import ModelConfig
+from codec.networks.inference import can_pack, packed
 from codec.networks.model import Networks
-from codec.networks.packed import can_pack, packed
 from codec.weights import checkpoint
 from codec.weights.networks import from_checkpoint, to_arrays
 from tests.conftest import ROOT

@@ -17,9 +17,8 @@ from codec.coding.backend import QpField
 from codec.coding.latent_grid import Floats
 from codec.errors import BadArgument
 from codec.host_state import exact_arithmetic
-from codec.networks.byte_stem import ByteStem
 from codec.networks.config import PRIOR_STEPS, LatentLayer
-from codec.networks.packed import can_pack, packed
+from codec.networks.inference import ByteStem, can_pack, packed
 from codec.networks.tensors import as_array, as_batch, has_bfloat16
 from codec.weights.checkpoint import Checkpoint
 from codec.weights.networks import from_checkpoint

@@ -14,7 +14,7 @@ from codec.guidance.files import SHIPPED, read
 from codec.guidance.importance import Floats, Pixels
 from codec.guidance.student import Look
 from codec.host_state import exact_arithmetic, unfilled
-from codec.networks.packed import can_pack, packed
+from codec.networks.inference import can_pack, packed
 from codec.networks.student import Student, StudentConfig
 from codec.networks.tensors import as_batch, has_bfloat16
 

@@ -1,14 +1,16 @@
-"""Networks for inference on the CPU, with weights in the layout in which oneDNN computes.
-
-`F.conv2d` brings a layer's weights into that layout at every call, and a leaky ReLU passes over the
-layer's output once more. Packed layers do neither. The prior's layers are too small to gain by it.
+"""Forms of the transforms for inference alone: fewer passes over memory, the same numbers.
 
 ::
 
+    bytes -> ByteStem: blocks of 8x8 pixels in a row, one matrix product -> Analysis.after_stem
     network -> packed(network): the same modules, but Conv2d -> PackedConv
                                                   ResidualBlock -> PackedBlock
 
-The results are the bits of `F.conv2d` with several threads, whatever the number of threads.
+`F.conv2d` brings a layer's weights into oneDNN's layout at every call, and a leaky ReLU passes over
+the layer's output once more. Packed layers do neither, and compute the bits of `F.conv2d` with
+several threads, whatever the number of threads. The prior's layers are too small to gain by it.
+
+Bytes also avoid a rounding: x / 255 - 0.5 is not exact in bfloat16, a centred byte is.
 """
 
 from __future__ import annotations
@@ -18,13 +20,55 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from codec.networks.blocks import LEAK, HalvingLayer, ResidualBlock
-from codec.networks.tensors import has_bfloat16
+from codec.networks.tensors import as_batch, has_bfloat16
 
 Network = TypeVar("Network", bound=nn.Module)
 # What PyTorch's own compiler calls; not part of its documented interface.
 OPERATORS = ("_reorder_convolution_weight", "_convolution_pointwise")
+BLOCK = 8  # pixels of a block, along a side
+BYTE_MAX = 255
+BYTE_CENTRE = 128  # makes bytes fit the eight significant bits of bfloat16
+
+
+class ByteStem:
+    r"""The analysis' stem for pixels as bytes.
+
+    ::
+
+        bytes -> blocks of 8x8x3 in a row (as bytes) -> centred -> one matrix product
+
+        layer(x / 255 - 0.5) = weight / 255 (byte - 128) + (128 / 255 - 0.5) weight + bias
+
+    Args:
+        stem: `Analysis.stem`, a 1x1 layer on unshuffled pixels.
+    """
+
+    def __init__(self, stem: nn.Conv2d) -> None:
+        assert stem.bias is not None
+        weight = (
+            stem.weight.view(-1, 3, BLOCK, BLOCK).permute(0, 2, 3, 1).reshape(len(stem.weight), -1)
+        )
+        self.weight = weight / BYTE_MAX
+        self.bias = stem.bias + (BYTE_CENTRE / BYTE_MAX - 0.5) * weight.sum(1)
+
+    def __call__(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Apply the layer.
+
+        Args:
+            pixels: uint8 [8 h, 8 w, 3].
+            dtype: the type to compute in.
+
+        Returns:
+            [1, n, h, w] in `dtype`, channels-last.
+        """
+        h = pixels.shape[0] // BLOCK
+        w = pixels.shape[1] // BLOCK
+        blocks = pixels.reshape(h, BLOCK, w, 3 * BLOCK).transpose(1, 2).reshape(h, w, -1)
+        centred = blocks.to(dtype).sub_(BYTE_CENTRE)
+        return as_batch(F.linear(centred, self.weight.to(dtype), self.bias.to(dtype)))
 
 
 def can_pack(device: torch.device) -> bool:
