@@ -81,9 +81,7 @@ def load(
         >>> load("tiny").fingerprint
         '4030fbf7'
     """
-    if hub.is_address(str(name_or_path)):
-        name_or_path = hub.fetch(str(name_or_path))
-    return Codec(LazyBackend(name_or_path, str(device), backend))
+    return Codec(LazyBackend(hub.on_disk(str(name_or_path)), str(device), backend))
 
 
 @lru_cache(maxsize=4)

@@ -22,9 +22,10 @@ from codec.backends.onnx import OnnxBackend
 from codec.backends.torch import TorchBackend
 from codec.graphs.half import makers
 from codec.networks.config import ModelConfig
+from codec.networks.inference import can_pack, packed
 from codec.networks.model import Networks
 from codec.weights import checkpoint
-from codec.weights.networks import to_arrays
+from codec.weights.networks import from_checkpoint, to_arrays
 from tests.conftest import ROOT
 
 Decoded = list[NDArray[np.float32]]
@@ -84,6 +85,23 @@ def test_pixels_agree_within_one(photo: NDArray[np.uint8]) -> None:
         assert (np.abs(pixels[0] - pixels[1]) <= 1).mean() >= 0.999
         previews = [one.decode(data, output="array", level="preview").astype(int) for one in codecs]
         assert np.abs(previews[0] - previews[1]).max() <= 1
+
+
+@pytest.mark.skipif(not can_pack(torch.device("cpu")), reason="this processor has bfloat16")
+def test_packed_networks_compute_the_same() -> None:
+    torch.manual_seed(0)
+    networks = from_checkpoint(checkpoint.load("tiny"))
+    fast = packed(networks)
+    pictures = torch.rand(1, 3, 64, 96).contiguous(memory_format=torch.channels_last)
+    qp = torch.tensor([[[30]]])
+    with torch.inference_mode():
+        y = networks.g_a(pictures, qp)
+        torch.testing.assert_close(fast.g_a(pictures, qp), y)
+        padded = torch.nn.functional.pad(y, (0, 2))
+        torch.testing.assert_close(fast.h_a(padded), networks.h_a(padded))
+        torch.testing.assert_close(fast.g_s(y, qp), networks.g_s(y, qp))
+    assert fast.g_s.gain is networks.g_s.gain
+    assert isinstance(networks.g_s.head, torch.nn.Conv2d), "gradients need the layers as they were"
 
 
 HASH = """

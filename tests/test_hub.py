@@ -14,8 +14,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
+from codec.info import weights_of
 from codec.weights import checkpoint
 from tests.conftest import ROOT
 
@@ -114,7 +118,9 @@ def hub() -> Iterator[str]:
     server.server_close()
 
 
-def python(script: str, endpoint: str, cache: Path, **more: str) -> subprocess.CompletedProcess:
+def python(
+    script: str, endpoint: str, cache: Path, **more: str
+) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "HF_ENDPOINT": endpoint,
@@ -132,6 +138,21 @@ def python(script: str, endpoint: str, cache: Path, **more: str) -> subprocess.C
         timeout=120,
         check=False,
     )
+
+
+COMMAND = """
+import sys
+from codec.cli.main import main
+sys.argv = ["cotam", *{arguments!r}]
+main()
+"""
+
+
+def cotam(
+    endpoint: str, cache: Path, *arguments: str, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command."""
+    return python(COMMAND.format(arguments=arguments), endpoint, cache, **more)
 
 
 PUSH = """
@@ -172,3 +193,32 @@ def test_nothing_is_asked_of_the_network_unless_it_is_named(hub: str, tmp_path: 
     done = python("import codec; codec.load('small').fingerprint", hub, tmp_path)
     assert done.returncode == 0, done.stderr
     assert Hub.asked == []
+
+
+def test_the_command_takes_addresses(hub: str, tmp_path: Path, small: NDArray[np.uint8]) -> None:
+    Hub.files["team/tiny/cotam.safetensors"] = checkpoint.find("tiny").read_bytes()
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(3):
+        Image.fromarray(np.roll(small, number, 0)).save(pictures / f"{number}.png")
+    model = ["--model", "hf://team/tiny"]
+    out = tmp_path / "out"
+    coded = cotam(hub, tmp_path, "encode", str(pictures), "-o", str(out), "-j", "2", *model)
+    assert coded.returncode == 0, coded.stderr
+    files = sorted(out.iterdir())
+    assert [weights_of(file.read_bytes()) for file in files] == ["tiny"] * 3
+    asked = len(Hub.asked)
+    # Decoding takes an address as well, and what was fetched once is there offline.
+    named = ["decode", str(files[0]), "-o", str(tmp_path / "a.png"), *model]
+    decoded = cotam(hub, tmp_path, *named, HF_HUB_OFFLINE="1")
+    assert decoded.returncode == 0, decoded.stderr
+    for command in (["inspect", str(files[0])], ["export", "-o", str(tmp_path / "graphs")]):
+        done = cotam(hub, tmp_path, *command, *model, HF_HUB_OFFLINE="1")
+        assert done.returncode == 0, done.stderr
+    assert len(Hub.asked) == asked
+    absent = ["encode", str(pictures), "-o", str(tmp_path / "none"), "--model", "hf://team/absent"]
+    refused = cotam(hub, tmp_path, *absent)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("cotam: no weights at hf://team/absent")
+    assert refused.stderr.count("\n") == 1
+    assert not (tmp_path / "none").exists()

@@ -1,13 +1,17 @@
-"""What an install weighs and takes: `python -m benchmarks.install.sizes --json`.
+"""What an install weighs and takes: `python -m benchmarks.install.sizes --out FILE`.
 
 ::
 
     wheel of this tree -> for each extra: a new environment -> pip install -> bytes, seconds
+
+Extras with PyTorch take minutes and gigabytes each: FILE gets every row as soon as it is measured,
+and its rows are not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -19,7 +23,22 @@ from benchmarks.lib.output import add_options, hand_over
 from codec.evaluation.machine import describe
 
 ROOT = Path(__file__).resolve().parents[2]
-EXTRAS = ("", "hub", "export", "serve", "ray", "torch", "clip", "mllm", "bench", "train")
+PLAIN = "plain"  # a row's name for an install without extras
+EXTRAS = (
+    PLAIN,
+    "hub",
+    "export",
+    "serve",
+    "openvino",
+    "ray",
+    "torch",
+    "clip",
+    "mllm",
+    "bench",
+    "compressai",
+    "train",
+    "dev",
+)
 
 
 def size_of(folder: Path) -> int:
@@ -32,7 +51,7 @@ def installed(wheel: Path, extra: str) -> dict[str, Any]:
 
     Args:
         wheel: the file.
-        extra: its name; empty for a plain install.
+        extra: its name, or PLAIN.
 
     Returns:
         seconds of pip, bytes of what it added, and whether `pip check` found no conflict.
@@ -42,31 +61,39 @@ def installed(wheel: Path, extra: str) -> dict[str, Any]:
         pip = [str(Path(folder) / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
         before = size_of(Path(folder))
         start = time.perf_counter()
-        target = f"{wheel}[{extra}]" if extra else str(wheel)
+        target = f"{wheel}[{extra}]" if extra != PLAIN else str(wheel)
         subprocess.run([*pip, "install", "--quiet", target], check=True)
         seconds = time.perf_counter() - start
         clean = subprocess.run([*pip, "check"], capture_output=True, check=False).returncode == 0
         return {"seconds": seconds, "bytes": size_of(Path(folder)) - before, "clean": clean}
 
 
-def run(extras: list[str]) -> dict[str, Any]:
+def run(extras: list[str], out: Path | None) -> dict[str, Any]:
     """Build the wheel and install it with each extra.
 
     Args:
-        extras: names; empty for a plain install.
+        extras: names, or PLAIN.
+        out: where the result grows row by row; rows that are there are kept.
 
     Returns:
         The result.
     """
+    result: dict[str, Any] = {"installs": {}}
+    if out is not None and out.exists():
+        result = json.loads(out.read_text())
+    missing = [extra for extra in extras if extra not in result["installs"]]
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, "."]
         subprocess.run(command, cwd=ROOT, check=True)
         (wheel,) = Path(folder).glob("*.whl")
-        return {
-            "machine": describe(),
-            "wheel_bytes": wheel.stat().st_size,
-            "installs": {extra or "plain": installed(wheel, extra) for extra in extras},
-        }
+        result |= {"machine": describe(), "wheel_bytes": wheel.stat().st_size}
+        for extra in missing:
+            result["installs"][extra] = installed(wheel, extra)
+            rows = result["installs"]
+            result["installs"] = {name: rows[name] for name in EXTRAS if name in rows}
+            if out is not None:
+                out.write_text(json.dumps(result, indent=1) + "\n")
+    return result
 
 
 def main() -> None:
@@ -77,7 +104,7 @@ def main() -> None:
     parser.add_argument("--extras", default=",".join(EXTRAS), help="names, with commas")
     add_options(parser)
     options = parser.parse_args()
-    result = run(options.extras.split(","))
+    result = run(options.extras.split(","), options.out)
     if not hand_over(result, options):
         print(f"wheel: {result['wheel_bytes'] / 1e6:.1f} MB")
         for name, one in result["installs"].items():

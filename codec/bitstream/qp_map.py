@@ -306,8 +306,12 @@ def compact(offsets: FloatField, bits: float) -> tuple[FloatField, int]:
         for unit in UNITS:
             rounded = unit * np.rint(cells / unit).astype(np.int64)
             error = np.square(expand(rounded, *offsets.shape) - offsets).mean()
+            lost = MISPLACED * float(error)
+            # Coding takes most of the time, and no map is smaller than its header.
+            if best is not None and lost + HEADER_BITS / max(bits, 1.0) >= best[0]:
+                continue
             map_bits = _best_coding(rounded)[0] + HEADER_BITS
-            cost = MISPLACED * float(error) + map_bits / max(bits, 1.0)
+            cost = lost + map_bits / max(bits, 1.0)
             if best is None or cost < best[0]:
                 best = (cost, cells, unit)
         if cells.size == 1:

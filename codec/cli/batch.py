@@ -72,7 +72,7 @@ def run_batch(flags: dict[str, Any], settings: dict[str, Any], kind: Kind, work:
     except Unreadable as error:
         fail(explained(error))
     try:
-        _check_weights(settings["model"])
+        settings["model"] = _found_weights(settings["model"])
     except CodecError as error:
         fail(explained(error))
     report = Report(flags["json_output"], flags["quiet"], flags["verbose"])
@@ -130,13 +130,20 @@ def _run(
     return report.finish()
 
 
-def _check_weights(model: str) -> None:
-    """Raises UnknownModel for weights that do not exist."""
-    if model in (AUTO, "default") or (Path(model) / MANIFEST).is_file():
-        return
-    from codec.weights import checkpoint
+def _found_weights(model: str) -> str:
+    """Check that weights exist, and fetch those of an address once for all workers.
 
+    Raises:
+        BadArgument: the address is malformed, or huggingface_hub is not installed.
+        UnknownModel: there are no such weights.
+    """
+    if model in (AUTO, "default") or (Path(model) / MANIFEST).is_file():
+        return model
+    from codec.weights import checkpoint, hub
+
+    model = hub.on_disk(model)
     checkpoint.find(model)
+    return model
 
 
 def _existing(flags: dict[str, Any]) -> Existing:

@@ -96,16 +96,16 @@ sequence = option(
 model = option(
     "--model",
     default="default",
-    metavar="NAME|PATH",
+    metavar="NAME|PATH|hf://ORG/NAME",
     section=NETWORKS,
-    help="Weights by name (`cotam models`) or path; default: small.",
+    help="Weights by name (`cotam models`), path or address on the hub; default: small.",
 )
 own_model = option(
     "--model",
     default=AUTO,
-    metavar="NAME|PATH",
+    metavar="NAME|PATH|hf://ORG/NAME",
     section=NETWORKS,
-    help="Weights by name or path; default: those that the file names.",
+    help="Weights by name, path or address; default: those that the file names.",
 )
 device = option(
     "--device",

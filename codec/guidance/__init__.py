@@ -241,11 +241,16 @@ class Guidance:
             return qp
         # A picture's unusual cost changes with the QP, near the steepest slope by more than a QP
         # per step; the maximum over the last steps keeps the result monotonic.
-        return max(self._sloped(lower) for lower in range(max(0, qp - LOOK_BACK), qp + 1))
+        most = 0
+        for lower in range(qp, max(0, qp - LOOK_BACK) - 1, -1):
+            # Estimates take time, and even the cheapest picture would not raise this one enough.
+            if self._sloped(lower, -UNUSUAL_LIMIT) > most:
+                most = max(most, self._sloped(lower, self.rate.unusual(self.blocks, lower)))
+        return most
 
-    def _sloped(self, qp: int) -> int:
+    def _sloped(self, qp: int, unusual: float) -> int:
         share = min(1.0, (QP_MAX - qp) / (QP_MAX - FULL_SLOPE_BELOW))
-        unusual = min(max(self.rate.unusual(self.blocks, qp), -UNUSUAL_LIMIT), UNUSUAL_LIMIT)
+        unusual = min(max(unusual, -UNUSUAL_LIMIT), UNUSUAL_LIMIT)
         return min(max(round(qp - share * self.slope * unusual), 0), QP_MAX)
 
     def plan(self, qp: int) -> Plan:

@@ -14,6 +14,7 @@ from codec.guidance.files import SHIPPED, read
 from codec.guidance.importance import Floats, Pixels
 from codec.guidance.student import Look
 from codec.host_state import exact_arithmetic, unfilled
+from codec.networks.inference import can_pack, packed
 from codec.networks.student import Student, StudentConfig
 from codec.networks.tensors import as_batch, has_bfloat16
 
@@ -31,7 +32,10 @@ def look(network: Student | None = None) -> Look:
         UnknownModel: the shipped student cannot be loaded.
     """
     student = load_student()[0] if network is None else network
-    bfloat16 = has_bfloat16(torch.device("cpu"))
+    cpu = torch.device("cpu")
+    bfloat16 = has_bfloat16(cpu)
+    if can_pack(cpu):
+        student = packed(student)
 
     @torch.inference_mode()
     def by_network(pixels: Pixels) -> tuple[Floats, Floats, float]:

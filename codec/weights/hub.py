@@ -27,6 +27,11 @@ def is_address(name: str) -> bool:
     return name.startswith(SCHEME)
 
 
+def on_disk(name: str) -> str:
+    """The path of the weights at an address; any other name as it is. Raises as `fetch` does."""
+    return str(fetch(name)) if is_address(name) else name
+
+
 def fetch(address: str) -> Path:
     """The file of weights behind an address; from the cache where it is there already.
 

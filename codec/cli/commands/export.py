@@ -11,7 +11,7 @@ from codec.cli.click_parts import option
 from codec.cli.terminal import explained
 from codec.errors import BadArgument, CodecError
 from codec.io import folders
-from codec.weights import checkpoint
+from codec.weights import checkpoint, hub
 
 PAGE = "Browser viewer"
 
@@ -73,12 +73,14 @@ def _graphs(folder: Path, int8: str | None, model: str) -> None:
     pictures = None if int8 is None else folders.pictures_at(Path(int8))
     if pictures == []:
         raise BadArgument("8-bit transforms need pictures to find their ranges with")
-    for half, size in export(checkpoint.load(model), folder, pictures).items():
+    for half, size in export(checkpoint.load(hub.on_disk(model)), folder, pictures).items():
         click.echo(f"{folder / half}: {size / 1e6:.1f} MB")
 
 
 def _page(folder: Path, runtime: str | None, model: str) -> None:
     from codec.export.web import export, find_runtime
 
-    for part, size in export(checkpoint.load(model), folder, find_runtime(runtime)).items():
+    for part, size in export(
+        checkpoint.load(hub.on_disk(model)), folder, find_runtime(runtime)
+    ).items():
         click.echo(f"{folder}: {part} {size / 1e6:.3f} MB")
