@@ -5,6 +5,7 @@
     codec/        ->  codec/
     checkpoints/  ->  codec/checkpoints/   (codec/weights/shipped.py looks there)
     README.md     ->  the long description, with links that work without the repository
+    docs/cotam.1  ->  share/man/man1/      (`man cotam`, beside the command's bin/)
 
 Everything else is in setup.cfg.
 """
@@ -64,6 +65,7 @@ if __name__ == "__main__":
     setup(
         packages=[*find_packages(include=["codec", "codec.*"]), *WEIGHTS],
         package_dir=WEIGHTS,
+        data_files=[("share/man/man1", ["docs/cotam.1"])],
         long_description=portable(Path("README.md").read_text(encoding="utf-8")),
         long_description_content_type="text/markdown",
     )

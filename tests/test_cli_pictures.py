@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
 import codec
+from codec.cli.main import app
 from codec.cli.pictures.prepared import Preparation
 from codec.errors import BadArgument, TooLarge
 from codec.integrations.data_url import data_url
@@ -37,6 +42,22 @@ def folder(tmp_path: Path, small: NDArray[np.uint8]) -> Path:
     return tmp_path
 
 
+@contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def cotam(*arguments: object, cwd: Path) -> Result:
+    """Run the command in this process, which starts faster; its output is both streams."""
+    with inside(cwd):
+        return CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
+
+
 def size_of(path: Path) -> tuple[int, int]:
     info = codec.inspect(path.read_bytes())
     return info.width, info.height
@@ -47,11 +68,11 @@ def size_of(path: Path) -> tuple[int, int]:
     [("65", (65, 48)), ("1000", (130, 96)), ("260x192", (260, 192)), ("50x50", (50, 50))],
 )
 def test_resize(folder: Path, asked: str, size: tuple[int, int]) -> None:
-    done = run_cotam("encode", "a.png", *PLAIN, "-o", "out.ctm", "--resize", asked, cwd=folder)
-    assert done.returncode == 0, done.stderr
+    done = cotam("encode", "a.png", *PLAIN, "-o", "out.ctm", "--resize", asked, cwd=folder)
+    assert done.exit_code == 0, done.output
     assert size_of(folder / "out.ctm") == size
     # A square of a picture that is none is worth a note.
-    assert (b"shape was changed from 130x96 to 50x50" in done.stderr) == (asked == "50x50")
+    assert ("shape was changed from 130x96 to 50x50" in done.output) == (asked == "50x50")
 
 
 def test_fit_is_what_a_data_url_has(tmp_path: Path) -> None:
@@ -60,8 +81,8 @@ def test_fit_is_what_a_data_url_has(tmp_path: Path) -> None:
     file = codec.load().encode(page, tool="palette")
     for name in RECEIVERS:
         out = tmp_path / f"{name}.ctm"
-        done = run_cotam("encode", "a.png", "--fit", name, "-o", out, *PLAIN, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        done = cotam("encode", "a.png", "--fit", name, "-o", out, *PLAIN, cwd=tmp_path)
+        assert done.exit_code == 0, done.output
         assert size_of(out) == data_url(file, fit=name).size  # type: ignore[arg-type]
 
 
@@ -112,13 +133,13 @@ def test_resizing_is_lanczos(small: NDArray[np.uint8]) -> None:
 
 def test_a_background_ends_transparency(folder: Path) -> None:
     flags = ("--lossless", "-o", "logo.ctm")
-    done = run_cotam("encode", "logo.png", *flags, "--background", "#0000ff", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    done = cotam("encode", "logo.png", *flags, "--background", "#0000ff", cwd=folder)
+    assert done.exit_code == 0, done.output
     image = codec.decode((folder / "logo.ctm").read_bytes())
     assert image.mode == "RGB"
     assert image.getpixel((0, 0)) == (0, 0, 255)
     assert image.getpixel((20, 20)) == (200, 0, 0)
-    run_cotam("encode", "logo.png", *flags, cwd=folder)
+    cotam("encode", "logo.png", *flags, cwd=folder)
     assert codec.decode((folder / "logo.ctm").read_bytes()).mode == "RGBA"
 
 
@@ -133,8 +154,8 @@ def test_safe_metadata_names_no_place_and_no_device(folder: Path) -> None:
     profile.save(folder / "t.jpg", exif=tag)
     kept = {}
     for keep in ("all", "safe", "none"):
-        done = run_cotam("encode", "t.jpg", *PLAIN, "--keep", keep, "-o", f"{keep}.ctm", cwd=folder)
-        assert done.returncode == 0, done.stderr
+        done = cotam("encode", "t.jpg", *PLAIN, "--keep", keep, "-o", f"{keep}.ctm", cwd=folder)
+        assert done.exit_code == 0, done.output
         image = codec.decode((folder / f"{keep}.ctm").read_bytes())
         assert image.size == (96, 130)  # upright
         kept[keep] = image.getexif()
@@ -156,8 +177,8 @@ def test_safe_metadata_names_no_place_and_no_device(folder: Path) -> None:
 def test_a_jpeg_has_the_subsampling_that_was_asked_for(
     folder: Path, flags: tuple[object, ...], layout: list[tuple[int, int]]
 ) -> None:
-    done = run_cotam("decode", "a.ctm", "-o", "a.jpg", *flags, cwd=folder)
-    assert done.returncode == 0, done.stderr
+    done = cotam("decode", "a.ctm", "-o", "a.jpg", *flags, cwd=folder)
+    assert done.exit_code == 0, done.output
     image = Image.open(folder / "a.jpg")
     assert [component[1:3] for component in image.layer] == layout  # type: ignore[attr-defined]
 
@@ -166,8 +187,8 @@ def test_quality_and_subsampling_change_avif(folder: Path) -> None:
     whole = np.asarray(codec.decode((folder / "a.ctm").read_bytes()))
     quality = {}
     for name, flags in (("444", ()), ("420", ("--subsampling", "4:2:0")), ("q20", ("-q", 20))):
-        done = run_cotam("decode", "a.ctm", "-o", f"{name}.avif", *flags, cwd=folder)
-        assert done.returncode == 0, done.stderr
+        done = cotam("decode", "a.ctm", "-o", f"{name}.avif", *flags, cwd=folder)
+        assert done.exit_code == 0, done.output
         quality[name] = psnr(np.asarray(Image.open(folder / f"{name}.avif")), whole)
     assert quality["444"] > quality["420"] > quality["q20"]
 
@@ -175,11 +196,11 @@ def test_quality_and_subsampling_change_avif(folder: Path) -> None:
 def test_a_format_for_stdout_and_folders(folder: Path) -> None:
     piped = run_cotam("decode", "a.ctm", "-o", "-", "--format", "webp", cwd=folder)
     assert Image.open(io.BytesIO(piped.stdout)).format == "WEBP"
-    done = run_cotam("decode", "a.ctm", "-o", "out/", "--format", "jpg", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    done = cotam("decode", "a.ctm", "-o", "out/", "--format", "jpg", cwd=folder)
+    assert done.exit_code == 0, done.output
     assert Image.open(folder / "out" / "a.jpg").format == "JPEG"
-    done = run_cotam("decode", "a.ctm", "-o", "plain", "--format", "avif", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    done = cotam("decode", "a.ctm", "-o", "plain", "--format", "avif", cwd=folder)
+    assert done.exit_code == 0, done.output
     assert Image.open(folder / "plain").format == "AVIF"
 
 
@@ -200,10 +221,10 @@ def test_options_that_do_not_suit_the_format(
     folder: Path, arguments: tuple[object, ...], says: str
 ) -> None:
     before = sorted(folder.iterdir())
-    done = run_cotam("decode", "a.ctm", *arguments, cwd=folder)
-    assert done.returncode == 2
-    assert done.stderr.count(b"\n") == 1
-    assert says in done.stderr.decode()
+    done = cotam("decode", "a.ctm", *arguments, cwd=folder)
+    assert done.exit_code == 2
+    assert done.output.count("\n") == 1
+    assert says in done.output
     assert sorted(folder.iterdir()) == before
 
 
@@ -224,10 +245,10 @@ def test_arguments_are_checked_before_anything_is_written(
     folder: Path, arguments: tuple[str, ...], status: int, says: str
 ) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    done = run_cotam(*arguments, "--overwrite", cwd=folder)
-    assert done.returncode == status, done.stderr
-    assert says in done.stderr.decode()
-    assert done.stderr.count(b"\n") == 1
+    done = cotam(*arguments, "--overwrite", cwd=folder)
+    assert done.exit_code == status, done.output
+    assert says in done.output
+    assert done.output.count("\n") == 1
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 

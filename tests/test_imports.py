@@ -61,6 +61,8 @@ def files(tmp_path_factory: pytest.TempPathFactory, photo: NDArray[np.uint8]) ->
         ("--help", set()),
         ("--version", set()),
         ("info drawing.ctm", set()),
+        ("doctor --fast", {"PIL", "numpy", "constriction", "safetensors"}),
+        ("desktop --help", set()),
         ("info photo.ctm", {"numpy", "constriction"}),
         ("encode drawing.png -o out.ctm", {"PIL", "numpy", "constriction"}),
         ("decode drawing.ctm -o out.png", {"PIL", "numpy", "constriction"}),

@@ -22,7 +22,10 @@ from PIL import Image
 
 from tests.conftest import ROOT
 
-BUILD_FILES = ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "MANIFEST.in")
+BUILD_FILES = (
+    *("setup.py", "setup.cfg", "pyproject.toml", "README.md", "MANIFEST.in"),
+    "docs/cotam.1",
+)
 PACKAGED = ("codec", "checkpoints")
 CLONED = ("training", "benchmarks", "conf", "docs", "tests", "docker", ".ci")
 IGNORED = shutil.ignore_patterns("__pycache__", "results", ".rows-*", "*.egg-info")
@@ -35,7 +38,8 @@ def copy_of_the_tree(target: Path, *folders: str) -> Path:
     for name in (*PACKAGED, *folders):
         shutil.copytree(ROOT / name, target / name, ignore=IGNORED)
     for name in BUILD_FILES:
-        shutil.copy(ROOT / name, target)
+        (target / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, target / name)
     return target
 
 
@@ -103,7 +107,10 @@ def test_a_wheel_holds_one_package_with_everything_it_needs(
     with zipfile.ZipFile(distributions[1]) as wheel:
         names = wheel.namelist()
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"codec"}
+    assert {top for top in tops if not top.endswith((".dist-info", ".data"))} == {"codec"}
+    assert [name.partition(".data/")[2] for name in names if ".data/" in name] == [
+        "data/share/man/man1/cotam.1"
+    ]
     packaged = {name.removeprefix("codec/") for name in names}
     for path in (ROOT / "codec").rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:
@@ -146,6 +153,9 @@ def test_an_installed_wheel_works_from_another_folder(
         done = run(cotam, *arguments, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert Image.open(tmp_path / "back.png").size == (451, 300)
+    assert (python.parents[1] / "share" / "man" / "man1" / "cotam.1").is_file()
+    doctor = run(cotam, "doctor", cwd=tmp_path)
+    assert doctor.returncode == 0, doctor.stdout + doctor.stderr
     train = run(python.with_name("cotam-train"), "experiment=toy", cwd=tmp_path)
     assert train.returncode == 1
     assert train.stderr.count("\n") == 1

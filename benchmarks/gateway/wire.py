@@ -32,13 +32,13 @@ from starlette.routing import Route
 
 from benchmarks.gateway.counting_relay import CountingRelay
 from benchmarks.lib.output import add_options, hand_over
+from codec.bitstream.container import MEDIA_TYPE
 from codec.evaluation.codecs import codec_under_test
 from codec.evaluation.distortion import Pixels, psnr
 from codec.evaluation.judges import data_root, read_pixels
 from codec.evaluation.machine import describe
 from codec.integrations.gateway.app import application
 from codec.integrations.gateway.settings import Settings
-from codec.integrations.pillow import MEDIA_TYPE
 
 SETS = ("kodak", "screens")
 QUALITY = 50.0

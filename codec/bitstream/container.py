@@ -38,6 +38,8 @@ from codec.errors import (
 )
 
 MAGIC = b"\xc0TM"
+MEDIA_TYPE = "image/x-cotam"
+SUFFIX = ".ctm"
 VERSION = 1  # of files of the learned tool
 TOOL_VERSION = 2  # of files of other tools
 TOOL_MASK = 0x1F  # bits of the flags that number the tool

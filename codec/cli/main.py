@@ -23,6 +23,9 @@ COMMANDS = {
         "codec.cli.commands.completion:completion",
         "Print the completion script of a shell.",
     ),
+    "doctor": ("codec.cli.commands.doctor:doctor", "Say what is installed, missing, how fast."),
+    "desktop": ("codec.cli.commands.desktop:desktop", "Make the desktop know .ctm files."),
+    "man": ("codec.cli.commands.manual:manual", "Print the manual page."),
     "eval": ("codec.cli.commands.evaluate:evaluate", "Compare codecs on pictures."),
     "serve": ("codec.cli.commands.serve:serve", "Convert .ctm in requests to a model's server."),
 }

@@ -19,8 +19,8 @@ from PIL import Image
 
 import codec
 from codec.bitstream import container
+from codec.bitstream.container import MEDIA_TYPE
 from codec.errors import BadArgument, TargetTooSmall, Unreadable, only_codec_errors, sentence
-from codec.integrations.pillow import MEDIA_TYPE
 from codec.integrations.receivers import ReceiverName, Size, fitted, receiver, scaled
 from codec.io import colour, images
 from codec.results import Level

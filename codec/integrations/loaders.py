@@ -21,8 +21,8 @@ from types import ModuleType
 from typing import Any
 
 from codec import forks
+from codec.bitstream.container import SUFFIX
 from codec.integrations import pillow
-from codec.integrations.pillow import SUFFIX
 
 Undo = Callable[[], None]
 _lock = forks.Lock()

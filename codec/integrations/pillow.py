@@ -6,6 +6,7 @@ Servers of models: codec.integrations.servers.
 
 from __future__ import annotations
 
+import mimetypes
 import os
 from functools import lru_cache
 from typing import IO, Any
@@ -14,13 +15,12 @@ from PIL import Image, ImageFile
 
 import codec
 from codec.bitstream import container
+from codec.bitstream.container import MEDIA_TYPE, SUFFIX
 from codec.errors import CodecError
 from codec.io import colour, images
 from codec.options import OPTION_NAMES
 
 FORMAT = "CTM"
-SUFFIX = ".ctm"
-MEDIA_TYPE = "image/x-cotam"
 # Codecs of `save` that are kept: programs seldom write with more weights than these.
 MOST_ENCODERS = 2
 
@@ -98,11 +98,13 @@ class CtmImageFile(ImageFile.ImageFile):
 
 
 def register() -> None:
-    """Make Pillow read and write `.ctm`; calling it again changes nothing."""
+    """Make Pillow read and write `.ctm`, and `mimetypes` know it; may be called again."""
     Image.register_open(FORMAT, CtmImageFile, _accept)
     Image.register_save(FORMAT, _save)
     Image.register_extension(FORMAT, SUFFIX)
     Image.register_mime(FORMAT, MEDIA_TYPE)
+    # Web servers and data sets ask this module of the standard library.
+    mimetypes.add_type(MEDIA_TYPE, SUFFIX)
 
 
 def _accept(start: bytes) -> bool:

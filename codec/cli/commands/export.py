@@ -61,6 +61,10 @@ def export_graphs(
             _graphs(Path(output), int8, model)
         if web is not None:
             _page(Path(web), runtime, model)
+    except ImportError as error:
+        if debug:
+            raise
+        options.fail(f"--int8 needs {error.name}: pip install 'cotam[export]'")
     except (CodecError, OSError) as error:
         if debug:
             raise
@@ -68,6 +72,9 @@ def export_graphs(
 
 
 def _graphs(folder: Path, int8: str | None, model: str) -> None:
+    if int8 is not None:
+        # Before anything is written.
+        import onnx  # noqa: F401
     from codec.export.onnx import export
 
     pictures = None if int8 is None else folders.pictures_at(Path(int8))

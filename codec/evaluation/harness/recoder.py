@@ -10,11 +10,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from codec.bitstream.container import DEFAULT_LIMIT_PIXELS, MAGIC
+from codec.bitstream.container import DEFAULT_LIMIT_PIXELS, MAGIC, SUFFIX
 from codec.evaluation.codecs import CodecUnderTest, codec_under_test
 from codec.evaluation.distortion import Pixels
 from codec.integrations import pillow
-from codec.integrations.pillow import SUFFIX
 from codec.io import images
 
 # In the `info` of a picture that was coded already.

@@ -1,0 +1,1 @@
+"""What `cotam doctor` looks at."""
