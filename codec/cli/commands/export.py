@@ -62,7 +62,7 @@ def export_graphs(
         if web is not None:
             _page(Path(web), runtime, model)
     except ImportError as error:
-        if debug:
+        if debug or int8 is None:
             raise
         options.fail(f"--int8 needs {error.name}: pip install 'cotam[export]'")
     except (CodecError, OSError) as error:
