@@ -96,14 +96,14 @@ sequence = option(
 model = option(
     "--model",
     default="default",
-    metavar="NAME|PATH|hf://ORG/NAME",
+    metavar="NAME|PATH|hf://...",
     section=NETWORKS,
-    help="Weights by name (`cotam models`), path or address on the hub; default: small.",
+    help="Weights by name (`cotam models`), path or address; default: small.",
 )
 own_model = option(
     "--model",
     default=AUTO,
-    metavar="NAME|PATH|hf://ORG/NAME",
+    metavar="NAME|PATH|hf://...",
     section=NETWORKS,
     help="Weights by name, path or address; default: those that the file names.",
 )

@@ -118,7 +118,7 @@ def encode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
     "--guide",
     metavar="NAME|FILE",
     section=GUIDE,
-    help="student, clip, uniform, or a map (.png, .npy); default: that of the weights.",
+    help="student, clip, uniform, or a map (.png, .npy); default: the weights' own.",
 )
 @option(
     "--strength",
