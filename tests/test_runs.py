@@ -109,7 +109,7 @@ def test_a_toy_run_learns_resumes_and_exports(
     assert "A toy." in target.with_suffix(".md").read_text()
     toy = codec.load(target)
     assert "mixed with 50%" in target.with_suffix(".md").read_text()
-    assert "50% of the way to equilibrium" in target.with_suffix(".md").read_text()
+    assert "50% of the way to equal costs" in target.with_suffix(".md").read_text()
     assert toy.learned.pipeline.rate_weight == 0.03
     assert toy.backend.checkpoint.slope == 5
     assert "5 lower for each nat" in target.with_suffix(".md").read_text()

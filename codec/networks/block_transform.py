@@ -7,7 +7,7 @@
             -> the outputs with the largest expected variance
 
 The synthesis starts as the transpose. Such a codec already codes pictures; a single-scale network
-that starts from random weights stays far behind it (docs/training.md, "Where it starts").
+that starts from random weights stays far behind it (docs/training.md, "Initialization").
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ CARD = """# {name}
 | written | {date} |
 
 ## How it was trained
-The codec and the tower are frozen. Nothing below `eval/` was seen.
+The codec and the tower were frozen.
+Nothing below `eval/` was used.
 
 {trained}
 
@@ -36,12 +37,12 @@ The codec and the tower are frozen. Nothing below `eval/` was seen.
 {limits}
 """
 SHAPE = "| repairs {where} | {parameters:.3f} M parameters (float16): {config} |"
-TRAINED = """**{where}**: {steps} steps in {minutes} minutes on {device};
-batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA,
+TRAINED = """**{where}**: {steps} steps in {minutes} minutes on {device}. {start}
+- Data: batches of {batch} crops of {size}x{size} pixels from `train/` of COTAM_DATA, \
 folders weighted {weights}{replayed}.
-Loss: the squared error of the tower's tokens over their variance, levels {levels}{tilted}.
-{optimizer}, {rate}, cosine to 1 %;
-the file holds the average of the weights over about {average:.0f} steps. {start}"""
+- Loss: the squared error of the tower's tokens divided by their variance, levels {levels}{tilted}.
+- Optimizer: {optimizer}, learning rate {rate}, cosine to 1 %.
+- The file holds the average of the weights over about {average:.0f} steps."""
 
 
 def _where(layer: int) -> str:
@@ -54,17 +55,18 @@ def _start(before: Sequence[Path]) -> str:
     """The earlier runs in words, latest first."""
     spent = [read_run(run)[2] for run in before]
     return "".join(
-        f"It continued {facts['steps']} steps in {facts['minutes']} minutes. " for facts in spent
+        f"It continued a run of {facts['steps']} steps in {facts['minutes']} minutes. "
+        for facts in spent
     )
 
 
 def _how(stage: Any, before: Sequence[Path]) -> dict[str, str]:
-    """Replays, weighting and earlier runs in words."""
+    """Replays, weighting and earlier runs, as phrases of the card."""
     replays = stage.get("replays", 0)
     tilt = stage.get("tilt", 0.0)
-    weighting = f", a picture's weighted by exp({tilt} t), t = -1.8..1.8 over the QPs"
+    weighting = f", each picture weighted by exp({tilt} t), t = -1.8..1.8 over the QPs"
     return {
-        "replayed": f"; each batch is followed by {replays} of earlier ones" if replays else "",
+        "replayed": f"; each batch is followed by {replays} earlier ones" if replays else "",
         "tilted": weighting if tilt else "",
         "start": _start(before),
     }
@@ -142,7 +144,7 @@ def _card(
         config = ", ".join(f"{k} {v}" for k, v in asdict(network.config).items())
         shapes.append(SHAPE.format(where=_where(layer), parameters=parameters, config=config))
     how = [
-        TRAINED.format(where=_where(layer).capitalize(), **facts).rstrip()
+        TRAINED.format(where=_where(layer).capitalize(), **facts).replace(" \n", "\n")
         for layer, facts in trained.items()
     ]
     return CARD.format(

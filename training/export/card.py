@@ -26,22 +26,23 @@ tags: [image-compression, learned-image-compression]
 | written | {date} |
 
 ## How it was trained
-{steps} steps in {minutes} minutes on {device};
-batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weighted {weights};
-{maps}.
+- Length: {steps} steps in {minutes} minutes on {device}.
+- Data: batches of {batch} crops of {size}x{size} pixels from `train/` of COTAM_DATA, \
+folders weighted {weights}. Nothing below `eval/` was used.
+- QPs: {maps}.
+- Loss: {loss}.
+- Optimizer: {optimizer}, learning rate {rate} for the transforms and {factor} times that for \
+the rest{gains}, {warmup} steps of warm-up, cosine to 1 %, gradients clipped at norm 1.
+- Rate: computed with noise at first, and with rounded symbols after {rounded:.0%} of the run.
+- The file holds the average of the weights over about {average:.0f} steps{blend}.{equalized}
+- Start: {start}.{equalized_before}
 
-Loss: {loss}.
-{optimizer}, {rate} for the transforms and {factor} times that for the rest{gains},
-{warmup} steps of warm-up, cosine to 1 %, gradients clipped at norm 1.
-The file holds the average of the weights over about {average:.0f} steps{blend}{equalized}.
-Rate of rounded instead of noisy symbols from {rounded:.0%} of the way on.
-Start: {start}.{equalized_before} Nothing below `eval/` was seen.
-
-Entropy tables fitted to {fitted} training pictures at random rates.
-Symbols of scale index below {skip} are not coded.
-In RDOQ, a bit counts as {rate_weight} squared steps.
-Default guide: {guide}.
-{slope}
+## How it encodes
+- The entropy tables were fitted to {fitted} training pictures at random rates.
+- Symbols of scale index below {skip} are not coded.
+- RDOQ counts a bit as {rate_weight} squared steps.
+- The default guide is {guide}.
+- {slope}
 
 ## Exactness
 Largest possible partial sum of an integer layer: {bound} of {limit} (2^24).
@@ -59,12 +60,12 @@ def optimizer_name(settings: Any) -> str:
 def _maps(settings: dict[str, Any]) -> str:
     maps = settings["qp_maps"]
     shares = (
-        "QP drawn uniformly from 0..63, "
+        "drawn uniformly from 0..63, "
         f"{maps['map_share']:.0%} of the pictures with a random QP map (patchwise or gradient)"
     )
     if not maps["guide_share"]:
         return shares
-    return f"{shares},\n{maps['guide_share']:.0%} with a map of the guide `{maps['guide']}`"
+    return f"{shares}, {maps['guide_share']:.0%} with a map of the guide `{maps['guide']}`"
 
 
 def _slope(slope: float) -> str:
@@ -90,7 +91,7 @@ def _loss(loss: dict[str, Any]) -> str:
     if levels := features.get("levels"):
         distance += f" ({', '.join(f'{level} {w}' for level, w in levels.items())})"
     pixels = f"rate + {loss['pixel_share']} {distortion}"
-    return f"{pixels},\n+ {loss['mu']} exp({loss['mu_slope']} t) F, {weighed}. F: {distance}"
+    return f"{pixels}, + {loss['mu']} exp({loss['mu_slope']} t) F, {weighed}. F: {distance}"
 
 
 def _gains(stage: dict[str, Any]) -> str:
@@ -98,20 +99,29 @@ def _gains(stage: dict[str, Any]) -> str:
     return f" ({factor} times for step sizes)" if factor != 1.0 else ""
 
 
+def _equalized(when: str, share: float) -> str:
+    """A line of the list; nothing where step sizes were not equalized."""
+    if not share:
+        return ""
+    return f"\n- {when} the run, step sizes were moved {share:.0%} of the way to equal costs."
+
+
 def _start(before: dict[str, Any] | None) -> str:
-    """The runs that this one started from, latest first, in words."""
+    """The runs that this one started from, latest first, as a list."""
     if before is None:
         return "the block transform (docs/training.md)"
-    settings = before["settings"]
-    stage = settings["stage"]
-    loss = settings["loss"]
-    return (
-        f"the averaged weights after {before['steps']} steps in {before['minutes']} minutes "
-        f"of {optimizer_name(settings)}\n"
-        f"(learning rate {stage['learning_rate']}, weighting by exp(-{loss['balance']} t), "
-        f"rounding from {stage.get('rounded_from', 1):.0%} of the way on), "
-        f"which started from {_start(before.get('before'))}"
-    )
+    runs = ["the averaged weights of earlier runs, latest first:"]
+    while before is not None:
+        settings = before["settings"]
+        stage = settings["stage"]
+        runs.append(
+            f"{before['steps']} steps in {before['minutes']} minutes of "
+            f"{optimizer_name(settings)}, learning rate {stage['learning_rate']}, "
+            f"weighting by exp(-{settings['loss']['balance']} t), "
+            f"rounding after {stage.get('rounded_from', 1):.0%}"
+        )
+        before = before.get("before")
+    return "\n  - ".join([*runs, "from the block transform (docs/training.md)"])
 
 
 def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
@@ -161,13 +171,11 @@ def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
         average=1 / (1 - settings["ema"]),
         rounded=stage["rounded_from"],
         start=_start(training.get("before")),
-        equalized_before=f" Step sizes first went {before:.0%} of the way to equilibrium."
-        if before
-        else "",
+        equalized_before=_equalized("Before", before),
         fitted=training["table_pictures"],
         skip=facts["skip_below"],
-        equalized=f"; step sizes went {after:.0%} of the way to equilibrium" if after else "",
-        blend=f", mixed with {training['blend']:.0%} of those it started from"
+        equalized=_equalized("After", after),
+        blend=f", mixed with {training['blend']:.0%} of those that it started from"
         if "blend" in training
         else "",
         rate_weight=facts.get("rate_weight", RATE_WEIGHT),

@@ -26,13 +26,13 @@ CARD = """# {name}
 | written | {date} |
 
 ## How it was trained
-{steps} steps in {minutes} minutes on {device};
-batch {batch} of {size}x{size} views, each beside two coded ones, of pictures from `train/` of
-COTAM_DATA ({weights}). Every twelfth picture was kept aside.
-Teacher: `{tower}`, its first {depth} blocks, from random weights; block by block in the first
-{forced:.0%} of the run, then through all blocks.
-The codec's files were of random qualities.
-Nothing below `eval/` was seen.
+- Length: {steps} steps in {minutes} minutes on {device}, from random weights.
+- Data: batches of {batch} views of {size}x{size} pixels, each with coded versions of the same \
+view at random qualities, of pictures from `train/` of COTAM_DATA ({weights}).
+- Every twelfth picture was held out, and nothing below `eval/` was used.
+- Teacher: the first {depth} blocks of `{tower}`.
+- In the first {forced:.0%} of the run each block learned from the teacher's own inputs, then from \
+the output of the blocks before it.
 
 ## Limits
 {limits}

@@ -33,20 +33,17 @@ CARD = """# {name}
 | written | {date} |
 
 ## How it was trained
-{steps} steps in {minutes} minutes on {device};
-batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA, folders weighted {weights}.
-Teacher: `{tower}`.
-Attention: Kullback-Leibler divergence to the mean [CLS] attention of its first {layers} blocks.
-Sensitivity: squared error of the log of diag(J^T J), J its last tokens by pixels,
-estimated by {probes} random projections a step.
-Nothing below `eval/` was seen.
-
-Documents: a logistic regression on the mean features, text/ of the training pictures against the
-rest.
-It is right on {right:.1%} of {asked} pictures that it was not fitted to.
-
-Rate estimate: fitted to the bits of {fitted} training pictures, each coded with random QP maps by
-`{codec}`; their median is the usual cost.
+- Length: {steps} steps in {minutes} minutes on {device}.
+- Data: batches of {batch} crops of {size}x{size} pixels from `train/` of COTAM_DATA, \
+folders weighted {weights}. Nothing below `eval/` was used.
+- Teacher: `{tower}`.
+- Attention: Kullback-Leibler divergence to the mean [CLS] attention of its first {layers} blocks.
+- Sensitivity: squared error of the log of diag(J^T J), where J is the derivative of the \
+teacher's last tokens by the pixels, estimated by {probes} random projections per step.
+- Documents: a logistic regression on the mean features, which separates `text/` of the training \
+pictures from the rest. It is correct on {right:.1%} of {asked} pictures that it was not fitted to.
+- Rate estimate: fitted to the bits of {fitted} training pictures, each coded with random QP maps \
+by `{codec}`. Their median is the cost of a typical picture.
 
 ## Limits
 {limits}
