@@ -63,7 +63,7 @@ def commands(program: str, pages: list[Path] = PAGES) -> list[tuple[str, list[st
         for line in code_lines(page):
             match = COMMAND.match(line)
             if match and match[1].startswith(program):
-                rest = match[2].split("  #")[0].split(" # ")[0]
+                rest = match[2].split("  #")[0].split(" # ")[0].split(" | ")[0]
                 found.append((page.name, [match[1], *shlex.split(rest)]))
     return [one for one in found if one[1][0] == program or program == "python -m"]
 
