@@ -84,7 +84,7 @@ def test_every_cotam_command_of_the_pages_is_parsed() -> None:
         if len(words) == 1 or not words[1].isalpha() or not words[1].islower():
             continue
         command = called(words[1])
-        context = click.Context(command, info_name=words[1])
+        context = click.Context(command, info_name=words[1], **command.context_settings)
         try:
             command.make_parser(context).parse_args(list(words[2:]))
         except click.UsageError as error:
