@@ -42,7 +42,7 @@ def examine(fast: bool) -> dict[str, Any]:
         "processor": machine.processor(),
         "bfloat16": machine.bfloat16(),
         "gpus": machine.gpus(),
-        "backends": {name: installed(name) for name in ("onnxruntime", "torch")},
+        "backends": {name: installed(name) for name in ("onnxruntime", "openvino", "torch")},
     }
     try:
         # Here, because a broken numpy or Pillow is something to report.

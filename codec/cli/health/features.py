@@ -17,6 +17,7 @@ FEATURES = {
     "clip": "the guide clip, and tuning to CLIP",
     "mllm": ".ctm files in transformers, tokens from latents",
     "hub": "weights at hf://org/name",
+    "openvino": "OpenVINO: faster transforms on Intel's processors",
     "export": "int8 graphs (cotam export --int8)",
     "serve": "the gateway (cotam serve)",
     "ray": "Ray Data",
@@ -64,8 +65,9 @@ def features() -> list[Feature]:
     there = MORE_WEIGHTS in lookup.names()
     models = Feature(MODELS, "more weights, token adapters", () if there else ("cotam-models",))
     return [models] + [
-        Feature(extra, adds, tuple(name for name in packages.get(extra, []) if not installed(name)))
+        Feature(extra, adds, tuple(name for name in packages[extra] if not installed(name)))
         for extra, adds in FEATURES.items()
+        if extra in packages
     ]
 
 
