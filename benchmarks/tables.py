@@ -18,6 +18,7 @@ from benchmarks.lib.markdown import ROOT, at_rate, load, rows_to_markdown
 from benchmarks.lib.screen_tables import screen_costs_table, screen_rivals_table, screens_table
 from benchmarks.lib.stream_tables import stream_costs_table, streams_table
 from benchmarks.lib.task_tables import TASK_TABLES
+from benchmarks.web.tables import web_sizes_table, web_times_table
 from codec.evaluation.distortion import in_db
 from codec.weights import checkpoint
 
@@ -406,6 +407,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "installs": installs_table,
     "stream_costs": stream_costs_table,
     "streams": streams_table,
+    "web_sizes": web_sizes_table,
+    "web_times": web_times_table,
     **TASK_TABLES,
     **EFFORT_TABLES,
 }

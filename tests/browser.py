@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from codec.errors import CodecError
 from codec.export.web import find_runtime, runtime_files
+from codec.view.server import TYPES
 
 FLAGS = [
     "--no-sandbox",
@@ -28,7 +29,6 @@ FLAGS = [
     "--disable-sync",
 ]
 BLANK = "<!doctype html><meta charset=utf-8><title>test</title>"
-TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
 # Calls a function of the module; errors come back as their name and message.
 CALL = """async ({script, files, more}) => {
   const text = (bytes) => {
@@ -63,10 +63,8 @@ class WebError(Exception):
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    extensions_map: ClassVar[dict[str, str]] = {
-        **http.server.SimpleHTTPRequestHandler.extensions_map,
-        **TYPES,
-    }
+    def guess_type(self, path: Any) -> str:
+        return TYPES.get(Path(path).suffix) or super().guess_type(path)
 
     def log_message(self, *_: object) -> None:
         pass

@@ -1,0 +1,1 @@
+"""What the browser viewer costs: bytes and milliseconds in Chromium."""
