@@ -7,7 +7,7 @@ EXTRAS := train,bench,compressai,mllm,export,hub,ray,serve,dev
 IMAGE ?=
 export GOMP_SPINCOUNT ?= 20000
 
-.PHONY: install demo test check lint types docs fuzz binaries dist clean
+.PHONY: install demo test check lint types docs gpu fuzz binaries dist clean
 
 install: .venv/installed
 
@@ -45,6 +45,15 @@ test: lint types
 # The documentation site in site/; a broken link is an error.
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# On a machine with a GPU: its tests, then how many steps of the experiments fit into MINUTES.
+MINUTES ?= 8
+START ?= checkpoints/small.safetensors
+gpu: install
+	$(BIN)/python -m pytest tests/test_gpu.py -rs
+	$(BIN)/python -m benchmarks.train_step experiment=gpu_base --steps 40 --minutes $(MINUTES)
+	$(BIN)/python -m benchmarks.train_step experiment=gpu_joint loss=joint --steps 40 --minutes $(MINUTES)
+	$(BIN)/python -m benchmarks.train_step experiment=gpu_adapter start=$(START) --steps 40 --minutes $(MINUTES)
 
 SECONDS ?= 600
 fuzz: install

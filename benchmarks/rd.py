@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ RANGE = (0.1, 1.0)
 BELOW = 3
 ABOVE = 1.5
 LEAST_OVERLAP = 0.5
+TITLE = "CoTAM"
 MODELS = "small-mse,small,tiny"
 RIVALS = "jpeg,webp,avif"
 # Bytes of a file that are not entropy-coded.
@@ -201,7 +203,7 @@ def facts_of(cotam: codec.Codec, curves: dict[str, Points], rivals: list[str]) -
 
 def curve_name(cotam: codec.Codec) -> str:
     """The key of a CoTAM curve in results, tables and plots."""
-    return f"CoTAM {cotam.backend.checkpoint.name}"
+    return f"{TITLE} {cotam.backend.checkpoint.name}"
 
 
 def run(folder: Path, models: list[str], rivals: list[str], limit: int | None) -> dict[str, Any]:
@@ -239,6 +241,36 @@ def run(folder: Path, models: list[str], rivals: list[str], limit: int | None) -
     }
 
 
+def add_rivals(result: dict[str, Any], rivals: list[str], folder: Path) -> dict[str, Any]:
+    """Measure further rivals and compare the curves of an earlier result with them.
+
+    Args:
+        result: from `run`, on the same pictures.
+        rivals: names in the registry.
+        folder: the pictures.
+
+    Returns:
+        The result with more curves, systems and BD-rates.
+    """
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    pictures = [read_pixels(path) for path in paths[: result["pictures"]]]
+    curves = dict(result["curves"])
+    systems = dict(result.get("systems", {}))
+    weights = {name: dict(facts) for name, facts in result["weights"].items()}
+    for name in rivals:
+        rival = codec_under_test(name)
+        points = measure_rival(rival, rival_qualities(name), pictures)
+        curves[rival.name] = points
+        systems[rival.name] = rival.identity
+        if not comparable(points):
+            continue
+        for model, facts in weights.items():
+            for score in ("psnr", "ms_ssim"):
+                rate = round(bd_rate(points, curves[f"{TITLE} {model}"], score), 2)
+                facts[f"bd_rate_{score}"] = facts[f"bd_rate_{score}"] | {rival.name: rate}
+    return result | {"curves": curves, "systems": systems, "weights": weights}
+
+
 def show(result: dict[str, Any]) -> None:
     """Print a summary for people."""
     for name, facts in result["weights"].items():
@@ -261,16 +293,18 @@ def main() -> None:
     parser.add_argument("--models", default=MODELS, help="names or paths, with commas")
     parser.add_argument("--rivals", default=RIVALS, help="names in the registry, with commas")
     parser.add_argument("--limit", type=int, default=None, help="only the first pictures")
+    parser.add_argument(
+        "--add", type=Path, default=None, help="an earlier result to add these rivals to"
+    )
     add_options(parser)
     options = parser.parse_args()
     try:
         rivals = list(codecs.names(options.rivals))
-        result = run(
-            options.pictures or default_pictures(),
-            options.models.split(","),
-            rivals,
-            options.limit,
-        )
+        folder = options.pictures or default_pictures()
+        if options.add:
+            result = add_rivals(json.loads(options.add.read_text()), rivals, folder)
+        else:
+            result = run(folder, options.models.split(","), rivals, options.limit)
     except (codec.CodecError, OSError) as error:
         raise SystemExit(f"rd: {error}") from None
     if not hand_over(result, options):

@@ -1,4 +1,4 @@
-"""Which of a tower's tokens to keep: by the file's bits, at random, or by the tower's attention.
+"""Which of a tower's tokens to keep: by the file's bits, by the tower's attention, or blindly.
 
 `python -m benchmarks.selection`. DeiT-Tiny sees the whole decoded picture up to a block; after it,
 only the selected tokens are computed. Top-1 on eval/imagenet.
@@ -7,6 +7,7 @@ only the selected tokens are computed. Top-1 on eval/imagenet.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,51 +17,36 @@ from torch import Tensor
 
 import codec
 from benchmarks.lib.output import add_options, hand_over
+from benchmarks.lib.token_ways import WAYS, Floats, Seen, multiply_adds
 from codec.evaluation.judges import data_root, read_pixels, spread
 from codec.evaluation.judges.deit import DeitJudge
 from codec.evaluation.machine import describe
-from codec.tokens.selection import quadtree, spent_at
+from codec.evaluation.rows import RowsFile
+from codec.tokens.selection import spent_at
+from codec.towers import Tower
 
 # Shares of the tokens that are kept.
 BUDGETS = (0.25, 0.125, 0.0625)
 # Blocks after which tokens are dropped.
-BLOCKS = (4, 8)
+BLOCKS = (2, 4, 8)
 # Draws of the random selection that are averaged.
 SEEDS = 3
-
-
-def kept_by(
-    way: str, information: np.ndarray, attention: np.ndarray, count: int, seed: int
-) -> np.ndarray:
-    """Select patches.
-
-    Args:
-        way: "bits", "attention" or "random".
-        information: bits of each patch [rows, columns].
-        attention: of the class token to each patch [patches].
-        count: of patches that are kept.
-        seed: of the random selection.
-
-    Returns:
-        Their positions [count].
-    """
-    if way == "random":
-        return np.sort(np.random.default_rng(seed).permutation(information.size)[:count])
-    if way == "attention":
-        return np.sort(np.argsort(-attention.ravel(), kind="stable")[:count])
-    return quadtree(information, count).indexes
+RANDOM = "random"
+# How much less a place is worth that its neighbours predict, in the way with redundancy.
+REDUNDANCY = 1.0
 
 
 @torch.inference_mode()
 def top1_of(
-    judge: DeitJudge, x: Tensor, information: np.ndarray, truth: int, seed: int
+    judge: DeitJudge, x: Tensor, bits: Floats, novel: Floats, truth: int, seed: int
 ) -> dict[str, float]:
     """Whether the tower is right about a picture, with all tokens and with fewer.
 
     Args:
         judge: with the tower.
         x: the tower's input [1, 3, h, w].
-        information: bits of each patch [rows, columns].
+        bits: information of each patch [rows, columns].
+        novel: the same, less where neighbours predict a place.
         truth: the class 0..999.
         seed: of the random selection.
 
@@ -69,37 +55,49 @@ def top1_of(
     """
     tower = judge.tower
     tokens = tower.tokens(x, BLOCKS)
-    attention = tower.attention(x, BLOCKS)[0].numpy()
+    of_class = tower.attention(x, BLOCKS)[0].numpy()
+    received = tower.attention(x, BLOCKS, received=True)[0].numpy()
     top1 = {"full": float(int(tower.classify(x).argmax()) == truth)}
 
-    def right(kept: Tensor, block: int) -> float:
-        with_prefix = torch.cat([tokens[block][:, : tower.prefix], kept], 1)
+    def right(way: str, seen: Seen, count: int, block: int) -> float:
+        with_prefix = torch.cat([tokens[block][:, : tower.prefix], WAYS[way](seen, count)], 1)
         return float(int(tower.classify_tokens(with_prefix, block).argmax()) == truth)
 
     for number, block in enumerate(BLOCKS):
         patches = tokens[block][:, tower.prefix :]
+        draws = [
+            Seen(bits, novel, of_class[number], received[number], patches, seed * SEEDS + s)
+            for s in range(SEEDS)
+        ]
         for budget in BUDGETS:
-            count = round(budget * information.size)
-            for way in ("bits", "attention", "random"):
-                seeds = SEEDS if way == "random" else 1
-                places = [
-                    kept_by(way, information, attention[number], count, seed * SEEDS + s)
-                    for s in range(seeds)
-                ]
-                answers = [right(patches[:, torch.from_numpy(p)], block) for p in places]
+            count = round(budget * bits.size)
+            for way in WAYS:
+                some = draws if way == RANDOM else draws[:1]
+                answers = [right(way, seen, count, block) for seen in some]
                 top1[f"{block}/{budget}/{way}"] = float(np.mean(answers))
-            merged = quadtree(information, count).merged(patches)
-            top1[f"{block}/{budget}/bits, merged"] = right(merged, block)
     return top1
 
 
-def run(model: str, quality: float, limit: int | None) -> dict[str, Any]:
+def costs_of(tower: Tower) -> dict[str, float]:
+    """Multiply-adds of the tower's blocks: "full" and "block/budget"."""
+    patches = tower.grid[0] * tower.grid[1]
+    every = patches + tower.prefix
+    costs = {"full": multiply_adds(tower.width, tower.depth, every, every, 0)}
+    for block in BLOCKS:
+        for budget in BUDGETS:
+            kept = round(budget * patches) + tower.prefix
+            costs[f"{block}/{budget}"] = multiply_adds(tower.width, tower.depth, every, kept, block)
+    return costs
+
+
+def run(model: str, quality: float, limit: int | None, file: RowsFile | None) -> dict[str, Any]:
     """Measure all ways.
 
     Args:
         model: the weights.
         quality: 0..100.
         limit: at most so many pictures, evenly spaced; None for all.
+        file: where measured rows are kept; None for nowhere.
 
     Returns:
         Mean top-1 and its standard error, by way.
@@ -109,11 +107,20 @@ def run(model: str, quality: float, limit: int | None) -> dict[str, Any]:
     samples = spread(judge.pictures(), limit)
     rows = []
     for number, sample in enumerate(track(samples, "pictures")):
+        key = (cotam.fingerprint, quality, sample.path.name, number)
+        if file is not None and key in file.rows:
+            rows.append(file.rows[key]["top1"])
+            continue
         data = cotam.encode(read_pixels(sample.path), tool="learned", quality=quality)
         decoded = cotam.decode_full(data, want_bits=True)
         pixels = decoded.picture.pixels
-        information = spent_at(decoded, judge.tower.grid, judge.box(*pixels.shape[:2])[0].tolist())
-        rows.append(top1_of(judge, judge.look(pixels), information, sample.truth, number))
+        box = judge.box(*pixels.shape[:2])[0].tolist()
+        bits, novel = (
+            spent_at(decoded, judge.tower.grid, box, redundancy) for redundancy in (0.0, REDUNDANCY)
+        )
+        rows.append(top1_of(judge, judge.look(pixels), bits, novel, sample.truth, number))
+        if file is not None:
+            file.add([{"key": list(key), "top1": rows[-1]}])
     table = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return {
         "model": cotam.backend.checkpoint.name,
@@ -122,9 +129,10 @@ def run(model: str, quality: float, limit: int | None) -> dict[str, Any]:
         "quality": quality,
         "pictures": len(samples),
         "note": (
-            f"random: mean of {SEEDS} draws; "
-            "attention: the tower's own [CLS] attention in the block before"
+            f"random: mean of {SEEDS} draws; class attention and attention received: the tower's "
+            "own, in the block before, averaged over the heads"
         ),
+        "multiply_adds": costs_of(judge.tower),
         "top1": {name: float(v.mean()) for name, v in table.items()},
         "standard_error": {name: float(v.std() / np.sqrt(len(v))) for name, v in table.items()},
     }
@@ -140,9 +148,11 @@ def main() -> None:
     parser.add_argument(
         "--limit", type=int, default=None, help="only so many pictures, evenly spaced"
     )
+    parser.add_argument("--rows", type=Path, default=None, help="where measured rows are kept")
     add_options(parser)
     options = parser.parse_args()
-    result = run(options.model, options.quality, options.limit)
+    rows = RowsFile(options.rows) if options.rows else None
+    result = run(options.model, options.quality, options.limit, rows)
     if not hand_over(result, options):
         for name, value in result["top1"].items():
             print(f"{name:28}{value:.3f} +- {result['standard_error'][name]:.3f}")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 from benchmarks.effort.tables import EFFORT_TABLES
+from benchmarks.guides.tables import GUIDE_TABLES
 from benchmarks.lib.front_table import front_table
 from benchmarks.lib.install_table import installs_table
 from benchmarks.lib.markdown import ROOT, at_rate, load, rows_to_markdown
@@ -20,6 +21,7 @@ from benchmarks.lib.stream_tables import stream_costs_table, streams_table
 from benchmarks.lib.task_tables import TASK_TABLES
 from benchmarks.web.tables import web_sizes_table, web_times_table
 from codec.evaluation.distortion import in_db
+from codec.guidance import DEFAULT_GUIDE
 from codec.weights import checkpoint
 
 # The log of training runs.
@@ -89,6 +91,11 @@ def goals_table() -> str:
         ],
         ["against WebP (method 6)", "-8 % (-30 %)", f"{saved['WebP']:+.1f} %"],
         ["against AVIF (speed 6)", "", f"{saved['AVIF']:+.1f} %"],
+        *(
+            [f"against {name}", "", f"{saved[name]:+.1f} %"]
+            for name in ("AVIF for PSNR", "JPEG XL")
+            if name in saved
+        ),
         [
             "one set of weights covers",
             "0.08..1.2 bpp (0.04..2)",
@@ -192,7 +199,7 @@ def weights_table() -> str:
     rows = []
     for name, coder, tasks in (("small", "CoTAM", "tasks"), ("tiny", "CoTAM tiny", "tasks_tiny")):
         # The guide that the weights use by default.
-        variant = checkpoint.load(name).guide or "default"
+        variant = checkpoint.load(name).guide or DEFAULT_GUIDE
         at_tokens = {
             k: v[variant]["token_mse_last"]
             for k, v in load(tasks)["bd_rate_rivals"]["deit"].items()
@@ -341,25 +348,26 @@ def selection_table() -> str:
     result = load("selection")
     top1 = result["top1"]
     error = result["standard_error"]
+    # Earlier results do not have them.
+    costs = result.get("multiply_adds")
 
     def cell(name: str) -> str:
         return f"{100 * top1[name]:.1f} +- {100 * error[name]:.1f} %"
 
+    def cost(name: str) -> list[str]:
+        return [f"{costs[name] / 1e9:.2f} G"] if costs else []
+
     groups = list(dict.fromkeys(name.rsplit("/", 1)[0] for name in top1 if "/" in name))
     ways = list(dict.fromkeys(name.rsplit("/", 1)[1] for name in top1 if "/" in name))
-    rows = [["all", "100 %", cell("full"), *[""] * (len(ways) - 1)]]
+    rows = [["all", "100 %", *cost("full"), cell("full"), *[""] * (len(ways) - 1)]]
     for group in groups:
         block, budget = group.split("/")
-        rows.append(
-            [
-                f"after block {block}",
-                f"{100 * float(budget):g} %",
-                *(cell(f"{group}/{way}") for way in ways),
-            ]
-        )
+        kept = [f"after block {block}", f"{100 * float(budget):g} %", *cost(group)]
+        rows.append([*kept, *(cell(f"{group}/{way}") for way in ways)])
     weights = f"`{result['model']}` at quality {result['quality']:g}"
     about = f"{result['pictures']} pictures of ImageNet, {weights}"
-    return rows_to_markdown([about, "tokens kept", *ways], rows)
+    head = [about, "tokens kept", *(["multiply-adds"] if costs else []), *ways]
+    return rows_to_markdown(head, rows)
 
 
 def wire_table() -> str:
@@ -411,6 +419,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "web_times": web_times_table,
     **TASK_TABLES,
     **EFFORT_TABLES,
+    **GUIDE_TABLES,
 }
 
 

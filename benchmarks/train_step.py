@@ -9,6 +9,7 @@ import argparse
 import tempfile
 import time
 from itertools import pairwise
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -19,7 +20,9 @@ from hydra import compose, initialize_config_dir
 from benchmarks.lib.output import add_options, hand_over
 from codec.evaluation.machine import describe
 from codec.memory import keep_freed_memory
+from training.data.folder import endless
 from training.device import use_huge_pages
+from training.run import SECONDS_PER_MINUTE
 from training.train import CONF, KEPT_BYTES, make_trainer, pick_precision
 
 # Steps before the clock counts: the first allocate memory; one of ten refreshes the optimizer.
@@ -72,23 +75,51 @@ def measure(settings: list[str], steps: int) -> dict[str, Any]:
         tenth one refreshes the optimizer's bases.
     """
     with tempfile.TemporaryDirectory() as folder, initialize_config_dir(CONF, version_base="1.3"):
-        fixed = [f"run_dir={folder}", f"steps={WARMUP + steps}", "validation.every=0"]
+        fixed = [
+            f"run_dir={folder}",
+            f"steps={WARMUP + steps}",
+            "validation.every=0",
+            "resume=null",
+            "piece_minutes=null",
+        ]
         config = compose("train", [*settings, *fixed])
         stage = hydra.utils.instantiate(config.stage)
         data = hydra.utils.instantiate(config.data)
+        if config.start:
+            stage.start_from(Path(config.start), endless(data))
+        precision = config.trainer.precision
+        if precision == "auto":
+            precision = pick_precision(config.trainer.accelerator)
         clock = Clock()
         make_trainer(config, clock).fit(stage, data)
     seconds = clock.seconds()
     parts = {part: median(s[part] for s in seconds) for part in PARTS}
     return {
         "settings": settings,
-        "precision": pick_precision(config.trainer.accelerator),
+        "precision": precision,
         "steps": len(seconds),
+        "batch": int(config.data.batch),
     } | {
         "mean": sum(s["step"] for s in seconds) / len(seconds),
         "median": median(s["step"] for s in seconds),
         "parts": parts,
     }
+
+
+def fits(result: dict[str, Any], minutes: float) -> str:
+    """What fits into some minutes, in one line.
+
+    Args:
+        result: from `measure`.
+        minutes: of training, without its start.
+
+    Returns:
+        Steps and crops.
+    """
+    steps = int(SECONDS_PER_MINUTE * minutes / result["mean"])
+    named = " ".join(result["settings"])
+    crops = steps * result["batch"]
+    return f"{named}: {steps:,} steps, {crops:,} crops fit into {minutes:g} minutes"
 
 
 def main() -> None:
@@ -103,6 +134,9 @@ def main() -> None:
         help="Hydra overrides",
     )
     parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument(
+        "--minutes", type=float, default=None, help="also say what fits into so many minutes"
+    )
     add_options(parser)
     options = parser.parse_args()
     use_huge_pages()
@@ -110,6 +144,8 @@ def main() -> None:
     result = {"machine": describe()} | measure(options.settings, options.steps)
     if not hand_over(result, options):
         print({key: result[key] for key in ("mean", "median", "parts")})
+        if options.minutes:
+            print(fits(result, options.minutes))
 
 
 if __name__ == "__main__":

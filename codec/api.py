@@ -25,7 +25,7 @@ from codec.errors import (
     WrongModel,
     only_codec_errors,
 )
-from codec.guidance import Guidance, Plan, resolve
+from codec.guidance import DEFAULT_GUIDE, Guidance, Plan, default_guide, resolve
 from codec.info import fingerprint_of, weights_of
 from codec.io import images, metadata
 from codec.io.compose import WHITE
@@ -390,10 +390,12 @@ class Codec:
 
     def _guidance(self, pixels: NDArray[np.uint8], options: EncodeOptions) -> Guidance:
         weights = self.backend.checkpoint
-        slope = weights.slope if options.slope is None else options.slope
-        usual = weights.guide if learned_effort(options.effort).guided else "uniform"
+        guided = learned_effort(options.effort).guided
+        named = weights.guide if guided else DEFAULT_GUIDE
+        usual = default_guide(named, options.strength)
         guide = resolve(options.guide, options.importance, options.roi, self.backend, usual)
-        return Guidance(guide, options.strength, pixels, slope)
+        slope = getattr(guide, "slope", None) if options.slope is None else options.slope
+        return Guidance(guide, options.strength, pixels, weights.slope if slope is None else slope)
 
     def _file(self, picture: images.Picture, coded: Coded) -> bytes:
         height, width = size_of(picture)

@@ -41,8 +41,10 @@ class EncodeOptions:
             `mixed` the same with the learned tool for photographs within the picture.
         effort: 0 (fastest) .. 9 (smallest); 5 is the default. From 6 on, photographs are tuned to
             the shipped feature network (docs/tuning.md).
-        guide: where finer steps go at the same file size: `student`, `clip`, `uniform`, the file
-            of a map, or a Guide. None is the guide of the weights. Only the learned tool uses it.
+        guide: where finer steps go at the same file size: `student`, `clip`, `paper`, `local`,
+            `uniform`, the file of a map, or a Guide. None is the guide of the weights: for
+            those that are shipped `uniform`, or the student where a strength is given. Only the
+            learned tool uses it.
         strength: 0 (uniform) .. 1, how strongly the guide acts.
         importance: a map [rows, columns] of values >= 0 over the whole picture, instead of a guide.
         roi: boxes (left, top, right, bottom) in pixels that matter most, instead of a guide.

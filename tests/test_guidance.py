@@ -62,8 +62,11 @@ def test_strength_zero_and_flat_maps_are_uniform_byte_for_byte(
     assert cotam.encode(photo, tool="learned", quality=40, importance=np.full((5, 7), 0.3)) == plain
     assert container.read(plain, 10**6).qp_map is None
     assert cotam.encode(photo, tool="learned", quality=40, guide="student") != plain
-    assert cotam.encode(photo, tool="learned", quality=40) == cotam.encode(
-        photo, tool="learned", quality=40, guide=DEFAULT_GUIDE
+    assert cotam.encode(photo, tool="learned", quality=40) == plain
+    assert DEFAULT_GUIDE == "uniform"
+    # Who gives a strength wants a guide.
+    assert cotam.encode(photo, tool="learned", quality=40, strength=0.8) == cotam.encode(
+        photo, tool="learned", quality=40, guide="student", strength=0.8
     )
 
 

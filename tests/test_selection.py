@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import codec
+from benchmarks.lib.token_ways import WAYS, Seen, multiply_adds
 from codec.errors import BadArgument
 from codec.tokens import select_tokens
-from codec.tokens.selection import density, quadtree
+from codec.tokens.selection import density, predicted, quadtree
 
 
 @settings(max_examples=150, deadline=None)
@@ -80,6 +81,56 @@ def test_arguments_are_checked(cotam: codec.Codec, small: NDArray[np.uint8]) -> 
     for budget, grid in ((0.0, (4, 4)), (1.5, (4, 4)), (0.5, (0, 4))):
         with pytest.raises(BadArgument):
             select_tokens(spent, budget, grid)
+
+
+def test_what_neighbours_predict_is_worth_less(
+    cotam: codec.Codec, photo: NDArray[np.uint8]
+) -> None:
+    random = np.random.default_rng(0)
+    latents = random.normal(size=(12, 16, 20)).astype(np.float32)
+    latents[:, :8] = np.linspace(-4, 4, 12, dtype=np.float32)[:, None, None]
+    share = predicted(latents)
+    assert 0 <= share.min() <= share.max() <= 1
+    assert share[2:-2, 1:6].min() > 0.9
+    assert share[:, 9:].mean() < 0.1
+    spent = SimpleNamespace(
+        bits=np.ones((12, 16), np.float32), qp=30, size=(192, 256), y_hat=latents
+    )
+    plain, less = (density(spent, (12, 16), redundancy) for redundancy in (0.0, 1.0))
+    np.testing.assert_allclose(plain, 1, rtol=1e-5)
+    assert less[:, :7].mean() < 0.2 * less[:, 9:].mean()
+    decoded = cotam.decode_full(cotam.encode(photo, tool="learned", quality=40), want_bits=True)
+    assert select_tokens(decoded, redundancy=0).indexes.size == 144
+    assert (
+        select_tokens(decoded).indexes.tolist()
+        != select_tokens(decoded, redundancy=1).indexes.tolist()
+    )
+    with pytest.raises(BadArgument, match="redundancy"):
+        select_tokens(decoded, redundancy=1.5)
+
+
+def test_every_way_keeps_as_many_tokens_as_it_is_told() -> None:
+    random = np.random.default_rng(1)
+    maps = [random.gamma(1, 1, (14, 14)).astype(np.float32) for _ in range(4)]
+    seen = Seen(*maps, torch.randn(1, 196, 24), seed=3)
+    for way in WAYS.values():
+        for count in (1, 12, 49, 196):
+            kept = way(seen, count)
+            assert kept.shape == (1, count, 24)
+            assert torch.isfinite(kept).all()
+    at = maps[3].argmax()
+    torch.testing.assert_close(WAYS["attention received"](seen, 1)[0, 0], seen.patches[0, at])
+    weights = torch.from_numpy(maps[2].ravel() / maps[2].sum())
+    torch.testing.assert_close(
+        WAYS["class attention, merged"](seen, 1)[0, 0], weights @ seen.patches[0]
+    )
+
+
+def test_multiply_adds_are_those_of_the_tower() -> None:
+    """DeiT-Tiny's blocks: 5.3 M weights over 197 tokens, and the attention's own products."""
+    assert multiply_adds(192, 12, 197, 197, 0) == pytest.approx(1.22e9, rel=0.01)
+    assert multiply_adds(192, 12, 197, 50, 12) == multiply_adds(192, 12, 197, 197, 0)
+    assert multiply_adds(192, 12, 197, 50, 2) < 0.4 * multiply_adds(192, 12, 197, 197, 0)
 
 
 def test_it_takes_next_to_no_time() -> None:

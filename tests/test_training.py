@@ -50,9 +50,18 @@ def names(group: str) -> list[str]:
     return sorted(p.stem for p in (CONF / group).glob("*.yaml"))
 
 
-@pytest.mark.parametrize("experiment", names("experiment"))
-@pytest.mark.parametrize("trainer", names("trainer"))
-@pytest.mark.parametrize("model", names("model"))
+# Every experiment with every trainer, and every model with every experiment that trains it.
+CONFIGURATIONS = [
+    *(
+        (experiment, trainer, "toy")
+        for experiment in names("experiment")
+        for trainer in names("trainer")
+    ),
+    *((experiment, "cpu", model) for experiment in ("base", "joint") for model in names("model")),
+]
+
+
+@pytest.mark.parametrize(("experiment", "trainer", "model"), CONFIGURATIONS)
 def test_every_configuration_instantiates(
     experiment: str, trainer: str, model: str, tmp_path: Path
 ) -> None:
@@ -62,6 +71,8 @@ def test_every_configuration_instantiates(
         f"model={model}",
         f"run_dir={tmp_path}",
         "tower.weights=random",
+        "second_tower.name=timm:deit_tiny_patch16_224",
+        "second_tower.weights=random",
     ]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", overrides)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from codec.memory import keep_freed_memory
 from codec.networks.tensors import has_bfloat16
 from training.data.folder import endless
 from training.device import use_huge_pages
-from training.run import CONF_FOLDER, LAST_CHECKPOINT
+from training.run import CONF_FOLDER, LAST_CHECKPOINT, SECONDS_PER_MINUTE
 
 log = logging.getLogger(__name__)
 CONF = str(CONF_FOLDER)
@@ -84,6 +85,21 @@ class SaveAtEnd(pl.Callback):
         trainer.save_checkpoint(self.path)
 
 
+class Piece(pl.Callback):
+    """Ends a run after some minutes of this process, so that it can be resumed in another.
+
+    The schedule does not know: it follows the steps and minutes of the whole run.
+    """
+
+    def __init__(self, minutes: float) -> None:
+        self.seconds = SECONDS_PER_MINUTE * minutes
+        self.start = time.monotonic()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if time.monotonic() - self.start >= self.seconds:
+            trainer.should_stop = True
+
+
 def make_callbacks(config: DictConfig) -> list[pl.Callback]:
     """Make the callbacks of a run.
 
@@ -95,7 +111,9 @@ def make_callbacks(config: DictConfig) -> list[pl.Callback]:
         before the averaged weights.
     """
     last = Path(config.run_dir) / LAST_CHECKPOINT
+    pieces = [Piece(config.piece_minutes)] if config.piece_minutes else []
     return [
+        *pieces,
         LastCheckpoint(last.parent, timedelta(minutes=config.checkpoint_minutes)),
         hydra.utils.instantiate(config.validation),
         SaveAtEnd(last),
@@ -127,6 +145,17 @@ def make_trainer(config: DictConfig, *others: pl.Callback) -> pl.Trainer:
     )
 
 
+def resumed(config: DictConfig) -> str | None:
+    """The checkpoint that a run goes on from; None for a new run.
+
+    `resume=auto` is this run's own last checkpoint where there is one.
+    """
+    if config.resume != "auto":
+        return config.resume
+    last = Path(config.run_dir) / LAST_CHECKPOINT
+    return str(last) if last.is_file() else None
+
+
 def train(config: DictConfig) -> None:
     """Train as configured: from the block transform, from other weights, or where a run stopped.
 
@@ -140,14 +169,15 @@ def train(config: DictConfig) -> None:
     pl.seed_everything(config.seed)
     stage = hydra.utils.instantiate(config.stage)
     data = hydra.utils.instantiate(config.data)
-    if config.start:
+    resume = resumed(config)
+    if config.start and not resume:
         stage.start_from(Path(config.start), endless(data))
     trainer = make_trainer(config)
     Path(config.run_dir).mkdir(parents=True, exist_ok=True)
     # Resolved: COTAM_DATA and the run's date will have other values later.
     OmegaConf.save(config, Path(config.run_dir) / "config.yaml", resolve=True)
     # Checkpoints hold tensors and plain values: nothing in them needs to run code.
-    trainer.fit(stage, data, ckpt_path=config.resume, weights_only=True)
+    trainer.fit(stage, data, ckpt_path=resume, weights_only=True)
 
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="train")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import logging
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -14,16 +16,18 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from codec.api import Codec
 from codec.backends.torch import TorchBackend
+from codec.evaluation.judges import Judge, JudgeUnavailable, build_judge
 from codec.guidance import choose
 from codec.info import qp_field_of
 from codec.io.heatmap import panels
 from codec.networks.model import Networks
 from codec.weights.checkpoint import Checkpoint
 from codec.weights.networks import to_arrays
-from training.data.folder import list_pictures, read_picture
+from training.data.folder import is_held_out, list_pictures, read_picture
 from training.fit.preview import fit_preview
 from training.fit.tables import fit_tables
 
+Pixels = NDArray[np.uint8]
 log = logging.getLogger(__name__)
 # Scale indexes below this are not coded.
 DEFAULT_SKIP = 7
@@ -103,6 +107,14 @@ class RealBytes(pl.Callback):
                             name, view, trainer.global_step, dataformats="HWC"
                         )
 
+    def chosen(self) -> list[Path]:
+        """The pictures to choose from. Raises FileNotFoundError where there is none."""
+        return list_pictures(self.folder)
+
+    def scores(self, original: Pixels, decoded: Pixels) -> dict[str, float]:
+        """Further values of a decoded picture [H, W, 3], by name."""
+        return {}
+
     def measure(self, networks: Networks) -> tuple[dict[str, float], dict[str, NDArray[np.uint8]]]:
         """Code the pictures.
 
@@ -114,7 +126,7 @@ class RealBytes(pl.Callback):
             are empty, after a warning, where there are no pictures.
         """
         try:
-            paths = list_pictures(self.folder)
+            paths = self.chosen()
         except FileNotFoundError as error:
             log.warning("no validation: %s", error)
             return {}, {}
@@ -130,9 +142,10 @@ class RealBytes(pl.Callback):
             for quality in self.qualities:
                 # Always the learned tool, and no guide: the curve is to show the weights alone.
                 data = cotam.encode(pixels, tool="learned", quality=quality, guide="uniform")
-                squared = np.square(
-                    cotam.decode(data, output="array").astype(np.float32) - pixels
-                ).mean()
+                decoded = cotam.decode(data, output="array")
+                squared = np.square(decoded.astype(np.float32) - pixels).mean()
+                for name, value in self.scores(pixels, decoded).items():
+                    values.setdefault(f"{name}_q{quality}", []).append(value)
                 values.setdefault(f"val_bpp_q{quality}", []).append(len(data) * 24 / pixels.size)
                 values.setdefault(f"val_psnr_q{quality}", []).append(
                     10 * float(np.log10(255**2 / max(float(squared), 1e-9)))
@@ -140,6 +153,41 @@ class RealBytes(pl.Callback):
         return {name: float(np.mean(one)) for name, one in values.items()}, views_of(
             cotam, pictures[0], self.qualities[1]
         )
+
+
+class KeptAside(RealBytes):
+    """As RealBytes, on pictures that training keeps aside, and seen by a judge that never taught.
+
+    The judge is EfficientNet-Lite0: `val_lite0_q45` is the relative squared error of its final
+    features (codec.evaluation.judges.lite0). Where its package is missing, a warning says so.
+
+    Args:
+        held_out: as `data.held_out`; every so-manieth picture of the folder was kept aside.
+        data: COTAM_DATA, for the judge.
+        settings: of RealBytes.
+    """
+
+    def __init__(self, held_out: int, data: str, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.held_out = held_out
+        self.data = Path(data)
+
+    def chosen(self) -> list[Path]:
+        paths = list_pictures(self.folder)
+        return [path for index, path in enumerate(paths) if is_held_out(index, self.held_out)]
+
+    @cached_property
+    def judge(self) -> Judge | None:
+        try:
+            return build_judge("lite0", self.data)
+        except JudgeUnavailable as error:
+            log.warning("no judge: %s", error)
+            return None
+
+    def scores(self, original: Pixels, decoded: Pixels) -> dict[str, float]:
+        if self.judge is None:
+            return {}
+        return {"val_lite0": self.judge.judge(original, decoded, None)["feature_error"]}
 
 
 def readable(paths: list[Path], count: int) -> list[NDArray[np.uint8]]:

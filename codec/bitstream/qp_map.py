@@ -257,17 +257,21 @@ def levels(
             meant for 8x8 cells.
         value: importance relative to cost: 1.3 QPs per deviation of log importance, minus 2 QPs
             per deviation of log bits.
+        cost: minus 2 QPs per deviation of log bits, whatever the importance.
 
     Args:
         importance: [rows, cols], >= 0.
-        rule: zscore, paper or value.
+        rule: zscore, paper, value or cost.
         strength: 0..1; the rules' numbers apply at 0.5, other strengths scale them.
-        bits: [rows, cols], what each place costs; only for the rule `value`.
+        bits: [rows, cols], what each place costs; only for the rules `value` and `cost`.
 
     Returns:
         Offsets in QPs around the base, [rows, cols], not rounded. Zeros for a constant map.
     """
     values = np.asarray(importance, np.float64)
+    if rule == "cost":
+        assert bits is not None
+        return _cost(bits) * (strength / STRENGTH)
     if values.std() <= 1e-6 * max(float(values.max()), 1e-30):
         return np.zeros(values.shape)
     offsets: FloatField
@@ -280,10 +284,15 @@ def levels(
         assert bits is not None
         log_importance = np.log(np.maximum(values, values.max() * 1e-3))
         offsets = VALUE_QPS * _standard_scores(log_importance, LEAST_SPREAD)
-        offsets = offsets - COST_QPS * _standard_scores(np.log(1 + bits), LEAST_SPREAD)
+        offsets = offsets + _cost(bits)
     else:
         offsets = ZSCORE_QPS * _standard_scores(values)
     return offsets * (strength / STRENGTH)
+
+
+def _cost(bits: FloatField) -> FloatField:
+    """Return the offsets of places by what they cost: coarser where bits are many."""
+    return -COST_QPS * _standard_scores(np.log(1 + bits), LEAST_SPREAD)
 
 
 def compact(offsets: FloatField, bits: float) -> tuple[FloatField, int]:

@@ -142,7 +142,9 @@ def _facts(
     middle = time.perf_counter()
     decoded = codec.decode(data)
     end = time.perf_counter()
-    values = scores(metrics, original, decoded, dict(picture.truths), setup.settings)
+    values: dict[str, float | None] = dict.fromkeys(setup.metrics)
+    if codec.trained:
+        values |= scores(metrics, original, decoded, dict(picture.truths), setup.settings)
     return {
         "bytes": len(data),
         # 24 bits a pixel of the original, so this is 8 * bytes / (H * W).

@@ -22,15 +22,19 @@ from numpy.typing import NDArray
 from codec.bitstream import qp_map
 from codec.coding.latent_grid import latent_grid
 from codec.errors import BadArgument, GuideUnavailable
-from codec.guidance import importance
+from codec.guidance import importance, local
 from codec.guidance.importance import ArrayGuide, Floats, Guide, Importance, Pixels, RegionGuide
 from codec.guidance.rate_estimate import RateEstimate, energies, shipped
 from codec.guidance.student import StudentGuide
 from codec.networks.config import QP_MAX
 
-GUIDES = ("student", "clip", "uniform")
+GUIDES = ("student", "clip", "paper", "local", "uniform")
+# Guides over a tower that can be named.
+TOWER_GUIDES = ("clip", "paper")
 PRESETS = ("default", "paper", "attention")
-DEFAULT_GUIDE = "student"
+DEFAULT_GUIDE = "uniform"
+# The guide where a strength or a preset is given without a guide.
+USUAL_GUIDE = "student"
 STRENGTH = qp_map.STRENGTH
 # Nats of RDOQ weight per QP. A step finer by one QP says that an error weighs exp(0.11) times
 # more; twice that exponent was better in RDOQ (docs/guidance.md, "From importance to bytes").
@@ -46,6 +50,7 @@ __all__ = [
     "GUIDES",
     "PRESETS",
     "STRENGTH",
+    "USUAL_GUIDE",
     "Guidance",
     "Guide",
     "Importance",
@@ -55,7 +60,7 @@ __all__ = [
 
 
 def choose(
-    name: str = DEFAULT_GUIDE,
+    name: str = USUAL_GUIDE,
     preset: str = "default",
     model: str | None = None,
     weights: str | None = None,
@@ -64,11 +69,12 @@ def choose(
     """Make a guide by name.
 
     Args:
-        name: student, clip, uniform, or the path of a map (.npy, or a picture's grey value).
+        name: student, clip, paper, local, uniform, or the path of a map (.npy, or a picture's grey
+            value). `clip:TOWER` and `paper:TOWER` name the tower, too.
         preset: `default`; `paper`, attention on 8x8 cells in three levels; `attention`, attention
             at full resolution.
-        model: the tower of the guide `clip`, as towers.load_tower takes it.
-        weights: the weights of the guide `clip`, as towers.load_tower takes them.
+        model: the tower of the guides `clip` and `paper`, as towers.load_tower takes it.
+        weights: that tower's weights, as towers.load_tower takes them.
         looker: if it has a method `look` (guidance.student.Look), the guide `student` uses that
             instead of PyTorch.
 
@@ -76,17 +82,22 @@ def choose(
         The guide.
 
     Raises:
-        BadArgument: the name or preset is unknown, the map is bad, or model and weights are given
-            for another guide.
+        BadArgument: the name or preset is unknown, the map is bad, model and weights are given for
+            another guide, or a tower is named twice.
         GuideUnavailable: a package or published weights are missing.
         UnknownModel: there is no such tower.
     """
     if preset not in PRESETS:
         raise BadArgument(f"the preset must be one of {', '.join(PRESETS)}, not '{preset}'")
-    if (model or weights) and name != "clip":
-        raise BadArgument("a guide's model and weights go with the guide 'clip'")
+    name, model = _named(name, model)
+    if (model or weights) and name not in TOWER_GUIDES:
+        raise BadArgument("a guide's model and weights go with the guides 'clip' and 'paper'")
+    if name in ("paper", "local") and preset not in ("default", name):
+        raise BadArgument(f"the guide '{name}' has no preset '{preset}'; leave the preset out")
     if name == "uniform":
         return importance.uniform
+    if name == "local":
+        return local.cost
     if name == "student" and hasattr(looker, "look"):
         return StudentGuide(looker.look, preset)
     if name in GUIDES:
@@ -96,15 +107,29 @@ def choose(
     raise BadArgument(f"'{name}' is neither a guide ({', '.join(GUIDES)}) nor a map's file")
 
 
+def _named(name: str, model: str | None) -> tuple[str, str | None]:
+    """Split "paper:TOWER" into guide and tower. Raises BadArgument where `model` is given, too."""
+    kind, colon, tower = name.partition(":")
+    if kind not in TOWER_GUIDES or not colon:
+        return name, model
+    if not tower:
+        raise BadArgument(f"name a tower after '{kind}:', or leave the colon out")
+    if model:
+        raise BadArgument(f"the tower is named twice: '{tower}' and '{model}'")
+    return kind, tower
+
+
 def _with_torch(name: str, preset: str, model: str | None, weights: str | None) -> Guide:
-    """Make the guide `student` or `clip`. Raises GuideUnavailable without PyTorch."""
+    """Make a guide that needs a network. Raises GuideUnavailable without PyTorch."""
     try:
         if name == "student":
             from codec.guidance.student_torch import look
 
             return StudentGuide(look(), preset)
-        from codec.guidance.clip import load_clip
+        from codec.guidance.clip import load_clip, load_paper
 
+        if name == "paper":
+            return load_paper(model, weights)
         return load_clip(model, weights, preset=preset)
     except ImportError as error:
         raise GuideUnavailable(
@@ -116,6 +141,21 @@ def check_strength(strength: float) -> None:
     """Check a strength. Raises BadArgument outside 0..1."""
     if not 0 <= strength <= 1:
         raise BadArgument(f"strength must be between 0 and 1, not {strength:g}")
+
+
+def default_guide(named: str | None, strength: float) -> str:
+    """Choose the guide of a picture where none is asked for.
+
+    Args:
+        named: the guide that the weights name; None for weights that name none.
+        strength: 0..1; one other than STRENGTH asks for guidance.
+
+    Returns:
+        The guide's name.
+    """
+    if named is None and strength not in (0, STRENGTH):
+        return USUAL_GUIDE
+    return named or DEFAULT_GUIDE
 
 
 def check_slope(slope: float) -> None:

@@ -38,15 +38,22 @@ class ClipGuide:
         layers: how many blocks to average over.
         preset: default, paper or attention (guidance.PRESETS).
         tiles: whether to look at large pictures in tiles, too.
+        slope: of files with this guide where none is given; None for that of the weights.
     """
 
     def __init__(
-        self, tower: Tower, layers: int = LAYERS, preset: str = "default", tiles: bool = True
+        self,
+        tower: Tower,
+        layers: int = LAYERS,
+        preset: str = "default",
+        tiles: bool = True,
+        slope: float | None = None,
     ) -> None:
         self.tower = tower
         self.layers = layers
         self.preset = preset
         self.tiles = tiles
+        self.slope = slope
 
     @torch.inference_mode()
     def __call__(self, pixels: Pixels) -> Importance | None:
@@ -112,3 +119,24 @@ def load_clip(
         name = DEFAULT_TOWER
         weights = weights or DEFAULT_WEIGHTS
     return ClipGuide(load_tower(name, weights, layers), layers, preset)
+
+
+@lru_cache(maxsize=2)
+def load_paper(name: str | None = None, weights: str | None = None) -> ClipGuide:
+    """Load the guide of arXiv 2509.24258 as published.
+
+    Mean [CLS] attention of the first three blocks, 8x8 cells, thresholds at mu +- 0.75 sigma,
+    three levels, and the same QP for all pictures of a quality.
+
+    Args:
+        name: as `load_clip` takes it.
+        weights: as `load_clip` takes them.
+
+    Returns:
+        The guide.
+
+    Raises:
+        CodecError: as towers.load_tower raises.
+    """
+    guide = load_clip(name, weights)
+    return ClipGuide(guide.tower, LAYERS, "paper", slope=0.0)

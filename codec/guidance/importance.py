@@ -16,7 +16,7 @@ from codec.errors import BadArgument
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
-Rule = Literal["zscore", "paper", "value"]
+Rule = Literal["zscore", "paper", "value", "cost"]
 Box = Sequence[float]
 # Named, so that Pillow starts no program for a map's file.
 MAP_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF")

@@ -29,9 +29,12 @@ class AdapterConfig:
         blocks: number of transformer blocks, at least 1.
         sees: whether the adapter reads the tokens that it repairs, in addition to the latents.
         patches_only: whether the prefix tokens are left unchanged.
+        head: whether a linear layer, which starts at zero, maps from `inner` to `width`. The
+            published adapter has none, and `inner` is the tower's width.
 
     Raises:
-        ValueError: `inner` is not a multiple of `heads`, or there are no blocks.
+        ValueError: `inner` is not a multiple of `heads`, there are no blocks, or `inner` is not
+            `width` where there is no head.
     """
 
     channels: int
@@ -45,21 +48,24 @@ class AdapterConfig:
     blocks: int = 1
     sees: bool = False
     patches_only: bool = False
+    head: bool = True
 
     def __post_init__(self) -> None:
         if self.inner % self.heads:
             raise ValueError("an adapter's inner width must be a multiple of its heads")
         if self.blocks < 1:
             raise ValueError("an adapter has at least one block")
+        if not self.head and self.inner != self.width:
+            raise ValueError("an adapter without a head is as wide as the tower's tokens")
 
 
 class TokenAdapter(nn.Module):
     """tokens = tower_embedding(decoded picture) + adapter(latents), as in arXiv 2509.24258.
 
     With `sees` it is adapter(latents, tokens): the correction then depends on the tokens as well,
-    which may be those of a later layer of the tower. The output starts at zero. The blocks are
-    `inner` channels wide, not as wide as the tower, so that they cost little compared with
-    decoding.
+    which may be those of a later layer of the tower. The output starts at zero where there is a
+    head. The blocks are `inner` channels wide, not as wide as the tower, so that they cost little
+    compared with decoding.
 
     ::
 
@@ -67,7 +73,7 @@ class TokenAdapter(nn.Module):
                                                        class token ---+--> + (A)
         tokens [N, prefix + patches, width] -> LayerNorm -> linear --------^   (only if `sees`)
 
-        (A) -> LayerNorm -> transformer blocks -> linear (zero at first) -> [N, tokens, width]
+        (A) -> LayerNorm -> transformer blocks -> linear (`head`) -> [N, tokens, width]
     """
 
     def __init__(self, config: AdapterConfig) -> None:
@@ -83,9 +89,7 @@ class TokenAdapter(nn.Module):
             self.seen = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, inner))
         blocks = [_block(config) for _ in range(config.blocks)]
         self.block = blocks[0] if config.blocks == 1 else nn.Sequential(*blocks)
-        self.head = nn.Linear(inner, config.width)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head: nn.Module = _head(config) if config.head else nn.Identity()
 
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
         """Compute the correction of a tower's tokens.
@@ -129,6 +133,13 @@ class TokenAdapter(nn.Module):
             block for k, block in enumerate(self.block) if f"block.{k}.linear1.weight" not in stored
         )
         return [block for block in blocks if isinstance(block, nn.TransformerEncoderLayer)]
+
+
+def _head(config: AdapterConfig) -> nn.Linear:
+    head = nn.Linear(config.inner, config.width)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
 
 
 def _block(config: AdapterConfig) -> nn.TransformerEncoderLayer:

@@ -4,7 +4,8 @@ No network and no torch.
 
 ::
 
-    bits, QPs per latent position -> density (on the tower's grid) -> quadtree -> Selection
+    bits, QPs per latent position --+-> density (on the tower's grid) -> quadtree -> Selection
+    latents -> predicted share -----+   (only where `redundancy` is above 0)
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from codec.errors import BadArgument
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 QP_WEIGHT = 0.05  # nats of information per QP: a finer step was chosen where it matters
+LEAST_DEVIATION = 1e-6  # of a latent channel; a smaller one counts as this
 LEAST_BITS = 1e-3  # added to each place's bits, so that the information is positive everywhere
 
 
@@ -39,6 +41,10 @@ class Spent(Protocol):
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
+
+    @property
+    def y_hat(self) -> Floats:
+        """Latents [h, w, M]; read only where redundancy counts."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class Selection:
         return (tokens.new_tensor(matrix) if hasattr(tokens, "new_tensor") else matrix) @ tokens
 
 
-def density(spent: Spent, grid: tuple[int, int]) -> Floats:
+def density(spent: Spent, grid: tuple[int, int], redundancy: float = 0.0) -> Floats:
     """Estimate the information per position of a grid over the whole picture.
 
     It is the bits of the latent positions below a grid position, times exp(0.05 (QP - mean QP)).
@@ -80,25 +86,54 @@ def density(spent: Spent, grid: tuple[int, int]) -> Floats:
     Args:
         spent: a file's `Decoded` or `Encoded`.
         grid: (rows, columns) of the tower.
+        redundancy: 0..1, how much less a place is worth that its neighbours predict; see
+            `predicted`.
 
     Returns:
         [rows, columns], positive, of mean 1.
 
     Raises:
-        BadArgument: the bits were not counted.
+        BadArgument: the bits were not counted, or the redundancy is out of range.
     """
+    if not 0 <= redundancy <= 1:
+        raise BadArgument(f"redundancy must be between 0 and 1, not {redundancy:g}")
     if spent.bits is None:
         raise BadArgument("tokens are chosen by the bits per position: decode with want_bits=True")
-    return spent_at(spent, grid, (0, 0, spent.size[1], spent.size[0]))
+    return spent_at(spent, grid, (0, 0, spent.size[1], spent.size[0]), redundancy)
 
 
-def spent_at(spent: Spent, grid: tuple[int, int], box: Sequence[float]) -> Floats:
+def predicted(y_hat: Floats) -> Floats:
+    """Compute how well its neighbours predict each latent position.
+
+    The prediction is the mean of the four neighbours, channels are scaled to the same deviation,
+    and the result is 1 - |error|^2 / |value|^2, at least 0. This is the redundancy term of QPID
+    (arXiv 2508.13460), on latents in the place of tokens.
+
+    Args:
+        y_hat: latents [h, w, M].
+
+    Returns:
+        [h, w], 0..1.
+    """
+    values = y_hat - y_hat.mean((0, 1))
+    values = values / np.maximum(values.std((0, 1)), LEAST_DEVIATION)
+    padded = np.pad(values, ((1, 1), (1, 1), (0, 0)), "edge")
+    around = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
+    error = np.square(values - around / 4).sum(2)
+    energy = np.maximum(np.square(values).sum(2), LEAST_DEVIATION)
+    return np.clip(1 - error / energy, 0, 1).astype(np.float32)
+
+
+def spent_at(
+    spent: Spent, grid: tuple[int, int], box: Sequence[float], redundancy: float = 0.0
+) -> Floats:
     """Estimate the information per position of a grid over a part of the picture.
 
     Args:
         spent: as `density` takes it, with its bits.
         grid: (rows, columns) of the tower.
         box: left, top, right, bottom in pixels, inside the picture.
+        redundancy: as `density` takes it.
 
     Returns:
         [rows, columns], positive, of mean 1.
@@ -108,16 +143,22 @@ def spent_at(spent: Spent, grid: tuple[int, int], box: Sequence[float]) -> Float
     left, top, right, bottom = (side / STRIDE for side in box)
     over_rows = _coverage(qp.shape[0], grid[0], top, bottom)
     over_columns = _coverage(qp.shape[1], grid[1], left, right)
+    worth = spent.bits
+    # Files of tools without latents have bits, too, and nothing to predict from.
+    if redundancy and spent.y_hat.size:
+        worth = worth * (1 - redundancy * predicted(spent.y_hat))
     bits, finer = (
-        over_rows @ values.astype(np.float32) @ over_columns.T
-        for values in (spent.bits, qp - qp.mean())
+        over_rows @ values.astype(np.float32) @ over_columns.T for values in (worth, qp - qp.mean())
     )
     information = (bits + LEAST_BITS) * np.exp(QP_WEIGHT * finer)
     return (information / information.mean()).astype(np.float32)
 
 
 def select_tokens(
-    spent: Spent, budget: float = 0.25, grid: tuple[int, int] = (24, 24)
+    spent: Spent,
+    budget: float = 0.25,
+    grid: tuple[int, int] = (24, 24),
+    redundancy: float = 0.0,
 ) -> Selection:
     """Choose the tokens that carry most of a picture.
 
@@ -129,6 +170,7 @@ def select_tokens(
         spent: a file's `Decoded` or `Encoded`, with its bits.
         budget: the share of tokens to keep, above 0 and at most 1.
         grid: (rows, columns) of the tower.
+        redundancy: as `density` takes it.
 
     Returns:
         round(budget * rows * columns) tokens, at least one.
@@ -140,7 +182,7 @@ def select_tokens(
         raise BadArgument(
             f"budget must be above 0 and at most 1, and the grid not empty, not {budget} and {grid}"
         )
-    return quadtree(density(spent, grid), max(1, round(budget * grid[0] * grid[1])))
+    return quadtree(density(spent, grid, redundancy), max(1, round(budget * grid[0] * grid[1])))
 
 
 def quadtree(information: Floats, count: int) -> Selection:

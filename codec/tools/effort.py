@@ -2,8 +2,8 @@
 
 ::
 
-    0..2   without the weights' own guide: the fastest
-    3..5   one pass of the encoder, guided; 5 is the default
+    0..2   one pass, without a guide that the weights may name: the fastest
+    3..5   one pass of the encoder; 5 is the default
     6..9   latents tuned to the shipped feature network, by more and more steps (codec.tuning)
 """
 

@@ -154,7 +154,9 @@ class Tower(nn.Module):
             raise BadArgument(f"pictures must be [B, 3, H, W], not {list(pictures.shape)}")
         return self.normalize(squashed(pictures, self.size))
 
-    def attention(self, x: Tensor, layers: int | Sequence[int] = 3) -> Tensor:
+    def attention(
+        self, x: Tensor, layers: int | Sequence[int] = 3, received: bool = False
+    ) -> Tensor:
         """Read the attention of blocks.
 
         In towers with a class token this is the attention of the class token's query to each patch;
@@ -164,6 +166,8 @@ class Tower(nn.Module):
         Args:
             x: [B, 3, h, w] from `prepare`.
             layers: blocks 1..layers, or a list of blocks.
+            received: return the attention that each patch receives also where there is a class
+                token.
 
         Returns:
             [B, layers, rows, columns], averaged over the heads and not renormalised: values in
@@ -182,7 +186,7 @@ class Tower(nn.Module):
                 receive = partial(attention.__setitem__, k)
                 stack.enter_context(self._anatomy.catch(blocks[k - 1], receive))
             self._run_until(blocks[max(numbers) - 1], x)
-        return torch.stack([self._onto_grid(attention[k]) for k in numbers], 1)
+        return torch.stack([self._onto_grid(attention[k], received) for k in numbers], 1)
 
     def tokens(self, x: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
         """Compute the tokens of layers; runs only what the deepest layer needs.
@@ -378,6 +382,23 @@ class Tower(nn.Module):
         with self._lock:
             return self._anatomy.pool(self.trunk, x)
 
+    def pooled_tokens(self, tokens: Tensor, after: int = 0) -> Tensor:
+        """Compute one feature per picture from given tokens of a layer on.
+
+        Args:
+            tokens: as `continued` takes them.
+            after: the layer of `tokens`.
+
+        Returns:
+            As `pooled` returns it.
+
+        Raises:
+            BadArgument: the shape is another one.
+            UnsupportedTower: the tower was cut.
+        """
+        with self._entering(tokens, after) as blank:
+            return self.pooled(blank)
+
     def keep(self, layers: int) -> Tower:
         """Drop all blocks after the first ones, the final norm and the head.
 
@@ -441,9 +462,10 @@ class Tower(nn.Module):
         finally:
             handle.remove()
 
-    def _onto_grid(self, attention: Tensor) -> Tensor:
-        received = attention[:, 0] if self.class_token else attention.mean(1)
-        return received[:, self.prefix :].unflatten(1, self.grid)
+    def _onto_grid(self, attention: Tensor, received: bool) -> Tensor:
+        from_class = self.class_token and not received
+        values = attention[:, 0] if from_class else attention.mean(1)
+        return values[:, self.prefix :].unflatten(1, self.grid)
 
     def _check(self, x: Tensor, layers: Sequence[int], lowest: int, some: bool = True) -> None:
         if x.ndim != 4 or tuple(x.shape[1:]) != (3, *self.size):

@@ -29,7 +29,8 @@ class QpMaps:
 
     A share `map_share` of the pictures gets random maps, patchwise or as gradients, of standard
     deviation `spread` in QPs. A share `guide_share` gets maps of a guide (guidance.choose) at a
-    random strength. The rest have the base QP everywhere.
+    random strength. The rest have the base QP everywhere. `tower` and `weights` are those of a
+    guide that has a tower.
     """
 
     def __init__(
@@ -38,13 +39,15 @@ class QpMaps:
         guide_share: float = 0.0,
         guide: str = "student",
         spread: float = 8.0,
+        tower: str | None = None,
+        weights: str | None = None,
     ) -> None:
         if not 0 <= map_share + guide_share <= 1:
             raise BadArgument("map_share and guide_share must add up to no more than 1")
         self.map_share = map_share
         self.guide_share = guide_share
         self.spread = spread
-        self.guide = choose(guide) if guide_share else uniform
+        self.guide = choose(guide, "default", tower, weights) if guide_share else uniform
 
     def __call__(self, x: Tensor) -> Tensor:
         """Draw fields.

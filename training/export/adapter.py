@@ -8,13 +8,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from codec.networks.adapter import AdapterConfig, TokenAdapter
+from codec.networks.adapter import TokenAdapter
 from codec.tokens.adapters import save_adapter
 from codec.towers import LAST, load_tower
 from training.device import weights_below
 from training.export.card import optimizer_name
 from training.run import read_run
-from training.stages.adapter import Earlier, codec_of
+from training.stages.adapter import SHAPE, Earlier, adapter_config, codec_of
 
 CARD = """# {name}
 
@@ -36,11 +36,11 @@ Nothing below `eval/` was used.
 ## Limits
 {limits}
 """
-SHAPE = "| repairs {where} | {parameters:.3f} M parameters (float16): {config} |"
+SHAPE_ROW = "| repairs {where} | {parameters:.3f} M parameters (float16): {config} |"
 TRAINED = """**{where}**: {steps} steps in {minutes} minutes on {device}. {start}
 - Data: batches of {batch} crops of {size}x{size} pixels from `train/` of COTAM_DATA, \
 folders weighted {weights}{replayed}.
-- Loss: the squared error of the tower's tokens divided by their variance, levels {levels}{tilted}.
+- Loss: {loss}{tilted}.
 - Optimizer: {optimizer}, learning rate {rate}, cosine to 1 %.
 - The file holds the average of the weights over about {average:.0f} steps."""
 
@@ -49,6 +49,20 @@ def _where(layer: int) -> str:
     """A layer's tokens in words."""
     names = {0: "the embedding", LAST: "the tokens after the final norm"}
     return names.get(layer, f"the tokens after block {layer}")
+
+
+def _loss(stage: Any) -> str:
+    """The loss of a stage in words."""
+    if "low_only" in stage:
+        return (
+            f"0.1 L_low + 1.0 L_high of arXiv 2509.24258 (variant {stage.loss}), only L_low in the "
+            f"first {stage.low_only:.0%}"
+        )
+    return _over_variance(", ".join(f"{k} {v}" for k, v in stage.levels.items() if v))
+
+
+def _over_variance(levels: str) -> str:
+    return f"the squared error of the tower's tokens divided by their variance, levels {levels}"
 
 
 def _start(before: Sequence[Path]) -> str:
@@ -93,16 +107,11 @@ def export_adapter(
     settings, state, facts = read_run(run)
     stage = settings.stage
     tower = load_tower(stage.tower, stage.tower_weights)
-    shape = {
-        name: stage[name]
-        for name in ("inner", "heads", "blocks", "sees", "patches_only")
-        if name in stage
-    }
-    config = AdapterConfig(settings.model.m, tower.width, *tower.grid, tower.prefix, **shape)
-    network = TokenAdapter(config)
+    shape = {name: stage[name] for name in SHAPE if name in stage}
+    network = TokenAdapter(adapter_config(settings.model.m, tower, shape))
     network.load_state_dict(weights_below(state["state_dict"], "adapter."))
     training = facts | {
-        "levels": ", ".join(f"{k} {v}" for k, v in stage.levels.items() if v),
+        "loss": _loss(stage),
         "rate": stage.learning_rate,
         # An exponential average with this decay looks back over so many steps.
         "average": 1 / (1 - settings.ema),
@@ -142,9 +151,13 @@ def _card(
     for layer, network in networks.items():
         parameters = sum(p.numel() for p in network.parameters()) / 1e6
         config = ", ".join(f"{k} {v}" for k, v in asdict(network.config).items())
-        shapes.append(SHAPE.format(where=_where(layer), parameters=parameters, config=config))
+        shapes.append(SHAPE_ROW.format(where=_where(layer), parameters=parameters, config=config))
     how = [
-        TRAINED.format(where=_where(layer).capitalize(), **facts).replace(" \n", "\n")
+        # Adapters that were exported earlier name the levels only.
+        TRAINED.format(
+            where=_where(layer).capitalize(),
+            **{"loss": _over_variance(facts.get("levels", ""))} | facts,
+        ).replace(" \n", "\n")
         for layer, facts in trained.items()
     ]
     return CARD.format(

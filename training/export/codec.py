@@ -29,7 +29,9 @@ from codec.weights.networks import bounds, trainable_from_checkpoint
 from training.data.folder import endless
 from training.device import device_name, weights_below
 from training.export.adapter import export_adapter
+from training.export.bridge import export_bridge
 from training.export.card import render
+from training.export.elic import export_elic
 from training.export.encoder import export_encoder
 from training.export.features import export_features
 from training.export.student import export_student
@@ -333,6 +335,14 @@ def main() -> None:
     if "EncoderStage" in kind:
         checkpoint = export_encoder(options.run, options.target, options.what, options.limits)
         print(f"{options.target}: fingerprint {checkpoint.fingerprint.hex()}")
+        return
+    if "ElicStage" in kind:
+        export_elic(options.run, options.target)
+        print(f"{options.target}: {options.target.stat().st_size} bytes")
+        return
+    if "BridgeStage" in kind:
+        export_bridge(options.run, options.target)
+        print(f"{options.target}: {options.target.stat().st_size} bytes")
         return
     if "FeatureStage" in kind:
         export_features(options.run, options.target, options.what, options.limits)

@@ -77,7 +77,8 @@ class FeatureLoss(nn.Module):
 
     def __init__(self, tower: str, weights: str | None) -> None:
         super().__init__()
-        self.frozen = (load_tower(tower, weights),)  # a tuple: not saved, not averaged
+        # A tuple: not saved, not averaged. Losses with several teachers have several.
+        self.frozen: tuple[Tower, ...] = (load_tower(tower, weights),)
 
     @property
     def tower(self) -> Tower:

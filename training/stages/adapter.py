@@ -18,15 +18,20 @@ from codec.networks.config import ModelConfig
 from codec.networks.gains import qp_to_t
 from codec.networks.model import Networks
 from codec.tokens.adapters import Adapter, is_adapter, load_adapter, repaired
-from codec.towers import LAST
+from codec.towers import LAST, Tower
 from codec.weights.checkpoint import Checkpoint, by_fingerprint, find, load
 from codec.weights.networks import from_checkpoint
 from training.data.qp_maps import QpMaps
 from training.device import weights_below
-from training.losses.features import MultiLevel, distance
+from training.losses.features import Distance, MultiLevel, distance
 from training.losses.rate import RateModel
 from training.optim.schedule import MakeOptimizer, ScheduledStage
 from training.run import read_checkpoint
+
+# Of attention heads as wide as those of CLIP.
+CHANNELS_PER_HEAD = 64
+# Settings of a stage that make the shape of its network.
+SHAPE = ("inner", "heads", "blocks", "sees", "patches_only", "head")
 
 
 @dataclass
@@ -110,6 +115,20 @@ def codec_of(fingerprint: str) -> str:
     return name
 
 
+def adapter_config(channels: int, tower: Tower, shape: Mapping[str, Any]) -> AdapterConfig:
+    """The configuration of an adapter of a tower.
+
+    Args:
+        channels: Of the codec's latents.
+        tower: Whose tokens are repaired.
+        shape: Fields of AdapterConfig; `inner` and `heads` may be None (AdapterStage).
+    """
+    inner = shape.get("inner") or tower.width
+    heads = shape.get("heads") or max(1, inner // CHANNELS_PER_HEAD)
+    fields = dict(shape) | {"inner": inner, "heads": heads}
+    return AdapterConfig(channels, tower.width, *tower.grid, tower.prefix, **fields)
+
+
 class AdapterStage(ScheduledStage):
     """Trains codec.networks.adapter.TokenAdapter for one tower, one of its layers and one codec.
 
@@ -140,8 +159,8 @@ class AdapterStage(ScheduledStage):
         steps: int,
         minutes: float | None = None,
         seed: int = 0,
-        inner: int = 256,
-        heads: int = 4,
+        inner: int | None = 256,
+        heads: int | None = 4,
         blocks: int = 2,
         sees: bool = True,
         replays: int = 3,
@@ -150,6 +169,7 @@ class AdapterStage(ScheduledStage):
         layer: int = 0,
         patches_only: bool = False,
         codec: str | None = None,
+        head: bool = True,
     ) -> None:
         """Load the tower.
 
@@ -165,8 +185,8 @@ class AdapterStage(ScheduledStage):
             steps: Of the whole schedule.
             minutes: Of the whole schedule, where that ends first.
             seed: Of noise and maps.
-            inner: The adapter's width.
-            heads: Its attention heads.
+            inner: The adapter's width; if none, the tower's.
+            heads: Its attention heads; if none, one for each 64 channels.
             blocks: Its transformer blocks.
             sees: Whether it sees the tokens that it repairs.
             replays: Remembered batches after each fresh one.
@@ -176,6 +196,7 @@ class AdapterStage(ScheduledStage):
             patches_only: Leave the class token alone.
             codec: Weights, by name or place, that an adapter is to serve from now on; if none,
                 those that it was trained for.
+            head: Whether a linear layer maps to the tower's width (networks.adapter).
 
         Raises:
             BadArgument: Where a level of the loss lies before the layer.
@@ -188,18 +209,15 @@ class AdapterStage(ScheduledStage):
                 f"an adapter of layer {layer} cannot change earlier ones: "
                 "set stage.levels to later levels only"
             )
-        config = AdapterConfig(
-            model.m,
-            encoder.width,
-            *encoder.grid,
-            encoder.prefix,
-            inner,
-            heads,
-            blocks=blocks,
-            sees=sees,
-            patches_only=patches_only,
-        )
-        self.adapter = TokenAdapter(config)
+        shape = {
+            "inner": inner,
+            "heads": heads,
+            "blocks": blocks,
+            "sees": sees,
+            "patches_only": patches_only,
+            "head": head,
+        }
+        self.adapter = TokenAdapter(adapter_config(model.m, encoder, shape))
         # A tuple: not saved, not averaged. `start_from` or a checkpoint replaces the codec.
         self.frozen = (
             Networks(model).eval().requires_grad_(False),
@@ -284,11 +302,15 @@ class AdapterStage(ScheduledStage):
             if self.fresh_every > 1:
                 # In half precision, because up to `memory` batches are kept.
                 self.memory.append(coded.to(torch.float16))
-        distances, parts = distance(self.features.terms_of(self.tokens(coded)))
+        distances, parts = self.distances(coded)
         loss = (distances * torch.exp(self.tilt * coded.t)).mean()
         self.log("loss", loss, prog_bar=True)
         self.log_dict(parts | {"t": coded.t.mean()}, prog_bar=True)
         return loss
+
+    def distances(self, coded: Coded) -> Distance:
+        """The distance of each picture's repaired tokens [B], and the values to log."""
+        return distance(self.features.terms_of(self.tokens(coded)))
 
     @torch.no_grad()
     def coded(self, x: Tensor) -> Coded:

@@ -29,7 +29,7 @@ class CodecStage(ScheduledStage):
     """Trains the whole codec.
 
     From the share `rounded_from` of the schedule on, the rate is that of rounded symbols
-    (RateModel.code_latent).
+    (RateModel.code_latent). `compiled` names a backend of torch.compile for both transforms.
 
     ::
 
@@ -52,6 +52,7 @@ class CodecStage(ScheduledStage):
         gain_factor: float = 1.0,
         rounded_from: float = 0.75,
         equalize: float = 0.0,
+        compiled: str | None = None,
     ) -> None:
         super().__init__(optimizer, learning_rate, warmup, steps, minutes, seed)
         self.networks = Networks(model)
@@ -61,6 +62,7 @@ class CodecStage(ScheduledStage):
         self.maps = maps
         self.rounded_from = rounded_from
         self.equalize = equalize
+        self.compiled = compiled
         self.prior_factor = prior_factor
         self.gain_factor = gain_factor
 
@@ -102,7 +104,13 @@ class CodecStage(ScheduledStage):
 
     def on_fit_start(self) -> None:
         if isinstance(self.loss, Joint):
-            self.loss.features.tower.to(self.device)
+            for tower in self.loss.features.frozen:
+                tower.to(self.device)
+        if self.compiled:
+            # In place: names in checkpoints stay as they are. The prior is left alone, as its
+            # integers must not be fused into other roundings.
+            self.networks.g_a.compile(backend=self.compiled)
+            self.networks.g_s.compile(backend=self.compiled)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The transforms, their gains and the rest, each at its own rate."""

@@ -18,7 +18,7 @@ from codec.cli.pictures.prepared import Preparation
 from codec.cli.printing.choices import choices_of
 from codec.cli.terminal import explained
 from codec.errors import BadArgument, CodecError
-from codec.guidance import DEFAULT_GUIDE, PRESETS, STRENGTH, choose
+from codec.guidance import PRESETS, STRENGTH, USUAL_GUIDE, choose
 from codec.integrations.receivers import RECEIVERS
 from codec.io import folders, images
 from codec.io.metadata import DEFAULT_KEEP
@@ -118,7 +118,7 @@ def encode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
     "--guide",
     metavar="NAME|FILE",
     section=GUIDE,
-    help="student, clip, uniform, or a map (.png, .npy); default: the weights' own.",
+    help="student, clip, paper, local, uniform, or a map (.png, .npy); default: uniform.",
 )
 @option(
     "--strength",
@@ -143,7 +143,7 @@ def encode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
     metavar="NAME",
     section=GUIDE,
     advanced=True,
-    help="Tower of the guide clip; default: ViT-L-14-336.",
+    help="Tower of the guides clip and paper; default: ViT-L-14-336.",
 )
 @option(
     "--guide-weights",
@@ -253,7 +253,7 @@ def _settings(flags: dict[str, Any]) -> dict[str, Any]:
     # None: the guide of the weights.
     named = None
     if flags["guide"] or guide != ("default", None, None):
-        named = (flags["guide"] or DEFAULT_GUIDE, *guide)
+        named = (flags["guide"] or USUAL_GUIDE, *guide)
         if flags["strength"] > 0:
             choose(*named, _Looks())
     return {

@@ -181,8 +181,11 @@ def run(
     titles = {name: one.name for name, one in opened.items()}
     result = summary.summary_of(setup, titles, readable, rows, missing | absent | unread)
     written = summary.write_results(result, folder)
-    chosen = spread([Sample(picture.path, picture) for picture in readable], show) if show else []
+    # What random weights decode to is not shown.
+    trained = {name: one for name, one in opened.items() if one.trained}
+    shown = show if trained else 0
+    chosen = spread([Sample(picture.path, picture) for picture in readable], shown) if shown else []
     entries = [
-        entry for sample in chosen for entry in same_size.shown(sample.truth, opened, limit_pixels)
+        entry for sample in chosen for entry in same_size.shown(sample.truth, trained, limit_pixels)
     ]
     return page.write_page(result, written, plots.write_plots(result, folder), entries, folder)

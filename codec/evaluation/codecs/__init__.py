@@ -7,6 +7,8 @@
     "avif-444"         -> pillow          formats through Pillow, with named settings
     "compressai:NAME"  -> compressai_zoo  learned codecs with their weights
     "untrained:NAME"   -> compressai_zoo  the same with random weights, for timing
+    "compressai:NAME,FILE", "elic:FILE", "dcae:FILE"  -> by_checkpoint  for people who have weights
+    "elic-gain:FILE"   -> elic_base       ELIC with our QPs, maps and guides
 
 A new codec is a module here and a line in `FAMILIES`, or an entry in `pillow.SETTINGS`.
 `variants` has the ways in which the task benchmark drives CoTAM.
@@ -19,7 +21,7 @@ from functools import lru_cache
 
 import codec
 from codec.errors import BadArgument, CodecError
-from codec.evaluation.codecs import compressai_zoo, cotam, pillow
+from codec.evaluation.codecs import by_checkpoint, compressai_zoo, cotam, pillow
 from codec.evaluation.codecs.interface import CodecUnderTest
 
 __all__ = [
@@ -31,15 +33,29 @@ __all__ = [
     "title_of",
 ]
 
+
+def elic_gain(name: str) -> CodecUnderTest:
+    """ELIC as a base codec of ours, imported where it is asked for: it needs PyTorch."""
+    from codec.evaluation.codecs.elic_base import codec_of
+
+    return codec_of(name)
+
+
 # Names of the form FAMILY:NAME.
 FAMILIES: dict[str, Callable[[str], CodecUnderTest]] = {
     "cotam": cotam.codec_of,
     "tool": cotam.tool_codec,
     "compressai": compressai_zoo.codec_of,
     "untrained": compressai_zoo.untrained_codec,
+    "elic": by_checkpoint.elic_codec,
+    "dcae": by_checkpoint.dcae_codec,
+    "elic-gain": elic_gain,
 }
 DEFAULT = "cotam"
-NAMES = f"cotam, cotam:WEIGHTS, tool:NAME, {', '.join(pillow.SETTINGS)}, compressai:NAME"
+NAMES = (
+    f"cotam, cotam:WEIGHTS, tool:NAME, {', '.join(pillow.SETTINGS)}, compressai:NAME[,FILE], "
+    "elic:FILE, dcae:FILE, elic-gain:FILE"
+)
 # Learned models take up to a few hundred megabytes each.
 CODECS_KEPT = 16
 
@@ -48,7 +64,8 @@ def names(text: str) -> tuple[str, ...]:
     """Read a list of codecs.
 
     Args:
-        text: names with commas; formats of Pillow also by title ("WebP").
+        text: names with commas; formats of Pillow also by title ("WebP"). After a model of
+            compressai, the place of a checkpoint belongs to it.
 
     Returns:
         Each name once, formats of Pillow as keys of `pillow.SETTINGS`.
@@ -56,10 +73,19 @@ def names(text: str) -> tuple[str, ...]:
     Raises:
         BadArgument: the list is empty, or a name is not one of a codec.
     """
-    parts = [part.strip() for part in text.split(",") if part.strip()]
+    parts: list[str] = []
+    for part in (part.strip() for part in text.split(",")):
+        if parts and _takes_a_place(parts[-1]) and part and by_checkpoint.is_place(part):
+            parts[-1] += f",{part}"
+        elif part:
+            parts.append(part)
     if not parts:
         raise BadArgument(f"name at least one codec: {NAMES}")
     return tuple(dict.fromkeys(canonical(part) for part in parts))
+
+
+def _takes_a_place(name: str) -> bool:
+    return name.startswith("compressai:") and "," not in name
 
 
 def canonical(name: str) -> str:

@@ -58,7 +58,8 @@ def codec_of(name: str) -> CodecUnderTest:
     """A model of compressai's zoo with its published weights, which compressai fetches.
 
     Args:
-        name: as in the zoo, `mbt2018-mean` for example.
+        name: as in the zoo, `mbt2018-mean` for example; `NAME,FILE` for a checkpoint of one's own
+            (by_checkpoint).
 
     Returns:
         The codec.
@@ -66,6 +67,11 @@ def codec_of(name: str) -> CodecUnderTest:
     Raises:
         BadArgument: there is no such model, or its weights cannot be fetched.
     """
+    name, comma, place = name.partition(",")
+    if comma:
+        from codec.evaluation.codecs.by_checkpoint import compressai_codec
+
+        return compressai_codec(name, place)
     try:
         from compressai.zoo import image_models
         from compressai.zoo.image import cfgs
@@ -131,6 +137,7 @@ def untrained_codec(name: str) -> CodecUnderTest:
         pack,
         contents.__getitem__,
         parameters,
+        trained=False,
     )
 
 
@@ -151,6 +158,8 @@ def learned_codec(
     pack: Pack,
     unpack: Unpack,
     parameters: int | None = None,
+    stride: int = STRIDE,
+    trained: bool = True,
 ) -> CodecUnderTest:
     """Make a codec of compressai's models.
 
@@ -162,6 +171,8 @@ def learned_codec(
         pack: writes a file, as `packed` does.
         unpack: reads it.
         parameters: of the networks, if they were counted.
+        stride: sides of a picture are repeated to a multiple of it.
+        trained: see CodecUnderTest.
 
     Returns:
         The codec.
@@ -174,7 +185,7 @@ def learned_codec(
         height, width = pixels.shape[:2]
         planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
         x = torch.from_numpy(planes)[None].float() / 255
-        x = F.pad(x, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
+        x = F.pad(x, (0, -width % stride, 0, -height % stride), mode="replicate")
         return pack(int(quality), (height, width), model(int(quality)).compress(x))
 
     @torch.inference_mode()
@@ -185,7 +196,14 @@ def learned_codec(
 
     grid = tuple(map(float, qualities))
     return CodecUnderTest(
-        name, identity, grid, encode, decode, max(qualities), parameters=parameters
+        name,
+        identity,
+        grid,
+        encode,
+        decode,
+        max(qualities),
+        parameters=parameters,
+        trained=trained,
     )
 
 

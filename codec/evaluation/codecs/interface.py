@@ -26,6 +26,7 @@ class CodecUnderTest:
         continuous: whether every quality between the first and `highest` is meaningful, as for
             CoTAM; others are compared at their listed qualities only.
         parameters: of its networks; None where there are none or they were not counted.
+        trained: whether its decoded pictures mean anything; those of random weights get no scores.
     """
 
     name: str
@@ -36,6 +37,7 @@ class CodecUnderTest:
     highest: int
     continuous: bool = False
     parameters: int | None = None
+    trained: bool = True
 
     def at_size(self, pixels: Pixels, size: int) -> bytes:
         """The best file of at most a given size.

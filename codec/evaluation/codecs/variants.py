@@ -4,6 +4,8 @@
 
     "uniform", "default", "tuned", ...  CoTAM with the weights of `Setup.model`
     "effort-0" .. "effort-9"            the same with the settings of that effort
+    "shallow:3", "local", "calm"        the same with guides that are compared with `default`
+    "default@0.25", "shallow:6@1"       the same with another strength of the guide
     "base-default", ...                 the same with the weights of `Setup.base`
     "tokens-default", ...               the same files, seen as the tokens that an adapter repairs
     "AVIF", ...                         a title of the registry's formats
@@ -28,7 +30,7 @@ from codec.evaluation.codecs.interface import CodecUnderTest, Encode
 from codec.evaluation.distortion import Pixels
 from codec.evaluation.judges import PerPicture
 from codec.evaluation.judges.deit import centre_view, load_deit
-from codec.guidance import Guide, choose, importance
+from codec.guidance import Guide, choose, importance, local
 from codec.guidance.clip import LAYERS, ClipGuide
 from codec.quality import BEST_QUALITY, quality_to_qp
 from codec.tools.effort import learned_effort
@@ -59,6 +61,10 @@ VARIANTS = (
     TUNED,
     ORACLE,
 )
+# DeiT-Tiny's [CLS] attention, averaged over so many of its first blocks.
+SHALLOW = "shallow:"
+# Maps made of the picture alone (guidance.local).
+LOCAL = {"local": local.cost, "calm": local.calm}
 # Variants that do not use the student.
 NO_MAPS = (UNIFORM, SAME_QP, ORACLE)
 BASE = "base-"
@@ -113,6 +119,21 @@ class Setup:
         return self.model, name.removeprefix(TOKENS)
 
 
+def with_strength(variant: str, setup: Setup) -> tuple[str, float]:
+    """(variant, strength): "default@0.25" names its strength, others have that of the setup.
+
+    Raises:
+        BadArgument: the strength is not a number.
+    """
+    kind, at, strength = variant.partition("@")
+    if not at:
+        return kind, setup.strength
+    try:
+        return kind, float(strength)
+    except ValueError:
+        raise BadArgument(f"'{strength}' in '{variant}' is not a strength") from None
+
+
 def qualities(name: str, cotam: tuple[float, ...], finer: bool = False) -> tuple[float, ...]:
     """The qualities that a system is measured at.
 
@@ -158,6 +179,7 @@ def identity(name: str, setup: Setup) -> tuple[str, str, float]:
     if settings is not None:
         return settings.identity, "", 0.0
     model, variant = setup.of(name)
+    variant, strength = with_strength(variant, setup)
     weights = checkpoint.load(model)
     fingerprint = weights.fingerprint.hex()
     slope = setup.slope_of(weights)
@@ -171,14 +193,14 @@ def identity(name: str, setup: Setup) -> tuple[str, str, float]:
     adapters = adapters_hash() if name.startswith(TOKENS) else ""
     if variant in NO_MAPS:
         return fingerprint, adapters, 0.0
-    return fingerprint, student_hash() + adapters, setup.strength
+    return fingerprint, student_hash() + adapters, strength
 
 
 def guide_of(variant: str, data: Path) -> Guide:
     """The guide of a variant.
 
     Args:
-        variant: of VARIANTS, not `oracle`.
+        variant: of VARIANTS, not `oracle`; of LOCAL; or SHALLOW and a number of blocks.
         data: COTAM_DATA, where DeiT-Tiny is the teacher.
 
     Returns:
@@ -187,6 +209,10 @@ def guide_of(variant: str, data: Path) -> Guide:
     Raises:
         CodecError: the guide's weights are missing.
     """
+    if variant in LOCAL:
+        return LOCAL[variant]
+    if variant.startswith(SHALLOW):
+        return ClipGuide(load_deit(data), int(variant.removeprefix(SHALLOW)), "attention")
     kind, _, teacher = (DEFAULT if variant == TUNED else variant).partition("-")
     if variant in (UNIFORM, SAME_QP):
         return importance.uniform
@@ -229,6 +255,7 @@ def _guided(model: str, variant: str, setup: Setup) -> Encode:
         return lambda pixels, quality: cotam.encode(
             pixels, quality=quality, tool="learned", slope=setup.slope, effort=effort
         )
+    variant, strength = with_strength(variant, setup)
     guide = PerPicture(guide_of(variant, setup.data))
     slope = 0.0 if variant == SAME_QP else setup.slope
     tuner = Tuner(load_deit(setup.data)) if variant == TUNED else None
@@ -239,7 +266,7 @@ def _guided(model: str, variant: str, setup: Setup) -> Encode:
             quality=quality,
             tool="learned",
             guide=guide,
-            strength=setup.strength,
+            strength=strength,
             slope=slope,
             tune=tuner,
         )

@@ -53,13 +53,17 @@ def bd_table(results: dict[str, Any], titles: dict[str, str]) -> str:
     Returns:
         The element.
     """
-    others = [name for name in titles if name != results["bd_rate_of"]]
+    compared = results["bd_rate"].values()
+    others = [name for name in titles if any(name in against for against in compared)]
     head = ["at equal", *(f"against {html.escape(titles[name])}" for name in others)]
     rows = [
-        [html.escape(results["metrics"][metric]), *(rate(against[name]) for name in others)]
+        [
+            html.escape(results["metrics"][metric]),
+            *(rate(against[name]) if name in against else "-" for name in others),
+        ]
         for metric, against in results["bd_rate"].items()
     ]
-    return table(head, rows) if others else "<p>Only one codec was measured.</p>"
+    return table(head, rows) if others else "<p>There is nothing to compare.</p>"
 
 
 def time_table(summary: Summary) -> str:

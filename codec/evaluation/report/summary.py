@@ -139,16 +139,22 @@ def _curves(
     def value(name: str, quality: float, picture: Input) -> float | None:
         return rows[name, quality, picture.digest]["scores"][label(metric, picture, setup.settings)]
 
-    everywhere = [(name, quality) for name, _, qualities in setup.codecs for quality in qualities]
+    # Codecs with random weights have no value anywhere: their files are measured, not their looks.
+    judged = [
+        (name, qualities)
+        for name, _, qualities in setup.codecs
+        if any(value(name, q, picture) is not None for q in qualities for picture in pictures)
+    ]
+    everywhere = [(name, quality) for name, qualities in judged for quality in qualities]
     kept = [
         picture
         for picture in pictures
         if all(value(name, q, picture) is not None for name, q in everywhere)
     ]
-    if not kept:
+    if not kept or not judged:
         return {}
     curves = {}
-    for name, _, qualities in setup.codecs:
+    for name, qualities in judged:
         rates = np.array(
             [[rows[name, q, picture.digest]["bpp"] for q in qualities] for picture in kept]
         )
@@ -167,7 +173,10 @@ def bd_rates(summary: Summary) -> dict[str, dict[str, dict[str, float | None]]]:
         with an interval, as bd.compare returns it.
     """
     rates: dict[str, dict[str, dict[str, float | None]]] = {}
+    first = summary.setup.codecs[0][0]
     for metric, curves in summary.curves.items():
+        if first not in curves:
+            continue
         (_, test), *others = curves.items()
         measured = Measured(test.rates, test.scores)
         rates[metric] = {
@@ -188,7 +197,8 @@ def document(summary: Summary) -> dict[str, Any]:
         spent = summary.times(name)
         results: dict[str, list[float]] = {"bpp": spent["bpp"]}
         for metric, curves in summary.curves.items():
-            results[COMPRESSAI.get(metric, metric)] = curves[name].scores.mean(0).tolist()
+            if name in curves:
+                results[COMPRESSAI.get(metric, metric)] = curves[name].scores.mean(0).tolist()
         results |= {
             COMPRESSAI[what] + "_per_megapixel": spent[what] for what in ("encode", "decode")
         }

@@ -1,0 +1,1 @@
+"""Guides against uniform steps, before judges that never taught anything here."""

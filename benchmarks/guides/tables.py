@@ -1,0 +1,56 @@
+"""The table of guides before judges that never taught."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchmarks.lib.markdown import interval, load, rows_to_markdown
+
+# Judge and score of networks and programs that no weights and no guide were trained with.
+NEVER_TAUGHT = (
+    ("photographs", "lite0_feature_error"),
+    ("yolox", "score_error"),
+    ("ocr", "recall"),
+)
+TITLES = {
+    "default": "student",
+    "shallow:1": "DeiT-Tiny's attention, first block",
+    "shallow:3": "DeiT-Tiny's attention, first 3 blocks",
+    "shallow:6": "DeiT-Tiny's attention, first 6 blocks",
+    "paper-teacher": "the published preset of it",
+    "local": "cost alone (`local`)",
+    "calm": "variance alone",
+}
+JUDGES = {
+    "lite0_feature_error": "features of EfficientNet-Lite0",
+    "score_error": "class scores of YOLOX-Nano",
+    "recall": "words read by Tesseract",
+}
+TEACHER = ("photographs", "deit_token_mse_last")
+PIXELS = ("photographs", "pixels_mse")
+
+
+def title_of(guide: str) -> str:
+    """'student, strength 1' for "default@1"."""
+    kind, at, strength = guide.partition("@")
+    return TITLES.get(kind, kind) + (f", strength {strength}" if at else "")
+
+
+def guides_table() -> str:
+    """Guides against uniform steps, by judge."""
+    result = load("guides")
+    rates = result["bd_rate"]
+    measures = (*NEVER_TAUGHT, TEACHER, PIXELS)
+    rows = []
+    for guide, mean in result["mean_of_judges_that_never_taught"].items():
+        cells = [interval(rates.get(j, {}).get(guide, {}).get(score)) for j, score in measures]
+        # After the judges that never taught, their mean.
+        cells.insert(len(NEVER_TAUGHT), "-" if mean is None else f"{mean:+.1f} %")
+        rows.append([title_of(guide), *cells])
+    counts = {judge: about["pictures"] for judge, about in result["sets"].items()}
+    named = [f"{JUDGES[score]}, {counts.get(judge, 0)} pictures" for judge, score in NEVER_TAUGHT]
+    head = [f"rate of `{result['model']}` against uniform steps, at equal", *named, "mean"]
+    return rows_to_markdown([*head, "last tokens of DeiT-Tiny (the teacher)", "PSNR"], rows)
+
+
+GUIDE_TABLES: dict[str, Callable[[], str]] = {"guides": guides_table}
