@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import codec
-from benchmarks.lib.token_ways import WAYS, Seen, multiply_adds
+from benchmarks.selection.ways import WAYS, Seen, multiply_adds
 from codec.errors import BadArgument
 from codec.tokens import select_tokens
 from codec.tokens.selection import density, predicted, quadtree

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import tasks
-from benchmarks.guides.tables import NEVER_TAUGHT
+from benchmarks.guides.tables import mean_of
 from benchmarks.lib.output import add_options, hand_over
 from benchmarks.lib.task_rows import ORIGINAL, measure
 from codec.errors import CodecError
@@ -44,21 +44,6 @@ GUIDES = (
     "local@1",
 )
 QUALITIES = (5.0, 15.0, 28.0, 42.0, 58.0)
-
-
-def mean_of(rates: dict[str, dict[str, tasks.Rates]], guide: str) -> float | None:
-    """The mean BD-rate of a guide over the judges that never taught.
-
-    Args:
-        rates: judge -> guide -> score -> BD-rate.
-        guide: its name.
-
-    Returns:
-        Percent; None where a judge has no BD-rate.
-    """
-    values = [rates.get(j, {}).get(guide, {}).get(s, {}).get("value") for j, s in NEVER_TAUGHT]
-    known = [value for value in values if value is not None]
-    return round(sum(known) / len(known), 2) if len(known) == len(values) else None
 
 
 Judges = dict[str, tuple[Judge, list[Sample]]]

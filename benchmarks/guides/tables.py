@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from benchmarks.lib.markdown import interval, load, rows_to_markdown
 
@@ -30,6 +31,21 @@ TEACHER = ("photographs", "deit_token_mse_last")
 PIXELS = ("photographs", "pixels_mse")
 
 
+def mean_of(rates: dict[str, Any], guide: str) -> float | None:
+    """The mean BD-rate of a guide over the judges that never taught.
+
+    Args:
+        rates: judge -> guide -> score -> BD-rate.
+        guide: its name.
+
+    Returns:
+        Percent; None where a judge has no BD-rate.
+    """
+    values = [rates.get(j, {}).get(guide, {}).get(s, {}).get("value") for j, s in NEVER_TAUGHT]
+    known = [value for value in values if value is not None]
+    return round(sum(known) / len(known), 2) if len(known) == len(values) else None
+
+
 def title_of(guide: str) -> str:
     """'student, strength 1' for "default@1"."""
     kind, at, strength = guide.partition("@")
@@ -41,14 +57,20 @@ def guides_table() -> str:
     result = load("guides")
     rates = result["bd_rate"]
     measures = (*NEVER_TAUGHT, TEACHER, PIXELS)
+    read_by = load("tasks_ocr")
+    text = read_by["bd_rate"]["ocr"]
     rows = []
-    for guide, mean in result["mean_of_judges_that_never_taught"].items():
-        cells = [interval(rates.get(j, {}).get(guide, {}).get(score)) for j, score in measures]
+    for guide in result["mean_of_judges_that_never_taught"]:
+        # The student and receipts were measured with more pictures already.
+        known = rates | {"ocr": text | rates.get("ocr", {})}
+        cells = [interval(known.get(j, {}).get(guide, {}).get(score)) for j, score in measures]
+        mean = mean_of(known, guide)
         # After the judges that never taught, their mean.
         cells.insert(len(NEVER_TAUGHT), "-" if mean is None else f"{mean:+.1f} %")
         rows.append([title_of(guide), *cells])
     counts = {judge: about["pictures"] for judge, about in result["sets"].items()}
     named = [f"{JUDGES[score]}, {counts.get(judge, 0)} pictures" for judge, score in NEVER_TAUGHT]
+    named[-1] += f" (student: {read_by['sets']['ocr']['pictures']})"
     head = [f"rate of `{result['model']}` against uniform steps, at equal", *named, "mean"]
     return rows_to_markdown([*head, "last tokens of DeiT-Tiny (the teacher)", "PSNR"], rows)
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from codec.api import Codec
+from codec.coding.backend import Backend
 from codec.coding.latent_grid import STRIDE
 from codec.errors import UnknownModel, WrongAdapter
 from codec.host_state import unfilled
@@ -29,6 +29,21 @@ from codec.weights import safetensors_file
 
 FORMAT = "cotam-bridge-1"
 KIND = "bridge from latents to tokens"  # in errors
+
+
+class LatentDecoder(Protocol):
+    """What `bridged` needs of a codec.Codec."""
+
+    @property
+    def backend(self) -> Backend:
+        """Dequantises latents."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the weights, in hexadecimal."""
+
+    def decode(self, data: bytes, *, level: Any) -> Any:
+        """Decode a file; its latents [h, w, M] if the level is `latents`."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +112,12 @@ def load_bridge(path: Path) -> Bridge:
 
 @torch.inference_mode()
 def bridged(
-    cotam: Codec, data: bytes, tower: Tower, bridge: Bridge, layer: int, box: Tensor | None = None
+    cotam: LatentDecoder,
+    data: bytes,
+    tower: Tower,
+    bridge: Bridge,
+    layer: int,
+    box: Tensor | None = None,
 ) -> Tensor:
     """Compute a tower's tokens of a file without decoding its pixels.
 

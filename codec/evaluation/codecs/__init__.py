@@ -34,6 +34,14 @@ __all__ = [
 ]
 
 
+def compressai_model(name: str) -> CodecUnderTest:
+    """NAME with published weights, or NAME,PLACE with a checkpoint."""
+    model, comma, place = name.partition(",")
+    if comma:
+        return by_checkpoint.compressai_codec(model, place)
+    return compressai_zoo.codec_of(model)
+
+
 def elic_gain(name: str) -> CodecUnderTest:
     """ELIC as a base codec of ours, imported where it is asked for: it needs PyTorch."""
     from codec.evaluation.codecs.elic_base import codec_of
@@ -45,7 +53,7 @@ def elic_gain(name: str) -> CodecUnderTest:
 FAMILIES: dict[str, Callable[[str], CodecUnderTest]] = {
     "cotam": cotam.codec_of,
     "tool": cotam.tool_codec,
-    "compressai": compressai_zoo.codec_of,
+    "compressai": compressai_model,
     "untrained": compressai_zoo.untrained_codec,
     "elic": by_checkpoint.elic_codec,
     "dcae": by_checkpoint.dcae_codec,

@@ -34,7 +34,6 @@ from codec.evaluation.codecs.compressai_zoo import (
     learned_codec,
 )
 from codec.evaluation.codecs.interface import CodecUnderTest
-from codec.towers.pretrained import SUFFIXES, read_state
 
 RANDOM = "random"
 # Classes of compressai that hold ELIC's weights, by the names of their parameters.
@@ -46,7 +45,7 @@ HEAD = struct.Struct("<BHHHI")
 LENGTH = struct.Struct("<I")
 HASH_DIGITS = 12
 # Of files with weights.
-ENDINGS = (*SUFFIXES, ".tar")
+ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".tar")
 # From a state dict to a model with these weights; None for random weights.
 Build = Callable[[dict[str, Any] | None], Any]
 
@@ -205,6 +204,8 @@ def is_place(text: str) -> bool:
 
 def _loaded(path: Path, build: Build, title: str) -> Any:
     """A model with the weights of a file. Raises UnknownModel."""
+    from codec.towers.pretrained import read_state
+
     state = read_state(path)
     try:
         model = build(state)

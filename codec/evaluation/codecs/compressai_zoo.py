@@ -58,8 +58,7 @@ def codec_of(name: str) -> CodecUnderTest:
     """A model of compressai's zoo with its published weights, which compressai fetches.
 
     Args:
-        name: as in the zoo, `mbt2018-mean` for example; `NAME,FILE` for a checkpoint of one's own
-            (by_checkpoint).
+        name: as in the zoo, `mbt2018-mean` for example.
 
     Returns:
         The codec.
@@ -67,11 +66,6 @@ def codec_of(name: str) -> CodecUnderTest:
     Raises:
         BadArgument: there is no such model, or its weights cannot be fetched.
     """
-    name, comma, place = name.partition(",")
-    if comma:
-        from codec.evaluation.codecs.by_checkpoint import compressai_codec
-
-        return compressai_codec(name, place)
     try:
         from compressai.zoo import image_models
         from compressai.zoo.image import cfgs

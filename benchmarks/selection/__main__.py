@@ -17,7 +17,7 @@ from torch import Tensor
 
 import codec
 from benchmarks.lib.output import add_options, hand_over
-from benchmarks.lib.token_ways import WAYS, Floats, Seen, multiply_adds
+from benchmarks.selection.ways import WAYS, Floats, Seen, multiply_adds
 from codec.evaluation.judges import data_root, read_pixels, spread
 from codec.evaluation.judges.deit import DeitJudge
 from codec.evaluation.machine import describe

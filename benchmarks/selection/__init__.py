@@ -1,0 +1,1 @@
+"""Which of a tower's tokens to keep."""
