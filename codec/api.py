@@ -421,13 +421,14 @@ class Codec:
         except ImportError as error:
             if options.tune is not None:
                 raise BadArgument(f"tuning needs PyTorch, which is missing ({error})") from None
-            return None, [f"effort {options.effort} was as {DEFAULT_EFFORT}: PyTorch is missing"]
+            lowered = f"effort {options.effort} was reduced to {DEFAULT_EFFORT}"
+            return None, [f"{lowered}: PyTorch is missing"]
         device = str(getattr(self.backend, "device", "cpu"))
         if options.tune is None:
             # An effort that is impossible here is lowered, with a note; for a tower that was named,
             # `refine` raises an error.
             if reason := obstacle(self.backend, area, self.limit_memory):
-                return None, [f"effort {options.effort} was as {DEFAULT_EFFORT}: {reason}"]
+                return None, [f"effort {options.effort} was reduced to {DEFAULT_EFFORT}: {reason}"]
             tuner = load_tuner("features", None, steps, device)
         else:
             tuner = tuner_of(options.tune, device)
