@@ -362,7 +362,7 @@ def run(jobs: Sequence[Job], work: Work, options: dict[str, Any], workers: int) 
         workers: processes that share the cores; 1 works in this process, in order.
 
     Yields:
-        One result for each job, as soon as it is there.
+        Yield one result per job, as soon as it is ready.
     """
     aside = workers > 1 and len(jobs) > 1
     tasks = []

@@ -1,4 +1,4 @@
-"""Writing results: a file appears whole or not at all, and replaces only what it may.
+"""Writing results: a file appears complete or not at all, and replaces others only if allowed.
 
 ::
 

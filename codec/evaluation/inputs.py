@@ -78,7 +78,7 @@ def inputs(
         items: as for `listed`.
         metrics: what will be measured.
         settings: of the judges.
-        limit: at most so many pictures, evenly spaced; None for all.
+        limit: use at most this many pictures, evenly spaced; None for all.
 
     Returns:
         The pictures.

@@ -72,7 +72,7 @@ _PILLOW = forks.Lock()
 
 @dataclass
 class Picture:
-    """A picture as it is coded.
+    """A picture in the form in which it is coded.
 
     Attributes:
         pixels: uint8 [H, W, 3].

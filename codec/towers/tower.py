@@ -409,7 +409,7 @@ class Tower(nn.Module):
             The tower itself.
 
         Raises:
-            BadArgument: the tower does not have so many blocks.
+            BadArgument: the tower does not have this many blocks.
         """
         if not 1 <= layers <= self.depth:
             raise BadArgument(f"{self.name} has blocks 1..{self.depth}, so it cannot keep {layers}")

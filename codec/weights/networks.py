@@ -158,7 +158,7 @@ def trainable_from_checkpoint(
         checkpoint: the weights.
         config: other sizes, with the same widths of the transforms. Additional residual blocks
             start as the identity; of fewer blocks the first are kept. A hyper-analysis and prior
-            of other sizes start anew. Default: the checkpoint's sizes.
+            of other sizes start from scratch. Default: the checkpoint's sizes.
 
     Returns:
         Networks in float32 with gradients.
