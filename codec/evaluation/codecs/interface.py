@@ -26,7 +26,7 @@ class CodecUnderTest:
         continuous: whether every quality between the first and `highest` is meaningful, as for
             CoTAM; others are compared at their listed qualities only.
         parameters: of its networks; None if it has none or they were not counted.
-        trained: whether its decoded pictures are meaningful; codecs with random weights get no scores.
+        trained: whether its pictures are meaningful; codecs with random weights get no scores.
     """
 
     name: str
