@@ -38,7 +38,7 @@ CLIENT_SIZE = (1456, 819)
 # What such a client sends.
 CLIENT_FORMAT = "jpeg-q75"
 JUDGES: dict[str, Callable[[Path], Any]] = {"tokens": NativeTilesJudge, "words": WordsJudge}
-# Of the registry; the tools of CoTAM are named so that each one is measured by itself.
+# Names in the registry; CoTAM's tools are listed so that each one is measured separately.
 SYSTEMS = (
     "avif",
     "avif-444",

@@ -412,7 +412,7 @@ class Codec:
         )
 
     def _refiner(self, options: EncodeOptions, area: int) -> tuple[Any, list[str]]:
-        """What tunes the latents of a picture of `area` pixels (None for nothing), and notes."""
+        """The tuner for a picture of `area` pixels (None for no tuning), and notes."""
         steps = learned_effort(options.effort).steps
         if options.tune is None and not steps:
             return None, []
@@ -421,13 +421,14 @@ class Codec:
         except ImportError as error:
             if options.tune is not None:
                 raise BadArgument(f"tuning needs PyTorch, which is missing ({error})") from None
-            return None, [f"effort {options.effort} was as {DEFAULT_EFFORT}: PyTorch is missing"]
+            lowered = f"effort {options.effort} was reduced to {DEFAULT_EFFORT}"
+            return None, [f"{lowered}: PyTorch is missing"]
         device = str(getattr(self.backend, "device", "cpu"))
         if options.tune is None:
             # An effort that is impossible here is lowered, with a note; for a tower that was named,
             # `refine` raises an error.
             if reason := obstacle(self.backend, area, self.limit_memory):
-                return None, [f"effort {options.effort} was as {DEFAULT_EFFORT}: {reason}"]
+                return None, [f"effort {options.effort} was reduced to {DEFAULT_EFFORT}: {reason}"]
             tuner = load_tuner("features", None, steps, device)
         else:
             tuner = tuner_of(options.tune, device)
@@ -619,7 +620,7 @@ class Codec:
             weights: the tower's weights, where it is given by name.
             adapter: a file or an Adapter; the shipped one of this tower and these weights if not
                 given. Files without latents are not repaired.
-            tiles: rows and columns of pieces beside the whole picture, for towers that tile.
+            tiles: rows and columns of pieces besides the whole picture, for towers that tile.
             layer: 0: tokens that enter the tower's first block; k: the output of block k; -1: the
                 output of its final norm.
 

@@ -32,15 +32,15 @@ class UnsupportedVersion(CodecError):
 
 
 class Truncated(CodecError):
-    """The file ends before its content does."""
+    """The file ends too early."""
 
 
 class Corrupt(CodecError):
-    """The bytes contradict themselves: a checksum, a length or an entropy-coded value is wrong."""
+    """The content is inconsistent: a checksum, a length or an entropy-coded value is wrong."""
 
 
 class TooLarge(CodecError):
-    """The picture exceeds the limits in force, of pixels or of memory."""
+    """The picture exceeds the limit of pixels or of memory."""
 
 
 class WrongModel(CodecError):
@@ -52,7 +52,7 @@ class UnknownModel(CodecError):
 
 
 class BadPicture(CodecError):
-    """The input is not a picture this codec can read."""
+    """The input is not a picture in a supported format."""
 
 
 class Unreadable(CodecError, OSError):
@@ -60,7 +60,7 @@ class Unreadable(CodecError, OSError):
 
 
 class NoRoom(CodecError, OSError):
-    """The disk for temporary files has no room (TMPDIR says which)."""
+    """The disk for temporary files is full (TMPDIR chooses the folder)."""
 
 
 class BadArgument(CodecError, ValueError):
@@ -68,8 +68,10 @@ class BadArgument(CodecError, ValueError):
 
 
 class TargetTooSmall(CodecError):
-    """The wanted size cannot be met even at the lowest quality; smallest: what could be had, in
-    bytes.
+    """The target size cannot be met even at the lowest quality.
+
+    Attributes:
+        smallest: the smallest possible size in bytes.
     """
 
     def __init__(self, message: str = "", smallest: int = 0) -> None:
@@ -78,7 +80,7 @@ class TargetTooSmall(CodecError):
 
 
 class MissingReference(CodecError):
-    """A message of a stream follows a file, or builds on a picture, that is not there.
+    """A message of a stream follows a file, or builds on a picture, that was not decoded.
 
     Attributes:
         needed: hexadecimal checksum of the file that is needed.
@@ -106,7 +108,7 @@ class GuideUnavailable(CodecError):
 
 
 class UnsupportedTower(CodecError):
-    """The vision tower is of a kind, or was cut in a way, that cannot do what is asked."""
+    """The vision tower does not support the operation, or lacks the blocks that it needs."""
 
 
 class AdapterUnavailable(CodecError):
@@ -118,7 +120,7 @@ class WrongAdapter(CodecError):
 
 
 def shown(value: object, most: int = 60) -> str:
-    """An argument as a message quotes it: its repr, in one short line; its type without one."""
+    """Quote an argument for a message: its repr in one short line, or its type if repr fails."""
     try:
         text = " ".join(repr(value).split())
     except Exception:  # any object may be given, and its repr may do anything
@@ -132,11 +134,11 @@ def one_line(name: str) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """What an error of any kind says, in one line; its type where it says nothing."""
+    """The message of any error in one line; its type if the message is empty."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
-# How the sentence about an error that no check foresaw begins.
+# The start of the message for an error that no check anticipated.
 UNEXPECTED = "unexpected"
 
 
@@ -153,10 +155,10 @@ def sentence(error: BaseException) -> str:
 
 
 def only_codec_errors(function: Callable[P, R]) -> Callable[P, R]:
-    """A public function whose every error is a CodecError with one sentence; the cause is kept.
+    """Make a public function raise only CodecError, with a one-line message; the cause is kept.
 
-    The net below the checks: what no check foresaw, such as an argument of a type that makes no
-    sense, is a BadArgument; a full memory is TooLarge, a file that cannot be read is Unreadable.
+    This covers errors that no check anticipated: an argument of a wrong type becomes BadArgument,
+    exhausted memory TooLarge, and a file that cannot be read Unreadable.
     """
 
     @wraps(function)

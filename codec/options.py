@@ -119,11 +119,11 @@ class EncodeOptions:
         if sum(value is not None for value in guides) > 1:
             raise BadArgument("give only one of guide, importance and roi")
         if self.qp_map is not None and any(value is not None for value in guides):
-            raise BadArgument("a qp_map leaves nothing to guide; give only one of them")
+            raise BadArgument("qp_map cannot be combined with guide, importance or roi")
         if self.lossless and (self.target_bytes is not None or self.qp_map is not None):
-            raise BadArgument("a lossless file has no target_bytes and no qp_map")
+            raise BadArgument("lossless cannot be combined with target_bytes or qp_map")
         if self.lossless and self.quality not in (None, qualities.BEST_QUALITY):
-            raise BadArgument("a lossless file has no quality but 100; give only one of them")
+            raise BadArgument("lossless cannot be combined with a quality below 100")
         if self.lossless and self.tool in ("learned", "av1", "mixed"):
             raise BadArgument(f"the tool '{self.tool}' is not lossless; leave tool at auto")
 

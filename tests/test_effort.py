@@ -87,7 +87,7 @@ def test_an_exported_half_says_that_it_cannot_tune(
     half.torch = half  # type: ignore[attr-defined]
     full = codec.Codec(half).encode_full(small, tool="learned", quality=40, effort=9)
     assert full.data == cotam.encode(small, tool="learned", quality=40)
-    assert [note for note in full.notes if "effort 9 was as 5" in note]
+    assert [note for note in full.notes if "effort 9 was reduced to 5" in note]
     with pytest.raises(BadArgument, match="gradients"):
         codec.Codec(half).encode(small, quality=40, tune="features")
 

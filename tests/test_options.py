@@ -64,7 +64,7 @@ def test_values_that_make_sense_are_accepted() -> None:
         ({"roi": [(1, 2, 3, 4)], "guide": "uniform"}, "only one"),
         ({"lossless": True, "tool": "av1"}, "not lossless"),
         ({"lossless": True, "target_bytes": 99}, "lossless"),
-        ({"lossless": True, "quality": 3}, "no quality but 100"),
+        ({"lossless": True, "quality": 3}, "quality below 100"),
     ],
 )
 def test_what_is_refused_is_named(wrong: dict[str, Any], sentence: str) -> None:

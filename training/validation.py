@@ -50,7 +50,7 @@ def make_checkpoint(
         skip_below: Scale indexes below this are not coded.
 
     Returns:
-        A checkpoint whose metadata holds what decoding needs.
+        A checkpoint with all metadata that decoding needs.
     """
     frequencies, lengths = fit_tables(networks, fit_on, count)
     if networks.config.low:
@@ -206,7 +206,7 @@ def readable(paths: list[Path], count: int) -> list[NDArray[np.uint8]]:
 def views_of(
     cotam: Codec, pixels: NDArray[np.uint8], quality: float
 ) -> dict[str, NDArray[np.uint8]]:
-    """Pictures to look at: x, and x_hat beside importance, QP field and bits, [H, W, 3] each."""
+    """Pictures for TensorBoard: x, x_hat, importance, QP field and bits, [H, W, 3] each."""
     importance = choose("student")(pixels)
     data = cotam.encode(pixels, tool="learned", quality=quality, guide=lambda _: importance)
     decoded = cotam.decode_full(data, want_bits=True)

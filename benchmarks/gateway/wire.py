@@ -55,7 +55,7 @@ def as_png(pixels: Pixels) -> bytes:
 
 
 def as_jpeg_75(pixels: Pixels) -> bytes:
-    """What Pillow writes unless it is told otherwise."""
+    """A file written with Pillow's default settings."""
     return codec_under_test("jpeg-q75").encode(pixels, 75)
 
 

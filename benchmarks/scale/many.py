@@ -104,7 +104,7 @@ def killed_at(
             and time.monotonic() < end
         ):
             time.sleep(pause())
-        # The process may end by itself just before.
+        # The process may have ended just before.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

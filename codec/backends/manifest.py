@@ -111,5 +111,5 @@ def read_manifest(folder: Path) -> Exported:
         for fact in REQUIRED:
             getattr(half, fact)  # raises if the fact is missing or malformed
     except (OSError, KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise UnknownModel(f"{folder} holds no exported codec that can be used: {error}") from None
+        raise UnknownModel(f"{folder} holds no usable exported codec: {error}") from None
     return half

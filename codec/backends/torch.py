@@ -54,7 +54,7 @@ def pick_device(device: str) -> torch.device:
     if chosen.type not in ("cpu", "cuda"):
         raise BadArgument(f"the codec runs on cpu and cuda, not on '{device}'")
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise BadArgument(f"the device '{device}' is absent; choose cpu")
+        raise BadArgument(f"the device '{device}' is not available; choose cpu")
     return chosen
 
 

@@ -108,7 +108,7 @@ class Container:
 
     @property
     def payload(self) -> bytes:
-        """What the tool wrote; the learned tool's latents."""
+        """The tool's payload; for the learned tool, the latents."""
         return self.latents
 
 

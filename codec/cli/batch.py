@@ -91,13 +91,13 @@ def _scheduled(flags: dict[str, Any], kind: Kind) -> Schedule:
     schedule = plan(names, output, kind.suffix, kind.sources, existing)
     if not (schedule.jobs or schedule.refused or schedule.unreadable or schedule.done):
         looked = ", ".join(sorted(kind.sources))
-        raise BadArgument(f"there is no file to work on (looked for {looked})")
+        raise BadArgument(f"no input file was found (looked for {looked})")
     for target in dict.fromkeys(job.target for job in schedule.jobs):
         kind.check_target(target)
     if schedule.done and not flags["quiet"]:
         say(f"cotam: {schedule.done} done already", err=True)
     if sys.stdout.isatty() and any(job.target == STREAM for job in schedule.jobs):
-        raise BadArgument("binary data is not written to a terminal; give -o FILE or redirect it")
+        raise BadArgument("binary output is not written to a terminal; give -o FILE or redirect it")
     if flags.get("sequence"):
         schedule.jobs = in_order(schedule.jobs)
     return schedule

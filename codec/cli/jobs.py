@@ -263,7 +263,9 @@ def _apart(candidates: list[Job], suffix: str, out: Schedule) -> list[Job]:
         if taken.setdefault(_place(other.target), other) is other:
             out.notes.append(f"{job.source} is written to {other.target}, beside that of {owner}")
         else:
-            why = f"its result would be that of {owner}, {job.target}; give it another folder"
+            why = (
+                f"its result would also be {job.target}, as that of {owner}; give it another folder"
+            )
             out.refused.append(Result(job.source, job.target, why))
     return list(taken.values())
 
@@ -271,13 +273,13 @@ def _apart(candidates: list[Job], suffix: str, out: Schedule) -> list[Job]:
 def _problem(job: Job, sources: set[tuple[int, int]], existing: Existing, default: bool) -> str:
     """Why a job must not be done; '' if it may, _DONE if its result exists."""
     if outputs.same_file(job.source, job.target):
-        return "its result would replace it; give -o another name"
+        return "its result would replace the input; give -o another name"
     if job.target == STREAM:
         return ""
     if any(key in sources for key in _identities(iter([job.target]))) and os.path.isfile(
         job.target
     ):
-        return f"its result would replace {job.target}, which is to be read; give -o another name"
+        return f"its result would replace the input {job.target}; give -o another name"
     if existing == "skip" and os.path.exists(job.target):
         return _DONE
     # lexists, because a dangling link also counts as an existing file.
@@ -360,7 +362,7 @@ def run(jobs: Sequence[Job], work: Work, options: dict[str, Any], workers: int) 
         workers: processes that share the cores; 1 works in this process, in order.
 
     Yields:
-        One result for each job, as soon as it is there.
+        Yield one result per job, as soon as it is ready.
     """
     aside = workers > 1 and len(jobs) > 1
     tasks = []

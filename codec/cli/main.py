@@ -65,7 +65,7 @@ def _versions() -> list[str]:
     expose_value=False,
     is_eager=True,
     callback=_print_version,
-    help="Print the versions of the program and of what it runs on.",
+    help="Print the versions of CoTAM and its libraries.",
 )
 def app() -> None:
     """CoTAM: the image codec for multimodal LLMs."""

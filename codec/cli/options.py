@@ -64,7 +64,7 @@ overwrite = option(
     help="Replace existing files, even if no output is named.",
 )
 no_overwrite = option(
-    "--no-overwrite", is_flag=True, section=FILES, help="Leave existing files alone."
+    "--no-overwrite", is_flag=True, section=FILES, help="Never replace existing files."
 )
 skip_existing = option(
     "--skip-existing",
@@ -85,13 +85,13 @@ after = option(
     multiple=True,
     metavar="FILE.ctm",
     section=SEQUENCES,
-    help="The file builds on this one, which exists; repeat it for a chain.",
+    help="An earlier file of the sequence; repeat it for a chain.",
 )
 sequence = option(
     "--sequence",
     is_flag=True,
     section=SEQUENCES,
-    help="Files in the order of their names; each builds on those before.",
+    help="Inputs are a sequence, by name; each builds on earlier ones.",
 )
 model = option(
     "--model",

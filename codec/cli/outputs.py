@@ -1,4 +1,4 @@
-"""Writing results: a file appears whole or not at all, and replaces only what it may.
+"""Writing results: a file appears complete or not at all, and replaces others only if allowed.
 
 ::
 
@@ -89,7 +89,7 @@ def refuse_existing(target: str) -> None:
 
 
 def _exists(target: str) -> str:
-    return f"{target} exists already; leave out --no-overwrite to replace it"
+    return f"{target} exists already; omit --no-overwrite to replace it"
 
 
 def same_file(source: str, target: str) -> bool:

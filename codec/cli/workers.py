@@ -37,7 +37,7 @@ LAST_SECONDS = 1.6
 MOST_STILLBORN = 3
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 DIED = "its process died twice (killed, or out of memory); the other pictures are done"
-STILLBORN = "worker processes cannot be started here; try -j 1"
+STILLBORN = "worker processes cannot be started; try -j 1"
 
 
 class Stopped(BaseException):

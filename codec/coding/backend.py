@@ -49,7 +49,7 @@ class Backend(Protocol):
     """The calls that need a network.
 
     Features may have any type; everything else is an array on the host. `qp` is one QP, or int64
-    [rows, cols] on the grid of the array beside it.
+    [rows, cols] on the grid of the array that it is passed with.
     """
 
     @property

@@ -56,7 +56,7 @@ def listed(items: list[str], data: Path) -> list[Path]:
             place = data / "eval" / item
             if not place.is_dir():
                 raise BadArgument(
-                    f"the set '{item}' is not there: set COTAM_DATA to a folder with eval/{item}"
+                    f"the set '{item}' is missing: set COTAM_DATA to a folder with eval/{item}"
                 )
         if place.is_dir():
             paths += files_in(place, PICTURES)
@@ -78,7 +78,7 @@ def inputs(
         items: as for `listed`.
         metrics: what will be measured.
         settings: of the judges.
-        limit: at most so many pictures, evenly spaced; None for all.
+        limit: use at most this many pictures, evenly spaced; None for all.
 
     Returns:
         The pictures.

@@ -63,7 +63,7 @@ class Rows(RowsFile):
 
 
 def label(metric: Metric, picture: Input, settings: Settings) -> str:
-    """The name of a score in a row: everything that it depends on beside picture and file.
+    """The name of a score in a row: everything that it depends on except picture and file.
 
     Args:
         metric: what is measured.

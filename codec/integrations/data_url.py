@@ -107,7 +107,7 @@ def data_url(
     data = _bytes_of(file)
     if kind == "ctm":
         if fit is not None or level != "pixels":
-            raise BadArgument("a .ctm is sent as it is: leave out fit and level, or choose webp")
+            raise BadArgument("a .ctm is sent unchanged: omit fit and level, or choose webp")
         return _unchanged(data, max_bytes)
     cotam = codec.load_for(data, device=device)
     decoded = cotam.decode_full(data) if level == "pixels" else cotam.decode_preview(data)

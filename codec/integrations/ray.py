@@ -47,7 +47,7 @@ def _threads(count: int) -> Iterator[None]:
 
 def _column(batch: Batch, name: str) -> NDArray[Any]:
     if name not in batch:
-        raise BadArgument(f"the batch has no column '{name}', but {', '.join(batch)}")
+        raise BadArgument(f"the batch has no column '{name}'; it has {', '.join(batch)}")
     return batch[name]
 
 

@@ -136,11 +136,11 @@ def without_private(data: bytes) -> bytes | None:
 def _said(lost: list[int], blocks: Set[int]) -> list[str]:
     notes = []
     if blocks:
-        notes.append("metadata of other programs (XMP, IPTC, Photoshop, DNG) was left out")
+        notes.append("metadata of other programs (XMP, IPTC, Photoshop, DNG) was dropped")
     if lost:
         names = ", ".join(dict.fromkeys(f"{tag:#06x}" for tag in lost[:4]))
         more = " and more" if len(lost) > 4 else ""
-        notes.append(f"odd EXIF values were dropped (tags {names}{more})")
+        notes.append(f"invalid EXIF values were dropped (tags {names}{more})")
     return notes
 
 

@@ -72,7 +72,7 @@ _PILLOW = forks.Lock()
 
 @dataclass
 class Picture:
-    """A picture as it is coded.
+    """A picture in the form in which it is coded.
 
     Attributes:
         pixels: uint8 [H, W, 3].
@@ -164,7 +164,7 @@ def load(source: Any, limit_pixels: int) -> Picture:
         except OSError as error:
             raise Unreadable(sentence(error)) from error
         except ValueError as error:
-            raise BadArgument(f"this is not the name of a file: {reason(error)}") from None
+            raise BadArgument(f"this is not a valid file name: {reason(error)}") from None
         with file:
             return load(file, limit_pixels)
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -268,7 +268,9 @@ def _from_pil(image: Image.Image, limit_pixels: int, exif: Any) -> Picture:
     # Before `load`, which drops it.
     raw = samples.raw_mode(image)
     if raw and image.format in formats.REFUSED:
-        raise BadPicture(f"{image.format} is not decoded: only an external program could draw it")
+        raise BadPicture(
+            f"{image.format} is not supported, because decoding it needs an external program"
+        )
     image.load()
     stored = exif_data.of_image(image)
     replacement = exif_data.opened(exif)
@@ -306,7 +308,9 @@ def _profile(icc: Any, mode: str, planes: samples.Samples, notes: list[str]) -> 
     if len(icc) <= exif_data.LIMIT_BYTES:
         return bytes(icc)
     planes.pixels = colour.to_srgb(planes.pixels, icc)
-    notes.append(f"the colour profile of {len(icc)} bytes was applied and dropped: 64 KB are kept")
+    notes.append(
+        f"the colour profile of {len(icc)} bytes was applied and dropped: at most 64 KB are kept"
+    )
     return None
 
 

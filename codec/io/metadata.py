@@ -103,12 +103,12 @@ def picture_of(content: container.Container, pixels: NDArray[np.uint8]) -> image
     notes: list[str] = []
     icc = extras.get(container.EXTRA_ICC)
     if icc is not None and not colour.is_sound(icc):
-        notes.append("the file's colour profile was left out: it is damaged")
+        notes.append("the file's colour profile is damaged and was ignored")
         icc = None
     stored = extras.get(container.EXTRA_EXIF)
     sound, odd = exif.sound(exif.opened(stored))
     if stored is not None and (sound is None or odd):
-        notes += odd or ["the file's EXIF data was left out: it is damaged"]
+        notes += odd or ["the file's EXIF data is damaged and was ignored"]
     alpha = extras.get(container.EXTRA_ALPHA)
     return images.Picture(
         pixels,

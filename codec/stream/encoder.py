@@ -79,8 +79,8 @@ class StreamEncoder:
         Args:
             cotam: the codec; the default one if not given. Screens need neither its weights nor
                 PyTorch.
-            key_every: send a whole file at least once in so many messages.
-            key_seconds: send a whole file where the last one is so many seconds ago.
+            key_every: send a whole file at least once in this many messages.
+            key_seconds: send a whole file if the last one was sent this many seconds ago.
             options: the settings; the defaults if not given.
             changes: fields of EncodeOptions by name, such as `quality`.
 

@@ -6,7 +6,7 @@
                   -> hashes of columns in bands of 64 rows -+-> votes for shifts -> the best box of
                   -> hashes of 8x8 pixels at any place -----+   each: gains minus losses -> copies
 
-A copy need not be right everywhere. What it leaves wrong counts as changed and is sent anew.
+A copy need not be right everywhere: the pixels that it gets wrong count as changed and are sent.
 """
 
 from __future__ import annotations

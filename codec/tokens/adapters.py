@@ -63,12 +63,12 @@ class Adapter:
         """
         if self.codec != fingerprint:
             raise WrongAdapter(
-                f"the adapter reads latents of the weights {self.codec}, not of {fingerprint}; "
+                f"the adapter is for the weights {self.codec}, not for {fingerprint}; "
                 "choose another"
             )
         if self.signature != signature:
             raise WrongAdapter(
-                f"the adapter was trained for the tower {self.tower}, this one has other weights; "
+                f"the adapter is for the tower {self.tower}, and this tower has other weights; "
                 "choose another"
             )
         return self
@@ -203,5 +203,5 @@ def find_adapter(fingerprint: str, signature: str, tower: str) -> Adapter:
             return adapter
     raise AdapterUnavailable(
         f"there is no adapter for the tower {tower} and the weights {fingerprint}; "
-        "train one (experiment=adapter) or take pixels"
+        "train one (experiment=adapter) or use the decoded pixels"
     )

@@ -57,7 +57,7 @@ FLAG_BITS = 6
 
 @dataclass(frozen=True)
 class Sequence:
-    """What the meaning of a frame takes from the sequence header beside the picture's size.
+    """The fields of the sequence header, except the size, that are needed to decode a frame.
 
     Attributes:
         layout: one of LAYOUTS.
@@ -99,7 +99,7 @@ def encode(
         quality_index: 0..63, 63 is finest: 63 minus libaom's `cq-level`.
         subsampling: how densely chroma is sampled, where there is any.
         speed: libaom's, 0 (smallest) .. 10 (fastest).
-        threads: at most so many; all cores, but at least two, if not given. One thread writes
+        threads: the largest number; default: all cores, but at least two. One thread writes
             another payload than several, of which any number writes the same.
         vary_quality: let libaom spend more bits where its picture tuning expects to see them.
         tile_rows: 1 or 2; two threads code two rows of tiles at the same time.

@@ -1,4 +1,4 @@
-"""What a message of a stream says: which picture it builds on, what moved in it, what is new.
+"""A message of a stream: the picture that it builds on, what moved in it, and what is new.
 
 ::
 
@@ -6,10 +6,10 @@
 
     picture of that checksum -> copies, all of them from it -> rectangles over them -> picture
 
-A message names the one before, so that a lost or reordered one is noticed, and the picture that it
-builds on where that is an older one. A name is the checksum of the file that built the picture. It
-covers the checksums in that file, and so every file back to the key frame. A checksum of the pixels
-would not do: the learned tool's pixels differ in some last bits between machines.
+A message names the previous one, so that a lost or reordered message is noticed, and the picture
+that it builds on if that is an older one. A name is the checksum of the file with the picture.
+It covers the checksums in that file, and so every file back to the key frame. A checksum of the
+pixels is not possible: the learned tool's pixels differ in some last bits between machines.
 
 docs/format.md lists the bytes. Boxes of rectangles do not overlap, so that decoding takes no longer
 than for a picture of that size.
@@ -61,7 +61,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class Rectangle:
-    """A box with new pixels: the number of their tool, and what it wrote."""
+    """A box with new pixels: the number of the tool that coded them, and its payload."""
 
     box: Box
     tool: int
@@ -127,7 +127,7 @@ def write(changes: Changes, height: int, width: int) -> bytes:
 
 
 def read(payload: bytes, height: int, width: int) -> Changes:
-    """Take a payload of a picture of that size apart.
+    """Parse the payload of a message for a picture of that size.
 
     Raises:
         Corrupt: it is malformed.

@@ -24,7 +24,7 @@ MOST_EFFORT = 9
 
 @dataclass(frozen=True)
 class Settings:
-    """What every tool but the learned one is told.
+    """The settings of every tool except the learned one.
 
     Attributes:
         quality: 0..100; 100 is lossless where the tool can be.
@@ -56,7 +56,7 @@ class Tool(Protocol[SettingsT]):
             settings: the tool's own settings.
 
         Returns:
-            The payload; size and number of samples are kept by the file's header.
+            The payload. The size and number of samples are in the file's header.
         """
 
     def decode(self, payload: bytes, shape: tuple[int, int, int]) -> Pixels:
@@ -75,7 +75,7 @@ class Tool(Protocol[SettingsT]):
 
 
 class ScreenTool(Tool[Settings], Protocol):
-    """A tool without weights, which may be tried beside others."""
+    """A tool without weights, whose results can be compared with those of others."""
 
     def trials(self, pixels: Pixels, settings: Settings) -> list[tuple[bytes, Pixels]]:
         """Payloads to choose from, each with what `decode` returns for it.

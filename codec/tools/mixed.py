@@ -54,12 +54,12 @@ class BaseTool(Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """A payload, taken apart.
+    """The parts of a payload.
 
     Attributes:
         base: number of the screen tool.
         fingerprint: of the weights that the regions need.
-        payload: what the screen tool wrote.
+        payload: that of the screen tool.
         regions: the photographs.
     """
 
@@ -76,7 +76,7 @@ def write(parts: Parts, height: int, width: int) -> bytes:
 
 
 def read(payload: bytes, height: int, width: int) -> Parts:
-    """Take a payload apart.
+    """Parse a payload.
 
     Raises:
         Corrupt: it is malformed.

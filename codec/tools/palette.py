@@ -155,7 +155,7 @@ class _Runs:
 
 
 def _leaders(samples: Pixels, counts: Ints, radius: float) -> Ints:
-    """For each colour, the most frequent one that stands for it: leaders are no neighbours."""
+    """For each colour, the most frequent colour that replaces it; leaders are never neighbours."""
     weighted = samples * CHANNEL_WEIGHTS[: samples.shape[1]]
     order = np.argsort(-counts, kind="stable")
     leaders = np.full(len(samples), -1, np.int64)

@@ -82,7 +82,7 @@ class _Writer(_Counts):
         return answer
 
     def finish(self) -> bytes:
-        """The shortest bytes in the interval; the reader goes on with zeros."""
+        """The shortest bytes in the interval; the reader pads them with zeros."""
         value = self.low
         for dropped in range(8 * self.bytes, -1, -8):
             value = -(-self.low >> dropped) << dropped
@@ -183,7 +183,7 @@ def decode(payload: bytes, height: int, width: int) -> Pixels:
 
 
 def _walk(coder: _Writer | _Reader, indexes: list[list[int]], count: int) -> None:
-    """Code every index, or read it into its place; row by row."""
+    """Code or read all indexes, row by row."""
     height = len(indexes)
     width = len(indexes[0])
     bits = (count - 1).bit_length()
@@ -199,7 +199,7 @@ def _walk(coder: _Writer | _Reader, indexes: list[list[int]], count: int) -> Non
 
 
 def _pixel(coder: _Writer | _Reader, line: list[int], above: list[int], x: int, bits: int) -> int:
-    """Code a pixel's index by three questions at most, and give it back."""
+    """Code or read a pixel's index with at most three questions, and return it."""
     value = line[x]
     left = line[x - 1]
     up = above[x]

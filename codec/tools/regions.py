@@ -44,7 +44,7 @@ CELL_PHOTOGRAPHIC = 9
 # A region's least side in cells (96 pixels), and the share of its cells that must be photographic.
 LEAST_CELLS = 3
 LEAST_FILLED = 0.75
-# Pixels: a smaller photograph does not pay for a payload of its own.
+# Pixels: a separate payload for a smaller photograph costs more than it saves.
 LEAST_AREA = 32768
 MOST_REGIONS = 4
 MOST_READ = 16
@@ -77,7 +77,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Region:
-    """A rectangle of a picture, coded apart from the rest."""
+    """A rectangle of a picture that is coded separately."""
 
     box: Box
     payload: bytes

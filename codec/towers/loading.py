@@ -214,7 +214,7 @@ def _fit_config(
         )
     if layers is not None:
         if not 1 <= layers <= depth:
-            raise BadArgument(f"{name} has blocks 1..{depth}, it cannot keep {layers}")
+            raise BadArgument(f"{name} has blocks 1..{depth}, so it cannot keep {layers}")
         vision["layers"] = layers
     if size is not None:
         _check_size(name, size, vision.get("patch_size", DEFAULT_PATCH))

@@ -48,8 +48,6 @@ def _weight(module: nn.Conv2d) -> torch.Tensor:
         return module.weight
     kept = getattr(getattr(module, "_hf_hook", None), "weights_map", None)
     if kept is None:
-        raise UnsupportedTower(
-            "the tower's weights are not loaded yet, so it is unknown which it is"
-        )
+        raise UnsupportedTower("the tower's weights are not loaded yet, so it cannot be identified")
     weight: torch.Tensor = kept["weight"]
     return weight

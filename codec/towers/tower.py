@@ -409,10 +409,10 @@ class Tower(nn.Module):
             The tower itself.
 
         Raises:
-            BadArgument: the tower does not have so many blocks.
+            BadArgument: the tower does not have this many blocks.
         """
         if not 1 <= layers <= self.depth:
-            raise BadArgument(f"{self.name} has blocks 1..{self.depth}, it cannot keep {layers}")
+            raise BadArgument(f"{self.name} has blocks 1..{self.depth}, so it cannot keep {layers}")
         with self._lock:
             trunk: Any = self.trunk
             trunk.prune_intermediate_layers([layers - 1], prune_norm=True, prune_head=True)
@@ -447,7 +447,7 @@ class Tower(nn.Module):
         """Return the tokens in the order of `layers`. Raises UnsupportedTower without LAST."""
         if LAST in tokens and (tokens[LAST].ndim != 3 or tokens[LAST].shape[1] <= self.prefix):
             raise UnsupportedTower(
-                f"{self.name} normalises after pooling, it has no tokens after the final norm"
+                f"{self.name} normalises after pooling, so it has no tokens after the final norm"
             )
         return {k: tokens[k] for k in layers}
 
@@ -474,12 +474,12 @@ class Tower(nn.Module):
                 f"not {list(x.shape)}: see prepare"
             )
         if some and not layers:
-            raise BadArgument("at least one layer must be asked for")
+            raise BadArgument("name at least one layer")
         for k in layers:
             if k > self.depth and not self.complete:
                 raise UnsupportedTower(
                     f"{self.name} was loaded with its first {self.depth} blocks only, "
-                    f"block {k} is not there"
+                    f"so block {k} is missing"
                 )
             if not lowest <= k <= self.depth:
                 raise BadArgument(f"{self.name} has layers {lowest}..{self.depth}, not {k}")

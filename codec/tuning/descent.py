@@ -35,7 +35,7 @@ class Pace:
         noise: Adam's epsilon, in root mean squares of the first gradient. Plain Adam moves every
             value alike, also those whose gradient is only noise: zeros that cost nothing would
             start to cost bits.
-        pixel_share: what log P counts beside log D.
+        pixel_share: the weight of log P, 0..1; log D has the rest.
     """
 
     step: float = STEP

@@ -43,7 +43,7 @@ def needs_gradients(backend: Backend) -> TorchBackend:
     backend = getattr(backend, "torch", backend)
     if not isinstance(backend, TorchBackend):
         raise BadArgument(
-            "an exported half has no gradients to tune by; encode with the weights themselves"
+            "an exported encoder has no gradients to tune by; encode with the weights themselves"
         )
     return backend
 
@@ -53,7 +53,7 @@ def obstacle(backend: Backend, area: int, limit_memory: int) -> str | None:
     try:
         needs_gradients(backend)
     except BadArgument:
-        return "an exported half has no gradients to tune by"
+        return "an exported encoder has no gradients to tune by"
     if area * TUNE_BYTES > limit_memory:
         return f"tuning needs {area * TUNE_BYTES / 1e9:.1f} GB of memory, more than the limit"
     return None

@@ -151,5 +151,5 @@ def load(name_or_path: str | Path = "default") -> Checkpoint:
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise UnknownModel(f"{path} is not a CoTAM checkpoint ({type(error).__name__})") from None
     if not intact:
-        raise UnknownModel(f"{path} is damaged: its fingerprint does not fit its content")
+        raise UnknownModel(f"{path} is damaged: its fingerprint does not match its content")
     return checkpoint

@@ -76,5 +76,5 @@ def find(name_or_path: str | Path) -> Path:
     shipped_names = ", ".join(names()) or "none"
     raise UnknownModel(
         f"no weights named '{name}' (there are: {shipped_names}) and no file of that name; "
-        "pip install cotam-models brings others"
+        "pip install cotam-models adds more"
     )

@@ -96,7 +96,7 @@ def _tensor(arrays: Arrays, name: str, shape: torch.Size | None = None) -> torch
     if shape is not None and tuple(array.shape) != tuple(shape):
         raise UnknownModel(
             f"the checkpoint's {name} has shape {array.shape}, "
-            f"the configuration wants {tuple(shape)}"
+            f"the configuration needs {tuple(shape)}"
         )
     return torch.from_numpy(array.astype(np.float32))
 
@@ -158,7 +158,7 @@ def trainable_from_checkpoint(
         checkpoint: the weights.
         config: other sizes, with the same widths of the transforms. Additional residual blocks
             start as the identity; of fewer blocks the first are kept. A hyper-analysis and prior
-            of other sizes start anew. Default: the checkpoint's sizes.
+            of other sizes start from scratch. Default: the checkpoint's sizes.
 
     Returns:
         Networks in float32 with gradients.
@@ -182,7 +182,7 @@ def trainable_from_checkpoint(
     kept = {name: tensor for name, tensor in stored.items() if is_kept(name)}
     if any(name not in state or state[name].shape != tensor.shape for name, tensor in kept.items()):
         raise UnknownModel(
-            f"weights of {frozen.config.name} fit only transforms of the same widths"
+            f"the weights of {frozen.config.name} only fit transforms of the same widths"
         )
     networks.load_state_dict(state | kept)
     if same_prior:

@@ -1,13 +1,13 @@
-"""Views of pictures beside the same views of the same pictures coded.
+"""Views of pictures together with the same views of coded versions.
 
 ::
 
     picture -> codec at three qualities -> decoded --+-> the same two crops of each, 224 pixels
        \\---------------------------------------------+
 
-A feature network learns from them (training.stages.features): coding takes longer than a step, so
-it is done once. A shard is uint8 [n, 1 + qualities, 224, 224, 3] in a .npy file, the original
-first.
+The feature network is trained on them (training.stages.features). Coding takes longer than a
+training step, so it is done once. A shard is uint8 [n, 1 + qualities, 224, 224, 3] in a .npy file,
+with the original first.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SIDE = 224
 WIDEST = 300  # pixels that a picture's short side has at most where a view shows all of it
 # Ranges of the qualities that each picture is coded at.
 QUALITIES = ((1.0, 12.0), (12.0, 35.0), (35.0, 80.0))
-HELD_OUT = 12  # every so manieth picture is kept aside
+HELD_OUT = 12  # one picture in this many is held out
 PER_SHARD = 24  # pictures
 LONGEST = 768  # pixels; larger pictures are cut
 

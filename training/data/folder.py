@@ -64,7 +64,7 @@ def used(weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def is_held_out(index: int, every: int) -> bool:
-    """Whether the picture of this index in a sorted list is kept aside; `every` 0 keeps none."""
+    """Whether the picture of this index in a sorted list is held out; `every` 0 holds out none."""
     return every > 0 and index % every == every // 2
 
 
@@ -208,7 +208,7 @@ class FolderData(pl.LightningDataModule):
     """Training crops from `root/<folder>` for each folder of `weights`.
 
     A folder that `places` names lies there instead; one of weight 0 need not exist. Every
-    `held_out`-th picture of a folder is kept aside; 0 keeps none. With several processes, each
+    `held_out`-th picture of a folder is held out; 0 holds out none. With several processes, each
     draws its own.
     """
 

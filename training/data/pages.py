@@ -1,4 +1,4 @@
-"""Renders pages with Chromium as training pictures: clean text and graphics beside photographs.
+"""Renders pages with Chromium as training pictures: clean text and graphics, with photographs.
 
     python -m training.data.pages OUT --photos FOLDER --count 40 --seed 0
 

@@ -1,8 +1,7 @@
 """Exports a run: `python -m training.export RUN_DIR checkpoints/NAME.safetensors`.
 
-In place of a student's run, a student's file is accepted: its documents and rate estimate are then
-fitted again. In place of a codec's run, its exported weights are accepted: --rate-weight, --guide
-and --slope are then changed where given, and nothing else.
+RUN_DIR can also be a student's file: its document detector and rate estimate are then fitted again.
+It can also be exported weights of a codec: only --rate-weight, --guide and --slope then change.
 """
 
 from __future__ import annotations
@@ -256,7 +255,7 @@ def options_of() -> argparse.Namespace:
         "--root",
         type=Path,
         default=data_folder() / "train",
-        help="the training pictures a student is fitted to",
+        help="the training pictures to fit a student to",
     )
     parser.add_argument(
         "--skip-below",
@@ -267,23 +266,23 @@ def options_of() -> argparse.Namespace:
     parser.add_argument(
         "--rate-weight",
         type=float,
-        help=f"what a bit is worth in the encoder's rounding ({RATE_WEIGHT:g})",
+        help=f"squared steps that a bit is worth in RDOQ ({RATE_WEIGHT:g})",
     )
     parser.add_argument(
-        "--pictures", type=int, default=60, help="training pictures the tables are fitted on"
+        "--pictures", type=int, default=60, help="training pictures to fit the tables to"
     )
     parser.add_argument(
         "--before",
         type=Path,
         nargs="*",
         default=[],
-        help="runs or weights it started from, latest first",
+        help="runs or weights that this run started from, latest first",
     )
     parser.add_argument(
         "--blend",
         nargs=2,
         metavar=("RUN", "SHARE"),
-        help="what it started from, and its share in a mean",
+        help="average with the run or weights that this one started from, with this share",
     )
     parser.add_argument(
         "--equalize",
@@ -294,12 +293,12 @@ def options_of() -> argparse.Namespace:
     parser.add_argument(
         "--guide",
         choices=GUIDES,
-        help="the guide of encoding with these weights where none is asked for",
+        help="the default guide of these weights",
     )
     parser.add_argument(
         "--slope",
         type=float,
-        help="lower the QP by so much per nat of estimated cost above the usual picture (0)",
+        help="lower the QP by this much per nat of estimated cost above the median picture (0)",
     )
     parser.add_argument(
         "--what", default="Weights of the base stage: rate + MSE.", help="the card's first sentence"

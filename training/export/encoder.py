@@ -24,12 +24,11 @@ CARD = """# {name}
 | written | {date} |
 
 ## How it was trained
-{steps} steps in {minutes} minutes on {device};
-batch {batch} of {size}x{size} crops from `train/` of COTAM_DATA ({weights}), every {held_out}th
-picture kept aside.
-Only the analysis was trained; everything else is that of `{serves}`, bit for bit.
-Teacher: `{tower}`, layers {levels}.
-Nothing below `eval/` was seen.
+- Length: {steps} steps in {minutes} minutes on {device}.
+- Data: batches of {batch} crops of {size}x{size} pixels from `train/` of COTAM_DATA ({weights}). \
+Every {held_out}th picture was held out, and nothing below `eval/` was used.
+- Only the analysis was trained; all other weights are identical to those of `{serves}`.
+- Teacher: `{tower}`, layers {levels}.
 
 ## Limits
 {limits}

@@ -19,9 +19,9 @@ class RateDistortion(nn.Module):
     """L = w(t) (R + lambda(QP) D), with lambda = base exp(slope t) and w = exp(-balance t).
 
     R is in bits per pixel, D is the squared error of pixels in 0..255, t is the log-rate
-    coordinate of the QP (gains.qp_to_t). With a QP map, each 16x16 block has its own lambda. The
-    weight w evens out the rates, since R and lambda D both grow with t while savings are counted
-    in percent.
+    coordinate of the QP (gains.qp_to_t). With a QP map, each 16x16 block has its own lambda. R and
+    lambda D both grow with t, while savings are counted in percent; the weight w balances the
+    rates.
     """
 
     def __init__(self, base: float = 0.0063, slope: float = 1.92, balance: float = 0.6) -> None:
@@ -98,7 +98,7 @@ class Joint(RateDistortion):
     """L = w(t) (R + pixel_share lambda(QP) D + mu exp(mu_slope t) F).
 
     F measures the error in a vision tower's tokens: a loss of training.losses.features, a
-    number per picture without unit. mu falls with the rate more slowly than lambda does, as F does
+    number per picture without unit. mu grows with the rate more slowly than lambda does
     (docs/training.md).
     """
 

@@ -198,7 +198,7 @@ class Soap(torch.optim.Optimizer):
     def batches(self, number: int) -> list[_Batch]:
         """Stack a group's parameters that have gradients.
 
-        Batches are made anew when other parameters have gradients than the last time.
+        Batches are rebuilt if other parameters have gradients than in the last step.
         """
         group = self.param_groups[number]
         parameters = [p for p in group["params"] if p.grad is not None]

@@ -96,7 +96,7 @@ def _order(layer: int) -> float:
 
 
 def codec_of(fingerprint: str) -> str:
-    """Find the shipped weights that an adapter was trained for.
+    """Find the shipped weights for which an adapter was trained.
 
     Args:
         fingerprint: Of the weights, in hexadecimal digits.
@@ -132,11 +132,11 @@ def adapter_config(channels: int, tower: Tower, shape: Mapping[str, Any]) -> Ada
 class AdapterStage(ScheduledStage):
     """Trains codec.networks.adapter.TokenAdapter for one tower, one of its layers and one codec.
 
-    Coding a crop costs more than learning from it: each fresh batch is followed by `replays`
-    remembered ones (of the last `memory` batches, in half precision; a resumed run begins with
-    none). A picture's distance is weighted by exp(tilt t), t its mean log-rate: distances fall as
-    steps get finer, and the same share of a distance should count alike. Earlier layers' repairs
-    are those of the adapter that a run starts from, frozen.
+    Coding a crop takes longer than a training step on it, so each new batch is followed by
+    `replays` batches from memory (the last `memory` batches in half precision; a resumed run starts
+    with an empty memory). A picture's distance is weighted by exp(tilt t), where t is its mean
+    log-rate: distances fall as steps get finer, and equal relative changes should count equally.
+    The repairs of earlier layers are frozen; they come from the adapter that a run starts from.
 
     ::
 
@@ -188,14 +188,14 @@ class AdapterStage(ScheduledStage):
             inner: The adapter's width; if none, the tower's.
             heads: Its attention heads; if none, one for each 64 channels.
             blocks: Its transformer blocks.
-            sees: Whether it sees the tokens that it repairs.
-            replays: Remembered batches after each fresh one.
-            memory: Remembered batches at most.
+            sees: Whether it reads the tokens that it repairs.
+            replays: Batches from memory after each new one.
+            memory: The largest number of batches in memory.
             tilt: How a picture's weight grows with its log-rate.
             layer: Whose tokens are repaired (Tower.tokens).
             patches_only: Leave the class token alone.
-            codec: Weights, by name or place, that an adapter is to serve from now on; if none,
-                those that it was trained for.
+            codec: Name or path of the codec weights to train the adapter for; by default those
+                that it was trained for before.
             head: Whether a linear layer maps to the tower's width (networks.adapter).
 
         Raises:

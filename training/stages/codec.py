@@ -80,7 +80,7 @@ class CodecStage(ScheduledStage):
     def start_from(self, place: Path, crops: Callable[[], Tensor]) -> None:
         """Start from another run's checkpoint, or from exported weights.
 
-        For exported weights, the likelihoods of z are fitted anew, and channels of y or of the
+        For exported weights, the likelihoods of z are fitted again, and channels of y or of the
         prior that this model does not have are pruned (training/surgery/prune.py). Steps are then
         equalized for this stage's loss, `equalize` of the way (training/surgery/equalize_steps.py).
 

@@ -1,4 +1,4 @@
-"""The stage that trains the analysis alone, for a codec that otherwise stays as it is."""
+"""The stage that trains the analysis alone, for a codec that otherwise does not change."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class EncoderStage(ScheduledStage):
             steps: Of the whole schedule.
             minutes: Of the whole schedule, where that ends first.
             seed: Of the maps.
-            pixel_share: What log P counts beside log D.
+            pixel_share: The weight of log P, 0..1; log D has the rest.
             gain_factor: How much faster the step sizes learn than the weights.
             blocks_a16: Of the trained analysis; blocks that the codec's lacks start as the
                 identity.

@@ -18,17 +18,17 @@ LEAST_CHANGE = 1e-5
 class FeatureStage(ScheduledStage):
     """Trains codec.tuning.features.FeatureNetwork from nothing; the tower is frozen.
 
-    Block k learns what the tower's block k does. Until the share `forced` of the schedule it reads
-    the tower's own tokens, so that every block has a problem of its own, which does not move; then
-    it reads what the network's earlier blocks say.
+    Block k learns the output of the tower's block k. Until the share `forced` of the schedule it
+    reads the tower's tokens, so that every block has a fixed, separate target; afterwards it reads
+    the output of the network's earlier blocks.
 
     ::
 
         x, x_hat -> tower          -> t_0 .. t_k, t_hat --+-> |s_k - t_k|^2
                  -> FeatureNetwork -> s_0 .. s_k, s_hat --+-> |(s_hat - s) - (t_hat - t)|^2
 
-    The first term is relative to what the block adds, the second to what coding changes in it:
-    what coding changes is a small part of the tokens, so it has a term of its own.
+    The first term is relative to what the block adds, the second to how coding changes that. Coding
+    changes only a small part of the tokens, so this change has a separate term.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class FeatureStage(ScheduledStage):
             change = target[:, 1:] - target[:, :1]
             off = (guess[:, 1:] - guess[:, :1] - change).square().mean((2, 3))
             least = LEAST_CHANGE * target.square().mean()
-            # A forced block gets the change before it for nothing.
+            # A forced block reads the tower's tokens, which contain the change of earlier blocks.
             own = added[:, 1:] - added[:, :1] if forced and k else change
             total = total + token + (off / (own.square().mean((2, 3)) + least)).mean()
             relative = (off / (change.square().mean((2, 3)) + least)).mean()

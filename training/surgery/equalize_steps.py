@@ -1,4 +1,4 @@
-"""Step sizes at equilibrium, without training: finer where an error costs much, else coarser."""
+"""Equalize step sizes without training: finer where an error costs much, coarser elsewhere."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def equalize_steps(
         networks: Changed in place.
         loss: The loss whose optimum is wanted.
         crops: Makes a batch of training pictures (see `costs`), another one at each call.
-        share: How much of the way, 0..1. 1 would get there if all else stayed as it is.
+        share: How far to move towards equal costs, 0..1. 1 reaches them if nothing else changes.
 
     Returns:
         The factors of y, [M].

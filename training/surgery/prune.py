@@ -1,4 +1,4 @@
-"""Pruning: drop the least important channels of a trained codec; the rest starts a smaller one."""
+"""Pruning: start a smaller codec from the most important channels of a trained one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from codec.weights.networks import TRANSFORMS
 from training.losses.rate import RateModel
 from training.surgery.equalize_steps import QPS
 
-# A channel's number modulo this says which of the prior's steps codes it at which position.
+# A channel's index modulo this determines which step of the prior codes it at which position.
 CLASSES = PRIOR_STEPS
 _Conv = nn.Conv2d | IntegerConv
 _HyperNetwork = HyperSynthesis | LowFeatures
@@ -33,9 +33,9 @@ def before_narrowing(target: ModelConfig, trained: ModelConfig) -> ModelConfig |
         trained: The configuration of the trained weights.
 
     Returns:
-        `target` with those widths of `trained` that `narrowed` can reduce. None where there is
-        nothing to prune, or where a width that cannot be pruned differs: the prior then starts
-        anew, if the transforms fit.
+        `target` with those widths of `trained` that `narrowed` can reduce. None if there is
+        nothing to prune, or if a width that cannot be pruned differs: the prior then starts from
+        scratch, provided that the transforms fit.
     """
     names = ("m", "p", "p_low", "step_block", "hidden_a16")
     wide = replace(target, **{name: getattr(trained, name) for name in names})
@@ -52,9 +52,9 @@ def _width(config: ModelConfig, name: str) -> int:
 def narrowed(wide: Networks, config: ModelConfig, crops: Callable[[], Tensor]) -> Networks:
     """Prune networks.
 
-    Channels of y are kept by how large they are in steps, as many of each residue modulo 4.
-    Features of the prior are kept by what they add to its outputs, and the mean of the others is
-    added to these.
+    The channels of y with the largest values, in quantization steps, are kept, equally many of each
+    residue modulo 4. The features of the prior that contribute most to its outputs are kept; the
+    mean contribution of the others is added to the outputs.
 
     Args:
         wide: Networks with more channels of y (m), inside the analysis's blocks (hidden_a16) or of
@@ -79,7 +79,7 @@ def narrowed(wide: Networks, config: ModelConfig, crops: Callable[[], Tensor]) -
 
 
 def _largest(values: Tensor, count: int) -> Tensor:
-    """Where the `count` largest of [n] are, in their order."""
+    """Indexes of the `count` largest of [n], in ascending order."""
     return values.argsort(descending=True)[:count].sort().values
 
 

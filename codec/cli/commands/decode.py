@@ -86,14 +86,14 @@ def decode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
     "--subsampling",
     metavar="|".join(formats.SUBSAMPLINGS),
     section=OUTPUT,
-    help="Of colour in .jpg and .avif; default 4:4:4, which keeps all of it.",
+    help="Chroma subsampling of .jpg and .avif; default 4:4:4 (none).",
 )
 @option(
     "--format",
     "format_name",
     metavar="png|jpg|webp|avif|...",
     section=OUTPUT,
-    help="Format of results without a name of their own; default png.",
+    help="Format of results that are not named; default png.",
 )
 @options.background
 @options.after
@@ -103,8 +103,8 @@ def decode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
 def decode(**flags: Any) -> None:
     """Decode .ctm files to pictures (PNG, or the format of the output's suffix).
 
-    IN is a .ctm file, a folder (searched recursively), a quoted pattern or - for stdin. Of two
-    names, a second one that has the suffix of a picture and does not exist is the output.
+    IN is a .ctm file, a folder (searched recursively), a quoted pattern or - for stdin. If a
+    second name has the suffix of a picture and does not exist, it is the output.
     """
     if flags["level"] not in LEVELS:
         options.fail(f"level must be {' or '.join(LEVELS)}, not '{flags['level']}'", 2)

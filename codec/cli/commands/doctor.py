@@ -20,7 +20,7 @@ LABEL = 14
 
 
 @click_parts.command("doctor", example="cotam doctor --json")
-@option("--fast", is_flag=True, help="Leave out the test of encoding, and times.")
+@option("--fast", is_flag=True, help="Skip the encoding test and the timings.")
 @options.json_output
 def doctor(fast: bool, json_output: bool) -> None:
     """Print what is installed, what is missing for which feature, and how fast it is.

@@ -158,7 +158,7 @@ def encode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
     metavar="0..14",
     section=GUIDE,
     advanced=True,
-    help="Lower the QP by so much per nat of estimated cost above the usual picture; default: "
+    help="Lower the QP by this much per nat of estimated cost above the median; default: "
     "that of the weights.",
 )
 @option(
@@ -188,13 +188,13 @@ def encode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
     "--resize",
     metavar="WxH|LONGSIDE",
     section=PICTURE,
-    help="Pixels: exactly WxH, or a long side, which never grows; by Lanczos.",
+    help="Resize to WxH pixels, or reduce the long side; by Lanczos.",
 )
 @option(
     "--fit",
     metavar="|".join(RECEIVERS),
     section=PICTURE,
-    help="Shrink to what this hosted model looks at.",
+    help="Reduce to the size that this hosted model uses.",
 )
 @option(
     "--background",
@@ -217,8 +217,8 @@ def encode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
 def encode(**flags: Any) -> None:
     """Encode pictures to .ctm files.
 
-    IN is a picture, a folder (searched recursively), a quoted pattern or - for stdin. Of two names,
-    a second one that ends in .ctm and does not exist is the output.
+    IN is a picture, a folder (searched recursively), a quoted pattern or - for stdin. If a
+    second name ends in .ctm and does not exist, it is the output.
     """
     try:
         settings = _settings(flags)

@@ -29,7 +29,7 @@ LIMITS = "Limits"
     required=True,
     metavar="URL",
     section=WHERE,
-    help="The server that answers, with OpenAI's protocol.",
+    help="The server, which must speak OpenAI's protocol.",
 )
 @option(
     "--host",
@@ -52,20 +52,20 @@ LIMITS = "Limits"
     default="webp",
     metavar="webp|jpeg|png",
     section=PICTURES,
-    help="What the server gets; default webp.",
+    help="Format sent to the server; default webp.",
 )
 @option(
     "--fit",
     metavar="claude|openai|gemini|WxH",
     section=PICTURES,
-    help="Resize pictures to what this receiver looks at, or into a box.",
+    help="Reduce pictures to this receiver's size, or to a box.",
 )
 @option(
     "--max-picture",
     type=click.IntRange(min=1),
     metavar="BYTES",
     section=PICTURES,
-    help="The largest data URL that the server gets.",
+    help="Largest data URL sent to the server.",
 )
 @option(
     "-j",
@@ -98,7 +98,7 @@ LIMITS = "Limits"
     default=TIMEOUT,
     metavar="S",
     section=LIMITS,
-    help=f"Wait so many seconds for the server's next bytes; default {TIMEOUT:g}.",
+    help=f"Wait this many seconds for the server's next bytes; default {TIMEOUT:g}.",
 )
 def serve(
     upstream: str,

@@ -37,7 +37,7 @@ class Feature:
 
     Attributes:
         extra: its name.
-        adds: what it adds.
+        adds: the feature that it adds.
         missing: its packages that are not installed; empty if it is complete.
     """
 

@@ -23,7 +23,7 @@ def check(flags: dict[str, Any]) -> None:
     if not flags["sequence"]:
         return
     if (flags["jobs"] or 1) > 1:
-        raise BadArgument("a --sequence is coded in order: leave out -j")
+        raise BadArgument("a --sequence is coded in order: omit -j")
     for name, flag in NOT_IN_SEQUENCES.items():
         if flags[name]:
-            raise BadArgument(f"each file of a --sequence builds on others: leave out {flag}")
+            raise BadArgument(f"each file of a --sequence builds on others: omit {flag}")

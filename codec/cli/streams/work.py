@@ -30,7 +30,7 @@ class Encoding:
 
     def __init__(self, after: Sequence[str], options: dict[str, Any]) -> None:
         if options["guide"] or options["tune"]:
-            raise BadArgument("files that build on others take no --guide and no --tune")
+            raise BadArgument("--guide and --tune cannot be combined with --after or --sequence")
         self.after = after
         loaded = load(options["model"], options["device"], options["limit"], options["memory"])
         self.encoder = StreamEncoder(loaded, options=options["encode"])

@@ -107,7 +107,7 @@ def canonical(name: str) -> str:
         return next(key for key, value in pillow.SETTINGS.items() if value is settings)
     family, colon, rest = name.partition(":")
     if name == "compressai":
-        raise BadArgument("say which model of compressai: compressai:mbt2018-mean, for example")
+        raise BadArgument("name a model of compressai, for example compressai:mbt2018-mean")
     if name == DEFAULT or (family in FAMILIES and colon and rest):
         return name
     raise BadArgument(f"codecs are {NAMES}, not '{name}'")

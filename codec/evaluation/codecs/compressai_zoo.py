@@ -75,7 +75,7 @@ def codec_of(name: str) -> CodecUnderTest:
         ) from None
     if name not in image_models:
         raise BadArgument(
-            f"compressai has no model '{name}', but {', '.join(sorted(image_models))}"
+            f"compressai has no model '{name}'; it has {', '.join(sorted(image_models))}"
         )
 
     @lru_cache(maxsize=MODELS_KEPT)
@@ -217,7 +217,7 @@ def packed(quality: int, size: tuple[int, int], coded: dict[str, Any]) -> bytes:
     """
     strings = coded["strings"]
     if not all(len(group) == 1 and isinstance(group[0], bytes) for group in strings):
-        raise BadArgument("this model of compressai has strings of a kind that is not known here")
+        raise BadArgument("the bitstream of this compressai model is not supported")
     sides = (int(side) for side in coded["shape"])
     head = HEAD.pack(quality, *size, *sides, len(strings))
     return head + b"".join(LENGTH.pack(len(group[0])) + group[0] for group in strings)

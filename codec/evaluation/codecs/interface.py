@@ -25,8 +25,8 @@ class CodecUnderTest:
         highest: the largest quality that a search for a file size tries.
         continuous: whether every quality between the first and `highest` is meaningful, as for
             CoTAM; others are compared at their listed qualities only.
-        parameters: of its networks; None where there are none or they were not counted.
-        trained: whether its decoded pictures mean anything; those of random weights get no scores.
+        parameters: of its networks; None if it has none or they were not counted.
+        trained: whether its pictures are meaningful; codecs with random weights get no scores.
     """
 
     name: str

@@ -46,7 +46,7 @@ class PillowSettings:
         format: as Image.save takes it.
         said: the settings in words, for the identity.
         qualities: coarse to fine; one where the quality is fixed or there is none.
-        options: of Image.save, beside the quality.
+        options: of Image.save, in addition to the quality.
         has_quality: whether Image.save gets a quality from `qualities`.
     """
 

@@ -37,7 +37,7 @@ def tiles(pixels: Pixels, side: int, most: int = MOST_TILES) -> Pixels:
     Args:
         pixels: uint8 [H, W, 3].
         side: of a tile, in pixels.
-        most: where there are more tiles, so many of them are taken, evenly spaced.
+        most: use at most this many tiles, evenly spaced.
 
     Returns:
         uint8 [tiles, side, side, 3], in rows from the top left; the last row and column of pixels
@@ -69,7 +69,7 @@ class NativeTilesJudge:
 
         Args:
             data: COTAM_DATA.
-            most_tiles: of a picture; where there are more, so many are taken, evenly spaced.
+            most_tiles: use at most this many tiles of a picture, evenly spaced.
 
         Raises:
             JudgeUnavailable: its weights are missing.
@@ -94,7 +94,7 @@ class NativeTilesJudge:
         return [Sample(path, None) for path in paths if path.suffix in (".png", ".jpg")]
 
     def judge(self, original: Pixels, decoded: Pixels, truth: Any) -> dict[str, float]:
-        """{"token_error": 0..} of a decoded picture [H, W, 3] beside its original."""
+        """{"token_error": 0..} of a decoded picture [H, W, 3], compared with its original."""
         return {"token_error": float(self.errors(original, decoded)[0])}
 
     def errors(self, original: Pixels, decoded: Pixels) -> tuple[float, NDArray[np.float32]]:

@@ -56,7 +56,7 @@ class WordsJudge:
         return [Sample(path, None) for path in paths if path.suffix in (".png", ".jpg")]
 
     def judge(self, original: Pixels, decoded: Pixels, truth: Any) -> dict[str, float]:
-        """{"words": 0..1} of a decoded picture [H, W, 3] beside its original."""
+        """{"words": 0..1} of a decoded picture [H, W, 3], compared with its original."""
         return {"words": share_found(self.original_words(original), self.read(decoded))}
 
     def read(self, pixels: Pixels) -> Counter[str]:

@@ -79,7 +79,7 @@ def write_plots(summary: Summary, folder: Path) -> dict[str, Path]:
         folder: where they are written.
 
     Returns:
-        Name of a plot -> its SVG; a PNG is written beside each.
+        Name of a plot -> its SVG; a PNG is written next to each.
     """
     matplotlib.use("Agg")
     # Without it, the same plot has other bytes in every run.

@@ -5,5 +5,5 @@
     client --request with .ctm--> limits -> conversion -> forwarding --WebP, JPEG, PNG--> upstream
            <------------------ the answer as it comes, streams included -----------------
 
-`app.application` makes it, and `pip install 'cotam[serve]'` brings what it needs.
+`app.application` makes it, and `pip install 'cotam[serve]'` installs its dependencies.
 """

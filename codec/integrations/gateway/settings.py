@@ -51,7 +51,7 @@ class Settings:
             )
         if parts.query or parts.fragment or parts.username or parts.password:
             raise BadArgument(
-                "upstream must be an address without user name, ? and #; keys come from the clients"
+                "upstream must be an address without user name, ? and #; clients send the keys"
             )
         kind = OTHER_NAMES.get(self.format, self.format)
         if kind not in FORMATS or kind == "ctm":

@@ -83,7 +83,7 @@ def attach(
         cotam = cotam if chosen is None else candidate
     if adapter is not None and chosen is None:
         raise UnsupportedTower(
-            f"the tower of {type(model).__name__} takes no adapter; leave it out to use pixels"
+            f"the tower of {type(model).__name__} supports no adapter; omit it to use pixels"
         )
     detach(model)
     register()
@@ -294,7 +294,7 @@ class Attachment:
         if len(tokens) % len(call.latents):
             raise BadArgument(
                 f"the tower sees {len(tokens)} views, and there are latents of "
-                f"{len(call.latents)}: hand pixel_values and {LATENTS} on together"
+                f"{len(call.latents)}: pass pixel_values and {LATENTS} together"
             )
         copies = len(tokens) // len(call.latents)
         # generate repeats pictures, each with all of its views, for several answers a prompt.
@@ -341,8 +341,8 @@ def _check_budget(model: nn.Module, token_budget: float | None) -> None:
         return
     if not takes_budget(model):
         raise BadArgument(
-            f"{type(model).__name__} cannot serve a token_budget: only LLaVA models can, whose "
-            "tower sees each picture once at one size; leave it out"
+            f"{type(model).__name__} does not support token_budget: only LLaVA models do, whose "
+            "tower sees each picture once at one size; omit it"
         )
     if not 0 < token_budget <= 1:
         raise BadArgument(f"token_budget must be above 0 and at most 1, not {token_budget}")

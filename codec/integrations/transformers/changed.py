@@ -72,7 +72,7 @@ class _Processed:
             merged = int(getattr(self.images, "merge_size", 1)) ** 2
             return values.reshape(len(values) // merged, -1)
         if values.ndim < 4 or values.shape[-3] != 3:
-            raise BadArgument(f"pixel values of shape {list(values.shape)} are of an unknown kind")
+            raise BadArgument(f"pixel values of shape {list(values.shape)} are not supported")
         size = self._patch_size(values)
         rows, columns = values.shape[-2] // size, values.shape[-1] // size
         # A tower leaves out what does not fill a patch.
@@ -84,5 +84,5 @@ class _Processed:
     def _patch_size(self, values: Tensor) -> int:
         size = self.size
         if not isinstance(size, int) or not 1 <= size <= min(values.shape[-2:]):
-            raise BadArgument("the processor does not say how large a patch is; give patch_size")
+            raise BadArgument("the processor has no patch size; give patch_size")
         return size
