@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import codec
+from benchmarks.effort import plot
 from codec.cli.commands.encode import encode
 from codec.errors import BadArgument, UnknownModel
 from codec.info import qp_field_of
@@ -211,3 +212,24 @@ def test_a_decoded_part_is_nearly_that_of_the_whole(
     assert bits == same
     off = (part - window.of(whole)).square().mean().sqrt()
     assert off < 0.1 * (window.of(whole) - window.of(picture.x)).square().mean().sqrt()
+
+
+def test_the_picture_of_gain_over_time_has_every_level_that_was_timed(tmp_path: Path) -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / "effort.json").read_text())
+    ms = {"effort-9": 900.0, "effort-5": 60.0, "effort-0": 50.0, "effort-7": 400.0}
+    timed = result | {"times": {"ms": ms, "size": "768x512", "threads": 2}}
+    found = plot.points(timed, "lite0_feature_error")
+    # Level 0 was not judged in this result.
+    judged = set(result["bd_rate"]["effort-5"]["photographs"]) | {"effort-5"}
+    assert [level for *_, level in found] == [
+        level for level in "0579" if f"effort-{level}" in judged
+    ]
+    assert found[-1][:2] == (
+        0.9,
+        result["bd_rate"]["effort-5"]["photographs"]["effort-9"]["lite0_feature_error"]["value"],
+    )
+    target = tmp_path / "effort.svg"
+    plot.draw(timed, target)
+    drawn = target.read_bytes()
+    plot.draw(timed, target)
+    assert target.read_bytes() == drawn
