@@ -413,8 +413,8 @@ class Codec:
 
     def _refiner(self, options: EncodeOptions, area: int) -> tuple[Any, list[str]]:
         """The tuner for a picture of `area` pixels (None for no tuning), and notes."""
-        steps = learned_effort(options.effort).steps
-        if options.tune is None and not steps:
+        level = learned_effort(options.effort)
+        if options.tune is None and not level.steps:
             return None, []
         try:
             from codec.tuning import load_tuner, obstacle, tuner_of
@@ -429,7 +429,7 @@ class Codec:
             # `refine` raises an error.
             if reason := obstacle(self.backend, area, self.limit_memory):
                 return None, [f"effort {options.effort} was reduced to {DEFAULT_EFFORT}: {reason}"]
-            tuner = load_tuner("features", None, steps, device)
+            tuner = load_tuner("features", None, level.steps, device, level.views)
         else:
             tuner = tuner_of(options.tune, device)
 

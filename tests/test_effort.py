@@ -14,20 +14,24 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import codec
+from benchmarks.effort import plot
 from codec.cli.commands.encode import encode
 from codec.errors import BadArgument, UnknownModel
 from codec.info import qp_field_of
-from codec.tools.effort import FIGURES, TUNING_STEPS, effort_help, learned_effort
+from codec.tools.effort import FIGURES, TUNING, effort_help, learned_effort
 from codec.tools.interface import DEFAULT_EFFORT, MOST_EFFORT
 from codec.tuning import Tuner, load_tuner
 from codec.tuning.eyes import FeatureEye, watch
 from codec.tuning.features import FeatureConfig, FeatureNetwork
+from codec.tuning.picture import CodedPicture
 from codec.tuning.shipped import read_features
+from codec.tuning.tuner import needs_gradients
+from codec.tuning.views import Box, around, boxes
 from codec.weights.shipped import FEATURES
 from tests.conftest import ROOT, run_cotam
 
 TINY = FeatureConfig(width=12, heads=3, depth=1, hidden=8, side=2)
-TUNED = min(TUNING_STEPS)
+TUNED = min(TUNING)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +43,8 @@ def eye() -> FeatureEye:
 
 def test_the_scale_never_goes_down() -> None:
     levels = [learned_effort(effort) for effort in range(MOST_EFFORT + 1)]
-    assert [level.steps for level in levels] == sorted(level.steps for level in levels)
+    work = [level.steps * level.views for level in levels]
+    assert work == sorted(work)
     assert [level.guided for level in levels] == sorted(level.guided for level in levels)
     assert not learned_effort(DEFAULT_EFFORT).steps
 
@@ -161,4 +166,70 @@ def test_any_size_can_be_tuned_to_features(
 def test_features_of_equal_pictures_are_equal_and_of_others_are_not(eye: FeatureEye) -> None:
     x = torch.rand(1, 3, 70, 90)
     distance = watch(eye, x)
-    assert float(distance(x, 0)) < float(distance((x + 0.1).clamp(0, 1), 0))
+    window = Box(0, 0, 70, 90)
+    seen = boxes(0, (70, 90), eye.size, 2)
+    changed = (x + 0.1).clamp(0, 1)
+    assert float(distance(x, window, seen)) < float(distance(changed, window, seen))
+
+
+@given(
+    look=st.integers(0, 999),
+    sides=st.tuples(st.integers(1, 400), st.integers(1, 400)),
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+)
+def test_what_a_look_sees_lies_in_what_is_decoded(
+    look: int, sides: tuple[int, int], size: tuple[int, int]
+) -> None:
+    seen = boxes(look, sides, size, 2)
+    window = around(seen, sides)
+    assert window.top % 16 == window.left % 16 == 0
+    whole = torch.zeros(sides)
+    for box in seen:
+        assert box.of(whole).shape == (box.height, box.width)
+        inside = box.within(window)
+        assert min(inside.top, inside.left) >= 0
+        assert inside.top + box.height <= window.height
+        assert inside.left + box.width <= window.width
+    assert window.top + window.height <= sides[0]
+    assert window.left + window.width <= sides[1]
+
+
+def test_a_decoded_part_is_nearly_that_of_the_whole(
+    cotam: codec.Codec, photo: NDArray[np.uint8]
+) -> None:
+    pixels = photo[:250, :330]
+    backend = needs_gradients(cotam.backend)
+    picture = CodedPicture(backend, pixels, 30)
+    pipeline = cotam.learned.pipeline
+    latents = pipeline.backend.analysis(pixels, 30)
+    hyper = np.rint(pipeline.backend.hyper_analysis(latents))
+    y, z = (torch.from_numpy(v).permute(2, 0, 1)[None].clone() for v in (latents, hyper))
+    window = around([Box(70, 90, 100, 120)], pixels.shape[:2])
+    with torch.no_grad():
+        whole, bits = picture.decoded(y, z, picture.whole)
+        part, same = picture.decoded(y, z, window)
+    assert part.shape[2:] == (window.height, window.width)
+    assert bits == same
+    off = (part - window.of(whole)).square().mean().sqrt()
+    assert off < 0.1 * (window.of(whole) - window.of(picture.x)).square().mean().sqrt()
+
+
+def test_the_picture_of_gain_over_time_has_every_level_that_was_timed(tmp_path: Path) -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / "effort.json").read_text())
+    ms = {"effort-9": 900.0, "effort-5": 60.0, "effort-0": 50.0, "effort-7": 400.0}
+    timed = result | {"times": {"ms": ms, "size": "768x512", "threads": 2}}
+    found = plot.points(timed, "lite0_feature_error")
+    # Level 0 was not judged in this result.
+    judged = set(result["bd_rate"]["effort-5"]["photographs"]) | {"effort-5"}
+    assert [level for *_, level in found] == [
+        level for level in "0579" if f"effort-{level}" in judged
+    ]
+    assert found[-1][:2] == (
+        0.9,
+        result["bd_rate"]["effort-5"]["photographs"]["effort-9"]["lite0_feature_error"]["value"],
+    )
+    target = tmp_path / "effort.svg"
+    plot.draw(timed, target)
+    drawn = target.read_bytes()
+    plot.draw(timed, target)
+    assert target.read_bytes() == drawn

@@ -4,7 +4,8 @@
 
     0..2   one pass, without a guide that the weights may name: the fastest
     3..5   one pass of the encoder; 5 is the default
-    6..9   latents tuned to the shipped feature network, by more and more steps (codec.tuning)
+    6..9   latents tuned to the shipped feature network, by more and more steps and views
+           (codec.tuning)
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from dataclasses import dataclass
 from codec.tools.interface import MOST_EFFORT
 
 GUIDED_FROM = 3
-TUNING_STEPS = {6: 2, 7: 3, 8: 4, 9: 6}
+# (steps, views a step). With one view, only that part of the picture is decoded, which takes about
+# 0.6 of the time (docs/tuning.md).
+TUNING = {6: (3, 1), 7: (3, 2), 8: (4, 2), 9: (6, 2)}
 # Percent of rate at equal features of EfficientNet-Lite0 against the default:
 # benchmarks/results/effort.json, which a test compares.
 FIGURES = {7: -11, 9: -14}
@@ -27,16 +30,18 @@ class LearnedEffort:
     Attributes:
         guided: whether the weights' own guide is used where no other is asked for.
         steps: of tuning to the shipped feature network; 0 for none.
+        views: parts of the picture that each step looks at.
     """
 
     guided: bool = True
     steps: int = 0
+    views: int = 0
 
 
 def learned_effort(effort: int) -> LearnedEffort:
     """How the learned tool works at an effort 0..9."""
     assert 0 <= effort <= MOST_EFFORT
-    return LearnedEffort(effort >= GUIDED_FROM, TUNING_STEPS.get(effort, 0))
+    return LearnedEffort(effort >= GUIDED_FROM, *TUNING.get(effort, (0, 0)))
 
 
 def effort_help() -> str:

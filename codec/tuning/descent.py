@@ -18,11 +18,13 @@ from torch.nn import functional as F
 from codec.coding.latent_grid import latent_grid
 from codec.tuning.eyes import TINY, Distance
 from codec.tuning.picture import CodedPicture
+from codec.tuning.views import around, boxes
 
 MOMENTS = (0.9, 0.99)
 STEP = 0.04
 QUICK = 10
 QUICK_STEP = 0.06  # of fewer steps than QUICK
+VIEWS = 2
 
 
 @dataclass(frozen=True)
@@ -36,17 +38,19 @@ class Pace:
             value alike, also those whose gradient is only noise: zeros that cost nothing would
             start to cost bits.
         pixel_share: the weight of log P, 0..1; log D has the rest.
+        views: how many parts of the picture a step looks at. For one, only that part is decoded.
     """
 
     step: float = STEP
     last: float = 0.1
     noise: float = 0.5
     pixel_share: float = 0.1
+    views: int = VIEWS
 
 
-def pace_of(steps: int) -> Pace:
+def pace_of(steps: int, views: int = VIEWS) -> Pace:
     """The usual pace of a number of steps: few steps are longer."""
-    return Pace(QUICK_STEP if steps < QUICK else STEP)
+    return Pace(QUICK_STEP if steps < QUICK else STEP, views=views)
 
 
 @dataclass(frozen=True)
@@ -57,21 +61,28 @@ class Search:
         picture: whose latents they are.
         z: [1, Z, a, b], whole numbers; it stays.
         distance: from the eye.
+        size: (rows, columns) of the eye's input.
         pace: how fast y moves.
     """
 
     picture: CodedPicture
     z: Tensor
     distance: Distance
+    size: tuple[int, int]
     pace: Pace
 
     def value(self, y: Tensor, look: int) -> Tensor:
         """The objective of y [1, M, 4 a, 4 b], seen by the look of this number."""
-        x_hat, bits = self.picture.decoded(y, self.z)
-        p = (x_hat - self.picture.x).square().mean().add(TINY).log()
-        d = self.distance(x_hat, look)
+        picture = self.picture
+        sides = picture.height, picture.width
+        seen = boxes(look, sides, self.size, self.pace.views)
+        # Several views see nearly everything, and a margin comes on top.
+        window = around(seen, sides) if len(seen) == 1 else picture.whole
+        x_hat, bits = picture.decoded(y, self.z, window)
+        p = (x_hat - window.of(picture.x)).square().mean().add(TINY).log()
+        d = self.distance(x_hat, window, seen)
         share = self.pace.pixel_share
-        return bits.clamp(min=1).log() + self.picture.exchange * ((1 - share) * d + share * p)
+        return bits.clamp(min=1).log() + picture.exchange * ((1 - share) * d + share * p)
 
     def descend(self, start: Tensor, steps: int) -> tuple[Tensor, float]:
         """Move y.

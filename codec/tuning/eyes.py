@@ -2,33 +2,30 @@
 
 ::
 
-    x     -> crops -> network -> tokens   --+
-    x_hat -> the same crops -> tokens_hat --+--> log D, the logarithm of the mean squared error
+    x     -> boxes, resized -> network -> tokens --+
+    x_hat -> the same boxes -> tokens_hat ---------+--> log D of the mean squared error D
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from codec.networks.tensors import has_bfloat16
 from codec.towers import LAST, Tower
 from codec.towers.tower import squashed
 from codec.tuning.features import FeatureNetwork
+from codec.tuning.views import Box
 
 TINY = 1e-12
-# Chosen on training photos (docs/tuning.md).
-VIEWS = 2
-ZOOM = 1.34
 
-# x_hat [1, 3, H, W] and the number of the look -> log D. Equal numbers look at equal views.
-Distance = Callable[[Tensor, int], Tensor]
+# A decoded part of the picture [1, 3, h, w], where it lies, and the boxes that are looked at ->
+# log D.
+Distance = Callable[[Tensor, Box, Sequence[Box]], Tensor]
 
 
 class Eye(Protocol):
@@ -89,52 +86,24 @@ class FeatureEye:
 def watch(eye: Eye, x: Tensor) -> Distance:
     """Look at an original.
 
-    Each look takes other crops, of all of the picture's short side down to three quarters of it,
-    so that nothing is learned that helps in one crop alone.
-
     Args:
         eye: what looks.
         x: [1, 3, H, W] in 0..1.
 
     Returns:
-        From x_hat and the number of the look to log D, differentiably.
+        From a decoded part of the picture, where it lies, and what of it is looked at, to log D,
+        differentiably.
     """
 
-    def distance(x_hat: Tensor, look: int) -> Tensor:
-        random = np.random.default_rng(look)
-        zoom = random.uniform(1, ZOOM)
-        places = random.random((VIEWS, 2))
+    def distance(x_hat: Tensor, window: Box, seen: Sequence[Box]) -> Tensor:
         with torch.no_grad():
-            original = eye.tokens(crops(x, eye.size, zoom, places))
-        error = eye.tokens(crops(x_hat, eye.size, zoom, places)) - original
+            original = eye.tokens(views(x, seen, eye.size))
+        error = eye.tokens(views(x_hat, [b.within(window) for b in seen], eye.size)) - original
         return error.square().mean().add(TINY).log().to(x_hat.device)
 
     return distance
 
 
-def crops(
-    picture: Tensor, size: tuple[int, int], zoom: float, places: NDArray[np.float64]
-) -> Tensor:
-    """Cut crops out of a picture.
-
-    Args:
-        picture: [1, 3, H, W].
-        size: (rows, columns) of a crop.
-        zoom: 1 for crops of the whole short side; larger for smaller crops.
-        places: [n, 2], where each crop lies along both sides, 0..1.
-
-    Returns:
-        [n, 3, rows, columns].
-    """
-    sides = picture.shape[2:]
-    scale = zoom * max(target / side for target, side in zip(size, sides))
-    resized = squashed(
-        picture, (max(size[0], round(sides[0] * scale)), max(size[1], round(sides[1] * scale)))
-    )
-    corners = [
-        [int(at * (side - crop + 1)) for at, side, crop in zip(place, resized.shape[2:], size)]
-        for place in places
-    ]
-    return torch.cat(
-        [resized[..., top : top + size[0], left : left + size[1]] for top, left in corners]
-    )
+def views(picture: Tensor, seen: Sequence[Box], size: tuple[int, int]) -> Tensor:
+    """Cut boxes out of a picture [1, 3, H, W] and resize them: [n, 3, rows, columns]."""
+    return torch.cat([squashed(box.of(picture), size) for box in seen])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,18 +12,21 @@ from torch import Tensor
 
 from codec.backends.torch import TorchBackend
 from codec.coding.backend import QpField
-from codec.coding.latent_grid import latent_grid, pad
+from codec.coding.latent_grid import STRIDE, latent_grid, pad
 from codec.networks.gains import qp_to_t
 from codec.networks.integer import round_half_up
 from codec.networks.model import Networks
 from codec.networks.prior import scale_of
 from codec.networks.tensors import as_batch
+from codec.tuning.views import Box
 
 # a(QP) = 1.24 exp(-0.49 t): percent of rate that one percent of D costs on the curve of uniform
 # steps, read off training photos.
 EXCHANGE = 1.24
 FALL = 0.49
 LEAST_LIKELIHOOD = 1e-9
+# Latent positions around a window that are decoded, too.
+MARGIN = 2
 
 
 def exchange(qp: float) -> float:
@@ -74,6 +78,12 @@ def coded_latent(
     return y_hat, torch.stack(bits).sum(0)
 
 
+def positions(first: int, pixels: int, count: int) -> tuple[int, int]:
+    """The latent positions of `pixels` pixels from `first` on and MARGIN more, of 0..count."""
+    last = -(-(first + pixels) // STRIDE)
+    return max(0, first // STRIDE - MARGIN), min(count, last + MARGIN)
+
+
 class CodedPicture:
     """One picture and its QP field, whose latents are decoded differentiably.
 
@@ -88,24 +98,39 @@ class CodedPicture:
         self.qp = qp
         self.exchange = exchange(float(np.mean(qp)))
 
-    def decoded(self, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def whole(self) -> Box:
+        """All of the picture."""
+        return Box(0, 0, self.height, self.width)
+
+    def decoded(self, y: Tensor, z: Tensor, window: Box) -> tuple[Tensor, Tensor]:
         """Decode latents.
+
+        A part of the picture is decoded from its latents and MARGIN more: near its border it is a
+        little off what the decoder makes.
 
         Args:
             y: [1, M, 4 a, 4 b].
             z: [1, Z, a, b], whole numbers.
+            window: what of the picture is wanted; it begins at a latent position.
 
         Returns:
-            x_hat [1, 3, H, W] in 0..1, and the bits of y.
+            x_hat [1, 3, rows, columns] of the window in 0..1, and the bits of all of y.
         """
         backend = self.backend
         rows, cols = latent_grid(self.height, self.width)
+        top, bottom = positions(window.top, window.height, rows)
+        left, right = positions(window.left, window.width, cols)
+        wanted = replace(window, top=window.top - top * STRIDE, left=window.left - left * STRIDE)
+        field = self._field(rows, cols)
+        if field.shape[1:] != (1, 1):
+            field = field[:, top:bottom, left:right]
         with torch.autocast(backend.device.type, torch.bfloat16, enabled=backend.bfloat16):
             y_hat, bits = coded_latent(
                 backend.networks, backend.checkpoint.skip_below, y, z, self._field(*y.shape[2:])
             )
-            x_hat = backend.networks.g_s(y_hat[..., :rows, :cols], self._field(rows, cols))
-        return x_hat.float()[..., : self.height, : self.width].clamp(0, 1), bits.sum()
+            x_hat = backend.networks.g_s(y_hat[..., top:bottom, left:right], field)
+        return wanted.of(x_hat.float()).clamp(0, 1), bits.sum()
 
     def _field(self, rows: int, cols: int) -> Tensor:
         """The QPs on a grid at least as large as the picture's, with the edge repeated."""

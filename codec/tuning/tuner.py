@@ -18,7 +18,7 @@ from codec.guidance.clip import DEFAULT_TOWER, DEFAULT_WEIGHTS
 from codec.host_state import exact_arithmetic
 from codec.networks.tensors import as_array, as_batch
 from codec.towers import LAST, Tower, load_tower
-from codec.tuning.descent import Pace, Search, pace_of
+from codec.tuning.descent import VIEWS, Pace, Search, pace_of
 from codec.tuning.eyes import Eye, FeatureEye, TowerEye, watch
 from codec.tuning.picture import CodedPicture
 from codec.tuning.shipped import SHIPPED_NAME, load_features
@@ -123,9 +123,9 @@ class Tuner:
             start, z_hat = (
                 as_batch(torch.from_numpy(np.array(v)).to(picture.x.device)) for v in (y, z)
             )
-            search = Search(
-                picture, z_hat, watch(self.eye, picture.x), self.pace or pace_of(self.steps)
-            )
+            eye = self.eye
+            pace = self.pace or pace_of(self.steps)
+            search = Search(picture, z_hat, watch(eye, picture.x), eye.size, pace)
             moved, before = search.descend(start, self.steps)
             look = 0
             with torch.no_grad():
@@ -136,11 +136,15 @@ class Tuner:
             return as_array(moved).cpu().numpy() if after < before else y
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def load_tuner(
-    name: str, weights: str | None = None, steps: int | None = None, device: str = "cpu"
+    name: str,
+    weights: str | None = None,
+    steps: int | None = None,
+    device: str = "cpu",
+    views: int = VIEWS,
 ) -> Tuner:
-    """Make a tuner by name; the last two are kept.
+    """Make a tuner by name; the last four are kept.
 
     Args:
         name: `features` (the shipped feature network), `clip` (ViT-L-14-336 with OpenAI's
@@ -148,6 +152,7 @@ def load_tuner(
         weights: as towers.load_tower takes them.
         steps: 1..1000; None for the usual number.
         device: where the network runs.
+        views: parts of the picture that each step looks at.
 
     Returns:
         The tuner.
@@ -162,11 +167,11 @@ def load_tuner(
         if name == SHIPPED_NAME:
             if weights is not None:
                 raise BadArgument("the feature network has its own weights: name a tower for yours")
-            return Tuner(FeatureEye(load_features(device)), steps)
+            return Tuner(FeatureEye(load_features(device)), steps, pace=pace_of(steps, views))
         if name == "clip":
             name = DEFAULT_TOWER
             weights = weights or DEFAULT_WEIGHTS
-        return Tuner(load_tower(name, weights).to(device), steps)
+        return Tuner(load_tower(name, weights).to(device), steps, pace=pace_of(steps, views))
 
 
 def tuner_of(tune: str | Tower | Tuner, device: str = "cpu") -> Tuner:

@@ -190,6 +190,7 @@ def identity(name: str, setup: Setup) -> tuple[str, str, float]:
     if variant in EFFORTS:
         level = learned_effort(int(variant.removeprefix(EFFORT)))
         fingerprint += f"/{level.steps} steps {features_hash() if level.steps else ''}"
+        fingerprint += f" {level.views} views" if level.steps else ""
     adapters = adapters_hash() if name.startswith(TOKENS) else ""
     if variant in NO_MAPS:
         return fingerprint, adapters, 0.0
