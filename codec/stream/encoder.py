@@ -21,18 +21,20 @@ from codec.io import images, metadata
 from codec.io.image_like import ImageLike, size_of
 from codec.options import EncodeOptions
 from codec.results import Encoded
-from codec.stream import blocks, shifts
+from codec.stream import blocks, shifts, tones
 from codec.stream.coding import Coded, Coder
 from codec.stream.decoder import StreamDecoder
-from codec.stream.known import Known, base_of, boxes_of, leave_good_ones
-from codec.stream.pasting import moved, pasted
+from codec.stream.known import Known, Most, base_of, boxes_of, leave_good_ones
+from codec.stream.pasting import moved, pasted, samples_of
 from codec.stream.pictures import Pictures
 from codec.stream.rectangles import in_pixels, rectangles
 from codec.stream.rule import LEARNED_TOLERANCE, threshold
+from codec.stream.shown import Shown, name_of
 from codec.tools import changes
-from codec.tools.changes import Changes, Copy
+from codec.tools.changes import AGAIN, Changes, Copy, Rectangle
 from codec.tools.choosing.reasons import CHANGES
 from codec.tools.interface import Pixels
+from codec.tools.regions import Box
 
 # Share of the blocks that must be sent: above, a whole file costs little more, and needs no other.
 MOST_SENT = 0.8
@@ -103,6 +105,7 @@ class StreamEncoder:
         self._since_key = 0
         self._key_at = 0.0
         self._receiver = StreamDecoder(cotam)
+        self._shown = Shown()
 
     @only_codec_errors
     def key(self) -> None:
@@ -178,6 +181,7 @@ class StreamEncoder:
             source = frame.pixels
         elif picture is not None:
             source = metadata.kept(picture, self.options.kept).pixels
+        self._shown = self._receiver.shown.copy()
         if frame.content.alpha is None:
             # The file does not say what its pixels before were coded by.
             self._keep(data, source, frame.pixels, LEARNED_TOLERANCE)
@@ -207,6 +211,7 @@ class StreamEncoder:
         return encoded.data
 
     def _start(self, picture: images.Picture) -> None:
+        self._shown = Shown()
         self._description = _description(picture)
         self._since_key = 0
         self._key_at = time.monotonic()
@@ -218,10 +223,12 @@ class StreamEncoder:
         shown: Pixels,
         tolerance: int,
         passing: bool = False,
+        origin: blocks.Packed | None = None,
     ) -> None:
         packed = None if source is None else blocks.packed(source)
         found = blocks.hashes(blocks.packed(shown) if packed is None else packed)
-        known = Known(packed, shown, found, tolerance, passing)
+        origin = packed if origin is None else origin
+        known = Known(packed, origin, shown, found, tolerance, passing)
         height, width = shown.shape[:2]
         self._known.add(container.checksum_of(data), (height, width), known)
 
@@ -232,16 +239,27 @@ class StreamEncoder:
         checksum, base = base_of(self._known, packed)
         if base.source is None:
             return self._after_unknown(picture, pixels, (checksum, base))
-        copies = shifts.find(base.source, packed, blocks.of_pixels(base.source != packed))
+        most = Most(threshold(self._coder.quality), base.tolerance)
+        copies = _copies(base.source, packed, pixels, most.error)
         differ = moved(base.source, copies) != packed
         shown = moved(base.shown, copies)
+        origin = moved(base.source if base.origin is None else base.origin, copies)
         changed = blocks.of_pixels(differ)
-        leave_good_ones(changed, shown, pixels, base.tolerance, threshold(self._coder.quality))
+        leave_good_ones(changed, shown, samples_of(origin)[..., :3], pixels, most)
         if changed.mean() > MOST_SENT:
             return None
         boxes = boxes_of(changed, differ, blocks.of_pixels(blocks.lively(packed)))
-        coded = self._coder.code(pixels, boxes)
-        return self._written(pixels, (checksum, base), copies, coded, shown)
+        coded = self._coded(pixels, boxes)
+        return self._written(pixels, (checksum, base), copies, coded, shown, origin)
+
+    def _coded(self, pixels: Pixels, boxes: list[Box]) -> list[Coded]:
+        """Boxes as rectangles: shown again where the receiver has seen them, else coded."""
+        found = [self._shown.find(name_of(box.of(pixels))) for box in boxes]
+        new = iter(self._coder.code(pixels, [box for box, old in zip(boxes, found) if not old]))
+        return [
+            Coded(Rectangle(box, AGAIN, old[0]), old[1]) if old else next(new)
+            for box, old in zip(boxes, found)
+        ]
 
     def _after_unknown(
         self, picture: images.Picture, pixels: Pixels, base: tuple[bytes, Known]
@@ -262,7 +280,7 @@ class StreamEncoder:
         boxes = [in_pixels(box, *pixels.shape[:2]) for box in rectangles(changed)]
         if changed.mean() > MOST_SENT:
             return self._whole_file(picture, whole)
-        coded = self._coder.code(pixels, boxes)
+        coded = self._coded(pixels, boxes)
         if sum(len(one.rectangle.payload) for one in coded) >= len(whole.data):
             return self._whole_file(picture, whole)
         return self._written(pixels, base, [], coded, shown.copy())
@@ -274,6 +292,7 @@ class StreamEncoder:
         copies: list[Copy],
         coded: list[Coded],
         shown: Pixels,
+        origin: blocks.Packed | None = None,
     ) -> bytes:
         height, width = pixels.shape[:2]
         number = self._since_key + 1
@@ -298,13 +317,37 @@ class StreamEncoder:
             )
         )
         pasted(shown, ((one.rectangle.box, one.shown) for one in coded))
+        names = [name_of(box.of(pixels)) for box in (one.box for one in new)]
+        self._shown.add(new, [one.shown for one in coded], names)
+        if origin is not None:
+            packed = blocks.packed(pixels)
+            for one in new:
+                one.box.of(origin)[:] = one.box.of(packed)
         learned = any(one.rectangle.tool == changes.LEARNED for one in coded)
         self.notes = []
         self._since_key = number
         if forgets:
             self._known.forget(base[0])
-        self._keep(data, pixels, shown, LEARNED_TOLERANCE if learned else base[1].tolerance, small)
+        tolerance = LEARNED_TOLERANCE if learned else base[1].tolerance
+        self._keep(data, pixels, shown, tolerance, small, origin)
         return data
+
+
+def _copies(
+    source: blocks.Packed, packed: blocks.Packed, pixels: Pixels, most: float
+) -> list[Copy]:
+    """What moved, and what has other tones now."""
+    copies = shifts.find(source, packed, blocks.of_pixels(source != packed))
+    now = moved(source, copies)
+    differ = now != packed
+    changed = blocks.of_pixels(differ)
+    if not changed.any():
+        return copies
+    boxes = boxes_of(changed, differ, blocks.of_pixels(blocks.lively(packed)))
+    before, now = samples_of(source)[..., :3], samples_of(now)[..., :3]
+    views = tones.Views(before, now, pixels)
+    ways = sorted({(copy.dx, copy.dy) for copy in copies if copy.dx or copy.dy})
+    return copies + tones.find(views, boxes, ways, most)
 
 
 def _description(picture: images.Picture) -> tuple[Any, ...]:

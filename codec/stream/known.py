@@ -15,6 +15,21 @@ from codec.tools.regions import Box
 
 # Share of the blocks that differ from the last picture: an older one must differ in fewer.
 OLDER_IS_BETTER = 0.7
+# Mean squared error of what is sent anew, relative to that of what is kept (stream.rule).
+COARSEST = 4
+
+
+@dataclass(frozen=True)
+class Most:
+    """Limits of what is kept.
+
+    Attributes:
+        error: mean squared error of a block; below 0 only equal blocks are kept.
+        tolerance: levels by which the receiver's samples may differ from what the sender knows.
+    """
+
+    error: float
+    tolerance: int
 
 
 @dataclass(frozen=True)
@@ -23,6 +38,7 @@ class Known:
 
     Attributes:
         source: what was encoded, packed [H, W]; None where that is not known.
+        origin: what each pixel was coded from when it was last sent, packed [H, W], or None.
         shown: uint8 [H, W, 3], what the receiver sees.
         hashes: of the source's blocks, or of those shown.
         tolerance: levels by which the receiver's samples may differ from `shown`.
@@ -30,6 +46,7 @@ class Known:
     """
 
     source: blocks.Packed | None
+    origin: blocks.Packed | None
     shown: Pixels
     hashes: NDArray[np.uint64]
     tolerance: int
@@ -52,11 +69,23 @@ def base_of(pictures: Pictures[Known], packed: blocks.Packed) -> tuple[bytes, Kn
 
 
 def leave_good_ones(
-    changed: blocks.Blocks, shown: Pixels, pixels: Pixels, tolerance: int, most: float
+    changed: blocks.Blocks, shown: Pixels, origin: Pixels, pixels: Pixels, most: Most
 ) -> None:
-    """Take the blocks out that the receiver sees well enough as they are."""
-    if most >= 0 and changed.any():
-        changed[changed] = blocks.errors(shown, pixels, changed, tolerance) > most
+    """Take the blocks out that the receiver sees well enough as they are.
+
+    Args:
+        changed: blocks that differ from the source before; changed in place.
+        shown: uint8 [H, W, 3], what the receiver sees.
+        origin: the same shape, what that was coded from.
+        pixels: the same shape, the new source.
+        most: the limits.
+    """
+    if most.error < 0 or not changed.any():
+        return
+    error = blocks.errors(shown, pixels, changed, most.tolerance)
+    moved = blocks.errors(origin, pixels, changed)
+    good = (error <= most.error) | (moved <= most.error) & (error <= COARSEST * most.error)
+    changed[changed] = ~good
 
 
 def boxes_of(changed: blocks.Blocks, differ: NDArray[np.bool_], lively: blocks.Blocks) -> list[Box]:

@@ -35,6 +35,9 @@ LEAST_GAIN = 200
 # Lost and idle pixels for each one gained: a copy of a row of a table that has some of the same
 # digits leaves many small pieces.
 MOST_BAD = 0.15
+# How much a bad pixel weighs against a gained one: where the best box has too many, a smaller one
+# beside them is looked for, as between the rows that are pointed at.
+WEIGHTS = (1, 8)
 # Blocks that are looked for elsewhere, evenly spaced over those that changed.
 SAMPLES = 256
 # Bits of a hash by which the rest of a picture is sifted.
@@ -251,13 +254,15 @@ def _placed(state: _State, shift: Shift) -> tuple[int, Copy] | None:
     gained = match & ~right & target.of(state.lively)
     lost = right & ~match
     idle = target.of(state.lively) & ~right & ~match
-    gains = gained.view(np.int8) - lost.view(np.int8) - idle.view(np.int8)
-    gain, box = _best_box(gains)
-    good = int(box.of(gained).sum())
-    if gain < LEAST_GAIN or good - gain > MOST_BAD * good:
-        return None
-    placed = Box(left + box.left, top + box.top, left + box.right, top + box.bottom)
-    return gain, Copy(placed, dx, dy)
+    bad = lost.view(np.int8) + idle.view(np.int8)
+    for weight in WEIGHTS:
+        _, box = _best_box(gained.view(np.int8) - np.int8(weight) * bad)
+        good = int(box.of(gained).sum())
+        gain = good - int(box.of(bad).sum(dtype=np.int64))
+        if gain >= LEAST_GAIN and good - gain <= MOST_BAD * good:
+            placed = Box(left + box.left, top + box.top, left + box.right, top + box.bottom)
+            return gain, Copy(placed, dx, dy)
+    return None
 
 
 def _best_box(gains: NDArray[np.int8]) -> tuple[int, Box]:
