@@ -15,7 +15,7 @@ from codec.bitstream import container
 from codec.errors import Corrupt, MissingReference, only_codec_errors
 from codec.io import images
 from codec.stream.frame import Frame
-from codec.stream.pasting import built, decoded
+from codec.stream.pasting import built
 from codec.stream.pictures import Pictures
 from codec.stream.shown import Shown
 from codec.tool_files import DECODE_BYTES
@@ -125,10 +125,8 @@ class StreamDecoder:
         loaded = self._codec_for(data)
         loaded.check_weights(message.fingerprint)
         photographs = Photographs(loaded)
-        parts = [decoded(one, photographs, self.shown) for one in message.rectangles]
-        pixels = built(before.pixels, message, parts)
         shown = self.shown.copy()
-        shown.add(message.rectangles, parts, [b""] * len(parts))
+        pixels = built(before.pixels, message, photographs, shown)
         return replace(before, pixels=pixels, notes=[]), shown
 
     def _missing(self, message: changes.Changes, name: bytes, how: str) -> MissingReference:

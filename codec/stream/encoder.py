@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,8 @@ from codec.results import Encoded
 from codec.stream import blocks, shifts, tones
 from codec.stream.coding import Coded, Coder
 from codec.stream.decoder import StreamDecoder
-from codec.stream.known import Known, Most, base_of, boxes_of, leave_good_ones
-from codec.stream.pasting import moved, pasted, samples_of
+from codec.stream.known import Known, Most, Source, base_of, boxes_of, leave_good_ones
+from codec.stream.pasting import moved, samples_of
 from codec.stream.pictures import Pictures
 from codec.stream.rectangles import in_pixels, rectangles
 from codec.stream.rule import LEARNED_TOLERANCE, threshold
@@ -34,7 +35,7 @@ from codec.tools import changes
 from codec.tools.changes import AGAIN, Changes, Copy, Rectangle
 from codec.tools.choosing.reasons import CHANGES
 from codec.tools.interface import Pixels
-from codec.tools.regions import Box
+from codec.tools.regions import Box, paste
 
 # Share of the blocks that must be sent: above, a whole file costs little more, and needs no other.
 MOST_SENT = 0.8
@@ -184,7 +185,8 @@ class StreamEncoder:
         self._shown = self._receiver.shown.copy()
         if frame.content.alpha is None:
             # The file does not say what its pixels before were coded by.
-            self._keep(data, source, frame.pixels, LEARNED_TOLERANCE)
+            known = None if source is None else Source(np.ascontiguousarray(source))
+            self._keep(data, known, frame.pixels, LEARNED_TOLERANCE)
 
     def _key_is_due(self, picture: images.Picture) -> bool:
         often = self.key_every is not None and self._since_key + 1 >= self.key_every
@@ -207,7 +209,7 @@ class StreamEncoder:
         if picture.alpha is None:
             learned = encoded.tool in ("learned", "mixed")
             tolerance = LEARNED_TOLERANCE if learned else 0
-            self._keep(encoded.data, picture.pixels, shown, tolerance)
+            self._keep(encoded.data, Source(picture.pixels), shown, tolerance)
         return encoded.data
 
     def _start(self, picture: images.Picture) -> None:
@@ -219,14 +221,14 @@ class StreamEncoder:
     def _keep(
         self,
         data: bytes,
-        source: Pixels | None,
+        source: Source | None,
         shown: Pixels,
         tolerance: int,
         passing: bool = False,
         origin: blocks.Packed | None = None,
     ) -> None:
-        packed = None if source is None else blocks.packed(source)
-        found = blocks.hashes(blocks.packed(shown) if packed is None else packed)
+        packed = None if source is None else source.packed
+        found = blocks.hashes(blocks.packed(shown)) if source is None else source.hashes
         origin = packed if origin is None else origin
         known = Known(packed, origin, shown, found, tolerance, passing)
         height, width = shown.shape[:2]
@@ -235,34 +237,45 @@ class StreamEncoder:
     def _message(self, picture: images.Picture) -> bytes | None:
         """What changed; None where a whole file is better."""
         pixels = np.ascontiguousarray(picture.pixels)
-        packed = blocks.packed(pixels)
-        checksum, base = base_of(self._known, packed)
+        source = Source(pixels)
+        checksum, base = base_of(self._known, source.hashes)
         if base.source is None:
-            return self._after_unknown(picture, pixels, (checksum, base))
+            return self._after_unknown(picture, source, (checksum, base))
         most = Most(threshold(self._coder.quality), base.tolerance)
-        copies = _copies(base.source, packed, pixels, most.error)
-        differ = moved(base.source, copies) != packed
+        copies = _copies(base.source, source, pixels, most.error)
+        differ = moved(base.source, copies) != source.packed
         shown = moved(base.shown, copies)
         origin = moved(base.source if base.origin is None else base.origin, copies)
         changed = blocks.of_pixels(differ)
         leave_good_ones(changed, shown, samples_of(origin)[..., :3], pixels, most)
         if changed.mean() > MOST_SENT:
             return None
-        boxes = boxes_of(changed, differ, blocks.of_pixels(blocks.lively(packed)))
+        boxes = boxes_of(changed, differ, source.lively_blocks) if changed.any() else []
         coded = self._coded(pixels, boxes)
-        return self._written(pixels, (checksum, base), copies, coded, shown, origin)
+        return self._written(source, (checksum, base), copies, coded, shown, origin)
 
-    def _coded(self, pixels: Pixels, boxes: list[Box]) -> list[Coded]:
-        """Boxes as rectangles: shown again where the receiver has seen them, else coded."""
-        found = [self._shown.find(name_of(box.of(pixels))) for box in boxes]
-        new = iter(self._coder.code(pixels, [box for box, old in zip(boxes, found) if not old]))
-        return [
-            Coded(Rectangle(box, AGAIN, old[0]), old[1]) if old else next(new)
-            for box, old in zip(boxes, found)
-        ]
+    def _coded(self, pixels: Pixels, boxes: list[Box]) -> tuple[list[Coded], Shown]:
+        """Boxes as rectangles, and all that can be shown again after them.
+
+        What the receiver has seen, or what the message holds already, is shown again.
+        """
+        names = [name_of(box.of(pixels)) for box in boxes]
+        new = {name: box for name, box in zip(names, boxes) if self._shown.find(name) is None}
+        fresh = dict(zip(new, self._coder.code(pixels, list(new.values()))))
+        shown = self._shown.copy()
+        done = []
+        for name, box in zip(names, boxes):
+            old = shown.find(name)
+            if old is not None:
+                done.append(Coded(Rectangle(box, AGAIN, old[0]), old[1]))
+                continue
+            one = fresh[name]
+            done.append(Coded(replace(one.rectangle, box=box), one.shown))
+            shown.add(one.rectangle, one.shown, name)
+        return done, shown
 
     def _after_unknown(
-        self, picture: images.Picture, pixels: Pixels, base: tuple[bytes, Known]
+        self, picture: images.Picture, source: Source, base: tuple[bytes, Known]
     ) -> bytes:
         """What changed since a picture whose source is not known, or a whole file if that is less.
 
@@ -271,6 +284,7 @@ class StreamEncoder:
         """
         whole = self.cotam.encode_full(picture, options=self.options)
         fresh = self.cotam.decode_full(whole.data).picture.pixels
+        pixels = picture.pixels
         shown = base[1].shown
         every = np.ones(blocks.grid_of(pixels), np.bool_)
         usual = blocks.errors(fresh, pixels, every)
@@ -281,20 +295,21 @@ class StreamEncoder:
         if changed.mean() > MOST_SENT:
             return self._whole_file(picture, whole)
         coded = self._coded(pixels, boxes)
-        if sum(len(one.rectangle.payload) for one in coded) >= len(whole.data):
+        if sum(len(one.rectangle.payload) for one in coded[0]) >= len(whole.data):
             return self._whole_file(picture, whole)
-        return self._written(pixels, base, [], coded, shown.copy())
+        return self._written(source, base, [], coded, shown.copy())
 
     def _written(
         self,
-        pixels: Pixels,
+        source: Source,
         base: tuple[bytes, Known],
         copies: list[Copy],
-        coded: list[Coded],
+        parts: tuple[list[Coded], Shown],
         shown: Pixels,
         origin: blocks.Packed | None = None,
     ) -> bytes:
-        height, width = pixels.shape[:2]
+        coded, again = parts
+        height, width = source.packed.shape
         number = self._since_key + 1
         new = [one.rectangle for one in coded]
         area = sum(one.box.area for one in copies) + sum(one.box.area for one in new)
@@ -316,36 +331,33 @@ class StreamEncoder:
                 reason=CHANGES,
             )
         )
-        pasted(shown, ((one.rectangle.box, one.shown) for one in coded))
-        names = [name_of(box.of(pixels)) for box in (one.box for one in new)]
-        self._shown.add(new, [one.shown for one in coded], names)
+        for one in coded:
+            paste(shown, one.rectangle.box, one.shown)
+        self._shown = again
         if origin is not None:
-            packed = blocks.packed(pixels)
-            for one in new:
-                one.box.of(origin)[:] = one.box.of(packed)
+            for box in (one.box for one in new):
+                box.of(origin)[:] = box.of(source.packed)
         learned = any(one.rectangle.tool == changes.LEARNED for one in coded)
         self.notes = []
         self._since_key = number
         if forgets:
             self._known.forget(base[0])
         tolerance = LEARNED_TOLERANCE if learned else base[1].tolerance
-        self._keep(data, pixels, shown, tolerance, small, origin)
+        self._keep(data, source, shown, tolerance, small, origin)
         return data
 
 
-def _copies(
-    source: blocks.Packed, packed: blocks.Packed, pixels: Pixels, most: float
-) -> list[Copy]:
+def _copies(before: blocks.Packed, source: Source, pixels: Pixels, most: float) -> list[Copy]:
     """What moved, and what has other tones now."""
-    copies = shifts.find(source, packed, blocks.of_pixels(source != packed))
-    now = moved(source, copies)
-    differ = now != packed
-    changed = blocks.of_pixels(differ)
+    after = source.packed
+    changed = blocks.of_pixels(before != after)
     if not changed.any():
-        return copies
-    boxes = boxes_of(changed, differ, blocks.of_pixels(blocks.lively(packed)))
-    before, now = samples_of(source)[..., :3], samples_of(now)[..., :3]
-    views = tones.Views(before, now, pixels)
+        return []
+    copies = shifts.find(before, after, changed, source.lively)
+    now = moved(before, copies) if copies else before
+    differ = now != after
+    boxes = boxes_of(blocks.of_pixels(differ), differ, source.lively_blocks)
+    views = tones.Views(samples_of(before)[..., :3], samples_of(now)[..., :3], pixels)
     ways = sorted({(copy.dx, copy.dy) for copy in copies if copy.dx or copy.dy})
     return copies + tones.find(views, boxes, ways, most)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,6 @@ from codec.tools.regions import Box
 
 # Share of the blocks that differ from the last picture: an older one must differ in fewer.
 OLDER_IS_BETTER = 0.7
-# Mean squared error of what is sent anew, relative to that of what is kept (stream.rule).
-COARSEST = 4
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,35 @@ class Most:
 
     error: float
     tolerance: int
+
+
+class Source:
+    """A picture to be encoded, and what is looked up in it; each is computed once.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+
+    Attributes:
+        packed: one number for each pixel [H, W].
+    """
+
+    def __init__(self, pixels: Pixels) -> None:
+        self.packed = blocks.packed(pixels)
+
+    @cached_property
+    def hashes(self) -> NDArray[np.uint64]:
+        """Of its blocks."""
+        return blocks.hashes(self.packed)
+
+    @cached_property
+    def lively(self) -> NDArray[np.bool_]:
+        """Pixels [H, W] that differ from a neighbour."""
+        return blocks.lively(self.packed)
+
+    @cached_property
+    def lively_blocks(self) -> blocks.Blocks:
+        """Blocks with such a pixel."""
+        return blocks.of_pixels(self.lively)
 
 
 @dataclass(frozen=True)
@@ -53,10 +81,14 @@ class Known:
     passing: bool
 
 
-def base_of(pictures: Pictures[Known], packed: blocks.Packed) -> tuple[bytes, Known]:
-    """The picture that most blocks can be kept of: the last one if no other is far better."""
+def base_of(pictures: Pictures[Known], found: NDArray[np.uint64]) -> tuple[bytes, Known]:
+    """The picture that most blocks can be kept of: the last one if no other is far better.
+
+    Args:
+        pictures: that the receiver has.
+        found: hashes of the blocks of the new source.
+    """
     (checksum, last), *older = pictures.newest_first()
-    found = blocks.hashes(packed)
     least = int((found != last.hashes).sum())
     best = (checksum, last)
     most = OLDER_IS_BETTER * least
@@ -84,8 +116,7 @@ def leave_good_ones(
         return
     error = blocks.errors(shown, pixels, changed, most.tolerance)
     moved = blocks.errors(origin, pixels, changed)
-    good = (error <= most.error) | (moved <= most.error) & (error <= COARSEST * most.error)
-    changed[changed] = ~good
+    changed[changed] = (error > most.error) & (moved > most.error)
 
 
 def boxes_of(changed: blocks.Blocks, differ: NDArray[np.bool_], lively: blocks.Blocks) -> list[Box]:

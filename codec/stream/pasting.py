@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from codec.stream.shown import Shown
 from codec.tools import changes, patch
 from codec.tools.changes import Changes, Copy, Rectangle
 from codec.tools.mixed import PhotographTool
-from codec.tools.regions import Box, paste
+from codec.tools.regions import paste
 from codec.tools.registry import tool_numbered
 
 Pixels = NDArray[np.uint8]
@@ -46,20 +46,14 @@ def samples_of(pixels: NDArray[Any]) -> Pixels:
     return pixels[..., None].view(np.uint8)
 
 
-def pasted(pixels: Pixels, parts: Iterable[tuple[Box, Pixels]]) -> Pixels:
-    """Put new pixels in their boxes, in place. Raises Corrupt for those of another size."""
-    for box, part in parts:
-        paste(pixels, box, part)
-    return pixels
-
-
-def built(before: Pixels, message: Changes, parts: Sequence[Pixels]) -> Pixels:
+def built(before: Pixels, message: Changes, photographs: PhotographTool, shown: Shown) -> Pixels:
     """The picture of a message.
 
     Args:
         before: uint8 [H, W, 3], the picture that the message builds on.
         message: what changed.
-        parts: the pixels of its rectangles.
+        photographs: decodes rectangles of the learned tool.
+        shown: rectangles that were sent before; those of the message are added.
 
     Returns:
         A new array of the same shape.
@@ -67,8 +61,12 @@ def built(before: Pixels, message: Changes, parts: Sequence[Pixels]) -> Pixels:
     Raises:
         Corrupt: a rectangle is damaged.
     """
-    boxes = (one.box for one in message.rectangles)
-    return pasted(moved(before, message.copies), zip(boxes, parts))
+    pixels = moved(before, message.copies)
+    for one in message.rectangles:
+        part = decoded(one, photographs, shown)
+        shown.add(one, part)
+        paste(pixels, one.box, part)
+    return pixels
 
 
 def decoded(rectangle: Rectangle, photographs: PhotographTool, shown: Shown) -> Pixels:
@@ -77,7 +75,7 @@ def decoded(rectangle: Rectangle, photographs: PhotographTool, shown: Shown) -> 
     Args:
         rectangle: of a message.
         photographs: decodes rectangles of the learned tool.
-        shown: rectangles of earlier messages.
+        shown: rectangles that were sent before.
 
     Raises:
         Corrupt: it is damaged.

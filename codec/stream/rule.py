@@ -5,9 +5,9 @@ is kept only if its error against the new source is below a threshold, which fol
 The error is that against the receiver's pixels, never against the source before, so that a
 picture that fades by one level a message is sent again as soon as the sum of the steps shows.
 
-Where the receiver's block is coarse because it was coded so, a small change is no reason to send it
-anew. If what it was coded from is within the threshold of the new source, its error may be as large
-as that of a block that is sent.
+A block that is coarse because it was coded so is no reason to send it anew. So a block is also kept
+while what it was coded from is within the threshold of the new source: its error is then that of
+its coding and the threshold, however many messages there were.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.stream.blocks import SIDE, Blocks, Packed, lively, of_pixels
+from codec.stream.blocks import SIDE, Blocks, Packed, of_pixels
 from codec.tools.changes import Copy
 from codec.tools.regions import Box
 
@@ -44,13 +44,14 @@ SAMPLES = 256
 SIFT_BITS = 16
 
 
-def find(before: Packed, after: Packed, changed: Blocks) -> list[Copy]:
+def find(before: Packed, after: Packed, changed: Blocks, lively: NDArray[np.bool_]) -> list[Copy]:
     """Copies that put much of a picture right.
 
     Args:
         before: packed pixels [H, W] (blocks.packed).
         after: the same shape.
         changed: blocks [ceil(H / 8), ceil(W / 8)] that differ.
+        lively: pixels after [H, W] that differ from a neighbour (blocks.lively).
 
     Returns:
         At most six; none where nothing moved.
@@ -58,7 +59,8 @@ def find(before: Packed, after: Packed, changed: Blocks) -> list[Copy]:
     copies: list[Copy] = []
     now = before
     while len(copies) < MOST_COPIES and int(changed.sum()) * SIDE**2 >= LEAST_CHANGED:
-        best = _best(before, after, now, changed)
+        box = _around(changed, after.shape)
+        best = _best(_State(before, after, now == after, lively), changed, box)
         if best is None:
             break
         copies.append(best)
@@ -68,14 +70,12 @@ def find(before: Packed, after: Packed, changed: Blocks) -> list[Copy]:
     return copies
 
 
-def _best(before: Packed, after: Packed, now: Packed, changed: Blocks) -> Copy | None:
+def _best(state: _State, changed: Blocks, box: Box) -> Copy | None:
     """The copy that puts most pixels right which are wrong now."""
-    box = _around(changed, after.shape)
-    state = _State(before, after, now == after, lively(after))
-    shifts = _scrolled(before, after, box)
+    shifts = _scrolled(state.before, state.after, box)
     good = [one for one in (_placed(state, shift) for shift in shifts) if one is not None]
     if not good:
-        shifts = _windows(before, after, changed, box)
+        shifts = _windows(state.before, state.after, changed, box)
         good = [one for one in (_placed(state, shift) for shift in shifts) if one is not None]
     return max(good, key=lambda one: one[0])[1] if good else None
 

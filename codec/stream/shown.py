@@ -1,13 +1,12 @@
-"""Rectangles of earlier messages, so that a menu that opens again is not sent again.
+"""Rectangles that were sent before, so that a menu that opens again is not sent again.
 
-Both ends keep the same ones: those of the messages since the last whole picture, the last 64 with
-at most 2^22 pixels together, whose payload has at least 32 bytes. The learned tool's are not kept,
-because their pixels differ in some last bits between machines.
+Both ends keep the same ones: the last 64 since the whole picture, with at most 2^22 pixels
+together, whose payload has at least 16 bytes. The learned tool's are not kept, because their pixels
+differ in some last bits between machines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -22,7 +21,7 @@ Pixels = NDArray[np.uint8]
 MOST = 64
 MOST_PIXELS = 1 << 22
 # Bytes: what is shorter costs little to send again.
-LEAST_PAYLOAD = 32
+LEAST_PAYLOAD = 16
 
 
 @dataclass
@@ -39,14 +38,12 @@ class Shown:
         """The same rectangles in lists of their own."""
         return Shown(list(self.pixels), list(self.sources))
 
-    def add(
-        self, rectangles: Sequence[Rectangle], parts: Sequence[Pixels], sources: Sequence[bytes]
-    ) -> None:
-        """Keep the rectangles of a message, in their order, and forget the oldest."""
-        for rectangle, part, source in zip(rectangles, parts, sources, strict=True):
-            if rectangle.tool not in (LEARNED, AGAIN) and len(rectangle.payload) >= LEAST_PAYLOAD:
-                self.pixels.insert(0, part)
-                self.sources.insert(0, source)
+    def add(self, rectangle: Rectangle, part: Pixels, source: bytes = b"") -> None:
+        """Keep a rectangle as the newest one, and forget the oldest."""
+        if rectangle.tool in (LEARNED, AGAIN) or len(rectangle.payload) < LEAST_PAYLOAD:
+            return
+        self.pixels.insert(0, part)
+        self.sources.insert(0, source)
         areas = np.cumsum([part.shape[0] * part.shape[1] for part in self.pixels])
         kept = min(MOST, int((areas <= MOST_PIXELS).sum()))
         del self.pixels[kept:], self.sources[kept:]

@@ -58,9 +58,7 @@ class Views:
     after: Pixels
 
 
-def find(
-    views: Views, boxes: Iterable[Box], shifts: Sequence[Shift], most: float
-) -> list[Copy]:
+def find(views: Views, boxes: Iterable[Box], shifts: Sequence[Shift], most: float) -> list[Copy]:
     """Copies with other tones that put most of a box right.
 
     Args:
@@ -76,10 +74,10 @@ def find(
     for box in sorted(boxes, key=lambda box: (-box.area, box)):
         if box.area < LEAST_AREA or len(found) == MOST_COPIES:
             break
-        copy = _best(views, box, [(0, 0), *shifts], most)
-        if copy is None and LEAST_FILM <= box.area <= MOST_FILM:
-            shift = _film(box.of(views.before), box.of(views.after))
-            copy = _best(views, box, [shift], most) if shift != (0, 0) else None
+        ways = {(0, 0): None, **dict.fromkeys(shifts)}
+        if LEAST_FILM <= box.area <= MOST_FILM:
+            ways[_film(box.of(views.before), box.of(views.after))] = None
+        copy = _best(views, box, list(ways), most)
         if copy is not None:
             found.append(copy)
     return found
@@ -89,6 +87,7 @@ def _best(views: Views, box: Box, shifts: Sequence[Shift], most: float) -> Copy 
     """The copy at one of the shifts that puts most blocks right."""
     best = None
     least = 0.0
+    near = _near(_some(box.of(views.now)), _some(box.of(views.after)))
     for dx, dy in shifts:
         target = _inside(box, dx, dy, views.after.shape)
         if target is None:
@@ -96,7 +95,7 @@ def _best(views: Views, box: Box, shifts: Sequence[Shift], most: float) -> Copy 
         source = Copy(target, dx, dy).source.of(views.before)
         new = target.of(views.after)
         tones, likely = fitted(source, new)
-        if likely < LEAST_RIGHT or (tones.plain and not (dx or dy)):
+        if likely < near + LEAST_RIGHT or (tones.plain and not (dx or dy)):
             continue
         if not least:
             least = LEAST_RIGHT + _right(box.of(views.now), box.of(views.after), most)
@@ -131,15 +130,24 @@ def fitted(before: Pixels, after: Pixels) -> tuple[Tones, float]:
     Returns:
         The tones, and the share of some pixels that they bring near the others.
     """
-    step = max(1, round((before.size / 3 / SAMPLES) ** 0.5))
-    x = before[::step, ::step].reshape(-1, 3).astype(np.float32)
-    y = after[::step, ::step].reshape(-1, 3).astype(np.float32)
+    x, y = _some(before), _some(after)
     lines = [_line(x[:, channel], y[:, channel]) for channel in range(3)]
     gains, offsets = np.array(lines).T
-    wrong = np.abs(x * (gains / ONE) + offsets - y).max(1)
+    likely = _near((x * (gains / ONE) + offsets).astype(np.float32), y)
     (red, green, blue) = lines
     tones = Tones((red[0], green[0], blue[0]), (red[1], green[1], blue[1]))
-    return tones, float((wrong <= OUTLIERS[-1]).mean())
+    return tones, likely
+
+
+def _some(pixels: Pixels) -> Floats:
+    """About 4096 pixels [N, 3], evenly spaced."""
+    step = max(1, round((pixels.size / 3 / SAMPLES) ** 0.5))
+    return pixels[::step, ::step].reshape(-1, 3).astype(np.float32)
+
+
+def _near(x: Floats, y: Floats) -> float:
+    """Share of the pixels [N, 3] that hardly differ."""
+    return float((np.abs(x - y).max(1) <= OUTLIERS[-1]).mean())
 
 
 def _line(x: Floats, y: Floats) -> tuple[int, int]:

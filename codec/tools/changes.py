@@ -187,7 +187,9 @@ def read(payload: bytes, height: int, width: int) -> Changes:
         count = reader.varint()
         toned = bool(count & TONED)
         copies = [_copy(reader, size, toned) for _ in range(_limited(count & ~TONED, MOST_COPIES))]
-        rectangles = [_rectangle(reader, size) for _ in range(_limited(reader.varint(), MOST_RECTANGLES))]
+        rectangles = [
+            _rectangle(reader, size) for _ in range(_limited(reader.varint(), MOST_RECTANGLES))
+        ]
     except Truncated:
         raise Corrupt("the message ends too early; fetch or copy the file again") from None
     if reader.at != len(payload) or head < 4 or (head & 2 and reference == follows):
