@@ -93,8 +93,8 @@ def test_flat_blocks_do_not_pay_for_another_rectangle() -> None:
 
 
 def test_long_light_boxes_are_cut_into_patches() -> None:
-    marks = np.zeros((2, 90), np.bool_)
-    marks[:, ::20] = True
+    marks = np.zeros((2, 170), np.bool_)
+    marks[:, ::40] = True
     boxes = rectangles(marks, marks)
     assert len(boxes) == 5
     assert sum(box.area for box in boxes) == marks.sum()

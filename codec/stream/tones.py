@@ -34,6 +34,8 @@ OUTLIERS = (48.0, 24.0, 12.0)
 FLAT = 4.0
 # Share of the blocks of a box that must become right.
 LEAST_RIGHT = 0.3
+# The same of the pixels that are looked at first.
+LEAST_LIKELY = 0.15
 MOST_COPIES = 8
 # Pixels of a box in which a shift is looked for, and the colours that it must have.
 LEAST_FILM = 4096
@@ -87,15 +89,15 @@ def _best(views: Views, box: Box, shifts: Sequence[Shift], most: float) -> Copy 
     """The copy at one of the shifts that puts most blocks right."""
     best = None
     least = 0.0
-    near = _near(_some(box.of(views.now)), _some(box.of(views.after)))
+    near = _near(_some(box.of(views.now)), _some(box.of(views.after)), most)
     for dx, dy in shifts:
         target = _inside(box, dx, dy, views.after.shape)
         if target is None:
             continue
         source = Copy(target, dx, dy).source.of(views.before)
         new = target.of(views.after)
-        tones, likely = fitted(source, new)
-        if likely < near + LEAST_RIGHT or (tones.plain and not (dx or dy)):
+        tones, likely = fitted(source, new, most)
+        if likely < near + LEAST_LIKELY or (tones.plain and not (dx or dy)):
             continue
         if not least:
             least = LEAST_RIGHT + _right(box.of(views.now), box.of(views.after), most)
@@ -120,12 +122,13 @@ def _right(one: Pixels, other: Pixels, most: float) -> float:
     return float((errors(one, other, every) <= max(0.0, most)).mean())
 
 
-def fitted(before: Pixels, after: Pixels) -> tuple[Tones, float]:
+def fitted(before: Pixels, after: Pixels, most: float) -> tuple[Tones, float]:
     """The tones that lead from most samples to the others.
 
     Args:
         before: uint8 [h, w, 3].
         after: the same shape.
+        most: squared levels by which a sample that is near may differ.
 
     Returns:
         The tones, and the share of some pixels that they bring near the others.
@@ -133,7 +136,7 @@ def fitted(before: Pixels, after: Pixels) -> tuple[Tones, float]:
     x, y = _some(before), _some(after)
     lines = [_line(x[:, channel], y[:, channel]) for channel in range(3)]
     gains, offsets = np.array(lines).T
-    likely = _near((x * (gains / ONE) + offsets).astype(np.float32), y)
+    likely = _near((x * (gains / ONE) + offsets).astype(np.float32), y, most)
     (red, green, blue) = lines
     tones = Tones((red[0], green[0], blue[0]), (red[1], green[1], blue[1]))
     return tones, likely
@@ -145,9 +148,9 @@ def _some(pixels: Pixels) -> Floats:
     return pixels[::step, ::step].reshape(-1, 3).astype(np.float32)
 
 
-def _near(x: Floats, y: Floats) -> float:
+def _near(x: Floats, y: Floats, most: float) -> float:
     """Share of the pixels [N, 3] that hardly differ."""
-    return float((np.abs(x - y).max(1) <= OUTLIERS[-1]).mean())
+    return float((np.square(x - y).max(1) <= max(1.0, most)).mean())
 
 
 def _line(x: Floats, y: Floats) -> tuple[int, int]:
