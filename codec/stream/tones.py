@@ -34,8 +34,8 @@ OUTLIERS = (48.0, 24.0, 12.0)
 FLAT = 4.0
 # Share of the blocks of a box that must become right.
 LEAST_RIGHT = 0.3
-# The same of the pixels that are looked at first.
-LEAST_LIKELY = 0.15
+# Share of the wrong pixels, among those that are looked at first, that must become right.
+LEAST_LIKELY = 0.2
 MOST_COPIES = 8
 # Pixels of a box in which a shift is looked for, and the colours that it must have.
 LEAST_FILM = 4096
@@ -97,7 +97,7 @@ def _best(views: Views, box: Box, shifts: Sequence[Shift], most: float) -> Copy 
         source = Copy(target, dx, dy).source.of(views.before)
         new = target.of(views.after)
         tones, likely = fitted(source, new, most)
-        if likely < near + LEAST_LIKELY or (tones.plain and not (dx or dy)):
+        if likely - near < LEAST_LIKELY * (1 - near) or (tones.plain and not (dx or dy)):
             continue
         if not least:
             least = LEAST_RIGHT + _right(box.of(views.now), box.of(views.after), most)
