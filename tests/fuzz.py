@@ -277,6 +277,11 @@ def streams() -> list[tuple[bytes, bytes]]:
     later[20:200] = page[29:209]
     later[100:120, 60:90] = (200, 30, 30)
     later[130:180, 60:160] = pictures.chelsea()[100:150, 100:200]
+    # A line with other tones, and the same letters in two places.
+    later[205:216, 50:190] = later[205:216, 50:190] * 0.8
+    later[222:238, 10:26] = later[222:238, 290:306] = (
+        np.indices((16, 16)).sum(0)[..., None] % 7 * 30
+    )
     found = []
     for tool in ("palette", "av1", "mixed"):
         for quality in (30, 100):

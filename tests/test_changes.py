@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from codec.bitstream.container import put_varint
 from codec.errors import BadArgument, Corrupt
 from codec.tools import changes
-from codec.tools.changes import AV1, LEARNED, PATCH, Changes, Copy, Rectangle
+from codec.tools.changes import AV1, LEARNED, PATCH, Changes, Copy, Rectangle, Tones
 from codec.tools.regions import Box
 
 HEIGHT, WIDTH = 300, 400
@@ -24,17 +24,24 @@ OLDER = b"\x09\x02\x03\x04"
 @st.composite
 def messages(draw: Callable[..., int]) -> Changes:
     copies = []
-    for _ in range(draw(st.integers(0, changes.MOST_COPIES))):
+    for _ in range(draw(st.integers(0, 8))):
         left, top = draw(st.integers(0, WIDTH - 1)), draw(st.integers(0, HEIGHT - 1))
         width, height = draw(st.integers(1, WIDTH - left)), draw(st.integers(1, HEIGHT - top))
         dx, dy = draw(st.integers(-left, WIDTH - left - width)), draw(st.integers(-top, 0))
-        copies.append(Copy(Box(left, top, left + width, top + height), dx, dy))
+        levels = st.integers(-changes.MOST_TONE, changes.MOST_TONE)
+        same = draw(levels), draw(levels)
+        pairs = draw(
+            st.sampled_from([3 * [(256, 0)], 3 * [same], [same, (256, 0), (draw(levels), 0)]])
+        )
+        gains, offsets = zip(*pairs)
+        box = Box(left, top, left + width, top + height)
+        copies.append(Copy(box, dx, dy, Tones(gains, offsets)))
     rectangles = []
     for row in range(draw(st.integers(0, 9))):
         # Each in a strip of its own, so that they do not overlap.
         left, width = draw(st.integers(0, WIDTH - 1)), 1
         top, height = 30 * row + draw(st.integers(0, 9)), draw(st.integers(1, 20))
-        tool, payload = draw(st.sampled_from([0, 1, 2])), bytes(draw(st.integers(0, 300)))
+        tool, payload = draw(st.sampled_from([0, 1, 2, 4])), bytes(draw(st.integers(0, 300)))
         rectangles.append(Rectangle(Box(left, top, left + width, top + height), int(tool), payload))
     number, forgets = draw(st.integers(1, 2**30)), bool(draw(st.booleans()))
     reference = draw(st.sampled_from([REFERENCE, OLDER]))
@@ -89,7 +96,16 @@ BAD = {
             Rectangle(box(20, 0, 29, 9), LEARNED, b"abce."),
         ],
     ),
-    "unknown tool": Changes(1, REFERENCE, REFERENCE, (), [Rectangle(box(0, 0, 9, 9), 4, b"")]),
+    "unknown tool": Changes(1, REFERENCE, REFERENCE, (), [Rectangle(box(0, 0, 9, 9), 5, b"")]),
+    "too many pixels": Changes(
+        1, REFERENCE, REFERENCE, 9 * [Copy(box(0, 0, WIDTH, HEIGHT), 0, 0)], ()
+    ),
+    "wild tones": Changes(
+        1,
+        REFERENCE,
+        REFERENCE,
+        [Copy(box(0, 0, 9, 9), 0, 0, Tones((256, 1024, 0), (0, 0, 0)))],
+    ),
     "number 0": Changes(0, REFERENCE, REFERENCE),
 }
 
@@ -107,6 +123,16 @@ def test_too_many_parts_are_corrupt() -> None:
     many = put_varint(4) + REFERENCE + b"\0" + put_varint(changes.MOST_RECTANGLES + 1)
     with pytest.raises(Corrupt):
         changes.read(many, HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("flags", [9, 16, 255])
+def test_unknown_tones_are_corrupt(flags: int) -> None:
+    known = put_varint(4) + REFERENCE + bytes([65, 0, 0, 9, 9, 0, 0])
+    assert changes.read(known + bytes([8, 3, 1, 0]), HEIGHT, WIDTH).copies[0].tones == Tones(
+        (254, 254, 254), (-1, -1, -1)
+    )
+    with pytest.raises(Corrupt):
+        changes.read(known + bytes([flags, 3, 1, 0]), HEIGHT, WIDTH)
 
 
 def test_patches_of_a_message_are_limited_together() -> None:

@@ -274,7 +274,28 @@ def signed(part: Bytes) -> int:
     return -(value + 1) // 2 if value % 2 else value // 2
 
 
-def shown_after(data: bytes, kept: dict[bytes, NDArray[np.uint8]], last: bytes) -> bytes:
+def tones_of(part: Bytes) -> list[tuple[int, int]]:
+    """Gain and offset of red, green and blue."""
+    flags = part.take(1)[0]
+    if flags == 8:
+        return 3 * [(256 + signed(part), signed(part))]
+    own = [flags // 2**channel % 2 for channel in range(3)]
+    return [(256 + signed(part), signed(part)) if has else (256, 0) for has in own]
+
+
+def with_tones(pixels: NDArray[np.uint8], tones: list[tuple[int, int]]) -> NDArray[np.uint8]:
+    wide = pixels.astype(int)
+    for channel, (gain, offset) in enumerate(tones):
+        wide[..., channel] = (gain * wide[..., channel] + 256 * offset + 128) // 256
+    return wide.clip(0, 255).astype(np.uint8)
+
+
+def shown_after(
+    data: bytes,
+    kept: dict[bytes, NDArray[np.uint8]],
+    last: bytes,
+    again: list[NDArray[np.uint8]],
+) -> bytes:
     """`Messages of a stream` on the page: adds a file's picture to those kept; gives its name."""
     tool, samples, width, height, payload = payload_of(data)
     part = Bytes(data)
@@ -285,6 +306,7 @@ def shown_after(data: bytes, kept: dict[bytes, NDArray[np.uint8]], last: bytes) 
     if tool == 2:
         with Image.open(io.BytesIO(webp_of(payload, width, height, samples))) as image:
             kept[name] = np.asarray(image.convert("RGB"))
+        again.clear()
         return name
     assert (tool, samples) == (4, 3)
     part = Bytes(payload)
@@ -293,20 +315,28 @@ def shown_after(data: bytes, kept: dict[bytes, NDArray[np.uint8]], last: bytes) 
     base = part.take(4) if head & 2 else last
     before = kept[base]
     pixels = before.copy()
-    for _ in range(part.varint()):
+    count = part.varint()
+    for _ in range(count % 64):
         x, y, w, h = (part.varint() for _ in range(4))
         dx, dy = signed(part), signed(part)
-        pixels[y : y + h, x : x + w] = before[y + dy : y + dy + h, x + dx : x + dx + w]
+        copied = before[y + dy : y + dy + h, x + dx : x + dx + w]
+        pixels[y : y + h, x : x + w] = with_tones(copied, tones_of(part)) if count > 63 else copied
     for _ in range(part.varint()):
         x, y, w, h = (part.varint() for _ in range(4))
         kind = part.take(1)[0]
         body = part.take(part.varint())
         if kind == 0:
             new = patch_of(body, w, h)
+        elif kind == 4:
+            new = again[-1 - Bytes(body).varint()]
+            assert new.shape[:2] == (h, w)
         else:
             assert kind == 2
             with Image.open(io.BytesIO(webp_of(body, w, h, 3))) as image:
                 new = np.asarray(image.convert("RGB"))
+        if kind < 3 and len(body) >= 16:
+            again.append(new)
+            del again[:-64]
         pixels[y : y + h, x : x + w] = new
     assert part.at == len(payload)
     if head & 1:
@@ -315,17 +345,19 @@ def shown_after(data: bytes, kept: dict[bytes, NDArray[np.uint8]], last: bytes) 
     return name
 
 
-def test_the_page_reads_a_stream() -> None:
+@pytest.mark.parametrize(("name", "count", "left"), [("screens", 6, 5), ("tones", 5, 4)])
+def test_the_page_reads_a_stream(name: str, count: int, left: int) -> None:
     kept: dict[bytes, NDArray[np.uint8]] = {}
+    again: list[NDArray[np.uint8]] = []
     decoder = codec.StreamDecoder()
     last = b""
-    for number in range(6):
-        data = (GOLDEN / "streams" / f"screens-{number}.ctm").read_bytes()
-        last = shown_after(data, kept, last)
+    for number in range(count):
+        data = (GOLDEN / "streams" / f"{name}-{number}.ctm").read_bytes()
+        last = shown_after(data, kept, last, again)
         frame = decoder.decode(data)
         assert last.hex() == frame.checksum
         assert np.array_equal(kept[last], frame.pixels)
-    assert len(kept) == 5
+    assert len(kept) == left
 
 
 @settings(max_examples=25, deadline=None)

@@ -46,6 +46,21 @@ def test_errors_are_of_the_worst_channel_and_count_the_tolerance() -> None:
     assert blocks.errors(one, other, every, 1).tolist() == [25.0, 1.0]
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 60), st.floats(0, 1))
+def test_errors_are_those_of_each_block(seed: int, height: int, width: int, share: float) -> None:
+    """Few blocks are gathered, many are computed together: the results are the same."""
+    one, other = noise(seed, height, width), noise(seed + 1, height, width)
+    which = np.random.default_rng(seed).random(blocks.grid_of(one)) < share
+    found = blocks.errors(one, other, which, 1)
+    differences = np.abs(one.astype(int) - other) + 1
+    rows, columns = which.shape
+    full = ((0, 8 * rows - height), (0, 8 * columns - width), (0, 0))
+    squares = np.pad(differences, full, mode="edge") ** 2
+    means = squares.reshape(rows, 8, columns, 8, 3).mean((1, 3)).max(2)
+    assert np.allclose(found, means[which], rtol=1e-5)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.01, 0.9), st.integers(1, 40), st.integers(1, 40))
 def test_rectangles_hold_every_block_and_do_not_overlap(
@@ -72,9 +87,25 @@ def test_an_angle_is_cut_in_two() -> None:
 
 
 def test_flat_blocks_do_not_pay_for_another_rectangle() -> None:
-    marks = np.zeros((3, 30), np.bool_)
+    marks = np.zeros((3, 20), np.bool_)
     marks[:, ::6] = True
     assert len(rectangles(marks, marks)) == 1
+
+
+def test_long_light_boxes_are_cut_into_patches() -> None:
+    marks = np.zeros((2, 170), np.bool_)
+    marks[:, ::40] = True
+    boxes = rectangles(marks, marks)
+    assert len(boxes) == 5
+    assert sum(box.area for box in boxes) == marks.sum()
+
+
+def test_a_frame_is_cut_around_its_hole() -> None:
+    marks = np.ones((27, 48), np.bool_)
+    marks[2:24, 1:46] = False
+    boxes = rectangles(marks)
+    assert len(boxes) == 4
+    assert sum(box.area for box in boxes) == marks.sum()
 
 
 def test_tight_boxes() -> None:
@@ -103,7 +134,7 @@ def test_a_scrolled_page_beside_a_menu_is_found(shift: tuple[int, int]) -> None:
     before[53:, 111:] = text[100:447, 100:589]
     after[53:, 111:] = text[100 + dy : 447 + dy, 100 + dx : 589 + dx]
     a, b = blocks.packed(before), blocks.packed(after)
-    copies = shifts.find(a, b, blocks.of_pixels(a != b))
+    copies = shifts.find(a, b, blocks.of_pixels(a != b), blocks.lively(b))
     assert (copies[0].dx, copies[0].dy) == shift
     wrong = (moved(before, copies) != after).any(2)
     # All that is left is the strip that came into view.
@@ -117,15 +148,29 @@ def test_a_moved_window_is_found() -> None:
     before[50:210, 60:260] = window
     after[117:277, 201:401] = window
     a, b = blocks.packed(before), blocks.packed(after)
-    copies = shifts.find(a, b, blocks.of_pixels(a != b))
+    copies = shifts.find(a, b, blocks.of_pixels(a != b), blocks.lively(b))
     assert (copies[0].dx, copies[0].dy) == (60 - 201, 50 - 117)
     wrong = (moved(before, copies) != after).any(2)
     assert not wrong[117:277, 201:401].any()
 
 
+def test_a_page_with_a_row_that_was_pointed_at_is_found() -> None:
+    """Most of the row's pixels are spoilt by the copy; the parts above and below it are not."""
+    text = page(60, 900)
+    before, after = text[:400].copy(), text[120:520].copy()
+    row = before[180:210]
+    row[row[..., 0] == 255] = (230, 240, 250)
+    a, b = blocks.packed(before), blocks.packed(after)
+    copies = shifts.find(a, b, blocks.of_pixels(a != b), blocks.lively(b))
+    assert {(copy.dx, copy.dy) for copy in copies} == {(0, 120)}
+    wrong = (moved(before, copies) != after).any(2)
+    assert not wrong[:56].any()
+    assert not wrong[92:270].any()
+
+
 def test_nothing_moved_where_all_is_new() -> None:
     a, b = blocks.packed(noise(1, 200, 200)), blocks.packed(noise(2, 200, 200))
-    assert shifts.find(a, b, blocks.of_pixels(a != b)) == []
+    assert shifts.find(a, b, blocks.of_pixels(a != b), blocks.lively(b)) == []
 
 
 @settings(max_examples=15, deadline=None)
@@ -137,7 +182,7 @@ def test_copies_lie_in_the_picture(seed: int, height: int, width: int) -> None:
     j, i = random.integers(0, 200, 2)
     a = blocks.packed(np.ascontiguousarray(text[y : y + height, x : x + width]))
     b = blocks.packed(np.ascontiguousarray(text[j : j + height, i : i + width]))
-    for copy in shifts.find(a, b, blocks.of_pixels(a != b)):
+    for copy in shifts.find(a, b, blocks.of_pixels(a != b), blocks.lively(b)):
         for box in (copy.box, copy.source):
             assert 0 <= box.left < box.right <= width
             assert 0 <= box.top < box.bottom <= height

@@ -20,6 +20,11 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:+.1f} %"
 
 
+def _words(found: dict[str, float] | None) -> str:
+    """Bytes, and how many more words are read."""
+    return "-" if found is None else f"{_percent(found['bytes'])} ({found['words']:+.3f})"
+
+
 def _stream(entry: dict[str, Any]) -> dict[str, Any]:
     points: list[dict[str, Any]] = entry["points"]["stream"]
     return next(point for point in points if point["quality"] == QUALITY)
@@ -35,7 +40,7 @@ def streams_table() -> str:
         name = f"{entry['scene']}, {entry['frames']} frames of {entry['size']}"
         size = f"{stream['bytes'] / 1000:.1f} kB, {stream['first'] / 1000:.1f} kB"
         against = [_percent(entry["at_equal_tokens"].get(system)) for system in TITLES]
-        rows.append([name, size, *against, _percent(entry["at_equal_words"])])
+        rows.append([name, size, *against, _words(entry["at_equal_words"])])
     head = ["sequence", "stream, its first file", *TITLES.values(), "JPEG quality 75, words"]
     return rows_to_markdown(head, rows)
 

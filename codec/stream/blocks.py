@@ -18,6 +18,8 @@ Packed = NDArray[np.uint32]
 Blocks = NDArray[np.bool_]
 Hashes = NDArray[np.uint64]
 SIDE = 8
+# Share of the blocks of a box: where more are looked at, all are computed.
+DENSE = 0.2
 # Odd numbers of 64 bits, the same ones in every process: one for each pair of a block's pixels.
 FACTORS = np.random.default_rng(1).integers(1 << 62, 1 << 63, (SIDE, SIDE // 2), np.uint64)
 FACTORS = FACTORS * np.uint64(2) + np.uint64(1)
@@ -68,9 +70,38 @@ def errors(a: Pixels, b: Pixels, which: Blocks, tolerance: int = 0) -> NDArray[n
     Returns:
         [N], in squared levels.
     """
-    differences = np.abs(gathered(a, which).astype(np.int16) - gathered(b, which)) + tolerance
-    squares = np.square(differences.astype(np.float32))
-    return squares.mean((1, 2)).max(1)
+    rows, columns = np.flatnonzero(which.any(1)), np.flatnonzero(which.any(0))
+    if not len(rows):
+        return np.zeros(0, np.float32)
+    span = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    inner = which[span]
+    if inner.mean() < DENSE:
+        differences = np.abs(gathered(a, which).astype(np.int16) - gathered(b, which)) + tolerance
+        return np.square(differences.astype(np.float32)).mean((1, 2)).max(1)
+    return _dense(_part(a, span), _part(b, span), tolerance)[inner]
+
+
+def _part(pixels: Pixels, span: tuple[slice, slice]) -> Pixels:
+    """The pixels of a span of blocks, filled up to whole blocks by the picture's edge."""
+    rows, columns = (slice(one.start * SIDE, one.stop * SIDE) for one in span)
+    part = pixels[rows, columns]
+    missing = (rows.stop - rows.start - part.shape[0], columns.stop - columns.start - part.shape[1])
+    if not any(missing):
+        return part
+    return np.pad(part, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
+
+
+def _dense(a: Pixels, b: Pixels, tolerance: int) -> NDArray[np.float32]:
+    """`errors` of all blocks [rows, columns] of pictures of whole blocks."""
+    differences = np.subtract(a, b, dtype=np.int16)
+    if tolerance:
+        differences = np.abs(differences) + np.int16(tolerance)
+    wide = differences.astype(np.float32)
+    wide *= wide
+    height, width = a.shape[:2]
+    lines = np.add.reduce(wide.reshape(height // SIDE, SIDE, width * 3), 1)
+    sums = lines.reshape(height // SIDE, width // SIDE, SIDE, 3).sum(2)
+    return np.asarray(sums.max(2) / SIDE**2, np.float32)
 
 
 def gathered(pixels: Pixels, which: Blocks) -> Pixels:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from codec.bitstream.container import BEST_QUALITY, FINGERPRINT_BYTES
 from codec.errors import TooLarge
 from codec.options import EncodeOptions
+from codec.stream.blocks import packed
 from codec.tool_files import LEAST_SHARE, PHOTOGRAPH_QUALITY
 from codec.tools import changes, palette, patch
 from codec.tools.changes import MOST_PATCHED, Rectangle
@@ -27,19 +28,24 @@ from codec.tools.choosing.content import choose
 from codec.tools.choosing.expected import Candidate, better, token_error
 from codec.tools.interface import Settings
 from codec.tools.mixed import PhotographTool
+from codec.tools.payloads import vp8l
 from codec.tools.regions import LEAST_AREA, Box
 from codec.tools.registry import tool_named
 
 Pixels = NDArray[np.uint8]
 # Pixels: AV1 is not tried below; its payload is longer than that of a patch.
 LEAST_AV1 = 128
+# Pixels for each colour: with more, AV1 is not tried, because palettes are better there.
+DRAWN = 64
+# Colours of a small part that is a patch without any other being tried.
+FEW_COLOURS = 8
 # Pixels of all rectangles: above, only the tools that suit the pixels are tried.
 MOST_TRIED = 1 << 19
 # Pixels: larger rectangles are coded with so much less effort, because somebody waits. On the first
 # 14 frames of four recorded scenes (benchmarks.streams) the default needs 1 % fewer bytes than with
 # full effort where menus open, and 22 % more for a video in a corner, in two thirds of the time.
 LARGE = 1 << 14
-FASTER = {"av1": 5, "palette": 2}
+FASTER = {"av1": 5, "palette": 3}
 # (quality, radius in levels within which colours of a patch merge), as palette.RADII.
 PATCH_RADII = ((0, 27.0), (50, 14.0), (75, 10.0), (90, 6.0), (99, 3.0), (100, 0.0))
 # (quality, the largest expected token error of a rectangle): what the AV1 tool loses of graphics at
@@ -53,6 +59,7 @@ FINE = 40
 # AV1 picture, one of a photograph many times.
 MOST_GROWTH = 4
 THREADS = 2
+BOTH = ("av1", "palette")
 NUMBERS = {name: number for number, name in enumerate(changes.TOOL_NAMES)}
 
 
@@ -116,7 +123,7 @@ class Coder:
             height, width = part.shape[:2]
             shown = self.photographs.decode(payload[FINGERPRINT_BYTES:], (height, width, 3))
             best = Candidate("learned", payload, shown)
-        best = best or self._best(part, small, all_tools)
+        best = best or self._searched(self._best(part, small, all_tools))
         return Coded(Rectangle(box, NUMBERS[best.tool], best.payload), best.decoded)
 
     @property
@@ -157,6 +164,13 @@ class Coder:
             Candidate("palette", payload, shown) for payload, shown in pairs
         ]
 
+    def _searched(self, best: Candidate) -> Candidate:
+        """A palette with all of the effort, which was saved where several were compared."""
+        if best.tool != "palette" or self.exact or best.decoded.size <= 3 * LARGE:
+            return best
+        payload = vp8l.encode(best.decoded, effort=self.options.effort)
+        return replace(best, payload=min(payload, best.payload, key=len))
+
     def _candidates(self, part: Pixels, small: bool, all_tools: bool) -> list[Candidate]:
         """What the tools make of a part; the first is what the others are compared with."""
         if self.exact:
@@ -172,12 +186,18 @@ class Coder:
     def _tools(
         self, part: Pixels, small: bool, all_tools: bool
     ) -> list[Callable[[Pixels], list[Candidate]]]:
-        names: tuple[str, ...] = ("av1", "palette")
+        names: tuple[str, ...] = BOTH
         if self.options.tool in names:
             names = (self.options.tool,)
         elif not all_tools:
             names = tuple(name for name in choose(part).tools if name in names) or ("av1",)
-        few = part.shape[0] * part.shape[1] < LEAST_AV1
+        area = part.shape[0] * part.shape[1]
+        colours = _colours(part)
+        if names == BOTH and colours * DRAWN <= area:
+            names = ("palette",)
+        if small and names != ("av1",) and colours <= FEW_COLOURS:
+            return [lambda pixels: self._patch(pixels, 0)]
+        few = area < LEAST_AV1
         tools: list[Callable[[Pixels], list[Candidate]]] = []
         if "av1" in names and not (small and few):
             tools.append(lambda pixels: self._of_tool("av1", pixels))
@@ -211,3 +231,10 @@ class Coder:
         payload = tool_named("palette").encode(part, Settings(BEST_QUALITY, self.options.effort))
         found = [Candidate("palette", payload, part), *(self._patch(part, 0) if small else [])]
         return [min(found, key=lambda one: len(one.payload))]
+
+
+def _colours(pixels: Pixels) -> int:
+    """Number of colours of pixels [h, w, 3]."""
+    values = packed(pixels).ravel()
+    begins = np.flatnonzero(values[1:] != values[:-1]) + 1
+    return len(np.unique(np.append(values[begins], values[0])))

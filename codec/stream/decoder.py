@@ -17,6 +17,7 @@ from codec.io import images
 from codec.stream.frame import Frame
 from codec.stream.pasting import built
 from codec.stream.pictures import Pictures
+from codec.stream.shown import Shown
 from codec.tool_files import DECODE_BYTES
 from codec.tools import changes
 
@@ -62,6 +63,8 @@ class StreamDecoder:
         self.limit_memory = limit_memory if cotam is None else cotam.limit_memory
         self._pictures: Pictures[images.Picture] = Pictures()
         self._shown: Frame | None = None
+        # What a message may show again.
+        self.shown = Shown()
 
     @only_codec_errors
     def decode(self, data: bytes) -> Frame:
@@ -90,9 +93,10 @@ class StreamDecoder:
         message = None
         if content.tool == changes.NUMBER:
             message = changes.read(content.payload, content.height, content.width)
-            picture = self._changed(data, content, message)
+            picture, shown = self._changed(data, content, message)
         else:
             picture = self._codec_for(data).decode_full(data).picture
+            shown = Shown()
         picture.pixels.setflags(write=False)
         before = None if self._shown is None else self._shown.content
         checksum = container.checksum_of(data)
@@ -102,11 +106,12 @@ class StreamDecoder:
             self._pictures.forget(message.reference)
         self._pictures.add(checksum, frame.size, picture)
         self._shown = frame
+        self.shown = shown
         return frame
 
     def _changed(
         self, data: bytes, content: container.Container, message: changes.Changes
-    ) -> images.Picture:
+    ) -> tuple[images.Picture, Shown]:
         last = None if self._shown is None else bytes.fromhex(self._shown.checksum)
         if last != message.follows:
             raise self._missing(message, message.follows, "follows")
@@ -119,8 +124,10 @@ class StreamDecoder:
         # Weights are read only where a rectangle needs them.
         loaded = self._codec_for(data)
         loaded.check_weights(message.fingerprint)
-        pixels = built(before.pixels, message, Photographs(loaded))
-        return replace(before, pixels=pixels, notes=[])
+        photographs = Photographs(loaded)
+        shown = self.shown.copy()
+        pixels = built(before.pixels, message, photographs, shown)
+        return replace(before, pixels=pixels, notes=[]), shown
 
     def _missing(self, message: changes.Changes, name: bytes, how: str) -> MissingReference:
         needed = name.hex()

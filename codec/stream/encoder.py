@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,18 +22,20 @@ from codec.io import images, metadata
 from codec.io.image_like import ImageLike, size_of
 from codec.options import EncodeOptions
 from codec.results import Encoded
-from codec.stream import blocks, shifts
+from codec.stream import blocks, shifts, tones
 from codec.stream.coding import Coded, Coder
 from codec.stream.decoder import StreamDecoder
-from codec.stream.known import Known, base_of, boxes_of, leave_good_ones
-from codec.stream.pasting import moved, pasted
+from codec.stream.known import Known, Most, Source, base_of, boxes_of, leave_good_ones
+from codec.stream.pasting import moved, samples_of
 from codec.stream.pictures import Pictures
 from codec.stream.rectangles import in_pixels, rectangles
 from codec.stream.rule import LEARNED_TOLERANCE, threshold
+from codec.stream.shown import Shown, name_of
 from codec.tools import changes
-from codec.tools.changes import Changes, Copy
+from codec.tools.changes import AGAIN, Changes, Copy, Rectangle
 from codec.tools.choosing.reasons import CHANGES
 from codec.tools.interface import Pixels
+from codec.tools.regions import Box, paste
 
 # Share of the blocks that must be sent: above, a whole file costs little more, and needs no other.
 MOST_SENT = 0.8
@@ -103,6 +106,7 @@ class StreamEncoder:
         self._since_key = 0
         self._key_at = 0.0
         self._receiver = StreamDecoder(cotam)
+        self._shown = Shown()
 
     @only_codec_errors
     def key(self) -> None:
@@ -178,9 +182,11 @@ class StreamEncoder:
             source = frame.pixels
         elif picture is not None:
             source = metadata.kept(picture, self.options.kept).pixels
+        self._shown = self._receiver.shown.copy()
         if frame.content.alpha is None:
             # The file does not say what its pixels before were coded by.
-            self._keep(data, source, frame.pixels, LEARNED_TOLERANCE)
+            known = None if source is None else Source(np.ascontiguousarray(source))
+            self._keep(data, known, frame.pixels, LEARNED_TOLERANCE)
 
     def _key_is_due(self, picture: images.Picture) -> bool:
         often = self.key_every is not None and self._since_key + 1 >= self.key_every
@@ -203,10 +209,11 @@ class StreamEncoder:
         if picture.alpha is None:
             learned = encoded.tool in ("learned", "mixed")
             tolerance = LEARNED_TOLERANCE if learned else 0
-            self._keep(encoded.data, picture.pixels, shown, tolerance)
+            self._keep(encoded.data, Source(picture.pixels), shown, tolerance)
         return encoded.data
 
     def _start(self, picture: images.Picture) -> None:
+        self._shown = Shown()
         self._description = _description(picture)
         self._since_key = 0
         self._key_at = time.monotonic()
@@ -214,37 +221,61 @@ class StreamEncoder:
     def _keep(
         self,
         data: bytes,
-        source: Pixels | None,
+        source: Source | None,
         shown: Pixels,
         tolerance: int,
         passing: bool = False,
+        origin: blocks.Packed | None = None,
     ) -> None:
-        packed = None if source is None else blocks.packed(source)
-        found = blocks.hashes(blocks.packed(shown) if packed is None else packed)
-        known = Known(packed, shown, found, tolerance, passing)
+        packed = None if source is None else source.packed
+        found = blocks.hashes(blocks.packed(shown)) if source is None else source.hashes
+        origin = packed if origin is None else origin
+        known = Known(packed, origin, shown, found, tolerance, passing)
         height, width = shown.shape[:2]
         self._known.add(container.checksum_of(data), (height, width), known)
 
     def _message(self, picture: images.Picture) -> bytes | None:
         """What changed; None where a whole file is better."""
         pixels = np.ascontiguousarray(picture.pixels)
-        packed = blocks.packed(pixels)
-        checksum, base = base_of(self._known, packed)
+        source = Source(pixels)
+        checksum, base = base_of(self._known, source.hashes)
         if base.source is None:
-            return self._after_unknown(picture, pixels, (checksum, base))
-        copies = shifts.find(base.source, packed, blocks.of_pixels(base.source != packed))
-        differ = moved(base.source, copies) != packed
+            return self._after_unknown(picture, source, (checksum, base))
+        most = Most(threshold(self._coder.quality), base.tolerance)
+        copies = _copies(base.source, source, pixels, most.error)
+        differ = moved(base.source, copies) != source.packed
         shown = moved(base.shown, copies)
+        origin = moved(base.source if base.origin is None else base.origin, copies)
         changed = blocks.of_pixels(differ)
-        leave_good_ones(changed, shown, pixels, base.tolerance, threshold(self._coder.quality))
+        leave_good_ones(changed, shown, samples_of(origin)[..., :3], pixels, most)
         if changed.mean() > MOST_SENT:
             return None
-        boxes = boxes_of(changed, differ, blocks.of_pixels(blocks.lively(packed)))
-        coded = self._coder.code(pixels, boxes)
-        return self._written(pixels, (checksum, base), copies, coded, shown)
+        boxes = boxes_of(changed, differ, source.lively_blocks) if changed.any() else []
+        coded = self._coded(pixels, boxes)
+        return self._written(source, (checksum, base), copies, coded, shown, origin)
+
+    def _coded(self, pixels: Pixels, boxes: list[Box]) -> tuple[list[Coded], Shown]:
+        """Boxes as rectangles, and all that can be shown again after them.
+
+        What the receiver has seen, or what the message holds already, is shown again.
+        """
+        names = [name_of(box.of(pixels)) for box in boxes]
+        new = {name: box for name, box in zip(names, boxes) if self._shown.find(name) is None}
+        fresh = dict(zip(new, self._coder.code(pixels, list(new.values()))))
+        shown = self._shown.copy()
+        done = []
+        for name, box in zip(names, boxes):
+            old = shown.find(name)
+            if old is not None:
+                done.append(Coded(Rectangle(box, AGAIN, old[0]), old[1]))
+                continue
+            one = fresh[name]
+            done.append(Coded(replace(one.rectangle, box=box), one.shown))
+            shown.add(one.rectangle, one.shown, name)
+        return done, shown
 
     def _after_unknown(
-        self, picture: images.Picture, pixels: Pixels, base: tuple[bytes, Known]
+        self, picture: images.Picture, source: Source, base: tuple[bytes, Known]
     ) -> bytes:
         """What changed since a picture whose source is not known, or a whole file if that is less.
 
@@ -253,6 +284,7 @@ class StreamEncoder:
         """
         whole = self.cotam.encode_full(picture, options=self.options)
         fresh = self.cotam.decode_full(whole.data).picture.pixels
+        pixels = picture.pixels
         shown = base[1].shown
         every = np.ones(blocks.grid_of(pixels), np.bool_)
         usual = blocks.errors(fresh, pixels, every)
@@ -262,20 +294,22 @@ class StreamEncoder:
         boxes = [in_pixels(box, *pixels.shape[:2]) for box in rectangles(changed)]
         if changed.mean() > MOST_SENT:
             return self._whole_file(picture, whole)
-        coded = self._coder.code(pixels, boxes)
-        if sum(len(one.rectangle.payload) for one in coded) >= len(whole.data):
+        coded = self._coded(pixels, boxes)
+        if sum(len(one.rectangle.payload) for one in coded[0]) >= len(whole.data):
             return self._whole_file(picture, whole)
-        return self._written(pixels, base, [], coded, shown.copy())
+        return self._written(source, base, [], coded, shown.copy())
 
     def _written(
         self,
-        pixels: Pixels,
+        source: Source,
         base: tuple[bytes, Known],
         copies: list[Copy],
-        coded: list[Coded],
+        parts: tuple[list[Coded], Shown],
         shown: Pixels,
+        origin: blocks.Packed | None = None,
     ) -> bytes:
-        height, width = pixels.shape[:2]
+        coded, again = parts
+        height, width = source.packed.shape
         number = self._since_key + 1
         new = [one.rectangle for one in coded]
         area = sum(one.box.area for one in copies) + sum(one.box.area for one in new)
@@ -297,14 +331,35 @@ class StreamEncoder:
                 reason=CHANGES,
             )
         )
-        pasted(shown, ((one.rectangle.box, one.shown) for one in coded))
+        for one in coded:
+            paste(shown, one.rectangle.box, one.shown)
+        self._shown = again
+        if origin is not None:
+            for box in (one.box for one in new):
+                box.of(origin)[:] = box.of(source.packed)
         learned = any(one.rectangle.tool == changes.LEARNED for one in coded)
         self.notes = []
         self._since_key = number
         if forgets:
             self._known.forget(base[0])
-        self._keep(data, pixels, shown, LEARNED_TOLERANCE if learned else base[1].tolerance, small)
+        tolerance = LEARNED_TOLERANCE if learned else base[1].tolerance
+        self._keep(data, source, shown, tolerance, small, origin)
         return data
+
+
+def _copies(before: blocks.Packed, source: Source, pixels: Pixels, most: float) -> list[Copy]:
+    """What moved, and what has other tones now."""
+    after = source.packed
+    changed = blocks.of_pixels(before != after)
+    if not changed.any():
+        return []
+    copies = shifts.find(before, after, changed, source.lively)
+    now = moved(before, copies) if copies else before
+    differ = now != after
+    boxes = boxes_of(blocks.of_pixels(differ), differ, source.lively_blocks)
+    views = tones.Views(samples_of(before)[..., :3], samples_of(now)[..., :3], pixels)
+    ways = sorted({(copy.dx, copy.dy) for copy in copies if copy.dx or copy.dy})
+    return copies + tones.find(views, boxes, ways, most)
 
 
 def _description(picture: images.Picture) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,54 @@ OLDER_IS_BETTER = 0.7
 
 
 @dataclass(frozen=True)
+class Most:
+    """Limits of what is kept.
+
+    Attributes:
+        error: mean squared error of a block; below 0 only equal blocks are kept.
+        tolerance: levels by which the receiver's samples may differ from what the sender knows.
+    """
+
+    error: float
+    tolerance: int
+
+
+class Source:
+    """A picture to be encoded, and what is looked up in it; each is computed once.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+
+    Attributes:
+        packed: one number for each pixel [H, W].
+    """
+
+    def __init__(self, pixels: Pixels) -> None:
+        self.packed = blocks.packed(pixels)
+
+    @cached_property
+    def hashes(self) -> NDArray[np.uint64]:
+        """Of its blocks."""
+        return blocks.hashes(self.packed)
+
+    @cached_property
+    def lively(self) -> NDArray[np.bool_]:
+        """Pixels [H, W] that differ from a neighbour."""
+        return blocks.lively(self.packed)
+
+    @cached_property
+    def lively_blocks(self) -> blocks.Blocks:
+        """Blocks with such a pixel."""
+        return blocks.of_pixels(self.lively)
+
+
+@dataclass(frozen=True)
 class Known:
     """A picture that the receiver has.
 
     Attributes:
         source: what was encoded, packed [H, W]; None where that is not known.
+        origin: what each pixel was coded from when it was last sent, packed [H, W], or None.
         shown: uint8 [H, W, 3], what the receiver sees.
         hashes: of the source's blocks, or of those shown.
         tolerance: levels by which the receiver's samples may differ from `shown`.
@@ -30,16 +74,21 @@ class Known:
     """
 
     source: blocks.Packed | None
+    origin: blocks.Packed | None
     shown: Pixels
     hashes: NDArray[np.uint64]
     tolerance: int
     passing: bool
 
 
-def base_of(pictures: Pictures[Known], packed: blocks.Packed) -> tuple[bytes, Known]:
-    """The picture that most blocks can be kept of: the last one if no other is far better."""
+def base_of(pictures: Pictures[Known], found: NDArray[np.uint64]) -> tuple[bytes, Known]:
+    """The picture that most blocks can be kept of: the last one if no other is far better.
+
+    Args:
+        pictures: that the receiver has.
+        found: hashes of the blocks of the new source.
+    """
     (checksum, last), *older = pictures.newest_first()
-    found = blocks.hashes(packed)
     least = int((found != last.hashes).sum())
     best = (checksum, last)
     most = OLDER_IS_BETTER * least
@@ -52,11 +101,22 @@ def base_of(pictures: Pictures[Known], packed: blocks.Packed) -> tuple[bytes, Kn
 
 
 def leave_good_ones(
-    changed: blocks.Blocks, shown: Pixels, pixels: Pixels, tolerance: int, most: float
+    changed: blocks.Blocks, shown: Pixels, origin: Pixels, pixels: Pixels, most: Most
 ) -> None:
-    """Take the blocks out that the receiver sees well enough as they are."""
-    if most >= 0 and changed.any():
-        changed[changed] = blocks.errors(shown, pixels, changed, tolerance) > most
+    """Take the blocks out that the receiver sees well enough as they are.
+
+    Args:
+        changed: blocks that differ from the source before; changed in place.
+        shown: uint8 [H, W, 3], what the receiver sees.
+        origin: the same shape, what that was coded from.
+        pixels: the same shape, the new source.
+        most: the limits.
+    """
+    if most.error < 0 or not changed.any():
+        return
+    error = blocks.errors(shown, pixels, changed, most.tolerance)
+    moved = blocks.errors(origin, pixels, changed)
+    changed[changed] = (error > most.error) & (moved > most.error)
 
 
 def boxes_of(changed: blocks.Blocks, differ: NDArray[np.bool_], lively: blocks.Blocks) -> list[Box]:

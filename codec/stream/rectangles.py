@@ -27,6 +27,13 @@ LEAST_SAVED = 20.0
 LIGHT = 64.0
 LEAST_SAVED_LIGHT = 5.0
 MOST = 64
+# What remains of a box around a hole.
+SIDES = ("above", "left", "right", "below")
+# Rows in which a hole is looked for.
+ROWS = 8
+# Blocks: a longer box is no patch any more (tools.patch.MOST_PIXELS), so that light cuts pay.
+PATCHED = 4096 // SIDE**2
+LEAST_SAVED_PATCHED = 0.3
 Span = tuple[int, int, int, int]
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -55,7 +62,10 @@ def rectangles(blocks: Blocks, lively: Blocks | None = None, most: int = MOST) -
         # The heaviest first, so that the limit leaves the light ones together.
         todo.sort(key=lambda span: float(_weight(sums, *span)))
         span = todo.pop()
-        parts = _cut(blocks, sums, span) if len(done) + len(todo) + 2 <= most else None
+        free = most - len(done) - len(todo)
+        parts = _cut(blocks, sums, span) if free >= 2 else None
+        if parts is None and free >= len(SIDES):
+            parts = _around_hole(blocks, sums, span)
         if parts is None:
             done.append(span)
         else:
@@ -108,6 +118,8 @@ def _cut(blocks: Blocks, sums: Floats, span: Span) -> list[Span] | None:
     within = sums[top : bottom + 1, left : right + 1]
     weight = float(_weight(sums, *span))
     least = LEAST_SAVED if weight > LIGHT else LEAST_SAVED_LIGHT
+    if weight <= 2 * LIGHT and inner.size > PATCHED:
+        least = LEAST_SAVED_PATCHED
     if weight < least:
         return None
     by_row = _weights(inner, within)
@@ -125,6 +137,48 @@ def _cut(blocks: Blocks, sums: Floats, span: Span) -> list[Span] | None:
         at = left + column + 1
         spans = [(top, left, bottom, at), (top, at, bottom, right)]
     return [part for part in (_around(blocks, one) for one in spans) if part is not None]
+
+
+def _around_hole(blocks: Blocks, sums: Floats, span: Span) -> list[Span] | None:
+    """The parts of a span around its heaviest hole; None where leaving it out saves too little.
+
+    A frame cannot be cut in two so that anything is saved::
+
+        +-----------+
+        |   above   |
+        +---+---+---+
+        | l | 0 | r |
+        +---+---+---+
+        |   below   |
+        +-----------+
+    """
+    top, left, bottom, right = span
+    inner = blocks[top:bottom, left:right]
+    places = np.linspace(0, inner.shape[0] - 1, ROWS + 2).astype(np.int64)[1:-1]
+    holes = {_hole(inner, int(row)) for row in places}
+    moved = [(top + a, left + b, top + c, left + d) for a, b, c, d in holes]
+    high, start, low, end = max(moved, key=lambda hole: float(_weight(sums, *hole)))
+    if float(_weight(sums, high, start, low, end)) < LEAST_SAVED * (len(SIDES) - 1):
+        return None
+    spans = [
+        (top, left, high, right),
+        (high, left, low, start),
+        (high, end, low, right),
+        (low, left, bottom, right),
+    ]
+    return [part for part in (_around(blocks, one) for one in spans) if part is not None]
+
+
+def _hole(marks: NDArray[np.bool_], row: int) -> Span:
+    """The longest run without marks in a row, and the rows around it that have none there."""
+    edges = np.flatnonzero(np.concatenate([[True], marks[row], [True]]))
+    longest = int(np.diff(edges).argmax())
+    start, end = int(edges[longest]), int(edges[longest + 1]) - 1
+    filled = marks[:, start:end].any(1)
+    above = np.flatnonzero(filled[:row])
+    below = np.flatnonzero(filled[row:])
+    high = int(above[-1]) + 1 if len(above) else 0
+    return high, start, row + int(below[0]) if len(below) else len(marks), end
 
 
 def _weights(marks: NDArray[np.bool_], sums: Floats) -> Floats:

@@ -4,6 +4,10 @@ A block that equals the same block of the source before is as good as it was: it
 is kept only if its error against the new source is below a threshold, which follows the quality.
 The error is that against the receiver's pixels, never against the source before, so that a
 picture that fades by one level a message is sent again as soon as the sum of the steps shows.
+
+A block that is coarse because it was coded so is no reason to send it anew. So a block is also kept
+while what it was coded from is within the threshold of the new source: its error is then that of
+its coding and the threshold, however many messages there were.
 """
 
 from __future__ import annotations

@@ -2,9 +2,12 @@
 
 ::
 
-    number, forgets | checksums | copies: box, from where | rectangles: box, tool, payload
+    number, forgets | checksums | copies: box, from where, tones | rectangles: box, tool, payload
 
     picture of that checksum -> copies, all of them from it -> rectangles over them -> picture
+
+A copy may change its pixels' tones: a row that is pointed at, a page behind a dialog and a film
+that fades are the pixels of before, darker or lighter or of another hue.
 
 A message names the previous one, so that a lost or reordered message is noticed, and the picture
 that it builds on if that is an older one. A name is the checksum of the file with the picture.
@@ -32,7 +35,16 @@ from codec.tools.regions import Box
 Pixels = NDArray[np.uint8]
 NAME = CHANGES
 NUMBER = NUMBERS[CHANGES]
-MOST_COPIES = 8
+MOST_COPIES = 32
+# Of all copies of a message: one without tones, and one with them, of the whole picture, and more.
+MOST_COPIED = 8
+# A gain of one, and the largest gain and offset of either sign.
+ONE = 256
+MOST_TONE = 1023
+# Flag of the number of copies: tones follow each.
+TONED = 64
+# Flags of a copy's tones: the same for red, green and blue.
+SAME_TONES = 8
 MOST_RECTANGLES = 256
 # Of all patches of a message: their coder is a loop over pixels.
 MOST_PATCHED = 1 << 16
@@ -41,7 +53,38 @@ PATCH = 0
 AV1 = 1
 PALETTE = 2
 LEARNED = 3
-TOOL_NAMES = ("patch", "av1", "palette", "learned")
+AGAIN = 4
+TOOL_NAMES = ("patch", "av1", "palette", "learned", "again")
+Samples = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Tones:
+    """What becomes of samples: (gain * sample + 256 * offset + 128) / 256, rounded down, 0..255.
+
+    Attributes:
+        gains: of red, green and blue, in 1 / 256; -1023..1023.
+        offsets: in levels; -1023..1023.
+    """
+
+    gains: Samples = (ONE, ONE, ONE)
+    offsets: Samples = (0, 0, 0)
+
+    @property
+    def plain(self) -> bool:
+        """Whether all samples stay as they are."""
+        return self == Tones()
+
+    @property
+    def tables(self) -> NDArray[np.uint8]:
+        """The new sample [3, 256] of each channel and each sample."""
+        gains = np.array(self.gains)[:, None]
+        offsets = np.array(self.offsets)[:, None]
+        levels = gains * np.arange(256) + ONE * offsets + ONE // 2
+        return np.clip(levels >> 8, 0, 255).astype(np.uint8)
+
+
+PLAIN = Tones()
 
 
 @dataclass(frozen=True)
@@ -51,6 +94,7 @@ class Copy:
     box: Box
     dx: int
     dy: int
+    tones: Tones = PLAIN
 
     @property
     def source(self) -> Box:
@@ -112,9 +156,11 @@ def write(changes: Changes, height: int, width: int) -> bytes:
     older = changes.reference != changes.follows
     head = changes.number << 2 | older << 1 | changes.forgets
     out = [put_varint(head), changes.follows, changes.reference * older]
-    out.append(put_varint(len(changes.copies)))
+    toned = any(not copy.tones.plain for copy in changes.copies)
+    out.append(put_varint(len(changes.copies) | TONED * toned))
     for copy in changes.copies:
         out += [_put_box(copy.box), _put_signed(copy.dx), _put_signed(copy.dy)]
+        out += [_put_tones(copy.tones)] * toned
     out.append(put_varint(len(changes.rectangles)))
     for one in changes.rectangles:
         out += [_put_box(one.box), bytes([one.tool]), put_varint(len(one.payload)), one.payload]
@@ -138,8 +184,12 @@ def read(payload: bytes, height: int, width: int) -> Changes:
         head = reader.varint()
         follows = bytes(reader.take(CRC_BYTES))
         reference = bytes(reader.take(CRC_BYTES)) if head & 2 else follows
-        copies = [_copy(reader, size) for _ in range(_count(reader, MOST_COPIES))]
-        rectangles = [_rectangle(reader, size) for _ in range(_count(reader, MOST_RECTANGLES))]
+        count = reader.varint()
+        toned = bool(count & TONED)
+        copies = [_copy(reader, size, toned) for _ in range(_limited(count & ~TONED, MOST_COPIES))]
+        rectangles = [
+            _rectangle(reader, size) for _ in range(_limited(reader.varint(), MOST_RECTANGLES))
+        ]
     except Truncated:
         raise Corrupt("the message ends too early; fetch or copy the file again") from None
     if reader.at != len(payload) or head < 4 or (head & 2 and reference == follows):
@@ -153,6 +203,8 @@ def _check(changes: Changes, height: int, width: int) -> None:
     """Raises Corrupt where rectangles overlap, need different weights, or cost too much."""
     if changes.area > height * width or _overlap([one.box for one in changes.rectangles]):
         raise Corrupt("two rectangles of the message overlap; fetch or copy the file again")
+    if sum(one.box.area for one in changes.copies) > MOST_COPIED * height * width:
+        raise Corrupt("the message copies too many pixels")
     patched = [one.box.area for one in changes.rectangles if one.tool == PATCH]
     if sum(patched) > MOST_PATCHED or max(patched, default=0) > patch.MOST_PIXELS:
         raise Corrupt("the message has too many pixels in patches")
@@ -173,15 +225,15 @@ def _overlap(boxes: Sequence[Box]) -> bool:
     return int((meet & meet.T).sum()) > len(boxes)
 
 
-def _count(reader: Reader, most: int) -> int:
-    count = reader.varint()
+def _limited(count: int, most: int) -> int:
     if count > most:
         raise Corrupt(f"the message has {count} parts of a kind, more than {most}")
     return count
 
 
-def _copy(reader: Reader, size: tuple[int, int]) -> Copy:
-    copy = Copy(_box(reader, size), _signed(reader), _signed(reader))
+def _copy(reader: Reader, size: tuple[int, int], toned: bool) -> Copy:
+    box, dx, dy = _box(reader, size), _signed(reader), _signed(reader)
+    copy = Copy(box, dx, dy, _tones(reader) if toned else PLAIN)
     if not _inside(copy.source, size):
         raise Corrupt("the message copies from outside the picture")
     return copy
@@ -211,6 +263,39 @@ def _inside(box: Box, size: tuple[int, int]) -> bool:
 def _put_box(box: Box) -> bytes:
     sides = (box.left, box.top, box.right - box.left, box.bottom - box.top)
     return b"".join(put_varint(side) for side in sides)
+
+
+def _put_tones(tones: Tones) -> bytes:
+    """Which channels have tones of their own (bits 0 to 2), then the gain and offset of each."""
+    pairs = list(zip(tones.gains, tones.offsets))
+    if pairs == 3 * pairs[:1] and not tones.plain:
+        return bytes([SAME_TONES]) + _put_pair(pairs[0])
+    own = [pair != (ONE, 0) for pair in pairs]
+    flags = sum(1 << channel for channel in range(3) if own[channel])
+    return bytes([flags]) + b"".join(_put_pair(pair) for pair, has in zip(pairs, own) if has)
+
+
+def _put_pair(pair: tuple[int, int]) -> bytes:
+    return _put_signed(pair[0] - ONE) + _put_signed(pair[1])
+
+
+def _tones(reader: Reader) -> Tones:
+    flags = reader.byte()
+    if flags > SAME_TONES:
+        raise Corrupt("a copy of the message has unknown tones")
+    if flags == SAME_TONES:
+        pairs = 3 * [_pair(reader)]
+    else:
+        pairs = [_pair(reader) if flags >> channel & 1 else (ONE, 0) for channel in range(3)]
+    red, green, blue = pairs
+    return Tones((red[0], green[0], blue[0]), (red[1], green[1], blue[1]))
+
+
+def _pair(reader: Reader) -> tuple[int, int]:
+    pair = ONE + _signed(reader), _signed(reader)
+    if max(map(abs, pair)) > MOST_TONE:
+        raise Corrupt("a copy of the message has tones beyond what samples can be")
+    return pair
 
 
 def _put_signed(value: int) -> bytes:
