@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 
 import codec
 from codec.bitstream import container, qp_map
@@ -150,6 +150,24 @@ def test_orientation_is_applied(module: Module, photo: NDArray[np.uint8]) -> Non
     found = module.decode(data)
     assert found.shape == (90, 60, 4)
     assert (found == by_python(data)).all()
+
+
+def test_a_colour_profile_is_applied_where_asked(module: Module, photo: NDArray[np.uint8]) -> None:
+    """A profile whose red and blue are swapped, from the bytes of Pillow's sRGB."""
+    icc = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, blue = icc.index(b"rXYZ"), icc.index(b"bXYZ")
+    icc[red : red + 4], icc[blue : blue + 4] = b"bXYZ", b"rXYZ"
+    image = Image.fromarray(photo[:40, :60])
+    stream = io.BytesIO()
+    image.save(stream, "PNG", icc_profile=bytes(icc))
+    data = codec.load().encode(stream.getvalue(), lossless=True)
+    script = "return shown(await (await import('/cotam.js')).decodeCtm(datas[0], more))"
+    stored = pixels_of(module.call(script, data, more={}))
+    shown = pixels_of(module.call(script, data, more={"toSrgb": True}))
+    assert (stored[..., :3] == photo[:40, :60]).all()
+    wanted = codec.decode(data, output="array").astype(int)
+    assert np.abs(wanted - photo[:40, :60]).max() > 20
+    assert np.abs(shown[..., :3] - wanted).max() <= 2
 
 
 def test_streams_are_those_of_python(module: Module) -> None:

@@ -26,6 +26,7 @@ export const LIMIT_PIXELS = 2 ** 26;
 const MAGIC = [0xc0, 0x54, 0x4d];
 const ALPHA = 0x41;
 const GREY = 0x47;
+const PROFILE = 0x49;
 const NAMES = { 0x41: "alpha", 0x45: "exif", 0x47: "grey", 0x49: "icc" };
 
 /**
@@ -163,6 +164,9 @@ export function sectionsOf(file) {
 
 /** @param {Sections} file @returns {Uint8Array | undefined} the alpha section, a PNG */
 export const alphaOf = (file) => file.extras.get(ALPHA);
+
+/** @param {Sections} file @returns {Uint8Array | undefined} the colour profile */
+export const profileOf = (file) => file.extras.get(PROFILE);
 
 /** @param {Sections} file @returns {boolean} whether the source was grey */
 export const isGrey = (file) => file.extras.has(GREY);

@@ -2,12 +2,13 @@
 import { CtmError, corrupt } from "./bytes.js";
 import {
   CHANGES, LEARNED, LIMIT_PIXELS, MIXED, PALETTE, REASONS, TOOLS,
-  alphaOf, isGrey, readBeginning, readFile, readHeader, sectionsOf,
+  alphaOf, isGrey, profileOf, readBeginning, readFile, readHeader, sectionsOf,
 } from "./container.js";
 import { Latents, STRIDE, firstStack, readPayload, stacksOf } from "./learned.js";
 import { modelOf } from "./networks.js";
 import { reduced, toGrey } from "./pixels.js";
 import { decodeAlpha } from "./png.js";
+import { toSrgb } from "./profile.js";
 import { applyChanges, decodeMixed, decodeScreen, readChanges, readMixed } from "./screens.js";
 
 /**
@@ -15,6 +16,7 @@ import { applyChanges, decodeMixed, decodeScreen, readChanges, readMixed } from 
  * @property {number} [limitPixels] larger pictures are refused
  * @property {boolean} [wantBits] count the bits of every latent position
  * @property {boolean} [wantLatents] give y_hat back
+ * @property {boolean} [toSrgb] apply the file's colour profile; otherwise the samples are as stored
  * @property {(preview: ImageData) => void} [onPreview] called with a small picture, once
  */
 
@@ -73,6 +75,8 @@ export async function decodeFull(data, options = {}) {
     const samples = await decodeAlpha(alpha, width, height);
     for (let i = 0; i < samples.length; i++) rgba[4 * i + 3] = samples[i];
   }
+  const icc = options.toSrgb && profileOf(file);
+  if (icc) out.picture = await toSrgb(out.picture, icc);
   out.milliseconds.all = performance.now() - begun;
   return out;
 }

@@ -1,5 +1,5 @@
 // The alpha section: a PNG of one channel.
-import { corrupt } from "./bytes.js";
+import { corrupt, crc32 } from "./bytes.js";
 
 const DAMAGED = "the file's alpha section is damaged";
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
@@ -20,6 +20,8 @@ export async function decodeAlpha(data, width, height) {
   for (let at = 8; at + 12 <= data.length; ) {
     const length = view.getUint32(at);
     if (at + 12 + length > data.length) throw corrupt(DAMAGED);
+    const end = at + 8 + length;
+    if (crc32(data.subarray(at + 4, end)) !== view.getUint32(end)) throw corrupt(DAMAGED);
     const kind = String.fromCharCode(...data.subarray(at + 4, at + 8));
     if (kind === "IDAT") parts.push(data.subarray(at + 8, at + 8 + length));
     if (kind === "IEND") break;

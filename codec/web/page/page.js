@@ -30,7 +30,7 @@ async function open(name, read) {
       viewer.showPreview(preview, width, height);
       get("viewer").hidden = false;
     };
-    const decoded = await decodeCtmFull(data, { wantBits: true, onPreview, signal });
+    const decoded = await decodeCtmFull(data, { wantBits: true, toSrgb: true, onPreview, signal });
     if (signal.aborted) return;
     viewer.show(decoded, { name, bytes: data.length, ms: performance.now() - begun });
     get("viewer").hidden = false;

@@ -55,7 +55,7 @@ export class CotamImage extends HTMLElement {
       const response = await fetch(new URL(this.src, document.baseURI), { signal });
       if (!response.ok) throw new Error(`${this.src}: the server answers ${response.status}`);
       const data = await this.received(response, signal);
-      const picture = await decodeCtm(data);
+      const picture = await decodeCtm(data, { toSrgb: true });
       if (signal.aborted) return;
       this.draw(picture);
       this.complete = true;

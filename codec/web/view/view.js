@@ -32,7 +32,7 @@ async function decoded(number, data, signal) {
     get("viewer").hidden = false;
   };
   const byPython = !list.runtime && (header.fingerprint || header.tool === MIXED);
-  if (!byPython) return decodeCtmFull(data, { wantBits: true, onPreview, signal });
+  if (!byPython) return decodeCtmFull(data, { wantBits: true, toSrgb: true, onPreview, signal });
   const facts = await (await fetched(`decoded/${number}`, signal)).json();
   const blob = await (await fetched(`pixels/${number}`, signal)).blob();
   const bitmap = await createImageBitmap(blob, { premultiplyAlpha: "none", colorSpaceConversion: "none" });
