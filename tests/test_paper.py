@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 import codec
+from benchmarks.lib import markdown
+from benchmarks.lib.task_tables import published_table
 from codec.bitstream.qp_map import PAPER_QPS
 from codec.errors import BadArgument
 from codec.guidance import Importance, choose
@@ -142,3 +144,16 @@ def test_an_experiment_ends_in_tokens(
     repaired = small_mse.decode_tokens(data, tower, adapter=place)
     assert repaired.shape == (1, 65, 64)
     assert torch.isfinite(repaired).all()
+
+
+def test_the_table_shows_both_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of the published one come from a result of their own."""
+    ours = json.loads((markdown.RESULTS / "tasks.json").read_text())
+    (tmp_path / "tasks.json").write_text(json.dumps(ours))
+    rate = {"value": -1.25, "low": -2.0, "high": -0.5}
+    published = {"bd_rate": {"deit": {"paper-teacher": {"token_mse_last": rate}}}}
+    (tmp_path / "tasks_published.json").write_text(json.dumps(published))
+    monkeypatch.setattr(markdown, "RESULTS", tmp_path)
+    table = published_table()
+    assert "| map alone | -1.2 % (-2.0..-0.5) |" in table
+    assert "| joint training | - |" in table

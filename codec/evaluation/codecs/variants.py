@@ -69,7 +69,9 @@ LOCAL = {"local": local.cost, "calm": local.calm}
 NO_MAPS = (UNIFORM, SAME_QP, ORACLE)
 BASE = "base-"
 TOKENS = "tokens-"
-TOKEN_VARIANTS = tuple(TOKENS + variant for variant in (UNIFORM, DEFAULT))
+# The published preset over DeiT-Tiny's own shallow attention.
+PUBLISHED = "paper-teacher"
+TOKEN_VARIANTS = tuple(TOKENS + variant for variant in (UNIFORM, DEFAULT, PUBLISHED))
 # About 0.08..0.8 bits per pixel: judges recognise little with fewer, nearly everything with more.
 QUALITIES = (3.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0)
 # The same range for formats of Pillow.
