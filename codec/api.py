@@ -66,9 +66,10 @@ def load(
         name_or_path: one of `models()`, a .safetensors file, a folder of `cotam export`, or
             hf://org/name for weights on the Hugging Face Hub (extra `hub`).
         device: `auto`, `cpu`, `cuda`, or any other name that torch accepts.
-        backend: what runs the networks: `torch`, `onnx` (ONNX Runtime), or `auto`: PyTorch where
-            the program has imported it or a GPU is there, otherwise ONNX Runtime. The environment
-            variable COTAM_BACKEND says what `auto` means. Every backend decodes the same latents.
+        backend: what runs the networks: `torch`, `onnx` (ONNX Runtime), `openvino` (its transforms
+            in OpenVINO), or `auto`: PyTorch where the program has imported it or a GPU is there,
+            otherwise ONNX Runtime. The environment variable COTAM_BACKEND says what `auto` means.
+            Every backend decodes the same latents.
 
     Returns:
         The codec.

@@ -36,7 +36,7 @@ ROOMS = {room: level for level, row in enumerate(LAYERS) for room in row}
 TORCH_FREE = (
     "codec.errors codec.forks codec.memory codec.quality codec.bitstream codec.coding codec.io "
     "codec.info "
-    "codec.options codec.backends.manifest codec.backends.onnx "
+    "codec.options codec.backends.manifest codec.backends.onnx codec.backends.openvino "
     "codec.backends.lazy codec.graphs codec.weights.checkpoint codec.weights.safetensors_file "
     "codec.weights.shipped codec.tools codec.tokens.selection codec.integrations.pillow "
     "codec.guidance.importance codec.guidance.files codec.guidance.rate_estimate codec.stream "
