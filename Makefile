@@ -3,7 +3,7 @@
 # Python 3.11 first, because compressai, which the benchmarks compare with, ends at 3.12.
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10 3.13 3.14,$(shell python$(v) -c '' 2>/dev/null && command -v python$(v))) python3)
 BIN := .venv/bin
-EXTRAS := train,bench,compressai,mllm,export,hub,ray,serve,dev
+EXTRAS := train,bench,compressai,mllm,export,hub,openvino,ray,serve,dev
 IMAGE ?=
 export GOMP_SPINCOUNT ?= 20000
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -14,6 +14,7 @@ from codec import quality as qualities
 from codec import tool_files
 from codec.backends.lazy import LazyBackend
 from codec.backends.runtime import Runtime
+from codec.batches import overlapped
 from codec.bitstream import container, qp_map
 from codec.coding.backend import Backend, QpField, Weights
 from codec.coding.latent_grid import Floats, latent_grid
@@ -66,9 +67,10 @@ def load(
         name_or_path: one of `models()`, a .safetensors file, a folder of `cotam export`, or
             hf://org/name for weights on the Hugging Face Hub (extra `hub`).
         device: `auto`, `cpu`, `cuda`, or any other name that torch accepts.
-        backend: what runs the networks: `torch`, `onnx` (ONNX Runtime), or `auto`: PyTorch where
-            the program has imported it or a GPU is there, otherwise ONNX Runtime. The environment
-            variable COTAM_BACKEND says what `auto` means. Every backend decodes the same latents.
+        backend: what runs the networks: `torch`, `onnx` (ONNX Runtime), `openvino` (its transforms
+            in OpenVINO), or `auto`: PyTorch where the program has imported it or a GPU is there,
+            otherwise ONNX Runtime. The environment variable COTAM_BACKEND says what `auto` means.
+            Every backend decodes the same latents.
 
     Returns:
         The codec.
@@ -323,6 +325,71 @@ class Codec:
             photographs = Photographs(self, chosen)
             return tool_files.encode(picture, choice, chosen, self.limit_memory, watch, photographs)
         return self._encode_learned(picture, choice, chosen, watch, want_bits)
+
+    def encode_batch(
+        self,
+        pictures: Iterable[ImageLike],
+        *,
+        options: EncodeOptions | None = None,
+        **changes: Any,
+    ) -> Iterator[bytes]:
+        """Encode many pictures: one is entropy-coded while the networks work on the next.
+
+        Args:
+            pictures: as `encode` takes them, read one after another as they are needed.
+            options: as for `encode`.
+            changes: as for `encode`.
+
+        Yields:
+            The files that `encode` makes, in the order of the pictures.
+
+        Raises:
+            CodecError: as `encode` does, in the place of the first picture that it concerns.
+
+        Example:
+            >>> import numpy as np
+            >>> cotam = load()
+            >>> pictures = [np.full((20, 30, 3), level, np.uint8) for level in (0, 255)]
+            >>> files = list(cotam.encode_batch(pictures))
+            >>> files == [cotam.encode(picture) for picture in pictures]
+            True
+        """
+        chosen = EncodeOptions.of(options, changes)
+        return overlapped(lambda picture: self.encode(picture, options=chosen), pictures)
+
+    def decode_batch(
+        self,
+        files: Iterable[bytes],
+        *,
+        output: Output = "pil",
+        level: Level = "pixels",
+        background: Any = WHITE,
+    ) -> Iterator[Any]:
+        """Decode many files: one is entropy-decoded while the networks work on another.
+
+        Args:
+            files: as `decode` takes them, read one after another as they are needed.
+            output: as for `decode`.
+            level: as for `decode`.
+            background: as for `decode`.
+
+        Yields:
+            What `decode` returns, in the order of the files.
+
+        Raises:
+            CodecError: as `decode` does, in the place of the first file that it concerns.
+
+        Example:
+            >>> import numpy as np
+            >>> cotam = load()
+            >>> data = cotam.encode(np.zeros((20, 30, 3), np.uint8))
+            >>> [image.size for image in cotam.decode_batch([data, data])]
+            [(30, 20), (30, 20)]
+        """
+        return overlapped(
+            lambda file: self.decode(file, output=output, level=level, background=background),
+            files,
+        )
 
     def _encode_learned(
         self,

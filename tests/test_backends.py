@@ -7,6 +7,8 @@ import os
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,8 @@ from numpy.typing import NDArray
 import codec
 from codec.backends import runtime
 from codec.backends.onnx import OnnxBackend
+from codec.backends.openvino import OpenVinoBackend
+from codec.backends.runtime import Runtime
 from codec.backends.torch import TorchBackend
 from codec.graphs.half import makers
 from codec.networks.config import ModelConfig
@@ -75,8 +79,15 @@ def test_the_prior_of_any_size_is_the_same_bits(
     assert_same_prior(random_weights(low, with_block), rows, columns, seed)
 
 
-def test_pixels_agree_within_one(photo: NDArray[np.uint8]) -> None:
-    codecs = [codec.load(device="cpu", backend=name) for name in ("torch", "onnx")]
+needs_openvino = pytest.mark.skipif(
+    find_spec("openvino") is None, reason="cotam[openvino] is not installed"
+)
+WITH_OPENVINO = ["onnx", pytest.param("openvino", marks=needs_openvino)]
+
+
+@pytest.mark.parametrize("other", WITH_OPENVINO)
+def test_pixels_agree_within_one(other: Runtime, photo: NDArray[np.uint8]) -> None:
+    codecs = [codec.load(device="cpu", backend="torch"), codec.load(device="cpu", backend=other)]
     for encoder in codecs:
         data = encoder.encode(photo, tool="learned")
         latents = [one.decode(data, level="latents") for one in codecs]
@@ -121,7 +132,8 @@ def test_one_hash_over_backends_and_threads(photo: NDArray[np.uint8], tmp_path: 
     file = tmp_path / "a.ctm"
     file.write_bytes(codec.load().encode(photo, tool="learned", quality=70))
     hashes = set()
-    for name in ("torch", "onnx"):
+    names = ("torch", "onnx", "openvino") if find_spec("openvino") else ("torch", "onnx")
+    for name in names:
         for threads in ("1", "2"):
             environment = os.environ | {"COTAM_THREADS": threads, "PYTHONPATH": str(ROOT)}
             command = [sys.executable, "-c", HASH, name, str(file)]
@@ -150,19 +162,46 @@ def test_tokens_come_from_the_same_latents(small: NDArray[np.uint8]) -> None:
     np.testing.assert_allclose(*values, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["torch", "onnx"])
-def test_a_used_codec_is_copied_and_pickled(name: str, small: NDArray[np.uint8]) -> None:
-    cotam = codec.load(device="cpu", backend=name)  # type: ignore[arg-type]
+@pytest.mark.parametrize("name", ["torch", *WITH_OPENVINO])
+def test_a_used_codec_is_copied_and_pickled(name: Runtime, small: NDArray[np.uint8]) -> None:
+    cotam = codec.load(device="cpu", backend=name)
     data = cotam.encode(small, tool="learned")
     copied = pickle.loads(pickle.dumps(cotam))
     assert copied.encode(small, tool="learned") == data
 
 
+@needs_openvino
+def test_threads_share_openvino(small: NDArray[np.uint8]) -> None:
+    cotam = codec.load("tiny", backend="openvino")
+    pictures = [np.roll(small, 7 * shift, 1) for shift in range(8)]
+    expected = [cotam.encode(picture, tool="learned") for picture in pictures]
+    with ThreadPoolExecutor(4) as pool:
+        files = list(pool.map(lambda picture: cotam.encode(picture, tool="learned"), pictures))
+    assert files == expected
+
+
+@needs_openvino
+def test_openvino_runs_transforms_alone() -> None:
+    weights = checkpoint.load("tiny")
+    backend = OpenVinoBackend(weights)
+    latents = np.zeros((4, 4, weights.layers[-1].stop), np.float32)
+    backend.hyper_analysis(latents)
+    assert backend._compiled.cache_info().currsize == 0
+    backend.synthesis(latents, 30)
+    assert backend._compiled.cache_info().currsize == 1
+
+
+@pytest.mark.skipif(find_spec("openvino") is not None, reason="cotam[openvino] is installed")
+def test_a_missing_openvino_is_named() -> None:
+    with pytest.raises(codec.BadArgument, match=r"cotam\[openvino\]"):
+        OpenVinoBackend(checkpoint.load("tiny"))
+
+
 FORK = """
-import multiprocessing
+import multiprocessing, sys
 import numpy as np
 import codec
-cotam = codec.load(backend="onnx")
+cotam = codec.load(backend=sys.argv[1])
 noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)
 data = cotam.encode(noise, tool="learned")
 def total(data):
@@ -174,9 +213,10 @@ with multiprocessing.get_context("fork").Pool(1) as pool:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_child_decodes_after_its_parent() -> None:
+@pytest.mark.parametrize("name", WITH_OPENVINO)
+def test_a_forked_child_decodes_after_its_parent(name: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", FORK],
+        [sys.executable, "-c", FORK, name],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -220,7 +260,7 @@ def test_what_auto_means(first: str, variables: dict[str, str], expected: str) -
 
 
 def test_unknown_backends_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(codec.BadArgument, match="auto, torch, onnx"):
+    with pytest.raises(codec.BadArgument, match="auto, torch, onnx, openvino"):
         codec.load(backend="jax")  # type: ignore[arg-type]
     with pytest.raises(codec.BadArgument, match="CPU"):
         OnnxBackend(checkpoint.load("tiny"), "cuda")

@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 # From the bottom to the top; packages of one row do not import each other.
 LAYERS = (
-    ("codec.errors", "codec.forks"),
+    ("codec.batches", "codec.errors", "codec.forks"),
     ("codec.memory", "codec.networks", "codec.host_state", "codec.web"),
     ("codec.bitstream", "codec.quality", "codec.towers"),
     ("codec.coding", "codec.weights"),
@@ -34,9 +34,9 @@ LAYERS = (
 )
 ROOMS = {room: level for level, row in enumerate(LAYERS) for room in row}
 TORCH_FREE = (
-    "codec.errors codec.forks codec.memory codec.quality codec.bitstream codec.coding codec.io "
-    "codec.info "
-    "codec.options codec.backends.manifest codec.backends.onnx "
+    "codec.batches codec.errors codec.forks codec.memory codec.quality codec.bitstream "
+    "codec.coding codec.io codec.info "
+    "codec.options codec.backends.manifest codec.backends.onnx codec.backends.openvino "
     "codec.backends.lazy codec.graphs codec.weights.checkpoint codec.weights.safetensors_file "
     "codec.weights.shipped codec.tools codec.tokens.selection codec.integrations.pillow "
     "codec.guidance.importance codec.guidance.files codec.guidance.rate_estimate codec.stream "

@@ -1,13 +1,14 @@
-"""How fast and how large CoTAM is on a user's machine: `python -m benchmarks.install.speed --json`.
+"""How fast CoTAM is on a user's machine, now and before: `python -m benchmarks.install.speed`.
 
 ::
 
-    whole commands -> seconds, peak memory
-    encode, decode by backend and by checkout, one process each -> milliseconds by stage
-    the same beside two busy processes, and AVIF -> slowdown
-    a folder of pictures -> pictures per second
+    whole commands ---------------------------------------> seconds, peak memory
+    a process for each backend, and for an older commit,
+        in turns, alone and beside two busy processes ----> milliseconds by stage, slowdown
+    a folder of pictures, now and with the older commit --> pictures per second
+    one file, every backend, one thread and two ----------> hashes of y_hat
 
-`--before DIR` measures another checkout of this repository in the same run.
+With --out FILE every part is written as soon as it is measured, and is not measured again.
 """
 
 from __future__ import annotations
@@ -20,109 +21,207 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from PIL import Image
 
 from benchmarks.lib.output import add_options, hand_over
-from benchmarks.lib.timing import command
+from benchmarks.lib.timing import WARM_UP, command
 from codec.evaluation.judges import data_root
 from codec.evaluation.machine import describe
 
 ROOT = Path(__file__).resolve().parents[2]
+PROBE = Path(__file__).with_name("probe.py")
+# The commit before graphs ran without PyTorch.
+BASELINE = "980e303"
 SIZE = (768, 512)
-ROUNDS = 7
+ROUNDS = 9
 FOLDER_COUNT = 200
-THREADS = 2
-# Runs in a new process with the `codec` of a checkout; arguments: the backend, a picture, and the
-# number of busy processes beside it.
-PROBE = """
-import io, json, subprocess, sys, time
-backend, path, busy = sys.argv[1], sys.argv[2], int(sys.argv[3])
+BUSY = 2  # processes beside the measured one
+BUSY_LOOP = "while True: pass"
+HASH = """
+import hashlib, os, sys
+import codec
+backend, path = sys.argv[1:]
+cotam = codec.load(device="cpu", backend=backend)
 if backend == "torch":
     import torch
-import numpy as np
-from PIL import Image
-import codec
-options = {"backend": backend} if "backend" in codec.load.__annotations__ else {}
-cotam = codec.load(**options)
-image = Image.open(path).convert("RGB")
-pixels = np.asarray(image)
-file = cotam.encode(pixels, tool="learned")
-def avif():
-    stream = io.BytesIO()
-    image.save(stream, "AVIF", speed=6)
-    return stream.getvalue()
-coded = avif()
-calls = {
-    "encode": lambda: cotam.encode_full(pixels, tool="learned").seconds,
-    "decode": lambda: cotam.decode_full(file).seconds,
-    "avif encode": lambda: avif() and {},
-    "avif decode": lambda: np.asarray(Image.open(io.BytesIO(coded)).convert("RGB")) is None or {},
-}
-def medians(rounds):
-    times = {name: [] for name in calls}
-    stages = {name: [] for name in calls}
-    for index in range(rounds + 2):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            result = call()
-            if index > 1:
-                times[name].append(1000 * (time.perf_counter() - start))
-                stages[name].append(result if isinstance(result, dict) else {})
-    middle = rounds // 2
-    out = {name: {"total": sorted(values)[middle]} for name, values in times.items()}
-    for name, rows in stages.items():
-        for stage in rows[0]:
-            out[name][stage] = 1000 * sorted(row[stage] for row in rows)[middle]
-    return out
-result = {"alone": medians(ROUNDS)}
-if busy:
-    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
-    time.sleep(0.5)
+    torch.set_num_threads(int(os.environ["COTAM_THREADS"]))
+latents = cotam.decode(open(path, "rb").read(), level="latents")
+print(hashlib.sha256(latents.tobytes()).hexdigest())
+"""
+Rows = list[dict[str, dict[str, float]]]
+
+
+def environment(checkout: Path, **more: str) -> dict[str, str]:
+    """Of a process that imports `codec` from a checkout."""
+    return os.environ | {"PYTHONPATH": str(checkout)} | more
+
+
+@contextmanager
+def checkout_of(commit: str, folder: Path) -> Iterator[Path]:
+    """A commit of this repository as a folder, for as long as the context lasts."""
+    place = folder / "baseline"
+    git = ["git", "-C", str(ROOT), "worktree"]
+    subprocess.run([*git, "add", "--quiet", "--detach", str(place), commit], check=True)
     try:
-        result["busy"] = medians(ROUNDS)
+        yield place
+    finally:
+        subprocess.run([*git, "remove", "--force", str(place)], check=True)
+
+
+class Probe:
+    """A process that codes a picture when it is asked to; see benchmarks.install.probe.
+
+    Args:
+        checkout: where its `codec` comes from.
+        backend: what runs its networks.
+        picture: a file.
+    """
+
+    def __init__(self, checkout: Path, backend: str, picture: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(PROBE), backend, str(picture)],
+            env=environment(checkout),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Probe:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def round(self) -> dict[str, dict[str, float]]:
+        """Code once. Returns milliseconds by call and stage."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        outcome: dict[str, dict[str, float]] = json.loads(self.process.stdout.readline())
+        return outcome
+
+
+@contextmanager
+def busy_machine() -> Iterator[None]:
+    """BUSY processes that never rest."""
+    others = [subprocess.Popen([sys.executable, "-c", BUSY_LOOP]) for _ in range(BUSY)]
+    try:
+        yield
     finally:
         for other in others:
             other.kill()
-print(json.dumps(result))
-"""
+            other.wait()
 
 
-def environment(checkout: Path) -> dict[str, str]:
-    """Of a process that imports `codec` from a checkout."""
-    return os.environ | {"PYTHONPATH": str(checkout)}
+def in_turns(probes: dict[str, Probe]) -> dict[str, Any]:
+    """Medians of ROUNDS rounds in which every probe has its turn."""
+    rows: dict[str, Rows] = {name: [] for name in probes}
+    for index in range(ROUNDS + WARM_UP):
+        for name, probe in probes.items():
+            row = probe.round()
+            if index >= WARM_UP:
+                rows[name].append(row)
+    return {name: medians(of_probe) for name, of_probe in rows.items()}
 
 
-def probed(checkout: Path, backend: str, picture: Path) -> dict[str, Any]:
-    """Milliseconds of encode and decode, alone and beside busy processes."""
-    script = PROBE.replace("ROUNDS", str(ROUNDS))
-    done = subprocess.run(
-        [sys.executable, "-c", script, backend, str(picture), str(THREADS)],
-        env=environment(checkout),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    outcome: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    alone, busy = outcome["alone"], outcome["busy"]
-    slower = {name: busy[name]["total"] / alone[name]["total"] for name in alone}
-    outcome["slowdown_to_avif"] = {
-        way: slower[way] / slower[f"avif {way}"] for way in ("encode", "decode")
+def medians(rows: Rows) -> dict[str, dict[str, float]]:
+    """The median of every call's stages."""
+    return {
+        call: {stage: median(row[call][stage] for row in rows) for stage in stages}
+        for call, stages in rows[0].items()
     }
-    return outcome
 
 
-def per_second(checkout: Path, folder: Path) -> float:
-    """Pictures per second of `cotam encode FOLDER`, start included."""
-    with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, "-m", "codec.cli", "encode", str(folder), "-o", f"{out}/out"]
-        start = time.perf_counter()
-        subprocess.run(
-            command, env=environment(checkout), check=True, stdout=subprocess.DEVNULL, cwd=out
-        )
-        return FOLDER_COUNT / (time.perf_counter() - start)
+def backends(picture: Path, baseline: Path) -> dict[str, Any]:
+    """Milliseconds of every backend and of the baseline, alone and beside busy processes.
+
+    Args:
+        picture: a file.
+        baseline: a checkout.
+
+    Returns:
+        By name: alone, busy, and slowdown_to_avif by call.
+    """
+    systems = {name: (ROOT, name) for name in runtimes()} | {"baseline": (baseline, "torch")}
+    with ExitStack() as stack:
+        probes = {
+            name: stack.enter_context(Probe(*where, picture)) for name, where in systems.items()
+        }
+        alone = in_turns(probes)
+        with busy_machine():
+            busy = in_turns(probes)
+    return {
+        name: {
+            "alone": alone[name],
+            "busy": busy[name],
+            "slowdown_to_avif": slowdown(alone[name], busy[name]),
+        }
+        for name in systems
+    }
+
+
+def slowdown(alone: dict[str, Any], busy: dict[str, Any]) -> dict[str, float]:
+    """How much more encode and decode are slowed down than AVIF's."""
+    slower = {call: busy[call]["total"] / alone[call]["total"] for call in alone}
+    return {way: slower[way] / slower[f"avif {way}"] for way in ("encode", "decode")}
+
+
+def runtimes() -> tuple[str, ...]:
+    """The backends that are installed."""
+    return ("onnx", "torch", "openvino") if find_spec("openvino") else ("onnx", "torch")
+
+
+def folders(pictures: Path, baseline: Path) -> dict[str, float]:
+    """Pictures per second of `cotam encode FOLDER`, start included, now and before."""
+    seconds: dict[str, float] = {}
+    for name, checkout in {"baseline": baseline, "now": ROOT}.items():
+        with tempfile.TemporaryDirectory() as out:
+            run = [sys.executable, "-m", "codec.cli", "encode", str(pictures), "-o", f"{out}/out"]
+            start = time.perf_counter()
+            subprocess.run(
+                run, env=environment(checkout), check=True, stdout=subprocess.DEVNULL, cwd=out
+            )
+            seconds[name] = time.perf_counter() - start
+    return {name: FOLDER_COUNT / spent for name, spent in seconds.items()}
+
+
+def commands(photo: Path) -> dict[str, Any]:
+    """Seconds and peak memory of whole commands."""
+    file = photo.with_suffix(".ctm")
+    return {
+        "encode": command(["encode", str(photo), "-o", str(file)], ROUNDS),
+        "decode": command(["decode", str(file), "-o", str(photo.with_name("out.png"))], ROUNDS),
+        "info": command(["info", str(file)], ROUNDS),
+    }
+
+
+def hashes(photo: Path) -> dict[str, str]:
+    """The hash of a file's y_hat by backend and number of threads."""
+    file = photo.with_name("hashed.ctm")
+    encode = [sys.executable, "-m", "codec.cli", "encode", str(photo), "-o", str(file)]
+    subprocess.run(encode, check=True, stdout=subprocess.DEVNULL, env=environment(ROOT))
+    found = {}
+    for backend in runtimes():
+        for threads in ("1", "2"):
+            run = [sys.executable, "-c", HASH, backend, str(file)]
+            done = subprocess.run(
+                run,
+                env=environment(ROOT, COTAM_THREADS=threads),
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            found[f"{backend}, {threads}"] = done.stdout.strip()
+    return found
 
 
 def pictures_into(folder: Path) -> None:
@@ -138,41 +237,57 @@ def pictures_into(folder: Path) -> None:
         picture.resize(SIZE, box=box).save(folder / f"{index:03d}.png", compress_level=3)
 
 
-def run(before: Path | None) -> dict[str, Any]:
-    """Measure everything.
+def run(baseline: str, out: Path | None) -> dict[str, Any]:
+    """Measure everything that `out` lacks.
 
     Args:
-        before: another checkout; None for none.
+        baseline: a commit.
+        out: where the result grows part by part; None for nowhere.
 
     Returns:
         The result.
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        pictures = folder / "pictures"
+    result: dict[str, Any] = {}
+    if out is not None and out.exists():
+        result = json.loads(out.read_text())
+    result |= {"machine": describe(), "size": SIZE, "baseline": baseline}
+    result["folder_pictures"] = FOLDER_COUNT
+    with tempfile.TemporaryDirectory() as name, checkout_of(baseline, Path(name)) as before:
+        pictures = Path(name) / "pictures"
         pictures.mkdir()
         pictures_into(pictures)
-        photo = folder / "photo.png"
+        photo = Path(name) / "photo.png"
         shutil.copy(pictures / "000.png", photo)
-        file = photo.with_suffix(".ctm")
-        commands = {
-            "encode": command(["encode", str(photo), "-o", str(file)], ROUNDS),
-            "decode": command(["decode", str(file), "-o", str(photo)], ROUNDS),
-            "info": command(["info", str(file)], ROUNDS),
+        parts = {
+            "commands": lambda: commands(photo),
+            "backends": lambda: backends(photo, before),
+            "folder": lambda: folders(pictures, before),
+            "y_hat": lambda: hashes(photo),
         }
-        systems = {"onnx": (ROOT, "onnx"), "torch": (ROOT, "torch")}
-        checkouts = {"now": ROOT}
-        if before is not None:
-            systems["before, torch"] = (before, "torch")
-            checkouts["before"] = before
-        return {
-            "machine": describe(),
-            "size": SIZE,
-            "commands": commands,
-            "backends": {key: probed(*where, photo) for key, where in systems.items()},
-            "folder": {key: per_second(where, pictures) for key, where in checkouts.items()},
-            "folder_pictures": FOLDER_COUNT,
-        }
+        for part, measure in parts.items():
+            if part not in result:
+                result[part] = measure()
+                if out is not None:
+                    out.write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def summary(result: dict[str, Any]) -> Iterator[str]:
+    """The rows that matter, in words."""
+    for name, one in result["commands"].items():
+        yield f"cotam {name}: {one['seconds']:.2f} s, {one['peak_mb']:.0f} MB"
+    before = result["backends"]["baseline"]["alone"]
+    for name, one in result["backends"].items():
+        for way in ("encode", "decode"):
+            now = one["alone"][way]
+            yield (
+                f"{name} {way}: {now['total']:.0f} ms, {now['total'] / before[way]['total']:.2f} "
+                f"of the baseline (prior {now['prior'] / before[way]['prior']:.2f}); "
+                f"beside busy processes {one['slowdown_to_avif'][way]:.2f} of AVIF's slowdown"
+            )
+    for name, rate in result["folder"].items():
+        yield f"folder, {name}: {rate:.2f} pictures a second"
+    yield f"hashes of y_hat: {len(set(result['y_hat'].values()))}"
 
 
 def main() -> None:
@@ -180,12 +295,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--before", type=Path, help="another checkout of this repository")
+    parser.add_argument("--baseline", default=BASELINE, help="a commit to compare with")
     add_options(parser)
     options = parser.parse_args()
-    result = run(options.before)
+    result = run(options.baseline, options.out)
     if not hand_over(result, options):
-        print(json.dumps({key: result[key] for key in result if key != "machine"}, indent=1))
+        print("\n".join(summary(result)))
 
 
 if __name__ == "__main__":

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 from benchmarks.lib.markdown import load, rows_to_markdown
 
+# What each extra brings, in the words of the page.
+ADDS = {
+    "plain": "ONNX Runtime: everything is encoded and decoded",
+    "hub": "huggingface_hub: weights at `hf://org/name`",
+    "export": "onnx: exported transforms in int8",
+    "serve": "starlette, httpx and uvicorn: the [gateway](gateway.md)",
+    "openvino": "OpenVINO: another library for analysis and synthesis",
+    "ray": "Ray Data",
+    "torch": "PyTorch: towers, tuning, gradients, GPUs",
+    "clip": "open_clip and timm: the guide `clip`, tuning to CLIP",
+    "mllm": "transformers and torchvision: `.ctm` in MLLM hosts, tokens from latents",
+    "bench": "what `cotam eval` and the benchmarks compare and draw with",
+    "compressai": "learned codecs to compare with",
+    "train": "Lightning, Hydra and what training reads and logs",
+    "dev": "tests, linters, builds",
+}
+
 
 def installs_table() -> str:
-    """Megabytes and seconds of an install with each extra."""
+    """What an install with each extra adds, weighs and takes."""
     result = load("install")
     rows = [
         [
             f"`cotam[{name}]`" if name != "plain" else "`cotam`",
+            ADDS[name],
             f"{one['bytes'] / 1e6:,.0f} MB",
             f"{one['seconds']:.0f} s",
             "clean" if one["clean"] else "conflicts",
         ]
         for name, one in result["installs"].items()
     ]
-    return rows_to_markdown(["install", "size", "time of pip", "`pip check`"], rows)
+    return rows_to_markdown(["install", "what it adds", "size", "time of pip", "`pip check`"], rows)

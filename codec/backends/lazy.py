@@ -3,7 +3,7 @@
 ::
 
     load("small") -> LazyBackend --checkpoint--> arrays and metadata
-                                \\--first call--> OnnxBackend or TorchBackend (backends.runtime)
+                                \\--first call--> the backend that backends.runtime chooses
 """
 
 from __future__ import annotations
@@ -95,13 +95,17 @@ class LazyBackend:
                 if runtime == "torch" and not self.exported:
                     self._inner = self.torch
                 else:
-                    self._inner = self._onnx()
+                    self._inner = self._on_graphs(runtime)
             return self._inner
 
-    def _onnx(self) -> Backend:
+    def _on_graphs(self, runtime: str) -> Backend:
+        source = Path(self.name_or_path) if self.exported else self._whole_weights()
+        if runtime == "openvino":
+            from codec.backends.openvino import OpenVinoBackend
+
+            return OpenVinoBackend(source, self.wanted_device)
         from codec.backends.onnx import OnnxBackend
 
-        source = Path(self.name_or_path) if self.exported else self._whole_weights()
         return OnnxBackend(source, self.wanted_device)
 
     def _torch(self) -> Backend:

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from codec.errors import BadArgument
 
-Runtime = Literal["auto", "torch", "onnx"]
+Runtime = Literal["auto", "torch", "onnx", "openvino"]
 RUNTIMES: tuple[str, ...] = get_args(Runtime)
 # Environment variable with the runtime that "auto" means.
 VARIABLE = "COTAM_BACKEND"
@@ -25,11 +25,12 @@ def check(runtime: str) -> None:
         raise BadArgument(f"backend must be one of {', '.join(RUNTIMES)}, not '{runtime}'")
 
 
-def chosen(runtime: str, device: str) -> Literal["torch", "onnx"]:
+def chosen(runtime: str, device: str) -> Literal["torch", "onnx", "openvino"]:
     """The runtime for a device.
 
     ONNX Runtime starts in a tenth of a second and PyTorch in more than one, so PyTorch is chosen
     where the program has loaded it already, for a GPU, and where nothing else is installed.
+    OpenVINO takes a second to compile its graphs, so it is chosen by name only.
 
     Args:
         runtime: one of RUNTIMES; `auto` may be replaced by COTAM_BACKEND.
@@ -43,7 +44,7 @@ def chosen(runtime: str, device: str) -> Literal["torch", "onnx"]:
     """
     wanted = os.environ.get(VARIABLE, "auto") if runtime == "auto" else runtime
     check(wanted)
-    if wanted == "torch" or wanted == "onnx":
+    if wanted != "auto":
         return wanted  # type: ignore[return-value]
     gpu = device == "auto" and os.path.exists(GPU)
     # None: a program may forbid an import that way.

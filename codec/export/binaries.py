@@ -28,7 +28,7 @@ HALVES = {"encode": "encoder", "decode": "decoder"}  # by command
 EXCLUDED = (
     "torch torchvision open_clip timm transformers compressai pytorch_lightning hydra omegaconf "
     "tensorboard matplotlib scipy pandas pyarrow ray playwright sklearn skimage IPython tkinter "
-    "onnx onnxscript sympy pytest PyInstaller setuptools pip"
+    "onnx onnxscript openvino sympy pytest PyInstaller setuptools pip"
 ).split()
 
 

@@ -1,0 +1,45 @@
+"""Many pictures at once: one is entropy-coded while the networks work on the next.
+
+::
+
+    items -> two threads, each with a whole item -> results, in the order of the items
+
+A picture's entropy coding, guide and files keep one core busy and its networks all of them, so two
+pictures in turn fill the gaps. Pictures are not stacked into one array: the layers are as fast one
+by one, and a stack's float sums could differ from those of a single picture, and so could its file.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+AT_ONCE = 2  # items; each holds a picture's arrays in memory
+
+
+def overlapped(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Do work on items, AT_ONCE of them at a time.
+
+    Args:
+        work: safe to call from several threads.
+        items: read as they are needed.
+
+    Yields:
+        The results, in the order of the items. What `work` raises is raised in its result's place,
+        and nothing is begun after it.
+    """
+    with ThreadPoolExecutor(AT_ONCE, "cotam-batch") as pool:
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                if len(waiting) == AT_ONCE:
+                    yield waiting.popleft().result()
+                waiting.append(pool.submit(work, item))
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
