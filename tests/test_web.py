@@ -170,8 +170,9 @@ def test_a_colour_profile_is_applied_where_asked(module: Module, photo: NDArray[
     assert np.abs(shown[..., :3] - wanted).max() <= 2
 
 
-def test_streams_are_those_of_python(module: Module) -> None:
-    files = [(GOLDEN / "streams" / f"screens-{n}.ctm").read_bytes() for n in range(6)]
+@pytest.mark.parametrize(("name", "count"), [("screens", 6), ("tones", 5)])
+def test_streams_are_those_of_python(module: Module, name: str, count: int) -> None:
+    files = [(GOLDEN / "streams" / f"{name}-{n}.ctm").read_bytes() for n in range(count)]
     script = """const {CtmStream} = await import('/cotam.js');
       const stream = new CtmStream();
       const out = [];

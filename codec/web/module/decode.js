@@ -5,11 +5,12 @@ import {
   alphaOf, isGrey, profileOf, readBeginning, readFile, readHeader, sectionsOf,
 } from "./container.js";
 import { Latents, STRIDE, firstStack, readPayload, stacksOf } from "./learned.js";
+import { Shown, applyChanges, readChanges } from "./messages.js";
 import { modelOf } from "./networks.js";
 import { reduced, toGrey } from "./pixels.js";
 import { decodeAlpha } from "./png.js";
 import { toSrgb } from "./profile.js";
-import { applyChanges, decodeMixed, decodeScreen, readChanges, readMixed } from "./screens.js";
+import { decodeMixed, decodeScreen, readMixed } from "./screens.js";
 
 /**
  * @typedef {object} Options
@@ -199,20 +200,25 @@ export class StreamDecoder {
     /** The last pictures by the checksum of their files. @type {Map<string, Decoded>} */
     this.kept = new Map();
     this.last = "";
+    /** What a message may show again. */
+    this.shown = new Shown();
   }
 
   /** The picture after a file. @param {Uint8Array} data @returns {Promise<ImageData>} */
   async decode(data) {
     const file = readFile(data, this.options.limitPixels ?? LIMIT_PIXELS);
     const changes = file.tool === CHANGES ? readChanges(file.payload, file.width, file.height) : null;
-    const shown = changes ? await this.changed(file, changes) : await decodeFull(data, this.options);
+    // A copy, so that a damaged message changes nothing.
+    const parts = new Shown(changes ? [...this.shown.parts] : []);
+    const decoded = changes ? await this.changed(file, changes, parts) : await decodeFull(data, this.options);
     if (changes?.forgets) this.kept.delete(changes.reference);
-    this.keep(file, shown);
+    this.keep(file, decoded);
+    this.shown = parts;
     this.last = file.checksum;
-    return shown.picture;
+    return decoded.picture;
   }
 
-  async changed(file, changes) {
+  async changed(file, changes, parts) {
     const before = this.kept.get(changes.reference);
     if (this.last !== changes.follows || !before) {
       const needed = before ? changes.follows : changes.reference;
@@ -220,7 +226,7 @@ export class StreamDecoder {
     }
     const { width, height } = before.picture;
     if (width !== file.width || height !== file.height) throw corrupt("the message builds on a picture of another size");
-    const rgba = await applyChanges(before.picture.data, width, changes, photographs);
+    const rgba = await applyChanges(before.picture.data, width, changes, parts, photographs);
     return { ...before, picture: new ImageData(rgba, width, height) };
   }
 
