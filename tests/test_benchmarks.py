@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import configparser
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks import demo, rd, tables
+from benchmarks.install import sizes, speed
+from benchmarks.lib.install_table import ADDS
 from codec.evaluation.codecs import codec_under_test, pillow
 from codec.evaluation.codecs.interface import largest_below
 
@@ -154,3 +158,36 @@ def test_a_step_of_training_is_timed_in_parts(pictures: Path) -> None:
     assert found["steps"] == 4
     assert all(0 < found["parts"][part] < found["mean"] * 4 for part in PARTS)
     assert torch.tensor(1e-40) * 1 > 0, "training left denormal numbers flushed to zero"
+
+
+def test_a_probe_times_stages_and_the_busy_machine_is_compared_with_avif(
+    tmp_path: Path, small: NDArray[np.uint8]
+) -> None:
+    from PIL import Image
+
+    Image.fromarray(small).save(tmp_path / "a.png")
+    with speed.Probe(speed.ROOT, "onnx", tmp_path / "a.png") as probe:
+        rows = [probe.round(), probe.round(), probe.round()]
+        alone = speed.medians(rows)
+        assert alone["encode"]["prior"] < alone["encode"]["total"]
+        assert alone["decode"]["total"] == sorted(row["decode"]["total"] for row in rows)[1]
+        probe.process.kill()
+        probe.process.wait()
+        with pytest.raises((RuntimeError, BrokenPipeError)):
+            probe.round()
+    busy = {call: {"total": 3 * stages["total"]} for call, stages in alone.items()}
+    busy["avif encode"]["total"] /= 3
+    assert speed.slowdown(alone, busy) == pytest.approx({"encode": 3, "decode": 1})
+
+
+def test_sizes_that_are_measured_are_kept(tmp_path: Path) -> None:
+    out = tmp_path / "sizes.json"
+    rows = {"hub": {"seconds": 1.0, "bytes": 2, "clean": True}}
+    out.write_text(json.dumps({"installs": rows}))
+    assert sizes.run(["hub"], out)["installs"] == rows
+
+
+def test_every_extra_has_a_row_and_words() -> None:
+    config = configparser.ConfigParser()
+    config.read(sizes.ROOT / "setup.cfg")
+    assert {*config["options.extras_require"], sizes.PLAIN} == set(sizes.EXTRAS) == set(ADDS)

@@ -37,6 +37,7 @@ EXTRAS = (
     "bench",
     "compressai",
     "train",
+    "demo",
     "dev",
 )
 
@@ -82,6 +83,8 @@ def run(extras: list[str], out: Path | None) -> dict[str, Any]:
     if out is not None and out.exists():
         result = json.loads(out.read_text())
     missing = [extra for extra in extras if extra not in result["installs"]]
+    if not missing:
+        return result
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, "."]
         subprocess.run(command, cwd=ROOT, check=True)

@@ -101,12 +101,15 @@ class Probe:
         self.process.communicate()
 
     def round(self) -> dict[str, dict[str, float]]:
-        """Code once. Returns milliseconds by call and stage."""
+        """Code once. Returns milliseconds by call and stage; RuntimeError if the process ended."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        outcome: dict[str, dict[str, float]] = json.loads(self.process.stdout.readline())
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"a probe ended with status {self.process.wait()}")
+        outcome: dict[str, dict[str, float]] = json.loads(line)
         return outcome
 
 

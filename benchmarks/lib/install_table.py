@@ -18,19 +18,19 @@ ADDS = {
     "bench": "what `cotam eval` and the benchmarks compare and draw with",
     "compressai": "learned codecs to compare with",
     "train": "Lightning, Hydra and what training reads and logs",
+    "demo": "what `make demo` needs",
     "dev": "tests, linters, builds",
 }
 
 
 def installs_table() -> str:
-    """What an install with each extra adds, weighs and takes."""
+    """What an install with each extra adds and weighs, and whether its parts fit each other."""
     result = load("install")
     rows = [
         [
             f"`cotam[{name}]`" if name != "plain" else "`cotam`",
             ADDS[name],
             f"{one['bytes'] / 1e6:,.0f} MB",
-            f"{one['seconds']:.0f} s",
             "clean" if one["clean"] else "conflicts",
         ]
         for name, one in result["installs"].items()
