@@ -114,6 +114,25 @@ def test_the_same_letters_are_sent_once_a_message() -> None:
     assert len(five) < len(one) + 4 * 12
 
 
+def test_what_is_pushed_out_within_a_message_is_sent_anew() -> None:
+    """New letters at the top push the oldest one out, which is shown again at the bottom."""
+    glyphs = np.random.default_rng(3).integers(0, 2, (80, 16, 16, 1), np.uint8) * np.uint8(200)
+    encoder, decoder = codec.StreamEncoder(lossless=True), codec.StreamDecoder()
+
+    def sent(letters: dict[tuple[int, int], int]) -> None:
+        page = np.full((160, 2400, 3), 255, np.uint8)
+        for (top, left), number in letters.items():
+            page[top : top + 16, left : left + 16] = glyphs[number]
+        assert np.array_equal(decoder.decode(encoder.encode(page)).pixels, page)
+
+    sent({})
+    sent({(136, 2200): 0})
+    for number in range(1, MOST - 3):
+        sent({(40, 40): number})
+    assert len(decoder.shown.pixels) == MOST - 3
+    sent({(40, 40 + 290 * number): 70 + number for number in range(8)} | {(136, 2200): 0})
+
+
 def test_what_is_shown_again_is_bounded() -> None:
     shown = Shown()
     part = np.zeros((4, 4, 3), np.uint8)

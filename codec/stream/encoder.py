@@ -259,17 +259,31 @@ class StreamEncoder:
 
         What the receiver has seen, or what the message holds already, is shown again.
         """
-        names = [name_of(box.of(pixels)) for box in boxes]
-        new = {name: box for name, box in zip(names, boxes) if self._shown.find(name) is None}
-        fresh = dict(zip(new, self._coder.code(pixels, list(new.values()))))
+        named = [(name_of(box.of(pixels)), box) for box in boxes]
+        new = {name: box for name, box in named if self._shown.find(name) is None}
+        done = self._shown_again(named, dict(zip(new, self._coder.code(pixels, [*new.values()]))))
+        if done is None:
+            # New rectangles push an old one out before it is shown again.
+            new = dict(named)
+            fresh = dict(zip(new, self._coder.code(pixels, [*new.values()])))
+            done = self._shown_again(named, fresh)
+        assert done is not None
+        return done
+
+    def _shown_again(
+        self, named: list[tuple[bytes, Box]], fresh: dict[bytes, Coded]
+    ) -> tuple[list[Coded], Shown] | None:
+        """Rectangles in their order, from new ones by name; None where one is missing."""
         shown = self._shown.copy()
         done = []
-        for name, box in zip(names, boxes):
+        for name, box in named:
             old = shown.find(name)
             if old is not None:
                 done.append(Coded(Rectangle(box, AGAIN, old[0]), old[1]))
                 continue
-            one = fresh[name]
+            one = fresh.get(name)
+            if one is None:
+                return None
             done.append(Coded(replace(one.rectangle, box=box), one.shown))
             shown.add(one.rectangle, one.shown, name)
         return done, shown

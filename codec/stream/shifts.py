@@ -73,10 +73,10 @@ def find(before: Packed, after: Packed, changed: Blocks, lively: NDArray[np.bool
 def _best(state: _State, changed: Blocks, box: Box) -> Copy | None:
     """The copy that puts most pixels right which are wrong now."""
     shifts = _scrolled(state.before, state.after, box)
-    good = [one for one in (_placed(state, shift) for shift in shifts) if one is not None]
+    good = [one for one in (_placed(state, shift, box) for shift in shifts) if one is not None]
     if not good:
         shifts = _windows(state.before, state.after, changed, box)
-        good = [one for one in (_placed(state, shift) for shift in shifts) if one is not None]
+        good = [one for one in (_placed(state, shift, box) for shift in shifts) if one is not None]
     return max(good, key=lambda one: one[0])[1] if good else None
 
 
@@ -237,12 +237,15 @@ def _powers(at: int, axis: int) -> np.uint32:
     return np.uint32(pow(base, at + 1, 1 << 32))
 
 
-def _placed(state: _State, shift: Shift) -> tuple[int, Copy] | None:
-    """The box that a shift is best copied to, and how many pixels it puts right."""
+def _placed(state: _State, shift: Shift, around: Box) -> tuple[int, Copy] | None:
+    """The box that a shift is best copied to, and how many pixels it puts right.
+
+    All that is wrong lies in the box around the changed blocks, so the copy does as well.
+    """
     dx, dy = shift
     height, width = state.after.shape
-    top, bottom = max(0, -dy), min(height, height - dy)
-    left, end = max(0, -dx), min(width, width - dx)
+    top, bottom = max(around.top, -dy), min(around.bottom, height - dy)
+    left, end = max(around.left, -dx), min(around.right, width - dx)
     if top >= bottom or left >= end:
         return None
     target = Box(left, top, end, bottom)

@@ -27,7 +27,7 @@ Shift = tuple[int, int]
 # Pixels: smaller boxes cost no more to send.
 LEAST_AREA = 256
 # Samples of a box that lines are drawn through.
-SAMPLES = 4096
+SAMPLES = 1536
 # Levels: samples that are farther from the line are left out of the next one.
 OUTLIERS = (48.0, 24.0, 12.0)
 # Squared levels: below, a channel before is flat, and only an offset can be found.
@@ -134,16 +134,15 @@ def fitted(before: Pixels, after: Pixels, most: float) -> tuple[Tones, float]:
         The tones, and the share of some pixels that they bring near the others.
     """
     x, y = _some(before), _some(after)
-    lines = [_line(x[:, channel], y[:, channel]) for channel in range(3)]
-    gains, offsets = np.array(lines).T
-    likely = _near((x * (gains / ONE) + offsets).astype(np.float32), y, most)
-    (red, green, blue) = lines
-    tones = Tones((red[0], green[0], blue[0]), (red[1], green[1], blue[1]))
-    return tones, likely
+    gains, offsets = _lines(x, y)
+    near = _near((x * (gains / ONE) + offsets).astype(np.float32), y, most)
+    red, green, blue = (int(gain) for gain in gains)
+    levels = [int(offset) for offset in offsets]
+    return Tones((red, green, blue), (levels[0], levels[1], levels[2])), near
 
 
 def _some(pixels: Pixels) -> Floats:
-    """About 4096 pixels [N, 3], evenly spaced."""
+    """About 1536 pixels [N, 3], evenly spaced."""
     step = max(1, round((pixels.size / 3 / SAMPLES) ** 0.5))
     return pixels[::step, ::step].reshape(-1, 3).astype(np.float32)
 
@@ -153,20 +152,22 @@ def _near(x: Floats, y: Floats, most: float) -> float:
     return float((np.square(x - y).max(1) <= max(1.0, most)).mean())
 
 
-def _line(x: Floats, y: Floats) -> tuple[int, int]:
-    """Gain and offset of the line through most points."""
-    gain, offset = 1.0, float(np.median(y - x))
+def _lines(x: Floats, y: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Gains, in 1 / 256, and offsets [3] of the lines through most points [N, 3] of a channel."""
+    gain = np.ones(3)
+    offset = np.median(y - x, 0).astype(np.float64)
     for distance in OUTLIERS:
         near = np.abs(y - gain * x - offset) <= distance
-        if not near.any():
-            break
-        a, b = x[near], y[near]
-        spread = float(a.var())
-        gain = float(((a - a.mean()) * b).mean()) / spread if spread > FLAT else 1.0
-        gain = round(min(max(gain * ONE, -MOST_TONE), MOST_TONE)) / ONE
-        offset = float(b.mean()) - gain * float(a.mean())
-    limited = min(max(round(offset), -MOST_TONE), MOST_TONE)
-    return round(gain * ONE), limited
+        count = np.maximum(near.sum(0), 1)
+        middle, level = (x * near).sum(0) / count, (y * near).sum(0) / count
+        apart = (x - middle) * near
+        spread = (apart * (x - middle)).sum(0) / count
+        slope = (apart * y).sum(0) / count / np.maximum(spread, FLAT)
+        slope = np.where(spread > FLAT, slope, 1.0)
+        found = near.any(0)
+        gain = np.where(found, np.clip(np.rint(slope * ONE), -MOST_TONE, MOST_TONE) / ONE, gain)
+        offset = np.where(found, level - gain * middle, offset)
+    return np.rint(gain * ONE), np.clip(np.rint(offset), -MOST_TONE, MOST_TONE)
 
 
 def toned(pixels: Pixels, tones: Tones) -> Pixels:
