@@ -63,9 +63,11 @@ def test_what_is_missing_is_named_with_its_command(tmp_path: Path) -> None:
     for name in ("cotam", "onnx"):
         folder = tmp_path / f"{name}-1.dist-info"
         folder.mkdir()
-        (folder / "METADATA").write_text(
-            distribution(name).read_text("METADATA") or str(distribution(name).metadata)
-        )
+        installed = distribution(name)
+        # An editable install has the second of these files.
+        metadata = installed.read_text("METADATA") or installed.read_text("PKG-INFO")
+        assert metadata
+        (folder / "METADATA").write_text(metadata)
     script = """
 import json
 from codec.cli.health.features import features
