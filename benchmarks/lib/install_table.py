@@ -35,4 +35,4 @@ def installs_table() -> str:
         ]
         for name, one in result["installs"].items()
     ]
-    return rows_to_markdown(["install", "what it adds", "size", "time of pip", "`pip check`"], rows)
+    return rows_to_markdown(["install", "what it adds", "size", "`pip check`"], rows)
