@@ -57,13 +57,10 @@ def test_a_tuned_file_is_nearer_to_the_original_for_its_tower(
     assert after < 0.9 * before
 
 
-def test_everything_else_in_the_file_stays(
-    cotam: codec.Codec, small: NDArray[np.uint8], tower: Tower
-) -> None:
-    plain, tuned = (
-        cotam.encode(small, tool="learned", quality=40),
-        cotam.encode(small, quality=40, tune=Tuner(tower, 2)),
-    )
+def test_everything_else_in_the_file_stays(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
+    plain = cotam.encode(small, tool="learned", quality=40)
+    # A network with random weights may find nothing better in two steps.
+    tuned = cotam.encode(small, quality=40, tune=load_tuner("features", None, 2))
     assert tuned != plain
     assert np.array_equal(qp_field_of(tuned), qp_field_of(plain))
     assert codec.inspect(tuned).model == codec.inspect(plain).model
