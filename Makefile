@@ -37,10 +37,10 @@ types: install
 check: lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto
 
-# Quick tests share the cores; slow ones use several threads or processes themselves.
+# Slow tests share the cores by file: the tests of a file often share what they trained or exported.
 test: lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n auto --dist loadfile
 
 # The documentation site in site/; a broken link is an error.
 docs: install
