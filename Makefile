@@ -16,7 +16,7 @@ install: .venv/installed
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' || { echo "CoTAM needs Python 3.10 to 3.14; name one: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[demo]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet -e '.[demo]'
 	touch $@
 
 .venv/installed: .venv/light

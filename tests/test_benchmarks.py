@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import configparser
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from benchmarks import demo, rd, tables
 from benchmarks.install import sizes, speed
 from benchmarks.lib.install_table import ADDS
 from codec.evaluation.codecs import codec_under_test, pillow
+from tests.conftest import ROOT
 from codec.evaluation.codecs.interface import largest_below
 
 
@@ -92,6 +95,16 @@ def test_the_demo_writes_one_picture(
     monkeypatch.setattr("sys.argv", ["demo", str(tmp_path / "none.png")])
     with pytest.raises(SystemExit, match="demo: "):
         demo.main()
+
+
+def test_the_demo_needs_no_pytorch() -> None:
+    """`make demo` installs cotam and scikit-image alone."""
+    program = "import sys; sys.modules['torch'] = None; from benchmarks import demo; "
+    program += "[demo.codec_under_test(name) for name in demo.RIVALS]"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_multiplications_are_counted() -> None:

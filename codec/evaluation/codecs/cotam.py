@@ -14,7 +14,6 @@ from codec.evaluation.distortion import Pixels
 from codec.guidance.files import SHIPPED
 from codec.options import TOOL_NAMES
 from codec.quality import BEST_QUALITY
-from codec.tokens.adapters import shipped_files
 from codec.weights.shipped import FEATURES
 
 DEFAULT_WEIGHTS = "default"
@@ -109,6 +108,9 @@ def student_hash() -> str:
 
 def adapters_hash() -> str:
     """A hash of all shipped adapters, hexadecimal, with a plus sign before it."""
+    # It imports PyTorch, which `make demo` does without.
+    from codec.tokens.adapters import shipped_files
+
     digest = hashlib.sha256()
     for path in shipped_files():
         digest.update(path.read_bytes())
