@@ -17,8 +17,8 @@ from benchmarks import demo, rd, tables
 from benchmarks.install import sizes, speed
 from benchmarks.lib.install_table import ADDS
 from codec.evaluation.codecs import codec_under_test, pillow
-from tests.conftest import ROOT
 from codec.evaluation.codecs.interface import largest_below
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("page", tables.PAGES, ids=lambda p: p.name)
