@@ -65,7 +65,7 @@ class OpenVinoBackend(OnnxBackend):
         if name not in TRANSFORMS:
             return super()._run(name, *arrays)
         compiled = self._compiled(name, os.getpid())
-        # One of its own for every call, because threads may share a codec.
+        # Each call makes its own request, because threads may share a codec.
         request = compiled.create_infer_request()
         outputs = request.infer([np.ascontiguousarray(array) for array in arrays])
         return [outputs[port] for port in compiled.outputs]

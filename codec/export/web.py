@@ -89,7 +89,7 @@ def write_module(folder: Path, *pages: str, minifier: Path | None = None) -> int
 
 
 def _minify(folder: Path, files: list[Path], node: str, minifier: Path) -> None:
-    """Make JavaScript files smaller, in place; each stays a module of its own."""
+    """Minify JavaScript files in place, without bundling them."""
     options = ["--minify", "--allow-overwrite", f"--outdir={folder}", f"--outbase={folder}"]
     command = [node, str(minifier / "bin" / MINIFIER), *map(str, files), *options]
     _run([*command, "--log-level=error"], f"{MINIFIER} could not make the page smaller")

@@ -70,7 +70,7 @@ def choose(
 
     Args:
         name: student, clip, paper, local, uniform, or the path of a map (.npy, or a picture's grey
-            value). `clip:TOWER` and `paper:TOWER` name the tower, too.
+            value). `clip:TOWER` and `paper:TOWER` also name the tower.
         preset: `default`; `paper`, attention on 8x8 cells in three levels; `attention`, attention
             at full resolution.
         model: the tower of the guides `clip` and `paper`, as towers.load_tower takes it.
@@ -108,7 +108,7 @@ def choose(
 
 
 def _named(name: str, model: str | None) -> tuple[str, str | None]:
-    """Split "paper:TOWER" into guide and tower. Raises BadArgument where `model` is given, too."""
+    """Split "paper:TOWER" into guide and tower. Raises BadArgument if `model` is also given."""
     kind, colon, tower = name.partition(":")
     if kind not in TOWER_GUIDES or not colon:
         return name, model

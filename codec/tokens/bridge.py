@@ -1,6 +1,6 @@
 """A receiver that never decodes pixels: latents to a vision tower's tokens after an early block.
 
-As in Bridge (arXiv 2407.19651), with the network of a token adapter in the place of its own.
+The idea is Bridge's (arXiv 2407.19651); the network is a token adapter, not Bridge's own.
 
 ::
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from codec.networks.adapter import TokenAdapter
 from codec.tokens.adapters import save_adapter
-from codec.towers import LAST, load_tower
+from codec.towers import LAST, Tower, load_tower
 from training.device import weights_below
 from training.export.card import optimizer_name
 from training.run import read_run
@@ -86,6 +86,28 @@ def _how(stage: Any, before: Sequence[Path]) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a run of an adapter or a bridge left: settings, checkpoint, facts, tower, network."""
+
+    settings: Any
+    state: dict[str, Any]
+    facts: dict[str, Any]
+    tower: Tower
+    network: TokenAdapter
+
+
+def read_trained(run: Path) -> Trained:
+    """Read the folder of a run, with the averaged weights in the network."""
+    settings, state, facts = read_run(run)
+    stage = settings.stage
+    tower = load_tower(stage.tower, stage.tower_weights)
+    shape = {name: stage[name] for name in SHAPE if name in stage}
+    network = TokenAdapter(adapter_config(settings.model.m, tower, shape))
+    network.load_state_dict(weights_below(state["state_dict"], "adapter."))
+    return Trained(settings, state, facts, tower, network)
+
+
 def export_adapter(
     run: Path, target: Path, what: str, limits: str, before: Sequence[Path] = ()
 ) -> dict[str, Any]:
@@ -104,13 +126,10 @@ def export_adapter(
     Raises:
         UnknownModel: Where the codec's weights are not shipped ones.
     """
-    settings, state, facts = read_run(run)
+    trained_run = read_trained(run)
+    settings, state, tower = trained_run.settings, trained_run.state, trained_run.tower
     stage = settings.stage
-    tower = load_tower(stage.tower, stage.tower_weights)
-    shape = {name: stage[name] for name in SHAPE if name in stage}
-    network = TokenAdapter(adapter_config(settings.model.m, tower, shape))
-    network.load_state_dict(weights_below(state["state_dict"], "adapter."))
-    training = facts | {
+    training = trained_run.facts | {
         "loss": _loss(stage),
         "rate": stage.learning_rate,
         # An exponential average with this decay looks back over so many steps.
@@ -119,7 +138,7 @@ def export_adapter(
     }
     layer = stage.get("layer", 0)
     earlier = Earlier.of_state(state.get("earlier", {}))
-    networks = earlier.networks | {layer: network}
+    networks = earlier.networks | {layer: trained_run.network}
     trained = earlier.training | {layer: training | _how(stage, before)}
     metadata = {
         "name": target.stem,

@@ -5,12 +5,9 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
-from codec.networks.adapter import TokenAdapter
 from codec.tokens.bridge import save_bridge
-from codec.towers import load_tower
-from training.device import weights_below
-from training.run import read_run
-from training.stages.adapter import SHAPE, adapter_config, codec_of
+from training.export.adapter import read_trained
+from training.stages.adapter import codec_of
 
 
 def export_bridge(run: Path, target: Path) -> None:
@@ -23,21 +20,19 @@ def export_bridge(run: Path, target: Path) -> None:
     Raises:
         UnknownModel: Where the codec's weights are not shipped ones.
     """
-    settings, state, facts = read_run(run)
-    stage = settings.stage
-    tower = load_tower(stage.tower, stage.tower_weights)
-    shape = {name: stage[name] for name in SHAPE if name in stage}
-    network = TokenAdapter(adapter_config(settings.model.m, tower, shape))
-    network.load_state_dict(weights_below(state["state_dict"], "adapter."))
+    trained = read_trained(run)
+    stage = trained.settings.stage
+    codec = trained.state["codec"]
     metadata = {
         "name": target.stem,
         "layer": int(stage.layer),
-        "codec": state["codec"],
+        "codec": codec,
         # Raises if the codec is no longer shipped: nobody could use the bridge.
-        "codec_name": codec_of(state["codec"]),
+        "codec_name": codec_of(codec),
         "tower": stage.tower,
-        "signature": tower.signature,
+        "signature": trained.tower.signature,
         "date": date.today().isoformat(),
-        "training": facts | {"levels": ", ".join(f"{k} {v}" for k, v in stage.levels.items() if v)},
+        "training": trained.facts
+        | {"levels": ", ".join(f"{k} {v}" for k, v in stage.levels.items() if v)},
     }
-    save_bridge(target, network, metadata)
+    save_bridge(target, trained.network, metadata)

@@ -88,7 +88,7 @@ def page(program: click.Command) -> str:
 
 def _command(command: click.Command, parent: click.Context, name: str) -> Iterator[str]:
     context = click.Context(command, info_name=name, parent=parent)
-    # Advanced options, too.
+    # The manual lists advanced options as well.
     context.meta[ALL] = True
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     yield f".SS {_escaped(usage)}"

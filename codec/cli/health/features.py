@@ -24,7 +24,7 @@ FEATURES = {
     "bench": "comparisons (cotam eval)",
     "train": "training, in a clone",
 }
-# Not an extra, but a package of its own (docs/packaging.md).
+# The other weights are a separate package, not an extra (docs/packaging.md).
 MODELS = "models"
 MORE_WEIGHTS = "tiny"
 EXTRA = "pip install 'cotam[{}]'"

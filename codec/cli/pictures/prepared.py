@@ -69,7 +69,7 @@ class Preparation:
 
 
 def _flat(picture: Picture, ground: compose.Colour) -> Picture:
-    """A picture without transparency. The colour is sRGB, so the pixels become that, too."""
+    """A picture without transparency, in sRGB, because the background colour is sRGB."""
     pixels = colour.to_srgb(picture.pixels, picture.icc)
     converted = pixels is not picture.pixels
     return replace(
