@@ -62,6 +62,8 @@ class _State:
 
 
 _state = _State()
+# In a worker: whether it was told to end.
+_leaving = False
 
 
 def stopped() -> str:
@@ -181,6 +183,9 @@ class Pool(Generic[J, R]):
         for index, job in enumerate(jobs):
             with _interruptible():
                 result = self.work(job)
+                # What was interrupted may have made another error of it, as in `_serve`.
+                if stopped():
+                    raise Stopped
             yield index, result
 
     def _in_workers(self, jobs: Sequence[J], count: int) -> Iterator[tuple[int, R]]:
@@ -337,7 +342,11 @@ def _serve(pipe: Connection, work: Callable[[Any], Any], threads: int, parent: i
     try:
         pipe.send("ready")
         while True:
-            pipe.send(work(pipe.recv()))
+            result = work(pipe.recv())
+            # An import that the signal interrupted reports an ImportError instead: onnxruntime's.
+            if _leaving:
+                os._exit(1)
+            pipe.send(result)
     except (EOFError, OSError):
         pass
     except SystemExit:
@@ -351,6 +360,8 @@ def _serve(pipe: Connection, work: Callable[[Any], Any], threads: int, parent: i
 
 def _leave(number: int, _: FrameType | None) -> None:
     """End through every `finally`, so that no partly written file stays."""
+    global _leaving
+    _leaving = True
     raise SystemExit(1)
 
 
