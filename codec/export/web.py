@@ -2,7 +2,7 @@
 
 ::
 
-    codec/web --esbuild, if there--> index.html, cotam.js, module/, parts/
+    codec/web --esbuild, if there--> index.html, cotam.js, module/worker.js, parts/
     checkpoint --graphs, compact---> models/FINGERPRINT/  model.json, tables.bin, *.onnx
     onnxruntime-web ---------------> runtime/
 """
@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,13 @@ from codec.weights.checkpoint import Checkpoint
 # The part of onnxruntime-web that runs graphs by WebAssembly, without WebGPU.
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 PACKAGE = "onnxruntime-web"
-# Makes the JavaScript smaller; where it is missing, the page has the sources as they are.
-MINIFIER = "esbuild"
-FETCHED = (f"{PACKAGE}@>=1.20 <2", f"{MINIFIER}@>=0.20 <1")
+# Bundles and minifies the JavaScript; where it is missing, the page has the sources as they are.
+BUNDLER = "esbuild"
+# Parts that several entries share.
+BUNDLE = "cotam-" + "[A-Z0-9]" * 8 + ".js"
+# What a page or a browser loads by name.
+ENTRIES = ("cotam.js", "module/worker.js", "parts/element.js", "page.js", "view.js")
+FETCHED = (f"{PACKAGE}@>=1.20 <2", f"{BUNDLER}@>=0.20 <1")
 NPM = "npm"
 # Environment variable: the folder of an installed onnxruntime-web.
 VARIABLE = "COTAM_ORT_WEB"
@@ -50,7 +55,7 @@ def export(checkpoint: Checkpoint, folder: Path, runtime: Path) -> dict[str, int
         CodecError: the weights or the runtime are not usable.
     """
     files = runtime_files(runtime)
-    page = write_module(folder, "page", minifier=runtime.parent / MINIFIER)
+    page = write_module(folder, "page", bundler=runtime.parent / BUNDLER)
     weights = write_weights(checkpoint, folder / "models" / checkpoint.fingerprint.hex())
     (folder / "runtime").mkdir(exist_ok=True)
     for file in files:
@@ -62,37 +67,58 @@ def export(checkpoint: Checkpoint, folder: Path, runtime: Path) -> dict[str, int
     }
 
 
-def write_module(folder: Path, *pages: str, minifier: Path | None = None) -> int:
+def write_module(folder: Path, *pages: str, bundler: Path | None = None) -> int:
     """Write the module and pages, the files of a page beside the module.
 
     Args:
         folder: where to write.
         pages: their names.
-        minifier: the folder of an installed esbuild; the sources are copied without it.
+        bundler: the folder of an installed esbuild, which joins the modules to a few small files;
+            the sources are copied without it.
 
     Returns:
         Their bytes.
 
     Raises:
-        CodecError: the minifier fails.
+        CodecError: the bundler fails.
     """
-    targets = []
-    for path in web.files_of(*web.MODULE, *pages):
-        target = folder / (path.name if path.parts[0] in pages else path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(web.FOLDER / path, target)
-        targets.append(target)
     node = shutil.which("node")
-    if minifier is not None and minifier.is_dir() and node is not None:
-        _minify(folder, [target for target in targets if target.suffix == ".js"], node, minifier)
-    return sum(target.stat().st_size for target in targets)
+    with tempfile.TemporaryDirectory() as place:
+        made = Path(place)
+        for path in web.files_of(*web.MODULE, *pages):
+            # Pages lie beside the module, as their imports say.
+            _copy(web.FOLDER / path, made / (path.name if path.parts[0] in pages else path))
+        if bundler is not None and bundler.is_dir() and node is not None:
+            _bundle(made, node, bundler)
+            for earlier in folder.glob(BUNDLE):
+                earlier.unlink()
+        files = [path for path in made.rglob("*") if path.is_file()]
+        for path in files:
+            _copy(path, folder / path.relative_to(made))
+        return sum(path.stat().st_size for path in files)
 
 
-def _minify(folder: Path, files: list[Path], node: str, minifier: Path) -> None:
-    """Minify JavaScript files in place, without bundling them."""
-    options = ["--minify", "--allow-overwrite", f"--outdir={folder}", f"--outbase={folder}"]
-    command = [node, str(minifier / "bin" / MINIFIER), *map(str, files), *options]
-    _run([*command, "--log-level=error"], f"{MINIFIER} could not make the page smaller")
+def _bundle(folder: Path, node: str, bundler: Path) -> None:
+    """Join modules to one file for each entry and one for each part that entries share, minified.
+
+    A page then needs two steps of requests instead of five.
+    """
+    sources = list(folder.rglob("*.js"))
+    entries = [path for path in sources if path.relative_to(folder).as_posix() in ENTRIES]
+    options = ["--bundle", "--splitting", "--format=esm", "--minify", f"--outbase={folder}"]
+    options += [f"--outdir={folder}/bundled", "--chunk-names=cotam-[hash]", "--log-level=error"]
+    command = [node, str(bundler / "bin" / BUNDLER), *map(str, entries), *options]
+    _run(command, f"{BUNDLER} could not make the page smaller")
+    for path in sources:
+        path.unlink()
+    for path in list((folder / "bundled").rglob("*.js")):
+        _copy(path, folder / path.relative_to(folder / "bundled"))
+    shutil.rmtree(folder / "bundled")
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
 
 
 def write_weights(checkpoint: Checkpoint, folder: Path) -> int:

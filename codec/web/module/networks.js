@@ -54,13 +54,17 @@ export function modelOf(fingerprint) {
 
 async function load(fingerprint) {
   const folder = `models/${fingerprint}/`;
+  // All that is needed first is fetched at once.
+  ort().catch(() => {});
+  const entropy = fetched(`${folder}tables.bin`).then((response) => response.arrayBuffer());
+  entropy.catch(() => {});
   const manifest = await fetched(`${folder}model.json`).then(
     (response) => response.json(),
     () => {
       throw new CtmError("WrongModel", `the file needs the weights ${fingerprint}, which this page does not have`);
     },
   );
-  const numbers = new DataView(await (await fetched(`${folder}tables.bin`)).arrayBuffer());
+  const numbers = new DataView(await entropy);
   const frequencies = Uint16Array.from({ length: numbers.byteLength / 2 }, (_, i) => numbers.getUint16(2 * i, true));
   const graphs = new Graphs(folder);
   const model = {
@@ -109,7 +113,6 @@ class Graphs {
 
   /** @param {string[]} names in the order of their use */
   async fetchAll(names) {
-    ort().catch(() => {});
     for (const name of names) {
       // One after another, so that the preview's graphs are here first.
       await this.file(name).catch(() => {});
