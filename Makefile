@@ -6,6 +6,8 @@ BIN := .venv/bin
 EXTRAS := train,bench,compressai,mllm,export,hub,openvino,ray,serve,dev
 IMAGE ?=
 export GOMP_SPINCOUNT ?= 20000
+# Tests start hundreds of processes; each would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install demo test check lint types docs gpu fuzz binaries dist clean
 

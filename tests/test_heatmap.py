@@ -132,7 +132,8 @@ def test_wrong_arguments_are_refused(small: NDArray[np.uint8]) -> None:
 
 @pytest.mark.slow
 def test_the_command_draws_and_counts(folder: Path, cotam: codec.Codec, stairs: bytes) -> None:
-    done = run_cotam("inspect", "a.ctm", "--heatmap", "out.png", "--json", cwd=folder)
+    arguments = ("inspect", "a.ctm", "--heatmap", "out.png", "--json")
+    done = run_cotam(*arguments, cwd=folder, backend="torch")
     assert done.returncode == 0, done.stderr
     entry = json.loads(done.stdout)
     info = json.loads(run_cotam("info", "a.ctm", "--json", cwd=folder).stdout)[0]
@@ -148,7 +149,7 @@ def test_the_command_draws_and_counts(folder: Path, cotam: codec.Codec, stairs: 
     assert again.returncode == 1
     assert b"exists already" in again.stderr
     assert (folder / "out.png").read_bytes() == before
-    piped = run_cotam("inspect", "-", "--heatmap", "-", stdin=stairs)
+    piped = run_cotam("inspect", "-", "--heatmap", "-", stdin=stairs, backend="torch")
     assert piped.stdout == before
     assert b"bits largest" in piped.stderr
 
