@@ -128,7 +128,8 @@ def test_the_code_of_the_front_page_runs(desk: Path, monkeypatch: pytest.MonkeyP
             exec(compile(block, "README.md", "exec"), names)
     finally:
         unregister()
-    assert names["image"].size == (451, 300)
+    assert names["image"].size == screen().shape[1::-1]
+    assert codec.decode(names["face"]).size == (451, 300)
     assert "pixel_values" in names["inputs"]
     assert not names["frame"].is_key
 
