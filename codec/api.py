@@ -59,18 +59,18 @@ def load(
     *,
     backend: Runtime = "auto",
 ) -> Codec:
-    """Load a codec by the name or path of its weights, or from the folder of an exported half.
+    """Load a codec by the name or path of its weights, or from a folder that `cotam export` wrote.
 
-    The weights are read when a file needs them; files of screen tools never do.
+    The weights are read when the first file needs them. Files of screen tools need no weights.
 
     Args:
         name_or_path: one of `models()`, a .safetensors file, a folder of `cotam export`, or
             hf://org/name for weights on the Hugging Face Hub (extra `hub`).
         device: `auto`, `cpu`, `cuda`, or any other name that torch accepts.
-        backend: what runs the networks: `torch`, `onnx` (ONNX Runtime), `openvino` (its transforms
-            in OpenVINO), or `auto`: PyTorch where the program has imported it or a GPU is there,
-            otherwise ONNX Runtime. The environment variable COTAM_BACKEND says what `auto` means.
-            Every backend decodes the same latents.
+        backend: the library that runs the networks: `torch`, `onnx` (ONNX Runtime), `openvino`
+            (OpenVINO for the transforms, ONNX Runtime for the rest), or `auto`: PyTorch if the
+            program has imported it or there is a GPU, otherwise ONNX Runtime. The environment
+            variable COTAM_BACKEND sets what `auto` means. Every backend decodes the same latents.
 
     Returns:
         The codec.
@@ -247,7 +247,7 @@ class Codec:
 
     @property
     def fingerprint(self) -> str:
-        """Hexadecimal; files of the learned tool carry it."""
+        """The fingerprint of the weights in hexadecimal; files of the learned tool store it."""
         return self.backend.checkpoint.fingerprint.hex()
 
     @only_codec_errors
@@ -314,8 +314,8 @@ class Codec:
         chosen = EncodeOptions.of(options, changes)
         watch = Stopwatch()
         with watch.stage("load"):
-            # First, because keep="none" converts the pixels to sRGB: the choice must see what is
-            # coded.
+            # Metadata is removed first, because keep="none" converts the pixels to sRGB, and the
+            # tool must be chosen for the pixels that are coded.
             picture = metadata.kept(images.from_any(image, self.limit_pixels), chosen.kept)
         with watch.stage("choose"):
             # Only the learned tool has QPs, and only its latents can be tuned.
@@ -344,7 +344,7 @@ class Codec:
             The files that `encode` makes, in the order of the pictures.
 
         Raises:
-            CodecError: as `encode` does, in the place of the first picture that it concerns.
+            CodecError: as `encode` does, when the first picture that fails is reached.
 
         Example:
             >>> import numpy as np
@@ -377,7 +377,7 @@ class Codec:
             What `decode` returns, in the order of the files.
 
         Raises:
-            CodecError: as `decode` does, in the place of the first file that it concerns.
+            CodecError: as `decode` does, when the first file that fails is reached.
 
         Example:
             >>> import numpy as np
@@ -401,7 +401,7 @@ class Codec:
     ) -> Encoded:
         picture = metadata.for_lossy(picture)
         height, width = size_of(picture)
-        # Before weights or a tower are read for nothing.
+        # Checked first, so that weights and a tower are not loaded in vain.
         container.check_memory(width, height, container.ENCODE_BYTES, self.limit_memory)
         refiner, notes = self._refiner(options, height * width)
 
@@ -436,7 +436,7 @@ class Codec:
         options: EncodeOptions,
         watch: Stopwatch,
     ) -> Encoded:
-        """Encode with the guide's plans, at a quality or as well as a target size allows."""
+        """Encode with the guide's plans, at a quality or at the best one that fits a size."""
         with watch.stage("guide"):
             # A guide looks at what a tower will see: sRGB, on a background.
             guidance = self._guidance(images.shown(picture), options)
@@ -492,8 +492,8 @@ class Codec:
             return None, [f"{lowered}: PyTorch is missing"]
         device = str(getattr(self.backend, "device", "cpu"))
         if options.tune is None:
-            # An effort that is impossible here is lowered, with a note; for a tower that was named,
-            # `refine` raises an error.
+            # If tuning is impossible here, the effort is lowered, with a note. If the user named a
+            # tower, `refine` raises an error instead.
             if reason := obstacle(self.backend, area, self.limit_memory):
                 return None, [f"effort {options.effort} was reduced to {DEFAULT_EFFORT}: {reason}"]
             tuner = load_tuner("features", None, level.steps, device, level.views)
@@ -572,7 +572,7 @@ class Codec:
                 `tensor`: float32 [3, H, W] in 0..1.
             level: `pixels`; `preview`: a picture of ceil(H / 8) x ceil(W / 8), from the first layer
                 of the latents where the weights have one; `latents`: y_hat, float32 [h, w, M] in
-                quantization steps, whatever the output.
+                quantization steps; `output` is then ignored.
             background: what transparent pixels of an array or a tensor are composed on: the name
                 of a colour or (red, green, blue).
 
@@ -733,7 +733,7 @@ class Codec:
         return self.learned.latents(content, watch, want_bits)
 
     def check_weights(self, fingerprint: bytes) -> None:
-        """Raises WrongModel where a file needs other weights; an empty fingerprint needs none."""
+        """Raise WrongModel if a file needs other weights; an empty fingerprint needs none."""
         if fingerprint and fingerprint != self.backend.checkpoint.fingerprint:
             raise WrongModel(_wrong_model(fingerprint, self.backend.checkpoint))
 
@@ -752,8 +752,8 @@ class Codec:
 class Photographs:
     """The learned tool for photographs within a drawn picture; see tools.mixed.PhotographTool.
 
-    What is given of guide, importance and regions of interest concerns the whole picture, so the
-    weights' own guide looks at each photograph.
+    A guide, an importance map or regions of interest that the user gave describe the whole picture.
+    They are not used here: each photograph gets the default guide of the weights.
     """
 
     def __init__(self, codec: Codec, options: EncodeOptions | None = None) -> None:
@@ -779,13 +779,13 @@ class Photographs:
 
 
 def _best_within(at: Callable[[int], Encoded], target_bytes: int) -> Encoded:
-    """The file of the best QP that is not larger. Raises TargetTooSmall."""
+    """Encode at the largest QP whose file fits `target_bytes`. Raises TargetTooSmall."""
     results: dict[bytes, Encoded] = {}
 
     def attempt(qp: int) -> bytes:
         result = at(qp)
         if len(result.data) <= target_bytes:
-            # Only the best is kept, as each holds latents.
+            # Only the best result is kept, because each one holds latents in memory.
             results.clear()
             results[result.data] = result
         return result.data

@@ -4,9 +4,10 @@
 
     items -> two threads, each with a whole item -> results, in the order of the items
 
-A picture's entropy coding, guide and files keep one core busy and its networks all of them, so two
-pictures in turn fill the gaps. Pictures are not stacked into one array: the layers are as fast one
-by one, and a stack's float sums could differ from those of a single picture, and so could its file.
+Entropy coding, guide and file access keep one core busy, and the networks keep all cores busy, so
+two pictures at a time fill each other's gaps. Pictures are not stacked into one array: the layers
+are as fast one by one, and the float sums of a stack could differ from those of a single picture,
+so the files could differ as well.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ def overlapped(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterato
         items: read as they are needed.
 
     Yields:
-        The results, in the order of the items. What `work` raises is raised in its result's place,
-        and nothing is begun after it.
+        The results, in the order of the items. An error of `work` is raised in place of its result,
+        and no further item is started.
     """
     with ThreadPoolExecutor(AT_ONCE, "cotam-batch") as pool:
         waiting: deque[Future[Result]] = deque()

@@ -11,10 +11,10 @@ from types import TracebackType
 
 
 class Lock:
-    """A lock for one thread at a time, which may take it again; open in every forked child.
+    """A reentrant lock that is always free in a forked child.
 
-    A thread that holds a usual lock while another one forks is missing in the child, where nobody
-    would ever open the lock again.
+    If a thread holds an ordinary lock while another thread forks, the child has the locked lock but
+    not the thread that would release it.
     """
 
     def __init__(self) -> None:

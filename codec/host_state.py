@@ -1,4 +1,4 @@
-"""Our networks compute the same under any switches that the surrounding program set in PyTorch.
+"""Makes our networks compute the same whatever the host program has set in PyTorch.
 
 ::
 
@@ -9,7 +9,7 @@
         -> unfilled(make) -> a network in float32 on the CPU, ready to be loaded
 
 Autocast and the default device belong to a thread, so setting them aside affects no other thread.
-The default dtype belongs to the process: nothing here touches it, networks name their own.
+The default dtype belongs to the process: it is never changed here, and networks state their own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CPU = torch.device("cpu")
 
 
 def _switches() -> tuple[Any, ...]:
-    """Where PyTorch keeps how float32 is computed."""
+    """PyTorch's settings for the precision of float32 computations."""
     backends: Any = torch.backends
     return (
         backends.mkldnn.conv,
@@ -46,7 +46,7 @@ class _ExactArithmetic:
     """A context in which float32 means float32: no TF32, no bfloat16 shortcuts, no autocast.
 
     The precision switches belong to the process, so the threads inside are counted, and the last
-    one out restores them. In a forked process PyTorch keeps to one thread.
+    one to leave restores them. In a forked process PyTorch is limited to one thread.
     """
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class _ExactArithmetic:
                         switch.fp32_precision = value
 
     def leave_all(self) -> None:
-        """In a forked child, none of the threads that were inside is there."""
+        """Reset the count in a forked child, which has none of the threads that were inside."""
         self._inside = min(self._inside, 1)
         if self._inside:
             self._leave()
@@ -99,7 +99,7 @@ _forked = False
 
 
 def _in_child() -> None:
-    """PyTorch's worker threads stay behind in the parent: work given to them would never end."""
+    """Prepare a forked child, which lacks PyTorch's worker threads: their work would never end."""
     global _forked
     _forked = True
     exact_arithmetic.leave_all()
@@ -110,7 +110,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class _NoRandomNumbers(TorchFunctionMode):
-    """Leaves tensors as they are where a network would fill them with random numbers."""
+    """A mode in which networks leave tensors as they are instead of drawing random numbers."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

@@ -29,8 +29,8 @@ class FileInfo:
         bpp: bits per pixel.
         tool: the coding tool.
         reason: why the encoder chose it; None for the learned tool, whose files do not record it.
-        quality: of the learned tool the one that `base_qp` usually belongs to, which differs from
-            the quality asked for where weights have a slope.
+        quality: 0..100. For the learned tool, the quality that maps to `base_qp`; it differs from
+            the quality asked for if the weights have a slope.
         lossless: whether the pixels are exactly those of the source.
         base_qp: 0..63; None for tools without QPs.
         qp_min: the smallest QP of the latent grid.
@@ -42,7 +42,7 @@ class FileInfo:
         fingerprint: of the weights that wrote the file.
         model: their name, where they are shipped.
         sections: bytes by name.
-        checksum: of the file, hexadecimal; messages of a stream name by it what they build on.
+        checksum: of the file, hexadecimal; messages of a stream refer to earlier files by it.
         follows: checksum of the file before a message in its stream; None for whole pictures.
         builds_on: checksum of the file whose picture this one changes; None for whole pictures.
         message: number of a message in its stream, counted from the key frame.
@@ -109,8 +109,8 @@ def models() -> list[dict[str, Any]]:
 def register_weights(path: str | Path) -> list[str]:
     """Make a user's own weights available by fingerprint, as if they were installed.
 
-    `decode`, the Pillow plugin and everything else then finds them. It holds for this process;
-    the environment variable COTAM_WEIGHTS lists files and folders for every process.
+    `decode`, the Pillow plugin and everything else then find them. The registration lasts for this
+    process; the environment variable COTAM_WEIGHTS lists files and folders for every process.
 
     Args:
         path: a .safetensors file, or a folder of such files.

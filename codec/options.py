@@ -42,15 +42,16 @@ class EncodeOptions:
         effort: 0 (fastest) .. 9 (smallest); 5 is the default. From 6 on, photographs are tuned to
             the shipped feature network (docs/tuning.md).
         guide: where finer steps go at the same file size: `student`, `clip`, `paper`, `local`,
-            `uniform`, the file of a map, or a Guide. None is the guide of the weights: for
-            those that are shipped `uniform`, or the student where a strength is given. Only the
-            learned tool uses it.
+            `uniform`, the file of a map, or a Guide. None means the guide of the weights: for the
+            shipped ones that is `uniform`, or `student` if a strength is given. Only the learned
+            tool uses it.
         strength: 0 (uniform) .. 1, how strongly the guide acts.
         importance: a map [rows, columns] of values >= 0 over the whole picture, instead of a guide.
         roi: boxes (left, top, right, bottom) in pixels that matter most, instead of a guide.
         qp_map: QPs 0..63 on any grid up to one per 16x16 pixels, instead of quality and guide.
-        slope: 0..14, QPs by which a quality is lowered for each nat of estimated cost above the
-            usual picture; None is the slope of the weights. Sizes and QP maps ignore it.
+        slope: 0..14, QPs by which a quality is lowered for each nat of estimated cost above that of
+            the usual picture; None means the slope of the weights. It has no effect with a target
+            size or a QP map.
         tune: a vision tower, or its name, that the file is tuned to (seconds a picture);
             "features" is the shipped feature network.
         keep: metadata in the file: `all`, `safe` (no location, maker notes or serial numbers) or
@@ -74,7 +75,7 @@ class EncodeOptions:
     strip: bool = False
 
     def __post_init__(self) -> None:
-        """Accept values that make sense and refuse the rest. Raises BadArgument."""
+        """Convert the values to their types. Raises BadArgument for invalid ones."""
         for name in ("quality", "strength", "slope"):
             self._set(name, _number(getattr(self, name), name))
         if self.strength is None:

@@ -109,7 +109,7 @@ def search_qp(encode: Callable[[int], bytes], target_bytes: int) -> bytes:
 
 
 def too_small(smallest: int) -> str:
-    """Say what to do about a target that even the smallest file, in bytes, exceeds."""
+    """The error for a target that even the smallest file exceeds; it says what to do."""
     return (
         f"the smallest file of this picture has {smallest} bytes; "
         "ask for more, keep no metadata or shrink the picture"

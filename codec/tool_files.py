@@ -58,7 +58,7 @@ def encode(
 
     Args:
         picture: the picture.
-        choice: the tools, and whether photographs within the picture are coded apart.
+        choice: the tools, and whether photographs within the picture are coded separately.
         options: quality or size, and effort.
         limit_memory: bytes.
         watch: where seconds by stage are added.
@@ -98,7 +98,7 @@ def encode(
 
 
 def _photographs(picture: images.Picture, choice: Choice) -> list[regions.Box]:
-    """The boxes that are coded apart: where that was asked for, or where they fill much."""
+    """The photographs to code separately: if that was asked for, or if they fill a large share."""
     if not choice.mixes:
         return []
     boxes = regions.find(picture.pixels)
@@ -108,7 +108,7 @@ def _photographs(picture: images.Picture, choice: Choice) -> list[regions.Box]:
 
 @dataclass(frozen=True)
 class Written:
-    """What a tool wrote of a picture: tool's name, payload, samples of a pixel, and the reason."""
+    """A tool's result: the tool's name, payload, samples of a pixel, and the reason."""
 
     tool: str
     payload: bytes
@@ -123,7 +123,7 @@ def _mixed(
     settings: Settings,
     photographs: PhotographTool,
 ) -> Written:
-    """The boxes by the tool for photographs, the rest by the best screen tool."""
+    """Code the boxes with the tool for photographs, and the rest with the best screen tool."""
     height, width = size_of(picture)
     rest = replace(picture, pixels=regions.fill(picture.pixels, boxes))
     # Without its photographs, a picture of many colours may be one of few.
@@ -138,7 +138,7 @@ def _mixed(
 
 
 def _best_tool(picture: images.Picture, choice: Choice, settings: Settings) -> Written:
-    """What the tool wrote that loses least for its bytes."""
+    """The result of the tool that loses least for its bytes."""
     names = _names(choice, settings.quality)
     if len(names) == 1:
         payload = tool_named(names[0]).encode(_samples(picture, names[0]), settings)
@@ -152,7 +152,7 @@ def _best_tool(picture: images.Picture, choice: Choice, settings: Settings) -> W
 def _candidates(
     picture: images.Picture, names: Sequence[str], settings: Settings
 ) -> list[Candidate]:
-    """What each tool makes of a picture. Raises TooLarge where it is too large for all of them."""
+    """Code a picture with each tool. Raises TooLarge if it is too large for all of them."""
 
     def trials(name: str) -> list[Candidate] | TooLarge:
         try:
@@ -219,7 +219,7 @@ def _file(
 def _best_within(
     file_of: Callable[[float], tuple[bytes, Written]], target_bytes: int
 ) -> tuple[bytes, Written]:
-    """The file of the best whole quality that is not larger. Raises TargetTooSmall."""
+    """Encode at the best integer quality whose file fits the target. Raises TargetTooSmall."""
     low = 0
     high = container.BEST_QUALITY
     best = None
@@ -239,7 +239,7 @@ def _best_within(
 
 
 def _samples(picture: images.Picture, tool: str) -> Pixels:
-    """What the tool codes: with alpha where the tool has alpha."""
+    """The samples that the tool codes, with alpha if the tool supports it."""
     return samples_of(picture) if _codes_alpha(picture, tool) else picture.pixels
 
 

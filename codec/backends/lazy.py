@@ -1,4 +1,4 @@
-"""Weights that are read only when a picture needs them; files of screen tools never do.
+"""Weights that are read only when a picture needs them; files of screen tools need none.
 
 ::
 
@@ -58,7 +58,7 @@ class LazyBackend:
         if self.exported or Path(name_or_path).is_file():
             # A worker that receives this object may run in another folder.
             self.name_or_path = str(Path(name_or_path).absolute())
-            _ = self.inner  # files of users are checked at once; shipped ones are tested
+            _ = self.inner  # a user's file is checked at once; tests cover the shipped weights
 
     def _reset(self) -> None:
         self._weights: Weights | None = None
@@ -118,7 +118,7 @@ class LazyBackend:
         return TorchBackend(self._whole_weights(), self.wanted_device)
 
     def _whole_weights(self) -> Checkpoint:
-        """The weights of both halves; there are none where these are exported graphs."""
+        """The weights of encoder and decoder; must not be called for exported graphs."""
         weights = self.checkpoint
         assert isinstance(weights, Checkpoint)
         return weights

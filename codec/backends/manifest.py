@@ -1,4 +1,4 @@
-"""The manifest of an exported half of a codec, and its checks. No torch here."""
+"""The manifest of an exported half of a codec (encoder or decoder), and its checks. No torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from codec.weights.shipped import MANIFEST
 
 FORMAT = "cotam-export-1"
 TABLES = "tables.npz"
-# What every half must say; the other attributes of Exported have defaults.
+# Facts that every manifest must hold; the other attributes of Exported have defaults.
 REQUIRED = ("tables", "layers", "margins", "fingerprint", "skip_below", "name", "half")
 
 

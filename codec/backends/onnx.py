@@ -43,10 +43,10 @@ Model = str | bytes
 class OnnxBackend:
     """A coding.backend.Backend over ONNX Runtime.
 
-    An encoder's half cannot decode pictures, a decoder's half cannot encode them; a checkpoint has
-    both. Graphs take whole QP fields; a single QP is first spread over the grid. What the entropy
-    coder depends on is integer arithmetic carried in float32 (networks.integer), so ONNX Runtime
-    and PyTorch compute the same numbers.
+    An exported encoder cannot decode pictures, and an exported decoder cannot encode them; a
+    checkpoint does both. Graphs take whole QP fields; a single QP is first spread over the grid.
+    The numbers that the entropy coder depends on are computed in integer arithmetic carried in
+    float32 (networks.integer), so ONNX Runtime and PyTorch compute the same ones.
 
     Args:
         source: a checkpoint, or the folder of an exported half.
@@ -98,7 +98,7 @@ class OnnxBackend:
         return str(path)
 
     def session(self, name: str) -> Any:
-        """An open graph of this process; a forked child has not its parent's threads."""
+        """The session of a graph. A forked child opens its own: it lacks its parent's threads."""
         return self._opened(name, os.getpid())
 
     def _session(self, name: str, process: int) -> Any:
@@ -152,7 +152,7 @@ class OnnxBackend:
         """See Backend.dequantised.
 
         Raises:
-            BadArgument: the graphs are those of an exported half, whose factors are inside them.
+            BadArgument: these are exported graphs, in which the factors are built in.
         """
         if not isinstance(self.source, Checkpoint):
             raise BadArgument("tokens need a checkpoint: load it instead of an exported half")

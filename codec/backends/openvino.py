@@ -1,4 +1,4 @@
-"""OpenVINO: analysis and synthesis; ONNX Runtime keeps everything else, the entropy path above all.
+"""OpenVINO runs analysis and synthesis; ONNX Runtime runs the rest, such as the entropy path.
 
 ::
 
@@ -29,8 +29,8 @@ TRANSFORMS = (ANALYSIS, SYNTHESIS)
 class OpenVinoBackend(OnnxBackend):
     """A coding.backend.Backend whose transforms run in OpenVINO.
 
-    In float32: in bfloat16 OpenVINO also rounds the layers on the main path, which costs pixels
-    more than one level (docs/decisions.md, 12).
+    They compute in float32. In bfloat16 OpenVINO would also round the layers on the main path,
+    which changes pixels by more than one level (docs/decisions.md, 12).
 
     Args:
         source: as OnnxBackend takes it.
@@ -48,7 +48,7 @@ class OpenVinoBackend(OnnxBackend):
         self._compiled = lru_cache(maxsize=None)(self._compile)
 
     def _compile(self, name: str, process: int) -> Any:
-        """A compiled graph of this process; a forked child has not its parent's threads."""
+        """Compile a graph. A forked child compiles its own: it lacks its parent's threads."""
         import openvino
 
         core = openvino.Core()

@@ -1,4 +1,4 @@
-"""Which library runs the networks: the one asked for, else what is installed and fits."""
+"""Chooses the library that runs the networks: the one asked for, else one that is installed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from codec.errors import BadArgument
 
 Runtime = Literal["auto", "torch", "onnx", "openvino"]
 RUNTIMES: tuple[str, ...] = get_args(Runtime)
-# Environment variable with the runtime that "auto" means.
+# Environment variable that names the runtime for "auto".
 VARIABLE = "COTAM_BACKEND"
-# Devices that need no look at the machine.
+# Devices that every machine has, so that no check is needed.
 USUAL_DEVICES = ("auto", "cpu")
-# The driver's own file: looking for it takes microseconds, asking PyTorch a second.
+# The device file of NVIDIA's driver: looking for it takes microseconds, asking PyTorch a second.
 GPU = "/dev/nvidiactl"
 
 
@@ -47,7 +47,7 @@ def chosen(runtime: str, device: str) -> Literal["torch", "onnx", "openvino"]:
     if wanted != "auto":
         return wanted  # type: ignore[return-value]
     gpu = device == "auto" and os.path.exists(GPU)
-    # None: a program may forbid an import that way.
+    # The entry is None if the program has forbidden the import.
     imported = sys.modules.get("torch") is not None
     if device not in USUAL_DEVICES or imported or (gpu and find_spec("torch")):
         return "torch"

@@ -85,7 +85,7 @@ class TorchBackend:
         self.checkpoint = checkpoint
         self.wanted_device = device
         self.device = pick_device(device)
-        # Tuning takes gradients through the networks, wherever they were loaded.
+        # Tuning needs gradients through the networks, even if they are loaded in inference mode.
         with torch.inference_mode(False), exact_arithmetic():
             self.networks = from_checkpoint(checkpoint).to(self.device).requires_grad_(False)
             self.stem = ByteStem(self.networks.g_a.stem)

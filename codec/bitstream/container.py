@@ -58,7 +58,7 @@ DEFAULT_LIMIT_PIXELS = 1 << 28
 DEFAULT_LIMIT_MEMORY = 8 << 30  # bytes
 MAX_SIDE = (1 << 20) - 1  # pixels
 # Memory beyond what the program itself takes, measured at 4096x4096 pixels and rounded up. Large
-# arrays lie on disk, so that beyond LARGE_FROM memory grows more slowly.
+# arrays are on disk, so memory grows more slowly beyond LARGE_FROM.
 ENCODE_BYTES = 40  # bytes per pixel
 DECODE_BYTES = 24  # bytes per pixel
 LARGE_BYTES = 5  # bytes per pixel
@@ -325,7 +325,7 @@ def read(data: bytes, limit_pixels: int = DEFAULT_LIMIT_PIXELS) -> Container:
 
 
 def checksum_of(data: bytes) -> bytes:
-    """The checksum, 4 bytes, that a file carries; it names the picture that the file builds.
+    """The 4-byte checksum in a file's header; messages of a stream refer to the file by it.
 
     Raises:
         CodecError: the header is malformed, as for `read_header`.

@@ -291,7 +291,7 @@ def levels(
 
 
 def _cost(bits: FloatField) -> FloatField:
-    """Return the offsets of places by what they cost: coarser where bits are many."""
+    """Return offsets by the bits of each place: coarser steps where many bits are spent."""
     return -COST_QPS * _standard_scores(np.log(1 + bits), LEAST_SPREAD)
 
 

@@ -1,4 +1,4 @@
-"""What a command line names: IN and OUT, patterns that the shell left to us, files that exist."""
+"""Names on a command line: inputs and output, unexpanded patterns, checks that files exist."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def named_output(
     """Take the second of two names as the output, as avifenc, cjxl and cwebp do.
 
     Args:
-        inputs: as given.
-        output: of the option; it wins.
-        is_output: whether a suffix is one of an output.
+        inputs: the names as given.
+        output: the value of the option, which takes precedence.
+        is_output: tells whether a suffix is that of an output.
 
     Returns:
         The inputs, and the output if there is one.
@@ -39,7 +39,7 @@ def named_output(
 def expanded(inputs: Sequence[str]) -> list[str]:
     """Expand patterns such as 'photos/**/*.jpg' that the shell did not expand.
 
-    A file whose name has such characters is taken as it is.
+    A name with such characters is not expanded if a file of this name exists.
 
     Raises:
         BadArgument: no file matches a pattern.
@@ -59,14 +59,15 @@ def expanded(inputs: Sequence[str]) -> list[str]:
 def check_inputs(
     names: Sequence[str], output: str | None, is_result: Callable[[str, bytes], bool]
 ) -> None:
-    """Open every file that is named, before anything is written.
+    """Check that every named file can be opened, before anything is written.
 
-    A second name that exists and holds a result was meant as the output: `cotam encode a.png b.ctm`
-    must not write a.ctm. In folders, bad files are left to the run, which skips and reports them.
+    If the second name is an existing result, the user meant it as the output:
+    `cotam encode a.png b.ctm` must not write a.ctm. Files inside folders are not checked here: the
+    run skips and reports bad ones.
 
     Args:
         names: files, folders or '-'.
-        output: of the command, None if there is none.
+        output: the command's output; None if there is none.
         is_result: whether a file of this name, with these first bytes, is a result.
 
     Raises:

@@ -34,8 +34,8 @@ class Kind:
 
     Attributes:
         suffix: of results, such as .ctm.
-        sources: suffixes of the files in folders that are taken.
-        is_output: whether a suffix is one of a result.
+        sources: suffixes of the files that are taken from folders.
+        is_output: whether a suffix is that of a result.
         is_result: whether a file of this name, with these first bytes, is a result.
         check_target: raises BadArgument for a result that cannot be written.
         saves: whether results are smaller than their sources.
@@ -53,10 +53,10 @@ def run_batch(flags: dict[str, Any], settings: dict[str, Any], kind: Kind, work:
     """Do a command's work on all its files, and end with its exit status.
 
     Args:
-        flags: of the command: inputs, output, what happens to existing files, jobs, device.
-        settings: of `work`; "model" is checked here.
+        flags: the command's flags: inputs, output, handling of existing files, jobs, device.
+        settings: the settings that `work` gets; "model" is checked here.
         kind: what the command reads and writes.
-        work: what is done with a file.
+        work: processes one file.
     """
     try:
         if flags["quiet"] and flags["verbose"]:
@@ -65,7 +65,7 @@ def run_batch(flags: dict[str, Any], settings: dict[str, Any], kind: Kind, work:
         settings["explain"] = flags["verbose"] or flags["json_output"]
         settings["overwrite"] = not flags["no_overwrite"]
         schedule = _scheduled(flags, kind)
-        # Here, so that a missing device is reported once and not for each picture.
+        # Checked here, so that a missing device is reported once and not for each picture.
         check_device(flags["device"])
     except BadArgument as error:
         fail(str(error), 2)
@@ -83,7 +83,7 @@ def run_batch(flags: dict[str, Any], settings: dict[str, Any], kind: Kind, work:
 
 
 def _scheduled(flags: dict[str, Any], kind: Kind) -> Schedule:
-    """Plan the jobs and check what is read and written, before anything is. Raises BadArgument."""
+    """Plan the jobs, and check inputs and outputs before the run. Raises BadArgument."""
     existing = _existing(flags)
     inputs, output = named_output(flags["inputs"], flags["output"], kind.is_output)
     names = expanded(inputs)
@@ -111,7 +111,7 @@ def _run(
     kind: Kind,
     work: Work,
 ) -> int:
-    """Do what is planned; return the exit status."""
+    """Run the planned jobs; return the exit status."""
     workers = flags["jobs"] or workers_for(len(schedule.jobs))
     if flags.get("sequence"):
         workers = 1
@@ -131,7 +131,7 @@ def _run(
 
 
 def _found_weights(model: str) -> str:
-    """Check that weights exist, and fetch those of an address once for all workers.
+    """Check that weights exist; download those of a hub address once for all workers.
 
     Raises:
         BadArgument: the address is malformed, or huggingface_hub is not installed.

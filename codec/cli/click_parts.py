@@ -17,7 +17,7 @@ import click
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 OTHER = "General"
-# Of a context: whether the help lists advanced options.
+# Key in the metadata of a click context: whether the help lists advanced options.
 ALL = "codec.cli.all"
 
 
@@ -45,7 +45,7 @@ class Command(click.Command):
         self.example = example
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """The parameters, with --help-all where some are advanced."""
+        """The parameters, and --help-all if some of them are advanced."""
         parameters = super().get_params(ctx)
         if any(getattr(parameter, "advanced", False) for parameter in parameters):
             parameters.append(_help_all())
@@ -60,7 +60,7 @@ class Command(click.Command):
             if record is not None and not hidden and not isinstance(parameter, click.Argument):
                 section = getattr(parameter, "section", OTHER)
                 sections.setdefault(section, []).append(record)
-        # Last, and with it --help, which click makes itself.
+        # The general section comes last. It includes --help, which click adds itself.
         general = sections.pop(OTHER, [])
         return sections | {OTHER: general}
 
@@ -104,7 +104,7 @@ class LazyGroup(click.Group):
 
         Args:
             *args: as for click.Group.
-            lazy: by the command's name "module:attribute" and one line of help.
+            lazy: name of a command -> ("module:attribute", one line of help).
             **settings: as for click.Group.
         """
         super().__init__(*args, **settings)

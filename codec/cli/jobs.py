@@ -24,8 +24,9 @@ from codec.io import folders
 
 ENCODED = ".ctm"
 STDIN_NAME = "stdin"
-# What happens to existing results: refused before the run starts, unless the user named the output;
-# replaced; refused one by one (--no-overwrite); counted as done (--skip-existing).
+# How existing results are handled.
+# refuse: an error before the run starts, unless the user named the output. replace: overwritten.
+# leave: refused one by one (--no-overwrite). skip: counted as done (--skip-existing).
 Existing = Literal["refuse", "replace", "leave", "skip"]
 
 __all__ = [
@@ -245,7 +246,7 @@ def _place(target: str) -> str:
 
 
 def _apart(candidates: list[Job], suffix: str, out: Schedule) -> list[Job]:
-    """Let jobs write to different files: the second of x.jpg and x.png writes to x.png.ctm."""
+    """Give jobs different targets: of x.jpg and x.png, the second one gets x.png.ctm."""
     taken: dict[str, Job] = {}
     crowded = []
     for job in candidates:
@@ -254,8 +255,8 @@ def _apart(candidates: list[Job], suffix: str, out: Schedule) -> list[Job]:
             out.notes.append(f"{job.source} is named twice")
         elif first is not job:
             crowded.append(job)
-    # After all first claims, so that x.png.ctm is not given away before a file of that name is
-    # seen.
+    # Targets change only after all jobs have got their first one, so that x.png.ctm is not given
+    # away before a file of that name is seen.
     for job in crowded:
         full = f"{Path(job.source).name}{suffix}"
         other = Job(job.source, str(Path(job.target).with_name(full)))
@@ -271,7 +272,7 @@ def _apart(candidates: list[Job], suffix: str, out: Schedule) -> list[Job]:
 
 
 def _problem(job: Job, sources: set[tuple[int, int]], existing: Existing, default: bool) -> str:
-    """Why a job must not be done; '' if it may, _DONE if its result exists."""
+    """Why a job must not be done; '' if it may be done, _DONE if its result exists."""
     if outputs.same_file(job.source, job.target):
         return "its result would replace the input; give -o another name"
     if job.target == STREAM:
@@ -324,7 +325,7 @@ def run_one(job: Job, work: Work, options: dict[str, Any], stdin: bytes | None =
 
 @dataclass(frozen=True)
 class _Task:
-    """A job as a worker gets it. stdin: its bytes, because a worker has no stdin."""
+    """A job for a worker process. stdin: the bytes of stdin, which a worker cannot read."""
 
     job: Job
     stdin: bytes | None = None
@@ -332,7 +333,7 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Runner:
-    """What a worker does with a task. aside: in another process, which prints tracebacks itself."""
+    """Runs tasks. aside: whether it is in a worker process, which prints tracebacks itself."""
 
     work: Work
     options: dict[str, Any]
@@ -362,7 +363,7 @@ def run(jobs: Sequence[Job], work: Work, options: dict[str, Any], workers: int) 
         workers: processes that share the cores; 1 works in this process, in order.
 
     Yields:
-        Yield one result per job, as soon as it is ready.
+        One result per job, as soon as it is ready.
     """
     aside = workers > 1 and len(jobs) > 1
     tasks = []

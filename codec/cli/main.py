@@ -73,7 +73,7 @@ def app() -> None:
 
 def main(command: click.Command = app) -> NoReturn:
     """Run the program; an interrupt prints one line instead of a traceback."""
-    # First: a closed stream's number would go to the next file that is opened.
+    # This comes first, because the next file that is opened would get a closed stream's number.
     sound_streams()
     plain_warnings()
     try:
@@ -84,7 +84,7 @@ def main(command: click.Command = app) -> NoReturn:
     except KeyboardInterrupt:
         say("cotam: interrupted", err=True)
         status = 1
-    except BrokenPipeError:  # nobody reads the rest
+    except BrokenPipeError:  # the reader has closed the pipe
         os._exit(1)
     except OSError as error:
         say(f"cotam: {explained(error)}", err=True)

@@ -21,7 +21,7 @@ AUTO = "auto"
 FILES = "Files"
 NETWORKS = "Networks and limits"
 SEQUENCES = "Sequences of screenshots"
-# What the number of processes follows where it is not given.
+# One worker process for this many files, if the number of processes is not given.
 FILES_PER_WORKER = 16
 MOST_WORKERS = 8
 
@@ -47,8 +47,8 @@ class Workers(click.ParamType):
 def workers_for(count: int) -> int:
     """Processes for a number of files where the user names none.
 
-    Two processes of one thread each code 1.6 times as many pictures a second as one of two
-    threads. Each takes a third of a second to start and 200 MB.
+    Two processes with one thread each code 1.6 times as many pictures a second as one process with
+    two threads. Each process takes a third of a second to start and 200 MB.
     """
     return max(1, min(os.cpu_count() or 1, count // FILES_PER_WORKER, MOST_WORKERS))
 
@@ -152,18 +152,18 @@ debug = option("--debug", is_flag=True, advanced=True, help="Show tracebacks.")
 
 
 def files(command: Any) -> Any:
-    """A decorator: what a command reads and writes, and what happens to existing files."""
+    """A decorator that adds the options for inputs, outputs and existing files."""
     return _all_of(inputs, output, overwrite, no_overwrite, skip_existing, workers)(command)
 
 
 def coding(command: Any) -> Any:
-    """A decorator: where the networks run, limits, and how results are printed."""
+    """A decorator that adds the options for the device, limits, and printing of results."""
     printed = (quiet, verbose, json_output, debug)
     return _all_of(device, limit_pixels, limit_memory, *printed)(command)
 
 
 def _all_of(*decorators: Decorator) -> Decorator:
-    """Decorators as if they stood one below the other."""
+    """Combine decorators into one, in the order in which they would be written above a function."""
 
     def decorated(command: Any) -> Any:
         for one in reversed(decorators):
@@ -174,7 +174,7 @@ def _all_of(*decorators: Decorator) -> Decorator:
 
 
 def own_weights(model: str, half: str) -> str:
-    """Replace the default weights by an exported half, if COTAM_GRAPHS names its folder.
+    """Replace the default weights by an exported encoder or decoder, if COTAM_GRAPHS names one.
 
     Args:
         model: as given by the user.

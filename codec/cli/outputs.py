@@ -46,8 +46,8 @@ def read(source: str) -> bytes:
 def write(target: str, put: Put, overwrite: bool) -> int:
     """Write a file so that a reader never sees half of it.
 
-    Regular files are written to the disk as they are made, so that a large picture's file does not
-    wait in memory.
+    Regular files are written to disk while they are produced, so that a large file is not held in
+    memory.
 
     Args:
         target: a file, or '-' for stdout.

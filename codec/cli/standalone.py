@@ -1,4 +1,4 @@
-"""The entry point of a single-file executable: one command, with its half of the codec inside."""
+"""The entry point of a single-file executable: one command with its exported weights inside."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from codec.cli.main import app, main
 
 
 def run(command: str) -> NoReturn:
-    """Run one command with the half in this executable as the default weights."""
-    # A worker starts this same executable again, and must not take that for a command.
+    """Run one command; the weights in this executable are the default ones."""
+    # A worker process starts this same executable, and must not run the command again.
     multiprocessing.freeze_support()
     os.environ["COTAM_GRAPHS"] = str(getattr(sys, "_MEIPASS", "."))
     alone = app.get_command(None, command)  # type: ignore[arg-type]

@@ -14,13 +14,13 @@ from codec.errors import UNEXPECTED, sentence
 
 _CLOSED: set[int] = set()
 _FAILED: dict[bool, str] = {}
-# What prints a line above a bar, while there is one.
+# The function that prints a line above the progress bar, while there is one.
 _ABOVE: list[Callable[[str], None]] = []
 NAMES = "cotam-names"
 
 
 def sound_streams() -> None:
-    """Point closed standard streams to the null device, so that no file of ours takes their number.
+    """Point closed standard streams to the null device, so that no other file gets their number.
 
     File names that are not UTF-8 are printed byte for byte. Characters that the encoding lacks are
     printed as escapes.
@@ -41,7 +41,7 @@ def closed(number: int) -> bool:
     return number in _CLOSED
 
 
-# What the library calls an argument, and the flag that a user of the command types.
+# Arguments in messages of the library -> the flags of the command line.
 FLAGS = {
     "raise limit_pixels": "raise it with --limit-pixels",
     "raise limit_memory": "raise it with --limit-memory",
@@ -58,20 +58,20 @@ FLAGS = {
 
 
 def explained(error: BaseException) -> str:
-    """What went wrong, in one line; --debug shows more of an error that no check foresaw."""
+    """The error in one line, with a hint at --debug if no check anticipated it."""
     text = sentence(error)
     return f"{text} (--debug shows where)" if text.startswith(f"{UNEXPECTED} ") else text
 
 
 def with_flags(text: str) -> str:
-    """A message of the library in the words of the command."""
+    """Replace the arguments in a message of the library by the flags of the command line."""
     for argument, flag in FLAGS.items():
         text = text.replace(argument, flag)
     return text
 
 
 def say(text: str, err: bool = False) -> None:
-    """A line on stdout or stderr; one that cannot be written is remembered, the work goes on."""
+    """Print a line on stdout or stderr; a failure is recorded and does not stop the work."""
     text = with_flags(text) if err else text
     stream = sys.stderr if err else sys.stdout
     try:
@@ -86,7 +86,7 @@ def say(text: str, err: bool = False) -> None:
 
 @contextmanager
 def lines_above(show: Callable[[str], None]) -> Iterator[None]:
-    """Let `show` print the lines of `say` on a terminal, where a bar is at the bottom."""
+    """Let `show` print the lines of `say` on a terminal, above a progress bar."""
     _ABOVE.append(show)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The command `cotam-train`: training from a clone, and one sentence everywhere else."""
+"""The command `cotam-train`: it trains in a clone, and elsewhere explains why it cannot."""
 
 from __future__ import annotations
 

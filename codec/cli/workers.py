@@ -30,8 +30,8 @@ from codec.cli.terminal import plain_warnings
 J = TypeVar("J")
 R = TypeVar("R")
 SIGNALS = tuple(getattr(signal, n) for n in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, n))
-# All workers must be gone two seconds after a signal (docs/reliability.md, "Processes"): they get
-# this time to end, and are killed afterwards.
+# All workers must have ended two seconds after a signal (docs/reliability.md, "Processes"). They
+# get this time to end by themselves and are killed afterwards.
 GRACE_SECONDS = 0.5
 LAST_SECONDS = 1.6
 MOST_STILLBORN = 3
@@ -62,7 +62,7 @@ class _State:
 
 
 _state = _State()
-# In a worker: whether it was told to end.
+# In a worker process: whether it was asked to end.
 _leaving = False
 
 
@@ -183,7 +183,7 @@ class Pool(Generic[J, R]):
         for index, job in enumerate(jobs):
             with _interruptible():
                 result = self.work(job)
-                # What was interrupted may have made another error of it, as in `_serve`.
+                # The interrupted code may have turned Stopped into another error (see `_serve`).
                 if stopped():
                     raise Stopped
             yield index, result
@@ -261,7 +261,7 @@ class _Team:
         return [worker for worker in self.workers if worker.job is not None]
 
     def _fill(self, waiting: deque[tuple[int, Any]], count: int) -> None:
-        """Start workers. A signal waits: no process may begin that nobody knows of."""
+        """Start workers. Signals wait meanwhile, so that every started process is in the list."""
         useful = min(count, len(self._busy()) + len(waiting))
         while len(self.workers) < useful and not stopped():
             self.workers.append(_Worker(self.work, self.threads))
@@ -302,7 +302,7 @@ class _Team:
         if worker.ready:
             lost.append(worker.job)
         else:
-            # It never started, which is not the job's fault.
+            # The worker never started; that says nothing about the job, so it is tried again.
             waiting.appendleft(worker.job)
 
     def end(self) -> list[tuple[int, Any]]:
@@ -337,13 +337,13 @@ def _serve(pipe: Connection, work: Callable[[Any], Any], threads: int, parent: i
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
     plain_warnings()
-    # Read by what is loaded later, and only where a picture needs it: graphs, PyTorch, its MKL.
+    # ONNX Runtime, PyTorch and MKL read these variables when a picture first needs them.
     os.environ |= dict.fromkeys((THREADS, "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     try:
         pipe.send("ready")
         while True:
             result = work(pipe.recv())
-            # An import that the signal interrupted reports an ImportError instead: onnxruntime's.
+            # If the signal interrupts an import, onnxruntime reports an ImportError instead.
             if _leaving:
                 os._exit(1)
             pipe.send(result)

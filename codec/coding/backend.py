@@ -41,7 +41,7 @@ class Weights(Protocol):
 
 
 def coding_of(weights: Weights) -> tuple[str, float, float, str | None]:
-    """(fingerprint, slope, rate_weight, guide): weights with equal ones write the same files."""
+    """(fingerprint, slope, rate_weight, guide); weights that agree in all four encode alike."""
     return weights.fingerprint.hex(), weights.slope, weights.rate_weight, weights.guide
 
 

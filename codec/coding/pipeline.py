@@ -60,7 +60,7 @@ class Latents:
         data: the layers' stacks.
         bits: float32 [h, w], spent at each latent position, those of z included; None if not
             counted.
-        merge: makes y_hat; None once it has.
+        merge: computes y_hat; None once that is done.
     """
 
     data: bytes
@@ -76,7 +76,7 @@ class Latents:
         """float32 [h, w, M], computed when it is first used: most encodes never need it."""
         assert self.merge is not None
         y_hat = self.merge()
-        # Frees the sets that y_hat was made of.
+        # Frees the sets that y_hat was computed from.
         self.merge = None
         return y_hat
 
@@ -146,7 +146,7 @@ class Pipeline:
         rows, cols = latent_grid(*pixels.shape[:2])
         with watch.stage("analysis"):
             y = self.backend.analysis(pixels, qp)
-            # z need not be exact, because it travels in the file.
+            # z need not be exact, because the file stores it.
             z = np.clip(np.rint(self.backend.hyper_analysis(y)), -Z_LIMIT, Z_LIMIT).astype(
                 np.float32
             )
@@ -198,7 +198,8 @@ class Pipeline:
         y, mean, index = arrays
         symbols_of = []
         ids_of = []
-        # Strides and not sizes: the channels of one layer lie on the pages of all layers.
+        # Bands are measured by strides: a layer's channels share their memory pages with the
+        # channels of all other layers.
         for band in memory.bands(len(mean), 2 * y.strides[0]):
             where = self._coded(index[band], valid, step, band)
             means = mean[band].reshape(-1)

@@ -88,7 +88,7 @@ class TiledBackend:
         b = y.shape[1] // CELL
         for row, col in tiles(a, b, PRIOR_MARGIN, PRIOR_TILE):
             tile = self.inner.hyper_analysis(y[row.seen(CELL), col.seen(CELL)])
-            # Only the first tile tells how many channels z has.
+            # The number of channels of z is known after the first tile.
             if z is None:
                 z = np.empty((a, b, tile.shape[2]), np.float32)
             z[row.kept(), col.kept()] = tile[row.inside(), col.inside()]
@@ -111,7 +111,7 @@ class TiledBackend:
         index = memory.empty(shape, np.uint8)
         for row, col in tiles(a, b, PRIOR_MARGIN, PRIOR_TILE):
             qp = _part(features.qp, row, col, CELL)
-            # Once for every step and tile, so that only one tile's features are in memory.
+            # Computed again for every step, so that only one tile's features are in memory.
             start = self.inner.features(layer, features.z[row.seen(), col.seen()], qp)
             before = [values[row.seen(2), col.seen(2)] for values in decoded]
             tile_mean, tile_index = self.inner.prior_step(layer, step, start, before)

@@ -5,8 +5,8 @@
     |  margin  |        kept        |  margin  |
     |<-------------- seen --------------->|
 
-The margin is as wide as the transform's receptive field, so that a tile gives what the whole
-picture gives. At the picture's border there is no margin.
+The margin is as wide as the transform's receptive field, so the result of a tile equals that part
+of the whole picture's result. At the picture's border there is no margin.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Span:
     last: int
 
     def seen(self, unit: int = 1) -> slice:
-        """What the tile sees. unit: parts of a latent position (16 for pixels)."""
+        """The part that the tile sees. unit: parts of a latent position (16 for pixels)."""
         return slice(self.first * unit, self.last * unit)
 
     def kept(self, unit: int = 1) -> slice:

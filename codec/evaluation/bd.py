@@ -23,11 +23,12 @@ RESAMPLES = 500
 PERCENTILES = (2.5, 97.5)
 # The same resamples for every pair, so that their intervals can be compared.
 SEED = 0
-# Akima interpolation needs them.
+# Points that Akima interpolation needs.
 LEAST_POINTS = 3
-# Share of the shorter range of scores: below it, most of the result would be extrapolated.
+# Share of the shorter range of scores that must overlap; with less, most of the result would be
+# extrapolated.
 LEAST_OVERLAP = 0.5
-# Share of the resamples that must have a BD-rate for there to be an interval.
+# Share of the resamples that must have a BD-rate; with less, no interval is given.
 LEAST_VALID = 0.95
 # Keeps logarithms finite for perfect scores.
 TINY = 1e-12

@@ -15,7 +15,7 @@ from codec.io.folders import PICTURES, files_in
 SETS = ("kodak", "imagenet", "receipts", "detection", "charts")
 # Set -> the judge that has its labels.
 TRUE_SETS = {"imagenet": "deit", "receipts": "ocr"}
-# Its questions name their pictures, which may be anywhere.
+# This judge's questions name their pictures, which may be in any folder.
 VQA = "vqa"
 # Hexadecimal digits that identify a picture in a kept row.
 DIGEST_DIGITS = 16
@@ -72,7 +72,7 @@ def listed(items: list[str], data: Path) -> list[Path]:
 def inputs(
     items: list[str], metrics: tuple[Metric, ...], settings: Settings, limit: int | None
 ) -> list[Input]:
-    """List pictures with the labels that the metrics' judges have of them.
+    """List pictures with the labels that the metrics' judges have for them.
 
     Args:
         items: as for `listed`.

@@ -50,10 +50,10 @@ class Job:
 
 
 class Rows(RowsFile):
-    """Rows by identity, quality and picture; a row that is measured again keeps other scores."""
+    """Rows by identity, quality and picture; measuring a row again keeps its other scores."""
 
     def add(self, rows: list[Row]) -> None:
-        """As RowsFile.add, with scores of earlier rows of the same keys."""
+        """Like RowsFile.add, but keeps the other scores of earlier rows with the same keys."""
         for row in rows:
             # Metrics may be measured in several runs.
             before = self.rows.get(tuple(row["key"]))
@@ -158,7 +158,7 @@ def _facts(
 
 
 def jobs_of(pictures: list[Input], setup: Setup, file: RowsFile) -> list[Job]:
-    """What is missing.
+    """List the rows that are still to be measured.
 
     Args:
         pictures: the files.
@@ -201,7 +201,7 @@ def run(pictures: list[Input], setup: Setup, file: Rows, processes: int) -> dict
     jobs = jobs_of(pictures, setup, file)
     if jobs:
         collect(jobs, partial(measure, setup=setup), file, processes)
-    # A picture that cannot be read has an error in every row; one row tells.
+    # A picture that cannot be read has an error in every row, so one row is enough.
     _, identity, qualities = setup.codecs[0]
     rows = {
         picture.path.name: file.rows[key_of(identity, qualities[0], picture)]

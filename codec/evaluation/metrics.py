@@ -43,9 +43,9 @@ class Metric:
 
     Attributes:
         name: as on the command line.
-        title: for people.
+        title: its name in tables and plots.
         direction: how BD-rate reads it (judges.Judge).
-        judge: who gives it; empty for metrics of pixels.
+        judge: the judge that computes it; empty for metrics of pixels.
         score: which of the judge's scores it is.
         needs_truth: whether pictures without a label have no value.
     """
@@ -139,7 +139,7 @@ def judge_of(name: str, settings: Settings) -> Judge:
 def judge_name(metric: Metric, settings: Settings) -> str:
     """The judge of a metric; empty for metrics of pixels.
 
-    DeiT-Tiny gives its tokens while it classifies; another tower is a separate judge.
+    The judge `deit` returns classes and tokens of one pass; another tower is a separate judge.
     """
     return "deit" if metric.name == "tokens" and not settings.tower else metric.judge
 

@@ -56,7 +56,7 @@ class RowsFile:
         with self.path.open("ab+") as file:
             text = "".join(json.dumps(row) + "\n" for row in rows)
             if file.tell():
-                # A torn last line must not swallow the first new one.
+                # If the last line is incomplete, the first new row must not be appended to it.
                 file.seek(-1, 2)
                 text = text if file.read(1) == b"\n" else "\n" + text
             file.write(text.encode())
@@ -66,7 +66,7 @@ class Work(Protocol):
     """A job of a worker.
 
     Attributes:
-        todo: has as many entries as the job gives rows; only its length is used.
+        todo: one entry for each row of the job; only its length is used.
     """
 
     @property

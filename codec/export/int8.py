@@ -69,7 +69,7 @@ class _RecordingBackend(OnnxBackend):
 
 
 class _Reader(CalibrationDataReader):
-    """Feeds as ONNX Runtime's quantiser reads them."""
+    """Provides recorded inputs one after another to ONNX Runtime's quantiser."""
 
     def __init__(self, feeds: Feeds) -> None:
         self.remaining = iter(feeds)

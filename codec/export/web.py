@@ -27,11 +27,11 @@ from codec.weights.checkpoint import Checkpoint
 # The part of onnxruntime-web that runs graphs by WebAssembly, without WebGPU.
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 PACKAGE = "onnxruntime-web"
-# Bundles and minifies the JavaScript; where it is missing, the page has the sources as they are.
+# Bundles and minifies the JavaScript; without it, the sources are copied unchanged.
 BUNDLER = "esbuild"
-# Parts that several entries share.
+# Pattern of the files that hold the code that several entries share.
 BUNDLE = "cotam-" + "[A-Z0-9]" * 8 + ".js"
-# What a page or a browser loads by name.
+# Modules that a page or a browser loads by name.
 ENTRIES = ("cotam.js", "module/worker.js", "parts/element.js", "page.js", "view.js")
 FETCHED = (f"{PACKAGE}@>=1.20 <2", f"{BUNDLER}@>=0.20 <1")
 NPM = "npm"
@@ -41,7 +41,7 @@ RUN_SECONDS = 600
 
 
 def export(checkpoint: Checkpoint, folder: Path, runtime: Path) -> dict[str, int]:
-    """Write the viewer. Weights of several calls lie beside each other.
+    """Write the viewer. A further call adds other weights to the same folder.
 
     Args:
         checkpoint: the weights.
@@ -68,7 +68,7 @@ def export(checkpoint: Checkpoint, folder: Path, runtime: Path) -> dict[str, int
 
 
 def write_module(folder: Path, *pages: str, bundler: Path | None = None) -> int:
-    """Write the module and pages, the files of a page beside the module.
+    """Write the module and pages; the files of a page are placed beside the module.
 
     Args:
         folder: where to write.
@@ -86,7 +86,7 @@ def write_module(folder: Path, *pages: str, bundler: Path | None = None) -> int:
     with tempfile.TemporaryDirectory() as place:
         made = Path(place)
         for path in web.files_of(*web.MODULE, *pages):
-            # Pages lie beside the module, as their imports say.
+            # Pages are placed beside the module, where their imports expect it.
             _copy(web.FOLDER / path, made / (path.name if path.parts[0] in pages else path))
         if bundler is not None and bundler.is_dir() and node is not None:
             _bundle(made, node, bundler)
@@ -144,7 +144,7 @@ def write_weights(checkpoint: Checkpoint, folder: Path) -> int:
 
 
 def graphs_in_order(checkpoint: Checkpoint) -> list[str]:
-    """The files of a decoder's graphs in the order in which a picture needs them."""
+    """Names of a decoder's graphs, in the order in which decoding needs them."""
     names = []
     for layer in checkpoint.layers:
         names.append(graph_file("features", layer))
@@ -168,7 +168,7 @@ def runtime_files(runtime: Path) -> list[Path]:
 
 
 def cached_runtime() -> Path:
-    """Where `npm` installs onnxruntime-web for the user."""
+    """The folder in the user's cache into which `npm` installs onnxruntime-web."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "cotam" / "npm" / "node_modules" / PACKAGE
 

@@ -1,4 +1,4 @@
-"""Weights in fewer bytes: the checkpoint's own int8 and float16, where float32 holds no more.
+"""Stores weights in fewer bytes, as int8 or float16, wherever that is exact.
 
 ::
 

@@ -38,7 +38,7 @@ def graph_file(kind: str, layer: LatentLayer, step: int | None = None) -> str:
 
 
 def makers(checkpoint: Checkpoint, compact: bool = False) -> dict[str, Callable[[], bytes]]:
-    """What makes each graph of a checkpoint, by file name.
+    """The functions that build the graphs of a checkpoint, by file name.
 
     Args:
         checkpoint: the weights.
@@ -79,7 +79,7 @@ def shipped_student() -> bytes:
 
 
 def names_of(checkpoint: Checkpoint, half: str) -> Iterator[str]:
-    """The files of a half: an encoder needs no synthesis, a decoder nothing but it and the prior.
+    """The graphs of a half: the encoder lacks synthesis and preview, the decoder the analysis side.
 
     Args:
         checkpoint: the weights.

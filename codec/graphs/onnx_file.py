@@ -1,7 +1,7 @@
 """Writes ONNX files: the few messages of onnx.proto that a graph of tensors needs.
 
-The package `onnx` writes them as well. It takes 60 MB and 0.3 s to import, and reading, checking
-and inferring shapes are not needed here.
+The package `onnx` could write them, but importing it takes 60 MB and 0.3 s, and its reading,
+checking and shape inference are not needed here.
 
 Numbers of fields: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto (IR version 9).
 """

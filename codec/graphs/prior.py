@@ -68,9 +68,9 @@ class _Prior:
         return self._cut(self.graph.op("Add", x, self.half), relu)
 
     def _cut(self, raised: str, relu: bool) -> str:
-        """Clip and round down what was raised by 1/2.
+        """Clip and round down values to which 1/2 was added.
 
-        Clipping comes first, because ONNX Runtime makes it part of the layer before: floor(clip(v))
+        Clipping comes first, because ONNX Runtime fuses it into the preceding layer: floor(clip(v))
         with an upper limit of ACTIVATION_MAX + 1/2 equals clip(floor(v)).
         """
         low = self.zero if relu else self.bottom

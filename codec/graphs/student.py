@@ -39,6 +39,6 @@ def student(arrays: Mapping[str, Array], config: dict[str, Any]) -> Graph:
 
 
 def _centred(weight: Floats, bias: Floats) -> tuple[Floats, Floats]:
-    """A layer on 4 x / 255 - 2 as one on bytes x."""
+    """Convert a layer for inputs 4 x / 255 - 2 into the same layer for bytes x."""
     offset = bias - 2 * weight.reshape(len(weight), -1).sum(1)
     return weight * np.float32(4 / BYTE_MAX), offset

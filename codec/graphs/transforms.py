@@ -145,7 +145,7 @@ def preview(arrays: Mapping[str, Array], config: dict[str, Any]) -> Graph:
 
 
 def _to_bytes(weight: Floats, bias: Floats) -> tuple[Floats, Floats]:
-    """A layer whose outputs 0..1 become 0..255, with the half that rounding down needs."""
+    """Scale a layer's outputs from 0..1 to 0..255, plus 1/2 so that rounding down is nearest."""
     return weight * np.float32(BYTE_MAX), bias * np.float32(BYTE_MAX) + np.float32(0.5)
 
 

@@ -36,7 +36,7 @@ DEFAULT_GUIDE = "uniform"
 # The guide where a strength or a preset is given without a guide.
 USUAL_GUIDE = "student"
 STRENGTH = qp_map.STRENGTH
-# Nats of RDOQ weight per QP. A step finer by one QP says that an error weighs exp(0.11) times
+# Nats of RDOQ weight per QP. A step finer by one QP implies that an error weighs exp(0.11) times
 # more; twice that exponent was better in RDOQ (docs/guidance.md, "From importance to bytes").
 THRIFT_PER_QP = 0.22
 # How a picture's QP follows its cost (docs/guidance.md, "A slope for many pictures").
@@ -171,14 +171,14 @@ def resolve(
     looker: Any = None,
     default: str | None = None,
 ) -> Guide:
-    """Make the one guide that the arguments of `Codec.encode` mean.
+    """Make the guide that the arguments of `Codec.encode` describe.
 
     Args:
         guide: a guide or its name.
         values: an importance map.
         regions: boxes (left, top, right, bottom) in pixels.
         looker: as `choose` takes it.
-        default: the guide to use if no other argument says one. Default: DEFAULT_GUIDE.
+        default: the guide to use if no other argument names one. Default: DEFAULT_GUIDE.
 
     Returns:
         The guide.
@@ -283,7 +283,7 @@ class Guidance:
         # per step; the maximum over the last steps keeps the result monotonic.
         most = 0
         for lower in range(qp, max(0, qp - LOOK_BACK) - 1, -1):
-            # Estimates take time, and even the cheapest picture would not raise this one enough.
+            # Saves an estimate where even the cheapest picture could not exceed the maximum so far.
             if self._sloped(lower, -UNUSUAL_LIMIT) > most:
                 most = max(most, self._sloped(lower, self.rate.unusual(self.blocks, lower)))
         return most

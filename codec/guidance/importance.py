@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 Rule = Literal["zscore", "paper", "value", "cost"]
 Box = Sequence[float]
-# Named, so that Pillow starts no program for a map's file.
+# A fixed list, so that Pillow never starts another program to read a map.
 MAP_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF")
 
 
@@ -140,7 +140,7 @@ def boxes_of(regions: Any) -> tuple[Box, ...]:
             items = [items]
         boxes = tuple(tuple(float(value) for value in box) for box in items)
     except (TypeError, ValueError):
-        # Caught by the check below, which has the message.
+        # The check below refuses this value with its message.
         boxes = ((),)
     if any(len(box) != 4 for box in boxes):
         raise BadArgument("regions must be boxes (left, top, right, bottom) in pixels")

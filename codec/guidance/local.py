@@ -1,7 +1,7 @@
 """Maps computed from the picture alone, without a network.
 
-An error hides where a picture is busy, and busy places are dear. Image encoders use this under the
-names of variance boost and adaptive quantization.
+Errors are less visible where a picture is busy, and busy places cost many bits. Other image
+encoders call this variance boost or adaptive quantization.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def register(worker: int = 0) -> bool:
     nothing.
 
     Args:
-        worker: not used; so this function is a `worker_init_fn` of a DataLoader as it is.
+        worker: not used; with it, this function can be the `worker_init_fn` of a DataLoader.
 
     Returns:
         Whether this call registered anything.
@@ -82,7 +82,7 @@ def _extend_timm(extensions: Any) -> Undo:
 
 
 def _extend_datasets(modules: Any) -> Undo:
-    """Lists that its other modules share are changed in place."""
+    """Extend the lists of datasets in place, because its other modules share them."""
     kinds: dict[str, Any] = modules._EXTENSION_TO_MODULE
     lists = {
         id(one): one
@@ -124,7 +124,7 @@ class _Watcher(MetaPathFinder):
         self._looked_for: set[str] = set()
 
     def stop(self) -> None:
-        """Extend nothing any more."""
+        """Stop watching."""
         sys.meta_path.remove(self)
         self.waiting.clear()
 
@@ -133,7 +133,7 @@ class _Watcher(MetaPathFinder):
     ) -> ModuleSpec | None:
         if name not in self.waiting or name in self._looked_for:
             return None
-        # Looking for the real spec asks this finder again.
+        # The search for the real spec calls this finder again; this entry ends the recursion.
         self._looked_for.add(name)
         try:
             spec = importlib.util.find_spec(name)
@@ -152,7 +152,7 @@ class _Watcher(MetaPathFinder):
 
 
 class _Extending(Loader):
-    """A module's own loader, which has the module extended afterwards and then withdraws."""
+    """Wraps a module's loader once: it loads the module, then has its list extended."""
 
     def __init__(self, inner: Any, watcher: _Watcher) -> None:
         self.inner = inner

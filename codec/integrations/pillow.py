@@ -21,7 +21,7 @@ from codec.io import colour, images
 from codec.options import OPTION_NAMES
 
 FORMAT = "CTM"
-# Codecs of `save` that are kept: programs seldom write with more weights than these.
+# Number of codecs that `save` keeps; programs seldom write with more sets of weights.
 MOST_ENCODERS = 2
 
 

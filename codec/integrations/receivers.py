@@ -70,7 +70,7 @@ def _claude_fitted(size: Size) -> Size:
 
 
 def _openai_fitted(size: Size) -> Size:
-    """Shrunk until 1536 patches cover it, the long side then to whole patches."""
+    """Shrink until 1536 patches cover the picture, then until a side has whole patches."""
     if patches(size, OPENAI_PATCH) <= OPENAI_TOKENS:
         return size
     scale = math.sqrt(OPENAI_TOKENS * OPENAI_PATCH**2 / (size[0] * size[1]))

@@ -21,7 +21,7 @@ from urllib.request import url2pathname
 from codec.bitstream.container import MAGIC
 from codec.errors import BadPicture
 
-# Three bytes are four characters, whatever follows.
+# Three bytes become exactly four base64 characters, whatever follows.
 MAGIC_BASE64 = base64.b64encode(MAGIC).decode()
 WEB = ("http://", "https://")
 

@@ -1,1 +1,1 @@
-"""Pictures, metadata and drawings: files <-> arrays. Knows no network."""
+"""Pictures, metadata and drawings: files <-> arrays. It does not depend on the networks."""

@@ -17,7 +17,7 @@ Bytes = NDArray[np.uint8]
 HEADER_BYTES = 128
 SIGNATURE = slice(36, 40)
 SPACE = slice(16, 20)
-# Of 255: profiles that differ from sRGB by no more are sRGB with other roundings.
+# Levels, 0..255: a profile that differs from sRGB by at most this is sRGB, rounded differently.
 SAME = 3
 STEPS = 9  # of each channel, at which a profile is compared with sRGB
 

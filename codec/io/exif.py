@@ -26,7 +26,7 @@ INTEROPERABILITY = 0xA005
 MAKER_NOTE = 0x927C
 # EXIF 2.32, 4.6.5, table 8: they name one camera and one lens.
 SERIAL_NUMBERS = (0xA431, 0xA435)
-# One JPEG segment (ISO 10918-1, B.2.4) holds no more.
+# The most that one JPEG segment can hold (ISO 10918-1, B.2.4).
 LIMIT_BYTES = 65_533
 MOST_TAGS = 256
 # Tags about the layout of a TIFF file's pixels. 296, the unit of the resolution, is not one.

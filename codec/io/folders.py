@@ -104,7 +104,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_special(entry: os.DirEntry[str]) -> bool:
-    """A pipe, a socket or a device; reading it might never end."""
+    """Whether a path is a pipe, a socket or a device, which might never stop sending data."""
     try:
         return os.path.exists(entry.path) and not entry.is_file()
     except OSError:

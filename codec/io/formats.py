@@ -1,7 +1,7 @@
-"""The picture formats that are read and written, by name: no other program sees untrusted bytes.
+"""The picture formats that are read and written, by name: no other program gets untrusted bytes.
 
-Pillow hands PostScript to Ghostscript, knows formats that it cannot decode, and opens any format
-that lies inside IPTC. None of these are in the lists.
+Pillow passes PostScript to Ghostscript, registers formats that it cannot decode, and opens any
+format that is embedded in IPTC. None of these are in the lists.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ READ = frozenset(
     "AVIF BLP BMP CUR DCX DDS DIB FITS FLI FTEX GBR GIF ICNS ICO IM IMT JPEG JPEG2000 MCIDAS MPO "
     "MSP PCD PCX PIXAR PNG PPM PSD QOI SGI SPIDER SUN TGA TIFF WEBP XBM XPM XVTHUMB".split()
 )
-# They need another program or library. In a folder they are reported, never opened.
+# Formats that need another program or library. In a folder they are reported, never opened.
 REFUSED = frozenset("BUFR EPS GRIB HDF5 IPTC MPEG WMF".split())
-# These hold any picture exactly or nearly so; other formats shrink it or lose its colours.
+# Formats that hold any picture exactly or nearly so; others reduce its size or lose its colours.
 WRITTEN = frozenset(
     "AVIF BMP DDS DIB GIF IM JPEG JPEG2000 MPO PCX PDF PNG PPM QOI SGI TGA TIFF WEBP".split()
 )
@@ -43,7 +43,7 @@ WRITING: dict[str, dict[str, Any]] = {
     "AVIF": {"quality": 90, "subsampling": "4:4:4"},
 }
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
-# RFC 9649: lossy WebP is VP8, which knows nothing else.
+# Lossy WebP is VP8 (RFC 9649), which has no other subsampling.
 WEBP_SUBSAMPLING = "4:2:0"
 
 

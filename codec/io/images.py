@@ -189,7 +189,7 @@ def _read(stream: IO[bytes], limit_pixels: int) -> Picture:
 
 
 def _no_picture(stream: IO[bytes]) -> str:
-    """Say what bytes are that have none of the known formats."""
+    """The error for bytes that are in none of the known formats."""
     try:
         stream.seek(0)
         start = stream.read(16)
@@ -265,7 +265,7 @@ def from_pil(image: Image.Image, limit_pixels: int, exif: Any = None) -> Picture
 
 def _from_pil(image: Image.Image, limit_pixels: int, exif: Any) -> Picture:
     _check_size(image, limit_pixels)
-    # Before `load`, which drops it.
+    # Read before `load`, which discards the raw mode.
     raw = samples.raw_mode(image)
     if raw and image.format in formats.REFUSED:
         raise BadPicture(
@@ -515,7 +515,7 @@ class _Plain:
             setattr(self, name, getattr(stream, name, None))
 
     def fileno(self) -> int:
-        """As a stream in memory answers."""
+        """Raise the error that a stream in memory raises."""
         raise io.UnsupportedOperation("fileno")
 
 
@@ -528,7 +528,7 @@ def _saved(
     image.info = {}
     start = stream.tell()
     failure: BaseException | None = None
-    # As it is; in RGB; without EXIF; without EXIF and profile.
+    # The attempts: as it is; in RGB; without EXIF; without EXIF and profile.
     for attempt in range(4):
         if attempt == 1:
             image = image.convert("RGBA" if image.mode in ("LA", "RGBA") else "RGB")
@@ -541,7 +541,7 @@ def _saved(
             image.save(_Plain(stream), kind, icc_profile=profile, **settings)  # type: ignore[arg-type]
         except (OSError, *PILLOW_FAILS) as error:
             if isinstance(error, OSError) and error.errno:
-                # Of the system, such as a full disk: no other mode would help.
+                # An error of the system, such as a full disk: no other mode would help.
                 raise
             failure = failure or error
             continue

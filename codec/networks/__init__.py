@@ -1,4 +1,4 @@
 """The networks: transforms, gains and the integer-exact prior.
 
-They know nothing about files, bytes or quality numbers.
+They do not depend on files, bytes or quality numbers.
 """

@@ -1,4 +1,4 @@
-"""The token adapter: what a codec's latents tell a vision tower beyond the decoded pixels."""
+"""The token adapter: it corrects a vision tower's tokens with information from the latents."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The sizes of one codec network, and the constants of the learned tool. No torch here.
 
-These constants have their only home in this module, because code with and without torch needs them.
+The constants are defined here only, because code with and without torch needs them.
 """
 
 from __future__ import annotations

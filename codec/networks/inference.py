@@ -7,8 +7,9 @@
                                                   ResidualBlock -> PackedBlock
 
 `F.conv2d` brings a layer's weights into oneDNN's layout at every call, and a leaky ReLU passes over
-the layer's output once more. Packed layers do neither, and compute the bits of `F.conv2d` with
-several threads, whatever the number of threads. The prior's layers are too small to gain by it.
+the layer's output once more. Packed layers do neither. With any number of threads, their results
+equal those of `F.conv2d` with several threads, bit by bit. The prior's layers are too small to
+gain from packing.
 
 Bytes also avoid a rounding: x / 255 - 0.5 is not exact in bfloat16, a centred byte is.
 """
@@ -74,7 +75,7 @@ class ByteStem:
 def can_pack(device: torch.device) -> bool:
     """Whether packed networks are the faster ones on a device.
 
-    They compute in float32, which a device with bfloat16 does not do in the transforms.
+    They compute in float32, but on a device with bfloat16 the transforms compute in bfloat16.
     """
     if device.type != "cpu" or has_bfloat16(device) or not torch.backends.mkldnn.is_available():
         return False
@@ -134,7 +135,7 @@ def _packed_conv(layer: nn.Conv2d, leak: float = 1.0) -> PackedConv:
 
 
 def packed(network: Network) -> Network:
-    """A network that shares everything with another one but the weights of its convolutions.
+    """A packed copy of a network; it shares everything but the weights of the convolutions.
 
     Args:
         network: without gradients, in float32 on the CPU; layers that overlap are depthwise.

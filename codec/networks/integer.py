@@ -228,7 +228,7 @@ class IntegerBlock(nn.Module):
 
 
 class IntegerDepthwise(nn.Module):
-    """x + depthwise 3x3(x), rounded: a cheap look at the neighbours.
+    """x + depthwise 3x3(x), rounded: a cheap way to use the neighbours.
 
     Args:
         channels: channels of the input and the output.

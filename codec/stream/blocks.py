@@ -18,7 +18,7 @@ Packed = NDArray[np.uint32]
 Blocks = NDArray[np.bool_]
 Hashes = NDArray[np.uint64]
 SIDE = 8
-# Share of the blocks of a box: where more are looked at, all are computed.
+# If more than this share of a box's blocks is asked for, all of its blocks are computed.
 DENSE = 0.2
 # Odd numbers of 64 bits, the same ones in every process: one for each pair of a block's pixels.
 FACTORS = np.random.default_rng(1).integers(1 << 62, 1 << 63, (SIDE, SIDE // 2), np.uint64)
@@ -35,7 +35,7 @@ def packed(pixels: Pixels) -> Packed:
     height, width = pixels.shape[:2]
     flat = np.zeros(pixels.size + 1, np.uint8)
     flat[:-1] = pixels.reshape(-1)
-    # Every third byte begins a number of four; its last byte is of the next pixel.
+    # At every third byte a 4-byte number is read; its last byte belongs to the next pixel.
     overlapping = np.lib.stride_tricks.as_strided(flat[:4].view("<u4"), (height * width,), (3,))
     return (overlapping & np.uint32(0xFFFFFF)).reshape(height, width)
 
@@ -59,13 +59,13 @@ def lively(pixels: Packed) -> NDArray[np.bool_]:
 
 
 def errors(a: Pixels, b: Pixels, which: Blocks, tolerance: int = 0) -> NDArray[np.float32]:
-    """Mean squared differences of blocks, of the channel in which they are largest.
+    """Mean squared differences of blocks, in the channel where they are largest.
 
     Args:
         a: uint8 [H, W, 3].
         b: the same shape.
-        which: blocks that are looked at, N of them.
-        tolerance: levels by which a sample may be wrong that is not known exactly.
+        which: marks the N blocks to compare.
+        tolerance: levels by which samples that are not known exactly may be wrong.
 
     Returns:
         [N], in squared levels.
@@ -115,8 +115,8 @@ def gathered(pixels: Pixels, which: Blocks) -> Pixels:
 
 
 def of_pixels(which: NDArray[np.bool_]) -> Blocks:
-    """Which blocks [ceil(H / 8), ceil(W / 8)] have a pixel of those marked [H, W]."""
-    # Eight answers at a time: a row of a block is one word.
+    """Which blocks [ceil(H / 8), ceil(W / 8)] contain a marked pixel of [H, W]."""
+    # Eight pixels at a time: a row of a block is one word.
     return np.bitwise_or.reduce(_words(which), 1) != 0
 
 

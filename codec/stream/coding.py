@@ -33,23 +33,23 @@ from codec.tools.regions import LEAST_AREA, Box
 from codec.tools.registry import tool_named
 
 Pixels = NDArray[np.uint8]
-# Pixels: AV1 is not tried below; its payload is longer than that of a patch.
+# Pixels. For fewer, AV1 is not tried, because its payload is longer than that of a patch.
 LEAST_AV1 = 128
-# Pixels for each colour: with more, AV1 is not tried, because palettes are better there.
+# Pixels per colour. With more, AV1 is not tried, because palettes are better there.
 DRAWN = 64
-# Colours of a small part that is a patch without any other being tried.
+# Colours. A small part with at most this many is coded as a patch, and nothing else is tried.
 FEW_COLOURS = 8
-# Pixels of all rectangles: above, only the tools that suit the pixels are tried.
+# Pixels of all rectangles. With more, only the tools that suit the pixels are tried.
 MOST_TRIED = 1 << 19
-# Pixels: larger rectangles are coded with so much less effort, because somebody waits. On the first
-# 14 frames of four recorded scenes (benchmarks.streams) the default needs 1 % fewer bytes than with
+# Pixels. FASTER lowers the effort for larger rectangles, because a person waits. On the first 14
+# frames of four recorded scenes (benchmarks.streams) the default needs 1 % fewer bytes than with
 # full effort where menus open, and 22 % more for a video in a corner, in two thirds of the time.
 LARGE = 1 << 14
 FASTER = {"av1": 5, "palette": 3}
 # (quality, radius in levels within which colours of a patch merge), as palette.RADII.
 PATCH_RADII = ((0, 27.0), (50, 14.0), (75, 10.0), (90, 6.0), (99, 3.0), (100, 0.0))
-# (quality, the largest expected token error of a rectangle): what the AV1 tool loses of graphics at
-# this quality (tools.quality). Where nothing is that good, finer palettes are tried.
+# (quality, the largest expected token error of a rectangle): the error of the AV1 tool on graphics
+# at this quality (tools.quality). If no candidate is that good, finer palettes are tried.
 MOST_ERRORS = ((0, 0.25), (25, 0.15), (50, 0.098), (75, 0.06), (90, 0.037), (100, 0.0))
 # Share of that error that a rectangle may have; kept blocks add errors of their own.
 ROOM = 0.8
@@ -154,7 +154,7 @@ class Coder:
         return better(part, [one for one, error in some if error <= most])
 
     def _finer(self, part: Pixels, small: bool) -> list[Candidate]:
-        """What loses less than the usual candidates."""
+        """Candidates that lose less than the usual ones."""
         if self.options.tool == "av1":
             return []
         patches = [self._patch(part, radius) for radius in palette.SMALL_RADII] if small else []
@@ -165,14 +165,14 @@ class Coder:
         ]
 
     def _searched(self, best: Candidate) -> Candidate:
-        """A palette with all of the effort, which was saved where several were compared."""
+        """Code a chosen palette again at full effort; the comparison used less."""
         if best.tool != "palette" or self.exact or best.decoded.size <= 3 * LARGE:
             return best
         payload = vp8l.encode(best.decoded, effort=self.options.effort)
         return replace(best, payload=min(payload, best.payload, key=len))
 
     def _candidates(self, part: Pixels, small: bool, all_tools: bool) -> list[Candidate]:
-        """What the tools make of a part; the first is what the others are compared with."""
+        """The results of the tools for a part; the others are compared with the first one."""
         if self.exact:
             return self._exact(part, small)
         tools = self._tools(part, small, all_tools)
@@ -227,7 +227,7 @@ class Coder:
         return [] if payload is None else [Candidate("patch", payload, shown)]
 
     def _exact(self, part: Pixels, small: bool) -> list[Candidate]:
-        """The smallest payload of exactly these pixels, alone."""
+        """The smallest lossless payload of these pixels, as the only candidate."""
         payload = tool_named("palette").encode(part, Settings(BEST_QUALITY, self.options.effort))
         found = [Candidate("palette", payload, part), *(self._patch(part, 0) if small else [])]
         return [min(found, key=lambda one: len(one.payload))]

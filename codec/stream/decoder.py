@@ -63,7 +63,7 @@ class StreamDecoder:
         self.limit_memory = limit_memory if cotam is None else cotam.limit_memory
         self._pictures: Pictures[images.Picture] = Pictures()
         self._shown: Frame | None = None
-        # What a message may show again.
+        # Rectangles that a later message may show again.
         self.shown = Shown()
 
     @only_codec_errors
@@ -77,9 +77,9 @@ class StreamDecoder:
             The picture and what changed. The decoder's state changes only where this succeeds.
 
         Raises:
-            MissingReference: the message builds on a picture that is not here: one was lost, or
-                they came in another order. The decoder goes on with the next message that it can
-                use, such as a whole file.
+            MissingReference: the message builds on a picture that is missing, because a message was
+                lost or arrived out of order. The decoder can continue with the next message that
+                does not need it, such as a whole file.
             CodecError: the file is bad, as for `codec.decode`.
 
         Examples:

@@ -37,14 +37,15 @@ from codec.tools.choosing.reasons import CHANGES
 from codec.tools.interface import Pixels
 from codec.tools.regions import Box, paste
 
-# Share of the blocks that must be sent: above, a whole file costs little more, and needs no other.
+# Share of the blocks that must be sent. Above it, a whole file is sent: it costs little more and
+# does not depend on another file.
 MOST_SENT = 0.8
-# Share of the pixels: a picture with a smaller change is a passing one.
+# Share of the pixels. A picture in which fewer of them changed is a passing one (Known.passing).
 SMALL_CHANGE = 0.04
-# Mean squared error of a block against that of a whole file of the same quality: what is kept where
-# the source before is not known.
+# Where the source before is not known, a block is kept if its mean squared error is at most the
+# threshold of `rule`, or this many times that of a whole file of the same quality.
 AS_GOOD = 2.0
-# What describes a picture beside its pixels.
+# Attributes that describe a picture besides its pixels.
 DESCRIPTION = ("grey", "icc")
 NOT_IN_STREAMS = ("target_bytes", "qp_map", "tune")
 
@@ -110,7 +111,7 @@ class StreamEncoder:
 
     @only_codec_errors
     def key(self) -> None:
-        """Start again: the next message is a whole file, as a receiver needs that lost one."""
+        """Make the next message a whole file, for a receiver that lost a message."""
         self._known.clear()
 
     @only_codec_errors
@@ -125,7 +126,7 @@ class StreamEncoder:
             `notes` says afterwards what was changed or ignored on the way.
 
         Raises:
-            CodecError: as `Codec.encode` does; the stream then goes on as if the picture had not
+            CodecError: as `Codec.encode` does; the stream then continues as if the picture had not
                 been given.
 
         Examples:
@@ -139,7 +140,7 @@ class StreamEncoder:
         picture = images.from_any(image, self.cotam.limit_pixels)
         picture = metadata.kept(picture, self.options.kept)
         if self._key_is_due(picture):
-            # Nothing after it may need what came before.
+            # Later messages must not depend on earlier pictures.
             self._known.clear()
             return self._whole_file(picture)
         message = self._message(picture)
@@ -147,12 +148,12 @@ class StreamEncoder:
 
     @only_codec_errors
     def follow(self, data: bytes, image: ImageLike | None = None) -> None:
-        """Go on after a file that the receiver has, instead of after an own message.
+        """Continue after a file that the receiver has, instead of after the last own message.
 
         Args:
             data: the file; a message is understood if it builds on a file that was followed before.
-            image: the picture that the file was encoded from. Without it, blocks count as unchanged
-                where a whole file of the next picture would be no better, which takes its time.
+            image: the picture that the file was encoded from. Without it, encoding the next picture
+                takes longer, and blocks count as unchanged where a whole file would be no better.
 
         Raises:
             MissingReference: the message builds on a file that was not followed.
@@ -184,7 +185,7 @@ class StreamEncoder:
             source = metadata.kept(picture, self.options.kept).pixels
         self._shown = self._receiver.shown.copy()
         if frame.content.alpha is None:
-            # The file does not say what its pixels before were coded by.
+            # The file does not record how its earlier pixels were coded.
             known = None if source is None else Source(np.ascontiguousarray(source))
             self._keep(data, known, frame.pixels, LEARNED_TOLERANCE)
 
@@ -255,15 +256,15 @@ class StreamEncoder:
         return self._written(source, (checksum, base), copies, coded, shown, origin)
 
     def _coded(self, pixels: Pixels, boxes: list[Box]) -> tuple[list[Coded], Shown]:
-        """Boxes as rectangles, and all that can be shown again after them.
+        """Code boxes as rectangles; also return the rectangles that can be shown again later.
 
-        What the receiver has seen, or what the message holds already, is shown again.
+        Pixels that were sent before, or earlier in this message, are shown again and not coded.
         """
         named = [(name_of(box.of(pixels)), box) for box in boxes]
         new = {name: box for name, box in named if self._shown.find(name) is None}
         done = self._shown_again(named, dict(zip(new, self._coder.code(pixels, [*new.values()]))))
         if done is None:
-            # New rectangles push an old one out before it is shown again.
+            # New rectangles would push an old one out before it is shown again.
             new = dict(named)
             fresh = dict(zip(new, self._coder.code(pixels, [*new.values()])))
             done = self._shown_again(named, fresh)
@@ -273,7 +274,7 @@ class StreamEncoder:
     def _shown_again(
         self, named: list[tuple[bytes, Box]], fresh: dict[bytes, Coded]
     ) -> tuple[list[Coded], Shown] | None:
-        """Rectangles in their order, from new ones by name; None where one is missing."""
+        """Rectangles for all boxes, from sent and `fresh` ones; None if one is in neither."""
         shown = self._shown.copy()
         done = []
         for name, box in named:
@@ -328,8 +329,8 @@ class StreamEncoder:
         new = [one.rectangle for one in coded]
         area = sum(one.box.area for one in copies) + sum(one.box.area for one in new)
         small = area < SMALL_CHANGE * height * width
-        # A pointer that moves on, or a menu entry that is not pointed at any more, goes back to
-        # the picture before it came.
+        # When the pointer leaves a place or a menu entry, the picture from before it came is
+        # shown again, so that one is kept and not the passing one.
         forgets = small and base[1].passing
         last = self._known.newest_first()[0][0]
         found = Changes(number, last, base[0], copies, new, forgets)
@@ -362,7 +363,7 @@ class StreamEncoder:
 
 
 def _copies(before: blocks.Packed, source: Source, pixels: Pixels, most: float) -> list[Copy]:
-    """What moved, and what has other tones now."""
+    """Copies for what moved, and for what changed its tones."""
     after = source.packed
     changed = blocks.of_pixels(before != after)
     if not changed.any():

@@ -29,7 +29,7 @@ class Frame:
         content: pixels, alpha, profile and EXIF.
         before: what was shown before; None for the first picture.
         number: messages since the key frame; 0 for a whole file.
-        checksum: of the file, hexadecimal; later messages name by it what they build on.
+        checksum: of the file, hexadecimal; later messages refer to the file by it.
     """
 
     content: images.Picture
@@ -85,11 +85,11 @@ class Frame:
 
     @only_codec_errors
     def changed_tokens(self, grid: tuple[int, int]) -> NDArray[np.int64]:
-        """Find the patches that see a pixel that changed.
+        """Find the patches that contain a changed pixel.
 
         Args:
-            grid: rows and columns of patches that cover the whole picture evenly. Towers that
-                resize or tile are served by `codec.integrations.transformers.ChangedTokens`.
+            grid: rows and columns of patches that cover the whole picture evenly. For towers that
+                resize or tile, use `codec.integrations.transformers.changed_tokens`.
 
         Returns:
             Their indexes, row by row, in rising order.

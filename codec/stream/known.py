@@ -1,4 +1,4 @@
-"""What the sender knows of the receiver's pictures, and what follows from it for the next one."""
+"""The receiver's pictures as the sender knows them, and which of their blocks can be kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from codec.stream.rectangles import in_pixels, rectangles, tight
 from codec.tools.interface import Pixels
 from codec.tools.regions import Box
 
-# Share of the blocks that differ from the last picture: an older one must differ in fewer.
+# An older picture is chosen if it differs in fewer than this share of the blocks in which the last
+# picture differs.
 OLDER_IS_BETTER = 0.7
 
 
@@ -32,7 +33,7 @@ class Most:
 
 
 class Source:
-    """A picture to be encoded, and what is looked up in it; each is computed once.
+    """A picture to be encoded, with properties that are computed once and kept.
 
     Args:
         pixels: uint8 [H, W, 3].
@@ -46,7 +47,7 @@ class Source:
 
     @cached_property
     def hashes(self) -> NDArray[np.uint64]:
-        """Of its blocks."""
+        """The hashes of its blocks."""
         return blocks.hashes(self.packed)
 
     @cached_property
@@ -82,10 +83,10 @@ class Known:
 
 
 def base_of(pictures: Pictures[Known], found: NDArray[np.uint64]) -> tuple[bytes, Known]:
-    """The picture that most blocks can be kept of: the last one if no other is far better.
+    """The picture of which most blocks can be kept: the last one unless another is far better.
 
     Args:
-        pictures: that the receiver has.
+        pictures: the pictures that the receiver has.
         found: hashes of the blocks of the new source.
     """
     (checksum, last), *older = pictures.newest_first()
@@ -103,12 +104,12 @@ def base_of(pictures: Pictures[Known], found: NDArray[np.uint64]) -> tuple[bytes
 def leave_good_ones(
     changed: blocks.Blocks, shown: Pixels, origin: Pixels, pixels: Pixels, most: Most
 ) -> None:
-    """Take the blocks out that the receiver sees well enough as they are.
+    """Unmark the blocks that are good enough in the receiver's picture.
 
     Args:
         changed: blocks that differ from the source before; changed in place.
         shown: uint8 [H, W, 3], what the receiver sees.
-        origin: the same shape, what that was coded from.
+        origin: the same shape, the source pixels that `shown` was coded from.
         pixels: the same shape, the new source.
         most: the limits.
     """

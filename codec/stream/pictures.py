@@ -1,8 +1,8 @@
 """The pictures that both ends of a stream keep, so that a message may build on any of them.
 
 A menu that closes, or a tab that is shown again, brings back a picture of some messages ago. A
-message says whether the picture that it builds on may be forgotten: that of each typed letter would
-push others out.
+message says whether the picture that it builds on may be forgotten. Otherwise the pictures after
+single typed letters would push more useful ones out.
 """
 
 from __future__ import annotations

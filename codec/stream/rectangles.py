@@ -6,8 +6,8 @@
                             ^                                      |
                             +----- each part, while a cut pays ----+
 
-A block's weight is about what it costs to send: much where there is something in it, next to
-nothing where it is flat.
+A block's weight is about what it costs to send: much for a block with content, next to nothing for
+a flat one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ FULL = 1.0
 FLAT = 0.04
 # Weight of a rectangle's own bytes: its box, and the tables of its payload.
 LEAST_SAVED = 20.0
-# The same where all is light: patches have no tables, and pay more for each block.
+# The same where all blocks are light: these become patches, which have no tables but need more
+# bytes for each block.
 LIGHT = 64.0
 LEAST_SAVED_LIGHT = 5.0
 MOST = 64
@@ -31,7 +32,8 @@ MOST = 64
 SIDES = ("above", "left", "right", "below")
 # Rows in which a hole is looked for.
 ROWS = 8
-# Blocks: a longer box is no patch any more (tools.patch.MOST_PIXELS), so that light cuts pay.
+# Blocks. A larger box cannot be a patch (tools.patch.MOST_PIXELS), so it is cut even where that
+# saves little.
 PATCHED = 4096 // SIDE**2
 LEAST_SAVED_PATCHED = 0.3
 Span = tuple[int, int, int, int]
@@ -142,7 +144,7 @@ def _cut(blocks: Blocks, sums: Floats, span: Span) -> list[Span] | None:
 def _around_hole(blocks: Blocks, sums: Floats, span: Span) -> list[Span] | None:
     """The parts of a span around its heaviest hole; None where leaving it out saves too little.
 
-    A frame cannot be cut in two so that anything is saved::
+    Cutting such a frame in two would save nothing::
 
         +-----------+
         |   above   |

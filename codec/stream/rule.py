@@ -1,13 +1,13 @@
 """When a block of the receiver's picture is good enough for the next source.
 
-A block that equals the same block of the source before is as good as it was: it is kept. Any other
-is kept only if its error against the new source is below a threshold, which follows the quality.
-The error is that against the receiver's pixels, never against the source before, so that a
-picture that fades by one level a message is sent again as soon as the sum of the steps shows.
+A block whose source has not changed is as good as before, so it is kept. Any other block is kept
+only if its error is below a threshold that depends on the quality. The error is measured between
+the new source and the receiver's pixels, never between two sources. So when a picture fades by one
+level per message, its blocks are sent again as soon as the sum of the steps is visible.
 
-A block that is coarse because it was coded so is no reason to send it anew. So a block is also kept
-while what it was coded from is within the threshold of the new source: its error is then that of
-its coding and the threshold, however many messages there were.
+A block need not be sent again only because it was coded coarsely. So a block is also kept while the
+pixels that it was coded from are within the threshold of the new source. Its error then consists of
+its coding error and at most the threshold, however many messages there were.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from codec.bitstream.container import BEST_QUALITY
 # (ten crops of train/screens). The threshold is half of that, so that blocks which are kept are
 # better than blocks which are sent.
 LEVELS = ((0, 7.0), (25, 5.8), (50, 4.1), (75, 2.8), (90, 1.7), (97, 0.7), (100, 0.0))
-# The learned tool's pixels may differ by so much between machines (docs/decisions.md).
+# Levels by which the learned tool's pixels may differ between machines (docs/decisions.md).
 LEARNED_TOLERANCE = 1
 
 

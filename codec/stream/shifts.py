@@ -22,25 +22,25 @@ from codec.tools.regions import Box
 
 Words = NDArray[np.uint64]
 Shift = tuple[int, int]
-# Pixels: rows are compared in bands, so that a page may scroll beside a menu that does not.
+# Pixels. Rows are compared in bands of this width, so that a page may scroll beside a fixed menu.
 BAND = 64
 MOST_COPIES = 6
 # Shifts that are tried at each step.
 TRIED = 2
 LEAST_VOTES = 6
-# Pixels: below, changed blocks are cheaper to send than to look for.
+# Pixels. If fewer changed, sending them is cheaper than searching for a copy.
 LEAST_CHANGED = 4096
-# Pixels that differ from a neighbour and that a copy must put right; its own bytes are about ten.
+# A copy must put at least this many lively pixels right (blocks.lively); it takes about ten bytes.
 LEAST_GAIN = 200
-# Lost and idle pixels for each one gained: a copy of a row of a table that has some of the same
-# digits leaves many small pieces.
+# The most lost and idle pixels for each one gained (see `_placed`). A copied table row that shares
+# only some digits with the new one would leave many small pieces to send.
 MOST_BAD = 0.15
-# How much a bad pixel weighs against a gained one: where the best box has too many, a smaller one
-# beside them is looked for, as between the rows that are pointed at.
+# Weights of a bad pixel against a gained one. If the best box has too many bad pixels, the larger
+# weight finds a smaller box without them, for example between highlighted rows.
 WEIGHTS = (1, 8)
-# Blocks that are looked for elsewhere, evenly spaced over those that changed.
+# Number of changed blocks, evenly spaced, that are searched for in the picture before.
 SAMPLES = 256
-# Bits of a hash by which the rest of a picture is sifted.
+# Bits of a hash that are compared first, to exclude most of the picture quickly.
 SIFT_BITS = 16
 
 
@@ -141,7 +141,7 @@ def _votes(before: Words, after: Words) -> list[int]:
 
 
 def _once(words: Words) -> tuple[NDArray[np.int64], Words]:
-    """Rows and values, by value, of what occurs once."""
+    """Rows and values of the values that occur once, sorted by value."""
     flat = words.ravel()
     order = np.argsort(flat, kind="stable")
     values = flat[order]
@@ -157,7 +157,7 @@ def _windows(before: Packed, after: Packed, changed: Blocks, box: Box) -> list[S
     if len(samples) < LEAST_VOTES or min(box.bottom - box.top, box.right - box.left) < SIDE:
         return []
     wanted = _hash_of_blocks(_blocks(after, samples))
-    # Where a window was, there is something else now: it comes from the box of the changes.
+    # A moved window also changed the pixels of its old place, so that is inside the box.
     places = _hash_at_all_places(box.of(before))
     table = np.zeros(1 << SIFT_BITS, np.bool_)
     mask = np.uint32((1 << SIFT_BITS) - 1)
@@ -187,7 +187,7 @@ def _samples(after: Packed, changed: Blocks) -> NDArray[np.int64]:
 
 
 def _spread(places: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """At most so many, evenly spaced."""
+    """At most `most` places, evenly spaced."""
     if len(places) <= most:
         return places
     return places[np.linspace(0, len(places) - 1, most).astype(np.int64)]
@@ -202,7 +202,7 @@ def _blocks(pixels: Packed, places: NDArray[np.int64]) -> Packed:
 
 
 def _hash_of_blocks(blocks: Packed) -> NDArray[np.uint32]:
-    """The hash of `_hash_at_all_places`, of blocks [N, 8, 8]."""
+    """Hashes of blocks [N, 8, 8], computed as in `_hash_at_all_places`."""
     values = _mixed(blocks)
     total = np.zeros(len(blocks), np.uint32)
     for y in range(SIDE):

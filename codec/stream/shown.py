@@ -28,7 +28,7 @@ LEAST_PAYLOAD = 16
 class Shown:
     """The pixels [h, w, 3] of rectangles, the newest first, and names of what they were coded from.
 
-    The receiver knows no sources: its names are empty.
+    The receiver does not have the sources, so its names are empty.
     """
 
     pixels: list[Pixels] = field(default_factory=list)

@@ -1,12 +1,12 @@
-"""What became darker, lighter or of another hue, and perhaps moved a little.
+"""Finds boxes that became darker, lighter or of another hue, and perhaps moved a little.
 
 ::
 
     box before, box after -> line through the samples of each channel, outliers left out -> tones
     film in a box -> phase correlation -> shift -> the same at that shift
 
-A row that is pointed at, a page behind a dialog and a film that fades are sent as copies with other
-tones, which take about twenty bytes.
+A highlighted row, a page behind a dialog and a fading film are sent as copies with other tones,
+which take about twenty bytes.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from codec.tools.regions import Box
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Shift = tuple[int, int]
-# Pixels: smaller boxes cost no more to send.
+# Pixels. The pixels of a smaller box cost no more bytes than such a copy.
 LEAST_AREA = 256
 # Samples of a box that lines are drawn through.
 SAMPLES = 1536
-# Levels: samples that are farther from the line are left out of the next one.
+# Levels. Samples that are farther from the line are left out when the next line is fitted.
 OUTLIERS = (48.0, 24.0, 12.0)
-# Squared levels: below, a channel before is flat, and only an offset can be found.
+# Variance in squared levels. Below it a channel is flat, and only an offset can be found.
 FLAT = 4.0
 # Share of the blocks of a box that must become right.
 LEAST_RIGHT = 0.3
-# Share of the wrong pixels, among those that are looked at first, that must become right.
+# Share of the wrong pixels in a first sample that must become right.
 LEAST_LIKELY = 0.2
 MOST_COPIES = 8
 # Pixels of a box in which a shift is looked for, and the colours that it must have.
 LEAST_FILM = 4096
 MOST_FILM = 1 << 19
 LEAST_COLOURS = 200
-# Pixels.
+# The largest shift of a film, in pixels.
 MOST_SHIFT = 64
 
 
@@ -123,7 +123,7 @@ def _right(one: Pixels, other: Pixels, most: float) -> float:
 
 
 def fitted(before: Pixels, after: Pixels, most: float) -> tuple[Tones, float]:
-    """The tones that lead from most samples to the others.
+    """The tones that turn most samples of `before` into those of `after`.
 
     Args:
         before: uint8 [h, w, 3].
@@ -131,7 +131,7 @@ def fitted(before: Pixels, after: Pixels, most: float) -> tuple[Tones, float]:
         most: squared levels by which a sample that is near may differ.
 
     Returns:
-        The tones, and the share of some pixels that they bring near the others.
+        The tones, and the share of the sampled pixels that they bring near those of `after`.
     """
     x, y = _some(before), _some(after)
     gains, offsets = _lines(x, y)

@@ -40,10 +40,10 @@ class LatentDecoder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Of the weights, in hexadecimal."""
+        """The fingerprint of the weights, in hexadecimal."""
 
     def decode(self, data: bytes, *, level: Any) -> Any:
-        """Decode a file; its latents [h, w, M] if the level is `latents`."""
+        """Decode a file; return its latents [h, w, M] if the level is `latents`."""
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ A payload is one byte and the body of one AV1 frame OBU (AV1 Bitstream Specifica
     layout (2 bits) | flags of the sequence header (6 bits) | body of the frame OBU
     0 4:0:0, 1 4:2:0, 2 4:4:4, 3 is never written
 
-The rest of the sequence header (5.5) is known: a reduced still picture, 8 bits, no
+The rest of the sequence header (5.5) is fixed: a reduced still picture, 8 bits, no
 super-resolution, no film grain, and the size, which the caller knows. Frames of reduced still
-pictures name no size of their own. So nothing in a payload can contradict the size, and the decoder
-reserves no more memory than the size warrants.
+pictures do not repeat the size. So nothing in a payload can contradict the size, and the decoder
+reserves no more memory than the size needs.
 
 The colours are BT.601 YCbCr with full range (nclx 1/13/6), as Pillow writes them; this is not
 stored either. Pictures whose three channels are equal everywhere are coded without chroma.
@@ -49,7 +49,7 @@ MAX_PIXELS = 16384 * 16384
 OBU_SEQUENCE = 1
 OBU_FRAME = 6
 PROFILES = {"4:0:0": 0, "4:2:0": 0, "4:4:4": 1}
-# The level that promises nothing (AV1 Bitstream Specification, A.3).
+# The level that sets no limits (AV1 Bitstream Specification, A.3).
 ANY_LEVEL = 31
 SIDE_BITS = 4
 FLAG_BITS = 6
@@ -100,7 +100,7 @@ def encode(
         subsampling: how densely chroma is sampled, where there is any.
         speed: libaom's, 0 (smallest) .. 10 (fastest).
         threads: the largest number; default: all cores, but at least two. One thread writes
-            another payload than several, of which any number writes the same.
+            another payload than several threads do; any number of them from two on writes the same.
         vary_quality: let libaom spend more bits where its picture tuning expects to see them.
         tile_rows: 1 or 2; two threads code two rows of tiles at the same time.
 
@@ -170,7 +170,7 @@ def _check(pixels: Pixels, quality_index: int, subsampling: str, speed: int) -> 
 
 
 def _payload(file: bytes, height: int, width: int) -> bytes:
-    """Of an AVIF file with one still picture.
+    """The payload of an AVIF file with one still picture.
 
     Raises:
         CodecError: the picture is of a kind that a payload cannot hold.
@@ -187,7 +187,7 @@ def _payload(file: bytes, height: int, width: int) -> bytes:
 
 
 def sequence_of(payload: bytes) -> Sequence:
-    """Of the first byte. Raises Corrupt."""
+    """Read the fields in the first byte of a payload. Raises Corrupt."""
     if len(payload) < 2 or payload[0] >> FLAG_BITS >= len(LAYOUTS):
         raise Corrupt("the AV1 part of the file is malformed; fetch or copy it again")
     return Sequence(
@@ -227,10 +227,10 @@ def sequence_header(sequence: Sequence, height: int, width: int) -> bytes:
 
 
 def parse_sequence_header(body: bytes, height: int, width: int) -> Sequence:
-    """What a sequence header says that `sequence_header` does not know.
+    """Parse the fields of a sequence header that `sequence_header` takes as arguments.
 
     Raises:
-        CodecError: the two together would not say all that this header says.
+        CodecError: `sequence_header` would not write the same header from these fields.
     """
     bits = BitReader(body)
     profile = bits.take(3)

@@ -6,11 +6,11 @@
 
     picture of that checksum -> copies, all of them from it -> rectangles over them -> picture
 
-A copy may change its pixels' tones: a row that is pointed at, a page behind a dialog and a film
-that fades are the pixels of before, darker or lighter or of another hue.
+A copy may change its pixels' tones: a highlighted row, a page behind a dialog and a fading film
+show the pixels from before, but darker, lighter or in another hue.
 
-A message names the previous one, so that a lost or reordered message is noticed, and the picture
-that it builds on if that is an older one. A name is the checksum of the file with the picture.
+A message refers to the previous one, so that a lost or reordered message is noticed, and to the
+picture that it builds on if that is an older one. It does so by the checksum of the picture's file.
 It covers the checksums in that file, and so every file back to the key frame. A checksum of the
 pixels is not possible: the learned tool's pixels differ in some last bits between machines.
 
@@ -36,19 +36,19 @@ Pixels = NDArray[np.uint8]
 NAME = CHANGES
 NUMBER = NUMBERS[CHANGES]
 MOST_COPIES = 32
-# Of all copies of a message: one without tones, and one with them, of the whole picture, and more.
+# Limit on the pixels that all copies of a message write, in multiples of the picture's.
 MOST_COPIED = 8
-# A gain of one, and the largest gain and offset of either sign.
+# The integer for a gain of 1, and the largest magnitude of a gain and an offset.
 ONE = 256
 MOST_TONE = 1023
 # Flag of the number of copies: tones follow each.
 TONED = 64
-# Flags of a copy's tones: the same for red, green and blue.
+# Flag of a copy's tones: red, green and blue have the same ones.
 SAME_TONES = 8
 MOST_RECTANGLES = 256
-# Of all patches of a message: their coder is a loop over pixels.
+# Limit on the pixels of all patches of a message, because their coder is a loop over pixels.
 MOST_PATCHED = 1 << 16
-# How a rectangle is coded.
+# The tools that code rectangles, by their number in a message.
 PATCH = 0
 AV1 = 1
 PALETTE = 2
@@ -60,7 +60,7 @@ Samples = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Tones:
-    """What becomes of samples: (gain * sample + 256 * offset + 128) / 256, rounded down, 0..255.
+    """Maps samples to (gain * sample + 256 * offset + 128) / 256, rounded down, in 0..255.
 
     Attributes:
         gains: of red, green and blue, in 1 / 256; -1023..1023.

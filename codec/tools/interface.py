@@ -41,7 +41,7 @@ class Tool(Protocol[SettingsT]):
     """One way to code a picture.
 
     Attributes:
-        name: as the option `tool` and `cotam info` have it.
+        name: the name in the option `tool` and in the output of `cotam info`.
         number: 1..31 in a file's header; 0 is the learned tool.
     """
 

@@ -1,4 +1,4 @@
-"""A drawn picture with photographs in it: a screen tool for the whole, another for each photograph.
+"""A drawn picture with photographs in it: a screen tool for the page, the learned tool for those.
 
 ::
 
@@ -43,7 +43,7 @@ class PhotographTool(Protocol):
         """A photograph uint8 [h, w, 3] at a quality of 0..100 as a payload."""
 
     def decode(self, payload: bytes, shape: tuple[int, int, int]) -> Pixels:
-        """The inverse. Raises Corrupt."""
+        """Decode what `encode` returned. Raises Corrupt."""
 
 
 class BaseTool(Protocol):

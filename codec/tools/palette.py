@@ -24,16 +24,16 @@ BEST_QUALITY = 100
 # the same quality. Eight of train/charts_clean, DeiT-Tiny on native tiles: radius 48 loses 0.40 of
 # the tokens' square, 32 0.067, 24 0.034, 16 0.015, 10 0.0064, 6 0.0030, 3 0.0006.
 RADII = ((0, 48.0), (25, 40.0), (50, 34.0), (75, 28.0), (90, 22.0), (99, 6.0), (100, 0.0))
-# What is tried beside another tool, whatever the quality: where a drawing is clean, a small radius
-# costs few bytes and loses almost nothing. All of 0, 3, 6, 10, 14, 20, 27, 34 and 44 save no more
-# (24 of train/charts_clean); 14 alone saves 10 instead of 16 %.
+# Radii that are tried in addition to another tool, at any quality: where a drawing is clean, a
+# small radius costs few bytes and loses almost nothing. All of 0, 3, 6, 10, 14, 20, 27, 34 and 44
+# save no more (24 of train/charts_clean); 14 alone saves 10 instead of 16 %.
 TRIED_RADII = (6.0, 14.0, 27.0)
-# Of pictures so small that every pixel counts: at least 37 dB (icons of 16 to 64 pixels).
+# Radii for pictures so small that every pixel counts: at least 37 dB (icons of 16 to 64 pixels).
 SMALL_RADII = (3.0, 6.0)
 # Pictures with more colours than this lose their low bits before close colours are searched.
 MANY_COLOURS = 1 << 12
 LOW_BITS = 2
-# From this effort on, two searches of libwebp are tried where no other tool is.
+# From this effort on, two searches of libwebp are tried if no other tool is tried.
 THOROUGH_EFFORT = 5
 # Red, green and blue differences count by how well they are seen; alpha counts fully.
 CHANNEL_WEIGHTS = np.array([0.7, 1.0, 0.5, 1.0], np.float32)

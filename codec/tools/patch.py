@@ -102,7 +102,7 @@ class _Reader(_Counts):
         self.range = TOP
 
     def ask(self, context: tuple[int, int], answer: int) -> int:
-        """The next answer; the argument is not used."""
+        """Read the next answer; the argument is not used."""
         counts = self.by_context[context]
         bound = self.range * counts[0] // (counts[0] + counts[1])
         answer = int(self.code >= bound)

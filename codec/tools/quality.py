@@ -1,12 +1,12 @@
-"""What a quality of 0..100 means to the AV1 tool.
+"""The AV1 tool's index for a quality of 0..100.
 
-The learned tool's token errors cannot be met. DeiT-Tiny's last tokens on native tiles lose 0.92 of
-their square at quality 0, 0.41 at 50 and 0.15 at 100 (20 pictures of train/photos, default
-weights). The coarsest AV1 index already has 0.25 on graphics (10 of train/screens, 4 of
-train/charts_clean) and keeps only 68 % of the words that Tesseract reads. So graphics are coded
-with a quarter of the error that a photograph has at the same quality, and scans with the share of
-words that the learned tool keeps of them at the same quality (Tesseract, 10 receipts of
-train/text).
+The AV1 tool cannot aim at the learned tool's token errors, because they are too large. With the
+learned tool, DeiT-Tiny's last tokens on native tiles lose 0.92 of their square at quality 0, 0.41
+at 50 and 0.15 at 100 (20 pictures of train/photos, default weights). Even the coarsest AV1 index
+has an error of only 0.25 on graphics (10 of train/screens, 4 of train/charts_clean), and already
+keeps only 68 % of the words that Tesseract reads. So graphics are coded with a quarter of the error
+that a photograph has at the same quality, and scans with the share of words that the learned tool
+keeps of them at the same quality (Tesseract, 10 receipts of train/text).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Content = Literal["graphics", "text scan", "small picture"]
 # 25: 0.65 / 0.15, 50: 0.41 / 0.098, 75: 0.24 / 0.06, 90: 0.17 / 0.037.
 GRAPHICS = ((0, 0), (25, 4), (50, 10), (75, 17), (90, 24), (100, 63))
 # Share of words by the learned tool and by the AV1 tool:
-# 8: 0.14, 25: 0.36, 45: 0.53, 65: 0.63 at these indices; beyond 65 the line is drawn on.
+# 8: 0.14, 25: 0.36, 45: 0.53, 65: 0.63 at these indices; beyond 65 the line is extrapolated.
 TEXT_SCAN = ((0, 0), (8, 3), (25, 11), (45, 18), (65, 25), (90, 40), (100, 63))
 # Icons are a few hundred bytes at any quality: from 35 dB at quality 60.
 SMALL = ((0, 20), (60, 50), (100, 63))

@@ -39,7 +39,7 @@ UNIT = 8
 # A cell is 4x4 blocks of 8x8 pixels.
 CELL_BLOCKS = 4
 CELL = SIDE * CELL_BLOCKS
-# Of a cell's 16 blocks: so many must be photographic.
+# Of a cell's 16 blocks, the number that must be photographic.
 CELL_PHOTOGRAPHIC = 9
 # A region's least side in cells (96 pixels), and the share of its cells that must be photographic.
 LEAST_CELLS = 3
@@ -61,7 +61,7 @@ class Box:
 
     @property
     def area(self) -> int:
-        """In pixels."""
+        """The area in pixels."""
         return (self.right - self.left) * (self.bottom - self.top)
 
     def of(self, pixels: NDArray[T]) -> NDArray[T]:

@@ -128,7 +128,8 @@ class Tower(nn.Module):
 
     def train(self, mode: bool = True) -> Tower:
         """Stay in evaluation mode, even as a part of a model in training."""
-        # A model in training switches its parts to training mode; dropout would change the targets.
+        # A model in training switches its modules to training mode, and dropout would change the
+        # targets.
         return super().train(False)
 
     def normalize(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Latents tuned to what will look, by gradient descent through decoder and network."""
+"""Tunes latents to a vision network, by gradient descent through the decoder and that network."""
 
 from codec.tuning.picture import exchange, gaussian_bits
 from codec.tuning.tuner import MOST_STEPS, STEPS, Tuner, load_tuner, obstacle, tuner_of

@@ -49,7 +49,7 @@ class Pace:
 
 
 def pace_of(steps: int, views: int = VIEWS) -> Pace:
-    """The usual pace of a number of steps: few steps are longer."""
+    """The usual pace for a number of steps: if there are few, each is longer."""
     return Pace(QUICK_STEP if steps < QUICK else STEP, views=views)
 
 
@@ -58,9 +58,9 @@ class Search:
     """What is lowered: log R + a ((1 - pixel_share) log D + pixel_share log P).
 
     Attributes:
-        picture: whose latents they are.
-        z: [1, Z, a, b], whole numbers; it stays.
-        distance: from the eye.
+        picture: the picture whose latents are tuned.
+        z: [1, Z, a, b], whole numbers, which are not tuned.
+        distance: computes log D (eyes.watch).
         size: (rows, columns) of the eye's input.
         pace: how fast y moves.
     """
@@ -72,11 +72,11 @@ class Search:
     pace: Pace
 
     def value(self, y: Tensor, look: int) -> Tensor:
-        """The objective of y [1, M, 4 a, 4 b], seen by the look of this number."""
+        """The objective for y [1, M, 4 a, 4 b], with the views of this number (views.boxes)."""
         picture = self.picture
         sides = picture.height, picture.width
         seen = boxes(look, sides, self.size, self.pace.views)
-        # Several views see nearly everything, and a margin comes on top.
+        # Several views and their margins cover nearly all of the picture.
         window = around(seen, sides) if len(seen) == 1 else picture.whole
         x_hat, bits = picture.decoded(y, self.z, window)
         p = (x_hat - window.of(picture.x)).square().mean().add(TINY).log()
@@ -89,7 +89,7 @@ class Search:
 
         Args:
             start: y [1, M, 4 a, 4 b] of the analysis.
-            steps: how many; each takes another look, from 0 on.
+            steps: number of steps; step k uses the views of look k.
 
         Returns:
             y of the same shape (zeros beyond the picture stay zeros), and the value of the start

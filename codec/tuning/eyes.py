@@ -1,4 +1,4 @@
-"""What looks at a picture while its file is tuned: a tower, or the shipped feature network.
+"""The networks ("eyes") that a file can be tuned to: a tower, or the shipped feature network.
 
 ::
 
@@ -23,13 +23,12 @@ from codec.tuning.views import Box
 
 TINY = 1e-12
 
-# A decoded part of the picture [1, 3, h, w], where it lies, and the boxes that are looked at ->
-# log D.
+# A decoded part of the picture [1, 3, h, w], its place, and the boxes that are compared -> log D.
 Distance = Callable[[Tensor, Box, Sequence[Box]], Tensor]
 
 
 class Eye(Protocol):
-    """A network that tells how far a decoded picture is from its original."""
+    """A network whose tokens measure how far a decoded picture is from its original."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -84,15 +83,15 @@ class FeatureEye:
 
 
 def watch(eye: Eye, x: Tensor) -> Distance:
-    """Look at an original.
+    """Make the distance to an original.
 
     Args:
-        eye: what looks.
+        eye: the network whose tokens are compared.
         x: [1, 3, H, W] in 0..1.
 
     Returns:
-        From a decoded part of the picture, where it lies, and what of it is looked at, to log D,
-        differentiably.
+        A differentiable function from a decoded part of the picture, its place, and the boxes that
+        are compared, to log D.
     """
 
     def distance(x_hat: Tensor, window: Box, seen: Sequence[Box]) -> Tensor:

@@ -1,4 +1,4 @@
-"""One picture whose latents are decoded differentiably, and what its bits are."""
+"""One picture whose latents are decoded differentiably, and the bits of these latents."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def coded_latent(
     """Round latents as the coder does, straight through, and count their bits.
 
     Args:
-        networks: of which the prior is used.
+        networks: the networks; only their prior is used.
         skip_below: scale indexes below this are not coded.
         y: [B, M, 4 a, 4 b].
         z: [B, Z, a, b], whole numbers.
@@ -87,8 +87,8 @@ def positions(first: int, pixels: int, count: int) -> tuple[int, int]:
 class CodedPicture:
     """One picture and its QP field, whose latents are decoded differentiably.
 
-    Tensors are on the backend's device. Where the device has bfloat16, the prior runs in it, too:
-    its predictions are a little off what the coder will use, which costs nothing (docs/tuning.md).
+    Tensors are on the backend's device. If the device has bfloat16, the prior runs in it as well:
+    its predictions differ slightly from the coder's, which costs nothing (docs/tuning.md).
     """
 
     def __init__(self, backend: TorchBackend, pixels: NDArray[np.uint8], qp: QpField) -> None:
@@ -106,8 +106,8 @@ class CodedPicture:
     def decoded(self, y: Tensor, z: Tensor, window: Box) -> tuple[Tensor, Tensor]:
         """Decode latents.
 
-        A part of the picture is decoded from its latents and MARGIN more: near its border it is a
-        little off what the decoder makes.
+        A part of the picture is decoded from its latents and MARGIN more, so near its border it
+        differs slightly from the decoder's result.
 
         Args:
             y: [1, M, 4 a, 4 b].

@@ -24,8 +24,8 @@ from codec.tuning.picture import CodedPicture
 from codec.tuning.shipped import SHIPPED_NAME, load_features
 
 STEPS = 20
-# To the feature network, which is only about right: on training photos 3, 6, 9 and 12 steps saved
-# 9.0, 14.7, 10.9 and 11.0 % at equal last tokens of DeiT-Tiny (docs/tuning.md).
+# Steps for the feature network, which only approximates a tower: on training photos 3, 6, 9 and 12
+# steps saved 9.0, 14.7, 10.9 and 11.0 % at equal last tokens of DeiT-Tiny (docs/tuning.md).
 FEATURE_STEPS = 6
 MOST_STEPS = 1000
 CAREFUL = 10  # fewer steps are judged by their first look, which saves a tenth of their time
@@ -85,7 +85,7 @@ class Tuner:
 
     @property
     def eye(self) -> Eye:
-        """What looks."""
+        """The network whose tokens count."""
         return TowerEye(self.tower, self.layer) if isinstance(self.tower, Tower) else self.tower
 
     def refine(
@@ -117,7 +117,7 @@ class Tuner:
         return partial(self._tuned, CodedPicture(backend, pixels, qp))
 
     def _tuned(self, picture: CodedPicture, y: Floats, z: Floats) -> Floats:
-        """Tune y [4 a, 4 b, M] for z [a, b, Z]; y stays unless the objective fell."""
+        """Tune y [4 a, 4 b, M] for z [a, b, Z]; return y itself if the objective did not fall."""
         # Tensors made in the caller's inference mode could not take part in gradients.
         with torch.inference_mode(False), exact_arithmetic():
             start, z_hat = (
@@ -130,7 +130,7 @@ class Tuner:
             look = 0
             with torch.no_grad():
                 if self.steps >= CAREFUL:
-                    look = MOST_STEPS  # which the search did not have
+                    look = MOST_STEPS  # a look that the search did not use
                     before = float(search.value(start, look))
                 after = float(search.value(moved, look))
             return as_array(moved).cpu().numpy() if after < before else y
@@ -163,7 +163,7 @@ def load_tuner(
     """
     steps = steps if steps is not None else FEATURE_STEPS if name == SHIPPED_NAME else STEPS
     check_steps(steps)
-    with torch.inference_mode(False):  # the network is kept for calls outside of this one's mode
+    with torch.inference_mode(False):  # the network is kept, also for calls without that mode
         if name == SHIPPED_NAME:
             if weights is not None:
                 raise BadArgument("the feature network has its own weights: name a tower for yours")

@@ -1,4 +1,4 @@
-"""Which parts of a picture are looked at in a step of tuning, and which part is decoded for it."""
+"""Chooses the parts of a picture that a step of tuning compares, and the part to decode for it."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Box:
 
 
 def boxes(look: int, sides: tuple[int, int], size: tuple[int, int], count: int) -> list[Box]:
-    """Draw what a look sees: of all of the picture's short side down to three quarters of it.
+    """Draw the boxes of a look, which cover three quarters to all of the picture's short side.
 
     Args:
-        look: its number; equal numbers see the same.
+        look: its number; equal numbers give equal boxes.
         sides: (rows, columns) of the picture.
         size: (rows, columns) of the network's input, whose shape the boxes have.
         count: how many boxes.

@@ -21,8 +21,8 @@ def decoded(data: bytes) -> tuple[dict[str, Any], bytes]:
         data: the file.
 
     Returns:
-        The fields of codec/web/module/decode.js's `Decoded` that are no picture, and the picture as
-        a PNG.
+        The fields of `Decoded` in codec/web/module/decode.js without the picture, and the picture
+        as a PNG.
 
     Raises:
         CodecError: the file is bad.

@@ -32,7 +32,7 @@ from codec.view.files import Shown
 from codec.weights import checkpoint, lookup
 
 HOST = "127.0.0.1"
-# Names under which a browser on this machine asks; any other may be a page of somebody else.
+# Host names in requests of this server's pages; any other name may come from a foreign page.
 HOSTS = {HOST, "localhost"}
 TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -78,7 +78,7 @@ class Site:
         self.has_runtime = runtime is not None
         if runtime is not None:
             self.static |= {f"runtime/{file.name}": file for file in runtime_files(runtime)}
-        # Answers of both kinds for one file come from one decoding.
+        # /decoded and /pixels of a file share one decoding.
         self.decode = lru_cache(maxsize=2)(lambda number: decoded(self._file(number)))
         self.lock = Lock()
         self.weights = tempfile.TemporaryDirectory(prefix="cotam-view-")
@@ -125,7 +125,7 @@ class Site:
             return self.decode(number)
 
     def _original(self, number: int) -> Answer:
-        """As a PNG, so that every format is shown, upright."""
+        """The original as an upright PNG, so that a browser can show every format."""
         original = self.files[number].original
         if original is None:
             raise CodecError(f"{self.files[number].name} has no original here")
@@ -175,7 +175,7 @@ class Server(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """Of the page."""
+        """The address of the page."""
         return f"http://{HOST}:{self.server_port}/"
 
 

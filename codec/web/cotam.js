@@ -71,7 +71,7 @@ export function setCtmBase(url) {
 export const decodeCtm = async (bytes, options) => (await decodeCtmFull(bytes, options)).picture;
 
 /**
- * Decodes a .ctm file and tells what is known about it.
+ * Decodes a .ctm file; also returns what is known about it.
  * @param {ArrayBuffer | ArrayBufferView} bytes
  * @param {Options} [options]
  * @returns {Promise<Decoded>}
@@ -79,7 +79,7 @@ export const decodeCtm = async (bytes, options) => (await decodeCtmFull(bytes, o
 export const decodeCtmFull = async (bytes, options = {}) => ask("full", viewOf(bytes), options);
 
 /**
- * A picture of an eighth of the sides; the beginning of a learned file is enough.
+ * Decodes a picture at 1/8 of the width and height. Of a learned file the beginning is enough.
  * @param {ArrayBuffer | ArrayBufferView} bytes
  * @param {Options} [options]
  * @returns {Promise<ImageData | null>} null if too little of the file is there

@@ -55,7 +55,7 @@ class Checkpoint:
 
     @property
     def rate_weight(self) -> float:
-        """What a bit is worth in RDOQ, in squared steps. Only encoders use it."""
+        """The value of a bit in RDOQ, in squared steps. Only encoders use it."""
         return float(self.metadata.get("rate_weight", RATE_WEIGHT))
 
     @property

@@ -18,7 +18,7 @@ from codec.errors import BadArgument, UnknownModel, sentence
 SCHEME = "hf://"
 WEIGHTS_FILE = "cotam.safetensors"
 CARD_FILE = "README.md"
-# HTTP clients of huggingface_hub, by version, whose errors are their own.
+# HTTP clients that versions of huggingface_hub use, each with its own errors.
 CLIENTS = ("httpx", "httpcore", "requests")
 
 

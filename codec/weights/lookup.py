@@ -1,4 +1,4 @@
-"""Finds the file of weights by name, path or fingerprint. No numpy here: info starts fast."""
+"""Finds weights by name, path or fingerprint. No numpy here, so that `cotam info` starts fast."""
 
 from __future__ import annotations
 

@@ -157,8 +157,8 @@ def trainable_from_checkpoint(
     Args:
         checkpoint: the weights.
         config: other sizes, with the same widths of the transforms. Additional residual blocks
-            start as the identity; of fewer blocks the first are kept. A hyper-analysis and prior
-            of other sizes start from scratch. Default: the checkpoint's sizes.
+            start as the identity; if there are fewer, the first ones are kept. A hyper-analysis and
+            prior of other sizes start from scratch. Default: the checkpoint's sizes.
 
     Returns:
         Networks in float32 with gradients.

@@ -1,4 +1,4 @@
-"""Where weights lie: those of the package, of the package cotam-models, and a user's own.
+"""Where weights are found: in this package, in the package cotam-models, and in a user's files.
 
 ::
 

@@ -42,7 +42,7 @@ def decode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
         settings: from `decode`.
 
     Returns:
-        What writes the picture, and the result.
+        A function that writes the picture, and the result.
     """
     data = source.read_bytes() if isinstance(source, Path) else source
     # A bad file is refused before the weights are loaded.

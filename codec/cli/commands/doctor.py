@@ -45,7 +45,7 @@ def examine(fast: bool) -> dict[str, Any]:
         "backends": {name: installed(name) for name in ("onnxruntime", "openvino", "torch")},
     }
     try:
-        # Here, because a broken numpy or Pillow is something to report.
+        # Imported here, so that a broken numpy or Pillow is reported.
         from codec.cli.health import core
     except ImportError as error:
         report["core"] = {"works": False, "problem": str(error), "milliseconds": {}}

@@ -45,7 +45,7 @@ KIND = Kind(ENCODED, folders.PICTURES, is_encoded, is_ctm, lambda _: None, saves
 
 
 class _Looks:
-    """A student that does nothing, to check the name of a guide before anything is loaded."""
+    """A placeholder for the student: it checks a guide's name before any network is loaded."""
 
     look = staticmethod(lambda pixels: pixels)
 
@@ -59,9 +59,9 @@ def encode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
         settings: from `encode`.
 
     Returns:
-        What writes the .ctm file, and the result.
+        A function that writes the .ctm file, and the result.
     """
-    # Before the weights: Pillow takes 4 bytes a pixel, and PyTorch is not loaded yet
+    # The picture is read before PyTorch is loaded, because Pillow takes 4 bytes a pixel
     # (docs/decisions.md, 11).
     picture = settings["prepare"](images.load(source, settings["limit"]))
     loaded = options.load(
@@ -233,7 +233,7 @@ def encode(**flags: Any) -> None:
 
 
 def _settings(flags: dict[str, Any]) -> dict[str, Any]:
-    """What `encode_file` needs. Raises BadArgument, CodecError."""
+    """The settings for `encode_file`. Raises BadArgument, CodecError."""
     quality = flags["quality"]
     target_size = flags["target_size"]
     if quality is not None and target_size is not None:

@@ -148,9 +148,9 @@ def run(
         metrics: names separated by commas.
         settings: evaluation.metrics.Settings.
         folder: for the report and the measured rows, which are not measured again.
-        processes: workers.
-        limit: pictures at most; None for all.
-        show: pictures on the page.
+        processes: number of worker processes.
+        limit: largest number of pictures; None for all.
+        show: number of pictures on the page.
         limit_pixels: larger pictures are refused.
 
     Returns:
@@ -181,7 +181,7 @@ def run(
     titles = {name: one.name for name, one in opened.items()}
     result = summary.summary_of(setup, titles, readable, rows, missing | absent | unread)
     written = summary.write_results(result, folder)
-    # What random weights decode to is not shown.
+    # Pictures that random weights decode are not shown.
     trained = {name: one for name, one in opened.items() if one.trained}
     shown = show if trained else 0
     chosen = spread([Sample(picture.path, picture) for picture in readable], shown) if shown else []

@@ -73,7 +73,7 @@ def export_graphs(
 
 def _graphs(folder: Path, int8: str | None, model: str) -> None:
     if int8 is not None:
-        # Before anything is written.
+        # Imported first, so that a missing package is reported before anything is written.
         import onnx  # noqa: F401
     from codec.export.onnx import export
 

@@ -78,7 +78,7 @@ def page(program: click.Command) -> str:
         "COMMAND [OPTIONS] [ARGUMENTS]",
         ".SH COMMANDS",
     ]
-    # Not those of other packages.
+    # Commands of other packages are left out.
     for name in program.lazy:
         command = program.get_command(context, name)
         assert command is not None
@@ -119,6 +119,6 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    """Text whose backslashes, dashes and first characters roff takes as they are."""
+    """Escape the characters that roff would interpret: backslashes, dashes, a first . or '."""
     text = " ".join(text.split()).replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{text}" if text.startswith((".", "'")) else text

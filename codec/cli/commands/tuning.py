@@ -1,4 +1,4 @@
-"""The options that tune a file: what they mean."""
+"""Turns the options of `cotam encode` that tune a file into a tuner."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Tuning = tuple[str, str | None, int | None]
 
 
 def tuning(tower: str | None, weights: str | None, steps: int | None) -> Tuning | None:
-    """Arguments for `tuner`; None for none.
+    """Arguments for `tuner`; None if no tuning is asked for.
 
     The network is loaded here, so that a missing one is reported once and not for each picture.
 
     Args:
-        tower: of `--tune`.
-        weights: of `--tune-weights`.
-        steps: of `--tune-steps`.
+        tower: the value of `--tune`.
+        weights: the value of `--tune-weights`.
+        steps: the value of `--tune-steps`.
 
     Returns:
         The arguments.

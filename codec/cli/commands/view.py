@@ -76,7 +76,7 @@ def view(
 
 
 def _runtime(given: str | None) -> Path | None:
-    """The folder of onnxruntime-web; None where it was not asked for and is not here."""
+    """The folder of onnxruntime-web; None if it was not asked for and is not installed."""
     from codec.export.web import find_runtime
 
     try:
@@ -88,7 +88,7 @@ def _runtime(given: str | None) -> Path | None:
 
 
 def _has_window() -> bool:
-    """Whether a browser would open a window, rather than take the terminal."""
+    """Whether a browser would open a window, rather than run inside the terminal."""
     if sys.platform in ("darwin", "win32"):
         return sys.stdout.isatty()
     shown = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")

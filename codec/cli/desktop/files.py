@@ -17,12 +17,12 @@ from codec.bitstream.container import MEDIA_TYPE
 from codec.cli.outputs import write
 
 HERE = Path(__file__).parent
-# Every file of ours holds this; others are left alone.
+# Every file that `install` writes contains this text; files without it are left alone.
 MARK = "ritten by `cotam desktop install`"
 DATABASE = "update-mime-database"
 MAGIC = "cotam.magic"
 TYPES = "cotam.xml"
-# What libgnome-desktop shows to thumbnailers.
+# The folder that thumbnailers can read in libgnome-desktop's sandbox.
 SANDBOX = "/usr/"
 IN_SANDBOX = (
     "GNOME runs thumbnailers in a sandbox that sees only /usr: install cotam there for thumbnails"
@@ -49,7 +49,7 @@ def data_home(environment: Mapping[str, str]) -> Path:
 
 
 def install(environment: Mapping[str, str]) -> Changes:
-    """Write the files; doing it again changes nothing but the program's path.
+    """Write the files; a second call only updates the program's path.
 
     Args:
         environment: variables of the process.
@@ -96,7 +96,7 @@ def remove(environment: Mapping[str, str]) -> Changes:
 
 
 def _contents(environment: Mapping[str, str]) -> dict[Path, str]:
-    """The files and what is in them."""
+    """Path of each file -> its content."""
     home = data_home(environment)
     return {
         home / "mime" / "packages" / TYPES: (HERE / TYPES).read_text(),
@@ -106,7 +106,7 @@ def _contents(environment: Mapping[str, str]) -> dict[Path, str]:
 
 
 def program() -> list[str]:
-    """The words that start this program from anywhere."""
+    """The command that starts this program from any folder, as a list of words."""
     called = shutil.which(sys.argv[0])
     if called is not None and Path(called).name == "cotam":
         return [os.path.abspath(called)]
@@ -120,7 +120,7 @@ def thumbnailer(words: list[str]) -> str:
         words: how this program is started.
 
     Returns:
-        The file's text. %i, %o and %s are the desktop's: input, output, side in pixels.
+        The file's text. The desktop replaces %i, %o and %s by input, output and side in pixels.
     """
     start = shlex.join(words).replace("%", "%%")
     return (
@@ -141,14 +141,14 @@ def _put(data: bytes, stream: IO[bytes]) -> None:
 
 
 def _is_foreign(path: Path) -> bool:
-    """Whether somebody else's file, or no regular file, is in the place of ours."""
+    """Whether the path holds something that `install` did not write."""
     if not os.path.lexists(path):
         return False
     return not path.is_file() or MARK not in path.read_text(errors="replace")
 
 
 def _update(environment: Mapping[str, str], changes: Changes) -> None:
-    """Let the desktop's database of media types read its packages again."""
+    """Update the desktop's database of media types from the installed files."""
     folder = data_home(environment) / "mime"
     command = shutil.which(DATABASE)
     if command is None:

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 
 from codec.weights import lookup
 
-# What each extra of setup.cfg adds; the extras of this project's own tests and rivals are left out.
+# The feature that each extra of setup.cfg adds; extras for tests and comparisons are left out.
 FEATURES = {
     "torch": "PyTorch: GPUs, bfloat16, tuning (--tune, --effort 6 to 9), tokens",
     "clip": "the guide clip, and tuning to CLIP",
@@ -47,7 +47,7 @@ class Feature:
 
     @property
     def command(self) -> str:
-        """What installs it."""
+        """The command that installs it."""
         return "pip install cotam-models" if self.extra == MODELS else EXTRA.format(self.extra)
 
 

@@ -27,7 +27,7 @@ def bfloat16() -> bool | None:
 
 
 def gpus() -> list[str]:
-    """Names of NVIDIA's GPUs; "unnamed" for one whose driver tells no name."""
+    """Names of NVIDIA GPUs; "unnamed" for one whose driver reports no name."""
     if not os.path.exists(GPU):
         return []
     names = []

@@ -16,7 +16,7 @@ from codec.io import colour, compose, metadata, resize
 from codec.io.images import Picture
 from codec.io.resize import Size
 
-# Of a side: what rounding to whole pixels may change.
+# Pixels by which rounding may change a side.
 ROUNDING = 1.0
 
 
@@ -26,7 +26,7 @@ class Preparation:
 
     Attributes:
         size: width and height; or the long side, which never grows; None to keep the size.
-        fit: a hosted model, for the size that it looks at; None for none.
+        fit: a hosted model, to whose input size pictures are reduced; None for none.
         background: a colour behind transparent pixels; None to keep transparency.
         limit_pixels: larger results are refused.
     """

@@ -13,10 +13,10 @@ def choices_of(data: bytes, limit_pixels: int, reason: str | None = None) -> dic
     Args:
         data: the file.
         limit_pixels: of pictures.
-        reason: why the tool was chosen, where the file does not say.
+        reason: why the tool was chosen, if the file does not record it.
 
     Returns:
-        tool, reason, quality, QP or range of QPs, weights; None for what the tool has not.
+        tool, reason, quality, QP or range of QPs, weights; None for what the tool does not have.
     """
     info = inspect(data, limit_pixels=limit_pixels)
     qp: int | str | None = info.base_qp

@@ -4,7 +4,7 @@
 
     terminal:      lines of the report, above
                    #########-----  12/40  3.1 files/s  2.4 MP/s  saved 1.2 MB (84 %)  0:00:09 left
-    pipe or file:  nothing of this
+    pipe or file:  no bar
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MEGA = 1e6
 
 
 class Tally:
-    """What the bar says about the files that are done.
+    """Counts the files that are done, for the bar.
 
     Attributes:
         saves: whether files become smaller, so that bytes saved mean something.
@@ -71,12 +71,12 @@ def progress(count: int, saves: bool, show: bool) -> Iterator[Advance]:
     """Show a bar on stderr while files are worked on.
 
     Args:
-        count: files.
+        count: number of files.
         saves: whether files become smaller.
         show: whether there is a bar at all.
 
     Yields:
-        What is called with each result.
+        A function to call with each result.
     """
     if not show:
         yield lambda _: None

@@ -30,9 +30,9 @@ def work(
 
     Args:
         make: `encoding` or `decoding`.
-        usual: without those flags.
-        flags: of the command.
-        settings: of the work.
+        usual: the work without those flags.
+        flags: the command's flags.
+        settings: the settings of the work.
     """
     try:
         check(flags)

@@ -46,7 +46,7 @@ class Encoding:
             self.encoder.follow(Path(name).read_bytes())
         picture = options["prepare"](images.load(source, options["limit"]))
         if not self.written:
-            # The last file did not reach the disk: nothing may build on it.
+            # The last file did not reach the disk, so later files must not build on it.
             self.encoder.key()
         self.written = False
         data = self.encoder.encode(picture)

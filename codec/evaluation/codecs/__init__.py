@@ -43,7 +43,7 @@ def compressai_model(name: str) -> CodecUnderTest:
 
 
 def elic_gain(name: str) -> CodecUnderTest:
-    """ELIC as a base codec of ours, imported where it is asked for: it needs PyTorch."""
+    """ELIC with our QPs, maps and guides; imported on demand, because it needs PyTorch."""
     from codec.evaluation.codecs.elic_base import codec_of
 
     return codec_of(name)
@@ -72,8 +72,8 @@ def names(text: str) -> tuple[str, ...]:
     """Read a list of codecs.
 
     Args:
-        text: names with commas; formats of Pillow also by title ("WebP"). After a model of
-            compressai, the place of a checkpoint belongs to it.
+        text: names with commas; formats of Pillow also by title ("WebP"). A compressai model may be
+            followed by a comma and the place of its checkpoint.
 
     Returns:
         Each name once, formats of Pillow as keys of `pillow.SETTINGS`.

@@ -44,7 +44,7 @@ DCAE_STRIDE = 128
 HEAD = struct.Struct("<BHHHI")
 LENGTH = struct.Struct("<I")
 HASH_DIGITS = 12
-# Of files with weights.
+# Suffixes of files with weights.
 ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".tar")
 # From a state dict to a model with these weights; None for random weights.
 Build = Callable[[dict[str, Any] | None], Any]
@@ -232,7 +232,7 @@ def _ready(model: Any) -> Any:
 def boxed(quality: int, size: tuple[int, int], coded: dict[str, Any]) -> bytes:
     """Write a file: quality, height, width, strings in any nesting, shape.
 
-    What describes nesting and shape is compressed: about 60 bytes for ELIC.
+    The description of nesting and shape is compressed; it takes about 60 bytes for ELIC.
 
     Args:
         quality: 0..255.
@@ -268,7 +268,7 @@ def unboxed(data: bytes) -> Content:
 
 
 def _without_bytes(strings: Any, found: list[bytes]) -> Any:
-    """The nesting of strings, with 0 in the place of each, which joins `found`."""
+    """The same nesting with 0 in place of each string; the strings are appended to `found`."""
     if isinstance(strings, bytes):
         found.append(strings)
         return 0
@@ -289,7 +289,7 @@ def _plain(shape: Any) -> Any:
 
 
 def _tuples(shape: Any) -> Any:
-    """A shape as models take it: sides are tuples, lists of shapes stay lists."""
+    """A shape in the form that models need: sides as tuples, lists of shapes as lists."""
     if isinstance(shape, dict):
         return {key: _tuples(value) for key, value in shape.items()}
     if isinstance(shape, list):

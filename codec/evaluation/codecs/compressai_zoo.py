@@ -19,14 +19,14 @@ from codec.errors import BadArgument
 from codec.evaluation.codecs.interface import CodecUnderTest
 from codec.evaluation.distortion import Pixels
 
-# Sides of a picture are repeated to a multiple of it: the hyper latents' grid.
+# A picture's edge is repeated until its sides are multiples of this: the hyper latents' grid.
 STRIDE = 64
 # Quality, height, width, rows and columns of the latent that compressai calls `shape`, strings.
 HEAD = struct.Struct("<BHHHHB")
 LENGTH = struct.Struct("<I")
 # Models are large: two qualities of one model stay in memory.
 MODELS_KEPT = 2
-# Quality 4 of 8: its networks are those of all qualities below 5.
+# Quality 4 of 8. All qualities below 5 have networks of the same size.
 UNTRAINED_QUALITY = 4
 UNTRAINED_SEED = 0
 
@@ -111,7 +111,7 @@ def untrained_codec(name: str) -> CodecUnderTest:
     import torch
 
     torch.manual_seed(UNTRAINED_SEED)
-    # The counter of multiplications would follow gradients otherwise.
+    # Without gradients, because the counter of multiplications would otherwise follow them.
     model = UNTRAINED[name]().eval().requires_grad_(False)
     model.update(force=True)
     identity = f"compressai {version('compressai')} {name}, random weights"
@@ -158,14 +158,14 @@ def learned_codec(
     """Make a codec of compressai's models.
 
     Args:
-        name: for people.
+        name: its title in tables and plots.
         identity: everything that its files depend on.
         qualities: those that have a model.
         model: from a quality to a compressai CompressionModel whose tables are ready.
         pack: writes a file, as `packed` does.
         unpack: reads it.
         parameters: of the networks, if they were counted.
-        stride: sides of a picture are repeated to a multiple of it.
+        stride: a picture's edge is repeated until its sides are multiples of this.
         trained: see CodecUnderTest.
 
     Returns:

@@ -61,7 +61,7 @@ VARIANTS = (
     TUNED,
     ORACLE,
 )
-# DeiT-Tiny's [CLS] attention, averaged over so many of its first blocks.
+# Prefix: DeiT-Tiny's [CLS] attention, averaged over the given number of its first blocks.
 SHALLOW = "shallow:"
 # Maps made of the picture alone (guidance.local).
 LOCAL = {"local": local.cost, "calm": local.calm}
@@ -115,7 +115,7 @@ class Setup:
         return weights.slope if self.slope is None else self.slope
 
     def of(self, name: str) -> tuple[str, str]:
-        """(weights, variant) of a system's name."""
+        """Split a system's name into (weights, variant)."""
         if self.base and name.startswith(BASE):
             return self.base, name.removeprefix(BASE)
         return self.model, name.removeprefix(TOKENS)

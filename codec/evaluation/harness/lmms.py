@@ -1,7 +1,7 @@
 """Any task of lmms-eval on coded pictures.
 
-Tasks and models stay as lmms-eval has them. The two methods by which a task hands its pictures to a
-model are replaced while it runs.
+Tasks and models of lmms-eval are not changed. While a task runs, the two methods by which it passes
+its pictures to a model are replaced.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from codec.evaluation.codecs import codec_under_test
 from codec.evaluation.harness.recoder import Recoder
 from codec.evaluation.rows import Key, Row, RowsFile
 
-# The pictures as the task has them.
+# Name of the row for the task's own pictures, not coded.
 ORIGINAL = "original"
 ROWS = "rows.jsonl"
 FILES = "files"
@@ -96,7 +96,7 @@ def evaluate(run: Run, pairs: Sequence[tuple[str, float | None]], folder: Path) 
             continue
         recoder = None if quality is None else Recoder(name, quality, folder / FILES)
         with recoded(recoder):
-            # It discards the model at its end, so each pair loads it again.
+            # `simple_evaluate` discards the model when it ends, so each pair loads it again.
             results = evaluator.simple_evaluate(
                 model=run.model,
                 model_args=run.model_args,
@@ -110,7 +110,7 @@ def evaluate(run: Run, pairs: Sequence[tuple[str, float | None]], folder: Path) 
 
 @contextmanager
 def recoded(recoder: Recoder | None) -> Iterator[None]:
-    """While this is open, tasks of lmms-eval hand on coded pictures."""
+    """While this context is open, tasks of lmms-eval pass coded pictures to the model."""
     if recoder is None:
         yield
         return

@@ -16,7 +16,7 @@ from codec.evaluation.distortion import Pixels
 from codec.integrations import pillow
 from codec.io import images
 
-# In the `info` of a picture that was coded already.
+# Key in the `info` of a picture that was coded already.
 CODED = "cotam_coded"
 OTHER_SUFFIX = ".bin"
 
@@ -26,9 +26,9 @@ class Spent:
     """What the pictures of a task cost.
 
     Attributes:
-        pictures: how many different ones there were.
-        bytes: of all their files.
-        pixels: of all of them.
+        pictures: number of different pictures.
+        bytes: total size of their files.
+        pixels: total number of their pixels.
     """
 
     pictures: int
@@ -119,7 +119,7 @@ class Recoder:
         data = self.codec.encode(pixels, self.quality)
         path = self.folder / f"{key}{SUFFIX if data.startswith(MAGIC) else OTHER_SUFFIX}"
         self.folder.mkdir(parents=True, exist_ok=True)
-        # Renamed when whole: an interrupted run leaves no half of a file.
+        # Renamed when complete, so that an interrupted run leaves no partial file.
         part = path.with_suffix(f".{threading.get_ident()}.part")
         part.write_bytes(data)
         part.replace(path)

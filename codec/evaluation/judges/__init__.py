@@ -27,7 +27,7 @@ Direction = Literal["higher", "lower", "log", "to-one"]
 T = TypeVar("T")
 # As in conf/train.yaml, which an installed package does not have.
 DEFAULT_DATA = "data"
-# Name -> module:class, so that a judge's packages are imported only when it judges.
+# Name -> module:class, so that a judge's packages are imported only when it is used.
 JUDGES = {
     "deit": "codec.evaluation.judges.deit:DeitJudge",
     "lite0": "codec.evaluation.judges.lite0:Lite0Judge",
@@ -64,7 +64,7 @@ class Judge(Protocol):
     Attributes:
         name: as on the command line.
         folder: its pictures, below COTAM_DATA.
-        note: who judges and how, for the result.
+        note: a description of the judge and its method, stored with the result.
         scores: what `judge` returns, and how BD-rate reads the mean of each. `higher`: higher is
             better; `lower`: lower is better; `log`: lower is better and its logarithm counts;
             `to-one`: higher is better and the logarithm of its distance to 1 counts.
@@ -84,7 +84,7 @@ class Judge(Protocol):
         Args:
             original: uint8 [H, W, 3].
             decoded: uint8 [H, W, 3].
-            truth: the label; None for what the judge sees in the original.
+            truth: the label; None to compare with the judge's result on the original.
 
         Returns:
             Name of a score -> value.
@@ -161,7 +161,8 @@ def read_pixels(path: Path) -> Pixels:
 def spread(samples: list[T], count: int | None) -> list[T]:
     """At most `count` entries of a list, evenly spaced.
 
-    Sorted file names put similar pictures side by side, so the first ones would not do.
+    Sorted file names put similar pictures side by side, so the first ones would not be
+    representative.
     """
     if count is None or count >= len(samples):
         return samples

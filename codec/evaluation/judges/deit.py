@@ -56,7 +56,7 @@ def centre_crop(tower: Tower, height: int, width: int) -> tuple[tuple[int, int],
     """The judge's view of a picture.
 
     Args:
-        tower: whose input is filled.
+        tower: the tower whose input the view fills.
         height: of the picture, in pixels.
         width: of the picture, in pixels.
 
@@ -135,7 +135,7 @@ class DeitJudge:
 
     @torch.inference_mode()
     def class_of(self, pixels: Pixels) -> int:
-        """The class 0..999 that the tower takes a picture for."""
+        """The class 0..999 that the tower predicts for a picture."""
         return int(self.tower.classify(self.look(pixels)).argmax())
 
     @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as a judge: a convolutional network that never taught anything here."""
+"""EfficientNet-Lite0 as a judge: a convolutional network that was not used in any training."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from codec.evaluation.judges import JudgeUnavailable
 
 TABLES = (".tsv", ".parquet")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-# A cell of a table that is shorter names the row that has the picture.
+# A table's picture cell that is shorter names the row that holds the picture.
 SHORTEST_PICTURE = 64
 LARGEST_CELL = 1 << 30
 

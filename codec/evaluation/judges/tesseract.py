@@ -14,7 +14,7 @@ from codec.evaluation.judges import JudgeUnavailable
 PROGRAM = "tesseract"
 LANGUAGE = "eng"
 PACKAGES = "tesseract-ocr and tesseract-ocr-eng"
-# A page that takes longer is not read at all.
+# Time limit for one page.
 SECONDS = 300
 
 

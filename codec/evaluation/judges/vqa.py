@@ -24,7 +24,7 @@ LONGEST = 16
 # An answer that this many of TextVQA's ten people gave is fully right (Antol et al., 2015).
 ENOUGH = 3
 ARTICLES = ("a", "an", "the")
-# "B", "(B)", "B.", "B: a dog"; but not "A dog", whose "A" is no letter of an option.
+# Matches "B", "(B)", "B.", "B: a dog"; but not "A dog", whose "A" is an article.
 LETTER_FIRST = re.compile(r"\W*([A-Z])(?:\W*$|[.):,])")
 LETTER_NAMED = re.compile(r"(?i:answer|option|choice)(?: is)?:? *(?:\(([A-Za-z])\)|([A-Z])\b)")
 
@@ -83,7 +83,7 @@ def rightness(answer: str, question: Question) -> float:
 
 
 def text_of(question: Question) -> str:
-    """A question as it is asked: with its options, and how to answer."""
+    """The text of a question with its options and an instruction how to answer."""
     if not question.options:
         return f"{question.text}\n{BRIEFLY}"
     options = zip(string.ascii_uppercase, question.options)

@@ -15,7 +15,7 @@ from codec.evaluation.report.same_size import Shown
 from codec.evaluation.report.summary import Summary
 
 TEMPLATE = Path(__file__).with_name("page.html")
-# The part of `cotam view` that this page has as well, as a script within it.
+# A part of `cotam view` that is also embedded in this page, as a script.
 SLIDER = Path("parts", "slider.js")
 
 

@@ -13,7 +13,7 @@ from codec.evaluation.distortion import in_db
 from codec.evaluation.metrics import METRICS
 from codec.evaluation.report.summary import Curve, Summary
 
-# The palette of Okabe and Ito, for any colour vision; markers tell curves apart in grey.
+# The palette of Okabe and Ito, for any colour vision; markers distinguish the curves in grey.
 COLOURS = ("#d55e00", "#000000", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
@@ -82,7 +82,7 @@ def write_plots(summary: Summary, folder: Path) -> dict[str, Path]:
         Name of a plot -> its SVG; a PNG is written next to each.
     """
     matplotlib.use("Agg")
-    # Without it, the same plot has other bytes in every run.
+    # Without a fixed salt, the same plot would have different bytes in every run.
     matplotlib.rcParams["svg.hashsalt"] = "cotam"
     from matplotlib import pyplot
 

@@ -1,4 +1,4 @@
-"""A picture by every codec in files of one size, and where CoTAM's bits went, for the slider."""
+"""For the slider: a picture by every codec at one file size, and where CoTAM's bits were spent."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from codec.evaluation.metrics import METRICS, Metric
 from codec.evaluation.rows import Row, RowsFile
 
 Floats = NDArray[np.float64]
-# Names that compressai uses for the same thing, so that its plots read our results.
+# compressai's names for our metrics, so that its plots can read our results.
 COMPRESSAI = {
     "psnr": "psnr-rgb",
     "ms-ssim": "ms-ssim-rgb",
@@ -58,11 +58,11 @@ class Summary:
 
     Attributes:
         setup: codecs, metrics and judges.
-        titles: codec -> its name for people.
+        titles: codec -> its title.
         pictures: those that could be read.
         rows: (codec, quality, digest of a picture) -> row.
         curves: metric -> codec -> curve, without metrics that no picture has a value of.
-        left_out: metric, codec or picture -> why it is not there.
+        left_out: metric, codec or picture -> why it was left out.
     """
 
     setup: Setup
@@ -104,10 +104,10 @@ def summary_of(
 
     Args:
         setup: codecs, metrics and judges.
-        titles: codec -> its name for people.
+        titles: codec -> its title.
         pictures: those that could be read.
         file: has a row for every codec, quality and picture.
-        left_out: metric, codec or picture -> why it is not there.
+        left_out: metric, codec or picture -> why it was left out.
 
     Returns:
         The summary.
@@ -139,7 +139,7 @@ def _curves(
     def value(name: str, quality: float, picture: Input) -> float | None:
         return rows[name, quality, picture.digest]["scores"][label(metric, picture, setup.settings)]
 
-    # Codecs with random weights have no value anywhere: their files are measured, not their looks.
+    # Codecs with random weights have no scores: only their times and file sizes are measured.
     judged = [
         (name, qualities)
         for name, _, qualities in setup.codecs

@@ -22,7 +22,7 @@ from codec.integrations.gateway.settings import Settings
 
 HEALTH = "/health"
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
-# Says how many pictures of a request were converted.
+# Response header: how many pictures of the request were converted.
 COUNT = b"x-cotam-pictures"
 
 
@@ -34,7 +34,7 @@ class Gateway:
         self.settings = settings
         self.converter = Converter(settings)
         self.client = client(settings)
-        # Decoding takes a core for a while: other requests go on meanwhile.
+        # Decoding keeps a core busy for a while; in threads it does not block other requests.
         self.workers = ThreadPoolExecutor(settings.workers, "cotam-gateway")
 
     async def close(self) -> None:
@@ -83,7 +83,7 @@ class Gateway:
         return bytes(body)
 
     async def _converted(self, request: Request, body: bytes) -> tuple[bytes, int]:
-        """The body with converted pictures, and how many these are.
+        """The body with converted pictures, and their number.
 
         A body that has none is forwarded byte for byte.
         """
@@ -99,7 +99,7 @@ class Gateway:
         try:
             request: Any = json.loads(body)
         except (ValueError, RecursionError):
-            # The upstream says better what is wrong with it.
+            # Malformed JSON is passed on, because the upstream has the better error message.
             return body, 0
         count = self.converter.convert(request)
         return (json.dumps(request, ensure_ascii=False).encode() if count else body), count

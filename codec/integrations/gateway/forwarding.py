@@ -15,7 +15,7 @@ from codec.integrations.gateway.settings import Settings
 Headers = list[tuple[bytes, bytes]]
 VERSION = "/v1"
 CONNECT_SECONDS = 10.0
-# They belong to one connection, not to the message (RFC 9110, 7.6.1).
+# Headers that belong to one connection, not to the message (RFC 9110, 7.6.1).
 HOP_BY_HOP = {
     b"connection",
     b"keep-alive",
@@ -27,7 +27,7 @@ HOP_BY_HOP = {
     b"transfer-encoding",
     b"upgrade",
 }
-# The client of the upstream sets these itself.
+# Headers that the HTTP client for the upstream sets itself.
 OWN = {b"host", b"content-length", b"expect"}
 EVENTS = "text/event-stream"
 
@@ -35,8 +35,8 @@ EVENTS = "text/event-stream"
 def client(settings: Settings) -> httpx.AsyncClient:
     """A client that waits as long as the settings say.
 
-    Redirects go back to the caller. Cookies are passed on, too, but not kept: the next request may
-    be somebody else's.
+    Redirects go back to the caller. Cookies are passed on but not kept, because the next request
+    may come from another user.
     """
     timeout = httpx.Timeout(settings.timeout, connect=min(CONNECT_SECONDS, settings.timeout))
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=32)
@@ -44,19 +44,19 @@ def client(settings: Settings) -> httpx.AsyncClient:
         timeout=timeout,
         limits=limits,
         follow_redirects=False,
-        # Unless the caller asks for a compressed answer, which it gets as it is.
+        # The default; a caller that asks for a compressed answer gets it unchanged.
         headers={"accept-encoding": "identity"},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
     )
 
 
 def address(upstream: str, path: str, query: str) -> str:
-    """The upstream's address for a path of ours.
+    """The upstream's address for a request to the gateway.
 
     Args:
         upstream: its base, with or without `/v1` at its end.
-        path: ours, percent-encoded.
-        query: ours, without `?`.
+        path: the path of the request, percent-encoded.
+        query: the query of the request, without `?`.
 
     Returns:
         The URL.
@@ -118,7 +118,7 @@ async def _body(answer: httpx.Response, timeout: float) -> AsyncIterator[bytes]:
     except httpx.HTTPError as error:
         if not answer.headers.get("content-type", "").startswith(EVENTS):
             raise
-        # The status was sent long ago: clients read errors of streams from an event.
+        # The status is already sent, so the error is an event: clients of streams expect that.
         yield _refused(error, timeout).event()
     finally:
         await answer.aclose()

@@ -6,7 +6,7 @@
     {"image_url": data URL}            Responses ---------+-- first bytes --MAGIC--> data_url
     {"source": {"data": base64}}       Messages ----------+                \\-others-> unchanged
 
-Everything else in the request stays as it is. It imports no web framework.
+Everything else in the request stays as it is. This module imports no web framework.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from codec.integrations.gateway.answers import bad_picture
 from codec.integrations.gateway.settings import Settings
 from codec.integrations.sources import from_base64, from_data_url
 
-# Converted pictures that are kept: an agent sends its history again with every request.
+# Size of the cache of converted pictures: an agent sends its whole history with every request.
 KEPT_BYTES = 64 << 20
-# Deeper requests than any API has are not searched.
+# Requests that are nested more deeply than in any API are not searched further.
 DEEPEST = 64
 
 
@@ -138,7 +138,7 @@ def _file_at(place: Place) -> bytes | None:
 
 
 def _put(place: Place, url: str) -> None:
-    """Write a data URL as the place wants it: whole, or as media type and base64 text."""
+    """Write a data URL in the form of the place: whole, or as media type and base64 text."""
     if place.key != "data":
         place.holder[place.key] = url
         return

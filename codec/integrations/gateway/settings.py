@@ -11,10 +11,10 @@ from codec.integrations.data_url import FORMATS, OTHER_NAMES
 from codec.integrations.receivers import ReceiverName, Size, receiver
 
 MIB = 1 << 20
-# Strangers send files to a gateway, and a small file can claim many pixels: 8192x8192.
+# 8192x8192. A gateway gets files from strangers, and a small file can claim many pixels.
 LIMIT_PIXELS = 1 << 26
 LIMIT_REQUEST = 32 * MIB
-# A model may think for minutes before its first word.
+# Seconds. A model may need minutes before its first token.
 TIMEOUT = 600.0
 
 

@@ -1,4 +1,4 @@
-"""transformers: `.ctm` wherever a model takes a picture, and tokens from latents, changed tokens.
+"""Integration in transformers: `.ctm` input, tokens repaired from latents, changed tokens.
 
 `register` and `unregister` need no PyTorch; `attach` and `changed_tokens` do.
 """

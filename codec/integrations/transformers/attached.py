@@ -34,9 +34,9 @@ LATENTS = "cotam_latents"
 VIEWS = "cotam_views"
 INFORMATION = "cotam_information"
 KEYS = (LATENTS, VIEWS, INFORMATION)
-# In the `info` of a decoded image, on its way through a processor.
+# Key in the `info` of a decoded image, while it passes through a processor.
 DECODED = "cotam_decoded"
-# The views of pictures of one size are found once and kept, for so many sizes.
+# Views are computed once for each size of pictures; this many sizes are kept.
 MOST_SIZES = 256
 # Bits of a patch on which nothing was spent, so that all patches can be compared by ratios.
 LEAST_BITS = 1e-3
@@ -173,7 +173,7 @@ def _view_counts(pixel_values: Any, sampled: list[Tensor | None], rows: list[int
         ]
     counts = [0 if one is None else len(one) for one in sampled]
     if len(pixel_values) == len(rows):
-        # The views of a prompt's pictures stand in one row (Idefics3).
+        # The views of all of a prompt's pictures are in one row (Idefics3).
         start = 0
         for values, pictures in zip(pixel_values, rows):
             unknown = [place for place in range(start, start + pictures) if not counts[place]]

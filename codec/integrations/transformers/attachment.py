@@ -46,7 +46,7 @@ def attach(
 ) -> nn.Module:
     """Let a model take `.ctm`, and repair its tokens from the latents if there is an adapter.
 
-    It includes `register`. The model sees the decoded pixels; if its tower has an adapter for the
+    It calls `register`, too. The model sees the decoded pixels; if its tower has an adapter for the
     codec's weights, its tokens are repaired. `model.cotam` is the attachment, and `detach` undoes
     it.
 
@@ -123,7 +123,7 @@ class _Call(threading.local):
 class Attachment:
     """What `attach` adds to a model: hooks, and a `generate` that prepares a call.
 
-    All of it is bound methods of this object, which copies and pickles with its model.
+    All of these are bound methods of this object, which is copied and pickled with its model.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ class Attachment:
                     first.register_forward_pre_hook(self._before_block, with_kwargs=True)
                 )
             elif layer != LAST:
-                # Before the hooks by which transformers records what a block puts out.
+                # Runs before the hooks with which transformers records the output of a block.
                 hook = functools.partial(self._after_block, layer)
                 block = tower.blocks[layer - 1]
                 self.handles.append(block.register_forward_hook(hook, prepend=True))

@@ -49,7 +49,7 @@ def shorten(
         image_token: the placeholder.
 
     Returns:
-        New inputs. Padding goes to the left: rows end together, as generation wants it.
+        New inputs, padded on the left: all rows end together, as generation requires.
 
     Raises:
         BadArgument: placeholders and pictures do not fit.

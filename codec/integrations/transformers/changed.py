@@ -5,9 +5,9 @@
     picture before -> processor -> pixel values --+-> patches that differ -> their tokens
     picture now ----> processor -> pixel values --+
 
-The processor itself decides what a patch sees: it may resize, crop, pad or tile. So its results are
-compared, patch by patch. The answer is exact for what enters the tower. Beyond the first layer
-tokens look at each other, and a feature that is reused there is an approximation.
+The processor decides what a patch sees: it may resize, crop, pad or tile. So its results are
+compared, patch by patch. The answer is exact for the tower's input. In the tower's layers, tokens
+attend to each other, so a feature that is reused there is an approximation.
 """
 
 from __future__ import annotations

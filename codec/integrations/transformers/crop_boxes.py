@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Pixels at a border of the picture, where a bicubic filter bends the line of coordinates.
+# Pixels at a border of the picture, where a bicubic filter distorts the coordinates.
 MARGIN = 2
-# Above this the third channel says that a pixel is of the picture alone, not of the padding.
+# A pixel whose third channel is above this shows only the picture and no padding.
 INSIDE = 0.999
 
 

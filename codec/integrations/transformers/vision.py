@@ -9,11 +9,11 @@ from torch import nn
 
 # Towers whose grid of patches depends on the picture.
 FLEXIBLE = ("pixtral",)
-# Towers that their models call `vision_model`. Others of this name differ: Llama 4's class token
-# stands behind the patches.
+# Towers that their models call `vision_model`. Other towers of this name differ: Llama 4's class
+# token comes after the patches.
 NAMED_MODEL = ("idefics3_vision",)
 BLOCK_LISTS = ("layers", "layer", "blocks")
-# Families whose language model takes any number of tokens for a picture, seen once.
+# Families with one view per picture whose language model takes any number of tokens for it.
 SHORTENED = ("llava",)
 
 

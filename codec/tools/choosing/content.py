@@ -6,9 +6,9 @@
 
 The weights below were fitted by `python -m training.fit.choice`: a logistic regression that
 tells train/screens, train/charts_clean and train/text/charts from train/photos, also after JPEG.
-What counts is what is lost, not what a picture is called. The AV1 tool and the default weights
-coded 105 pictures of train/photos, those that look most like graphics among them; those that AV1
-coded in fewer bytes for the same error of DeiT-Tiny's last tokens are no examples of photographs
+A picture's folder alone does not make it an example of a photograph. The AV1 tool and the default
+weights coded 105 pictures of train/photos, including those that look most like graphics. Pictures
+that AV1 coded in fewer bytes for the same error of DeiT-Tiny's last tokens were left out
 (benchmarks/results/av1_against_learned.json).
 
 Scans of text go to AV1. Ten receipts of train/text keep as many words for Tesseract in 17 % fewer
@@ -30,7 +30,7 @@ Pixels = NDArray[np.uint8]
 Tool = Literal["learned", "av1", "palette"]
 Kind = Literal["small picture", "graphics", "text scan", "photograph"]
 
-# Pixels: the learned transform has no more than 16 latent positions for such a picture.
+# Pixels. The learned transform has at most 16 latent positions for a picture of this size.
 SMALL = 64 * 64
 WEIGHTS = {
     "flat": 3.82,
@@ -48,28 +48,28 @@ WEIGHTS = {
 BIAS = -10.71
 MOST_COLOUR = 60.0
 THRESHOLD = 0.0
-# A window over a photograph: flat areas and drawn edges, whatever the rest is.
+# Graphics: a window in front of a photograph, with enough flat areas and drawn edges.
 WINDOW_FLAT = 0.45
 WINDOW_DRAWN = 0.08
 WINDOW_SHARP = 0.2
-# A picture of at most 256 colours that is neither grey nor a dithered photograph.
+# Graphics: a picture of at most 256 colours that is neither grey nor a dithered photograph.
 INDEXED_TOP256 = 0.999
 INDEXED_COLOUR = 3.0
 INDEXED_FLAT = 0.2
-# Lines and marks on white, as the JPEG of a dense chart.
+# Graphics: lines and marks on white, such as the JPEG of a dense chart.
 WHITE_LEVEL = 235.0
 WHITE = 0.97
-# Other graphics are no better as a palette: of 50 of train/screens and train/charts_clean, one is,
-# by 5 % of its cost.
+# Graphics for which a palette is tried. Of 50 others of train/screens and train/charts_clean, only
+# one is better as a palette, by 5 % of its cost.
 PALETTE_DRAWN = 0.7
 PALETTE_SOFT = 0.2
-# Even paper, most receipts of train/text.
+# Scans on even paper: most receipts of train/text.
 PAPER = 0.92
 INK = 0.09
 PAPER_COLOUR = 16.0
 PAPER_LEVEL = 200.0
 MOST_DRAWN_SCAN = 0.3
-# Shaded paper, most of the other receipts, and no photograph of train/photos.
+# Scans on shaded paper: most of the other receipts, and no photograph of train/photos.
 SHADED_PAPER = 0.4
 SHADED_LEVEL = 140.0
 SHADED_COLOUR = 7.5
@@ -121,7 +121,7 @@ def score(values: Features) -> float:
 
 
 def terms(values: Features) -> dict[str, float]:
-    """What WEIGHTS weighs, in its order."""
+    """The terms that WEIGHTS multiplies, in its order."""
     return {
         "flat": values.flat,
         "root of flat": values.flat**0.5,

@@ -1,12 +1,12 @@
-"""What a vision tower is expected to lose, from pixels alone, and which tool's result to keep.
+"""Predicts a vision tower's token error from pixels alone, and picks the tool's result to keep.
 
 ::
 
     original, decoded -> blocks of 16x16: root of error / (variance + 20) -> mean -> power
 
-A tower sees errors where a picture is calm, hardly any in a busy block. The law was fitted to
-DeiT-Tiny's last tokens on native tiles (16 pictures of train/screens and 6 of train/charts_clean,
-coded by AV1, palettes and JPEG): the correlation of the logarithms is 0.88.
+Errors matter to a tower where a picture is calm, and hardly in a busy block. The formula was fitted
+to DeiT-Tiny's last tokens on native tiles (16 pictures of train/screens and 6 of
+train/charts_clean, coded by AV1, palettes and JPEG): the correlation of the logarithms is 0.88.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 SIDE = 16
-# Squared levels, 0..255^2: what a tower does not notice in a calm block.
+# Squared levels, 0..255^2, added to a block's variance: a tower does not notice smaller errors in
+# calm blocks.
 CALM_VARIANCE = 20.0
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 POWER = 1.38
@@ -37,7 +38,7 @@ NO_ERROR = 0.003
 
 @dataclass(frozen=True)
 class Candidate:
-    """What a tool made of a picture: its name, its payload, and the picture decoded from it."""
+    """A tool's result: its name, its payload, and the picture decoded from it."""
 
     tool: str
     payload: bytes
@@ -89,14 +90,14 @@ def better(original: Pixels, candidates: Sequence[Candidate]) -> Candidate:
 
 
 def _variance(original: Pixels) -> Floats:
-    """Of luma in each block [ceil(H / 16), ceil(W / 16)]."""
+    """The variance of luma in each block [ceil(H / 16), ceil(W / 16)]."""
     luma = original @ LUMA
     variance = _mean_of_blocks(np.square(luma)) - np.square(_mean_of_blocks(luma))
     return np.maximum(variance, 0)
 
 
 def _mean_of_blocks(values: Floats) -> Floats:
-    """[ceil(H / 16), ceil(W / 16)]; the last row and column are repeated to fill the blocks."""
+    """Block means; the picture's last row and column are repeated to fill the last blocks."""
     missing = [(0, -side % SIDE) for side in values.shape]
     filled = np.pad(values, missing, mode="edge") if any(map(sum, missing)) else values
     rows = np.add.reduceat(filled, np.arange(0, filled.shape[0], SIDE), axis=0)

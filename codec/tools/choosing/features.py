@@ -1,4 +1,4 @@
-"""What kind of picture this is, as a few numbers from the pixels alone, in milliseconds.
+"""A few numbers that tell what kind of picture this is, from its pixels, in milliseconds.
 
 ::
 
@@ -25,8 +25,8 @@ SOFT_RANGE = 16
 SHARP_RANGE = 64
 GROUND_RANGE = 6
 PAPER_RANGE = 16
-# Of a block's 64 pixels: so many equal their left neighbour where it was drawn, so many lie on a
-# ground.
+# Of a block's 64 pixels: how many must equal their left neighbour for a drawn block, and how many
+# must have a ground's colour for a block on a ground.
 DRAWN_EQUALS = 29
 GROUND_PIXELS = 24
 MOST_GROUNDS = 3
@@ -38,7 +38,7 @@ HASH_FACTORS = (7919, 40503, 31)
 
 @dataclass(frozen=True)
 class Features:
-    """Shares 0..1 unless it says otherwise.
+    """Features of a picture; they are shares, 0..1, unless stated otherwise.
 
     Attributes:
         flat: of blocks whose levels differ by 2 at most.
@@ -72,13 +72,13 @@ class Features:
     ink: float
 
     def vector(self) -> NDArray[np.float64]:
-        """All of them, in the order above."""
+        """All features, in the order above."""
         return np.array([getattr(self, one.name) for one in fields(self)])
 
 
 @dataclass(frozen=True)
 class BlockMaps:
-    """What each 8x8 block [rows, columns] is; a picture's last rows and columns may be in none.
+    """Kinds of the 8x8 blocks [rows, columns]; the last rows and columns of pixels may be in none.
 
     Attributes:
         highest: the block's lightest level of green.
@@ -94,7 +94,7 @@ class BlockMaps:
 
 
 def block_maps(pixels: Pixels, start: int = 0) -> BlockMaps:
-    """Of a picture uint8 [H, W, 3] with sides of at least 8 + start.
+    """Compute the block maps of a picture uint8 [H, W, 3] with sides of at least 8 + start.
 
     Args:
         pixels: the picture.
@@ -121,8 +121,8 @@ def block_maps(pixels: Pixels, start: int = 0) -> BlockMaps:
 
 
 def features(pixels: Pixels) -> Features:
-    """Of a picture uint8 [H, W, 3] of any size; small ones are repeated at their edges."""
-    # Not on the grid of a JPEG, whose blocks are flat at low quality.
+    """Compute the features of a picture uint8 [H, W, 3]; the edges of small ones are repeated."""
+    # The blocks are shifted off a JPEG's grid, because JPEG's blocks are flat at low quality.
     missing = [max(0, SIDE + START - side) for side in pixels.shape[:2]]
     if any(missing):
         pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
@@ -154,7 +154,7 @@ def features(pixels: Pixels) -> Features:
 
 
 def _of_blocks(fold: Callable[[Bytes, Bytes], Bytes], values: Bytes) -> Bytes:
-    """[rows, columns] of an associative function over each block of [H, W]."""
+    """Reduce each block of [H, W] by an associative function, to [rows, columns]."""
     for axis in (0, 1):
         for _ in range(3):
             pairs = values if axis == 0 else values.T

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from codec.tools.quality import Content
 
-# By the number in a file's header. Numbers are never reused.
+# Reasons by their number in a file's header. Numbers are never reused.
 REASONS = (
     "not recorded",
     "asked for",

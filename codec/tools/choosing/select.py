@@ -1,4 +1,4 @@
-"""The tools for a picture: what was asked for, else what suits the picture."""
+"""The tools for a picture: those asked for, otherwise those that suit the picture."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from codec.tools.names import LEARNED
 AUTO = "auto"
 SCREEN = "screen"
 MIXED = "mixed"
-# The first one is what the others are compared with.
+# The others are compared with the first one.
 SCREEN_TOOLS = ("av1", "palette")
 
 

@@ -71,7 +71,7 @@ def avif_file(stream: bytes, configuration: bytes, size: tuple[int, int], planes
         The file's bytes.
     """
     ftyp = _box(b"ftyp", b"avif" + bytes(4) + b"avifmif1miaf")
-    # The place of the stream depends on the length of `meta`, which no place changes.
+    # The offset of the stream depends on the length of `meta`, which is the same for every offset.
     place = len(ftyp) + len(_meta(0, len(stream), configuration, size, planes)) + BOX_HEADER
     return ftyp + _meta(place, len(stream), configuration, size, planes) + _box(b"mdat", stream)
 

@@ -7,8 +7,8 @@
 
 A WebP file begins `RIFF size WEBP VP8L size` (20 bytes), the chunk with one byte of signature and 4
 bytes of width, height, whether alpha is used, and version (WebP Lossless Bitstream Specification,
-3). All of these follow from H, W and C. None is stored, none can contradict them, and libwebp
-reserves no more memory than they warrant. A payload is the rest of the chunk.
+3). All of these follow from H, W and C, so they are not stored and cannot contradict them, and
+libwebp reserves no more memory than the size needs. A payload is the rest of the chunk.
 """
 
 from __future__ import annotations

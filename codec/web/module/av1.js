@@ -1,4 +1,4 @@
-// AV1 still pictures: the AVIF file is written again and given to the browser's own decoder.
+// AV1 still pictures: the AVIF file is rebuilt and passed to the browser's own decoder.
 import { CtmError, corrupt, joined } from "./bytes.js";
 
 const MAX_SIDE = 32768;
@@ -142,7 +142,7 @@ function ofCanvas(picture, width, height) {
   return context.getImageData(0, 0, width, height).data;
 }
 
-/** By the planes of the decoded frame, so that colours are converted as Python converts them. */
+/** Converts the planes of the decoded frame here, so that colours are the same as in Python. */
 async function ofPlanes(file, width, height) {
   const decoder = new ImageDecoder({ data: file, type: "image/avif", colorSpaceConversion: "none" });
   try {

@@ -7,7 +7,7 @@ export const PALETTE = 2;
 export const MIXED = 3;
 export const CHANGES = 4;
 export const TOOLS = ["learned", "av1", "palette", "mixed", "changes"];
-/** By the number in a file's header (codec/tools/choosing/reasons.py). */
+/** Reasons by their number in a file's header (codec/tools/choosing/reasons.py). */
 export const REASONS = [
   "not recorded",
   "asked for",
@@ -39,7 +39,7 @@ const NAMES = { 0x41: "alpha", 0x45: "exif", 0x47: "grey", 0x49: "icc" };
  * @property {number} quality 0..100 of other tools
  * @property {number} reason why the encoder chose the tool
  * @property {string} fingerprint of the weights, hexadecimal; empty where none are needed
- * @property {number} payload length in bytes; of the learned tool that of its latents
+ * @property {number} payload length in bytes; for the learned tool, the length of its latents
  * @property {number} map length of the QP map in bytes
  * @property {boolean} hasMap
  * @property {number} extras length in bytes
@@ -126,7 +126,7 @@ export function readFile(data, limitPixels = LIMIT_PIXELS) {
 }
 
 /**
- * What is there of the beginning of a learned file; its checksum cannot be checked yet.
+ * The sections in the beginning of a learned file; its checksum cannot be checked yet.
  * @param {Uint8Array} data
  * @param {Header} header
  * @returns {Header & Sections | null} null if the QP map is not complete

@@ -1,4 +1,4 @@
-// Files to pictures: the one place that knows every tool.
+// Files to pictures, by any tool.
 import { CtmError, corrupt } from "./bytes.js";
 import {
   CHANGES, LEARNED, LIMIT_PIXELS, MIXED, PALETTE, REASONS, TOOLS,
@@ -35,7 +35,7 @@ import { decodeMixed, decodeScreen, readMixed } from "./screens.js";
  * @property {number} cols of the latent grid
  * @property {Uint8Array | null} qp rows x cols
  * @property {Float32Array | null} bits rows x cols
- * @property {boolean} bitsEstimated whether the bits are spread by the picture's detail
+ * @property {boolean} bitsEstimated whether the bits are only estimated from the picture's detail
  * @property {import("./pixels.js").Box[]} regions photographs within the picture
  * @property {Float32Array | null} yHat rows x cols x channels
  * @property {Record<string, number>} milliseconds
@@ -165,8 +165,8 @@ function detail(rgba, width) {
 }
 
 /**
- * A picture of an eighth of the sides. Of learned files the beginning is enough; the checksum is then
- * not checked.
+ * Decodes a picture at 1/8 of the width and height. Of a learned file the beginning is enough; the
+ * checksum is then not checked.
  * @param {Uint8Array} data a file or its beginning
  * @param {Options} [options]
  * @returns {Promise<ImageData | null>} null if too little is there
@@ -200,7 +200,7 @@ export class StreamDecoder {
     /** The last pictures by the checksum of their files. @type {Map<string, Decoded>} */
     this.kept = new Map();
     this.last = "";
-    /** What a message may show again. */
+    /** Rectangles that a later message may show again. */
     this.shown = new Shown();
   }
 

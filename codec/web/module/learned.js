@@ -47,7 +47,7 @@ export class Latents {
     this.z = new Float32Array(0);
     /** y_hat of the steps, [2a, 2b, channels] each. @type {Float32Array[]} */
     this.sets = [];
-    /** Bits of the latent positions, whole cells. */
+    /** Bits of the latent positions, extended to whole cells. */
     this.bits = wantBits ? new Float32Array(16 * this.a * this.b) : null;
     this.zBits = new Float32Array(wantBits ? this.a * this.b : 0);
   }
@@ -67,7 +67,7 @@ export class Latents {
     return out;
   }
 
-  /** Throws where data cannot hold even the cheapest z. @param {number} bytes of the latents */
+  /** Throws if the latents are too short for the cheapest z. @param {number} bytes their length */
   check(bytes) {
     const least = this.model.tables.costs.slice(SCALES).reduce((sum, costs) => sum + Math.min(...costs), 0);
     if (8 * bytes + CODER_BITS < this.a * this.b * least) {

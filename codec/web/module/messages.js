@@ -7,9 +7,10 @@ import { decodeScreen } from "./screens.js";
 const MOST_COPIES = 32;
 // Flag of the number of copies: tones follow each.
 const TONED = 64;
-// Pixels that all copies take, relative to those of the picture.
+// Limit on the pixels that all copies of a message write, in multiples of the picture's.
 const MOST_COPIED = 8;
-// A gain of one, the largest gain and offset, and the flag of equal tones of all channels.
+// The integer for a gain of 1, the largest gain and offset, and the flag of equal tones of all
+// channels.
 const ONE = 256;
 const MOST_TONE = 1023;
 const SAME_TONES = 8;

@@ -54,7 +54,7 @@ export function modelOf(fingerprint) {
 
 async function load(fingerprint) {
   const folder = `models/${fingerprint}/`;
-  // All that is needed first is fetched at once.
+  // The files that are needed first are requested at the same time.
   ort().catch(() => {});
   const entropy = fetched(`${folder}tables.bin`).then((response) => response.arrayBuffer());
   entropy.catch(() => {});
@@ -154,7 +154,7 @@ class Graphs {
   }
 }
 
-/** Arrays of bytes hold QPs, which the graphs take as int64. */
+/** Converts an array to a tensor. Arrays of bytes hold QPs, which the graphs take as int64. */
 function tensorOf(module, array, sides) {
   if (array instanceof Float32Array) return new module.Tensor("float32", array, sides);
   return new module.Tensor("int64", BigInt64Array.from(array, BigInt), sides);

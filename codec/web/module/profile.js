@@ -17,7 +17,7 @@ async function deflated(bytes) {
 }
 
 /**
- * The picture in sRGB; as it is where the browser cannot use the profile.
+ * The picture in sRGB; the same picture if the browser cannot use the profile.
  * @param {ImageData} picture
  * @param {Uint8Array} icc
  * @returns {Promise<ImageData>}

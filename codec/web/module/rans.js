@@ -29,7 +29,7 @@ export class Tables {
       const starts = new Int32Array(length + 1);
       let below = 0;
       part.forEach((frequency, entry) => {
-        // The product is rounded to float32, as the coder that writes files does it.
+        // The product is rounded to float32, as in the coder that writes files.
         starts[entry] = Math.floor(Math.fround((below / 2 ** PRECISION) * (TOTAL - length))) + entry;
         below += frequency;
       });
@@ -88,7 +88,7 @@ export class Decoder {
     }
   }
 
-  /** Takes an entry that begins at `start` and has `size` numbers off the state. */
+  /** Removes an entry from the state; it begins at `start` and has `size` numbers. */
   advance(start, size) {
     // state = floor(state / 2^24) size + rest: the 40-bit quotient is split, so that doubles are exact.
     const quotient = this.high * 256 + (this.low >>> BITS);

@@ -12,7 +12,7 @@ const MOST_REGIONS = 16;
 /** @typedef {(fingerprint: string, payload: Uint8Array, width: number, height: number) => Promise<Uint8ClampedArray>} Photographs decodes a payload of the learned tool to RGBA */
 
 /**
- * The picture of a tool that needs no network.
+ * Decodes the payload of a tool that needs no network.
  * @param {number} tool
  * @param {Uint8Array} payload
  * @param {number} width

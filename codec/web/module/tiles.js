@@ -1,4 +1,4 @@
-// Networks on large pictures: in tiles with margins, which give what the whole picture gives.
+// Networks on large pictures: in tiles with margins, with the same result as for the whole picture.
 
 const LARGEST = 144; // Latent positions a side that are processed whole.
 const TILE = 96; // Latent positions a side of a tile, without its margin.

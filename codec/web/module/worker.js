@@ -16,7 +16,7 @@ const calls = {
   stream: (data, options) => {
     const stream = streams.get(options.stream) ?? new StreamDecoder(options);
     streams.set(options.stream, stream);
-    // The pixels are kept for the next message, so that they are copied.
+    // The next message needs the pixels, so the page gets a copy.
     return stream.decode(data).then(({ data: rgba, width, height }) => new ImageData(rgba.slice(), width, height));
   },
 };

@@ -17,7 +17,7 @@ export class CotamImage extends HTMLElement {
     shadow.adoptedStyleSheets = [style];
     shadow.append(this.canvas);
     this.canvas.setAttribute("role", "img");
-    /** Ends what is running for an earlier `src`. */
+    /** Ends the decoding of an earlier `src`. */
     this.ended = new AbortController();
     this.connected = false;
     /** Whether `src` is decoded. */
@@ -85,11 +85,11 @@ export class CotamImage extends HTMLElement {
       data = longer;
       if (!shown && data.length >= tried + PART) {
         tried = data.length;
-        // What is wrong with a file is said when all of it is here.
+        // Errors are reported when the whole file has arrived.
         shown = preview(data.slice()).catch(() => {});
       }
     }
-    // Of screen tools a preview takes as long as the picture: only learned files (version 1) get one.
+    // Only learned files (version 1) get a preview: a screen tool's takes as long as the picture.
     if (!shown && data[3] === 1) await preview(data).catch(() => {});
     return data;
   }

@@ -1,7 +1,7 @@
-// Two pictures on one place, and a border between them that is dragged or moved by keys.
+// Two pictures in one place, and a border between them that is dragged or moved by keys.
 
 /**
- * @param {HTMLElement} stage gets the border's place as `--at`
+ * @param {HTMLElement} stage gets the border's place as the CSS variable `--at`
  * @param {HTMLInputElement} range 0..100
  * @returns {(percent: number) => void} moves the border
  */

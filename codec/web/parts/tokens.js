@@ -1,4 +1,5 @@
-// Which of a vision tower's tokens a budget keeps, by where the bits went (codec/tokens/selection.py).
+// Which of a vision tower's tokens a budget keeps, by the bits at their places
+// (codec/tokens/selection.py).
 
 const QP_WEIGHT = 0.05;
 const LEAST_BITS = 1e-3;

@@ -23,7 +23,7 @@ async function fetched(path, signal) {
   return response;
 }
 
-/** Decodes in the browser, or by Python where it has no networks. */
+/** Decodes in the browser, or in Python if the browser has no runtime for the networks. */
 async function decoded(number, data, signal) {
   const header = readHeader(data);
   const onPreview = (preview) => {
