@@ -65,11 +65,14 @@ def module(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `cotam export --web` writes, with four sets of weights."""
+    """What `cotam export --web` writes, with four sets of weights; in sources/ without a bundle."""
     folder = tmp_path_factory.mktemp("site")
     for name in ("small", "tiny", *(GOLDEN / f"{toy}.safetensors" for toy in TOYS)):
         web.export(checkpoint.load(name), folder, runtime())
     (folder / "blank.html").write_text(BLANK)
+    web.write_module(folder / "sources", "page")
+    for part in ("models", "runtime"):
+        (folder / "sources" / part).symlink_to(folder / part)
     return folder
 
 
@@ -256,8 +259,8 @@ def learned_files(photo: NDArray[np.uint8]) -> dict[str, bytes]:
 
 
 def test_learned_files_are_those_of_python(networks: Module, photo: NDArray[np.uint8]) -> None:
-    script = """const {decodeFull} = await import('/module/decode.js');
-      const found = await decodeFull(datas[0], {wantBits: true, wantLatents: true});
+    script = """const {decodeCtmFull} = await import('/cotam.js');
+      const found = await decodeCtmFull(datas[0], {wantBits: true, wantLatents: true});
       return {picture: shown(found.picture), qp: found.qp && [...found.qp],
         y: found.yHat && await hash(found.yHat), bits: [...found.bits]};"""
     for name, data in learned_files(photo).items():
@@ -292,8 +295,8 @@ def test_previews_need_the_beginning_only(networks: Module, photo: NDArray[np.ui
 
 
 def test_tokens_are_those_that_python_keeps(networks: Module, photo: NDArray[np.uint8]) -> None:
-    script = """const {decodeFull} = await import('/module/decode.js');
-      const {keptTokens} = await import('/parts/tokens.js');
+    script = """const {decodeFull} = await import('/sources/module/decode.js');
+      const {keptTokens} = await import('/sources/parts/tokens.js');
       const found = await decodeFull(datas[0], {wantBits: true});
       return more.map((budget) => [...keptTokens(found, budget)]);"""
     budgets = [0.05, 0.25, 0.6, 1.0]
@@ -311,7 +314,7 @@ def test_hostile_files_are_errors(networks: Module) -> None:
     random = Random(7)
     seeds = [data for data in fuzz.seeds() if len(data) < 20000]
     files = [fuzz.hostile(seeds, random) for _ in range(300)]
-    script = """const {decodeFull} = await import('/module/decode.js');
+    script = """const {decodeFull} = await import('/sources/module/decode.js');
       const out = [];
       for (const data of datas) {
         const begun = performance.now();
