@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
@@ -16,7 +18,7 @@ from skimage import data
 import codec
 from codec.evaluation.distortion import psnr
 
-__all__ = ["psnr", "run_cotam"]
+__all__ = ["psnr", "run_cotam", "shared"]
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -68,13 +70,29 @@ def run_cotam(
     )
 
 
+def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that is made once for all processes of a test run, by the first that needs it."""
+    base = factory.getbasetemp()
+    # With xdist, each process has a folder of its own in that of the run.
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / f"shared-{name}"
+    finished = folder.with_suffix(".made")
+    with FileLock(f"{folder}.lock"):
+        if not finished.exists():
+            folder.mkdir()
+            make(folder)
+            finished.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The default weights' exported halves."""
-    folder = tmp_path_factory.mktemp("dist")
-    done = run_cotam("export", "--model", "default", "--out", folder)
-    assert done.returncode == 0, done.stderr
-    return folder
+
+    def make(folder: Path) -> None:
+        done = run_cotam("export", "--model", "default", "--out", folder)
+        assert done.returncode == 0, done.stderr
+
+    return shared(tmp_path_factory, "halves", make)
 
 
 @pytest.fixture

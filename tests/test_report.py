@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from codec.evaluation import bd, codecs, distortion, inputs, measure, metrics
 from codec.evaluation.codecs import compressai_zoo, pillow
 from codec.evaluation.metrics import METRICS, Settings
 from codec.evaluation.report import same_size
-from tests.conftest import ROOT, run_cotam
+from tests.conftest import ROOT, run_cotam, shared
 
 
 def test_codecs_by_name() -> None:
@@ -241,17 +242,19 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report on two pictures, one with a name hostile to HTML, and a file that is no picture."""
     from skimage import data
 
-    folder = tmp_path_factory.mktemp("eval")
-    (folder / "in").mkdir()
-    Image.fromarray(data.chelsea()).save(folder / "in" / "cat.png")
-    Image.fromarray(data.coffee()[:240, :330]).save(folder / "in" / "a<b>&'c\".png")
-    (folder / "in" / "broken.jpg").write_bytes(b"no picture")
-    done = run_cotam(
-        "eval", folder / "in", "--codecs", "cotam,jpeg,webp", "--out", folder / "report", "-j", 2
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.decode().strip() == str(folder / "report" / "index.html")
-    return folder / "report"
+    def make(folder: Path) -> None:
+        (folder / "in").mkdir()
+        Image.fromarray(data.chelsea()).save(folder / "in" / "cat.png")
+        hostile = folder / "in" / "a<b>&'c\".png"
+        Image.fromarray(data.coffee()[:240, :330]).save(hostile)
+        (folder / "in" / "broken.jpg").write_bytes(b"no picture")
+        out = folder / "report"
+        asked = ("--codecs", "cotam,jpeg,webp", "--out", out, "-j", 2)
+        done = run_cotam("eval", folder / "in", *asked)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.decode().strip() == str(out / "index.html")
+
+    return shared(tmp_path_factory, "report", make) / "report"
 
 
 @pytest.mark.slow
@@ -302,18 +305,17 @@ def test_compressai_reads_the_results(report: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_rows_are_not_measured_twice(report: Path) -> None:
-    before = (report / "rows.jsonl").read_bytes()
-    again = run_cotam(
-        "eval", report.parent / "in", "--codecs", "cotam,jpeg,webp", "--out", report, "--show", 0
-    )
+def test_rows_are_not_measured_twice(report: Path, tmp_path: Path) -> None:
+    pictures = report.parent / "in"
+    mine = shutil.copytree(report, tmp_path / "report")
+    before = (mine / "rows.jsonl").read_bytes()
+    kept = ("--out", mine, "--show", 0)
+    again = run_cotam("eval", pictures, "--codecs", "cotam,jpeg,webp", *kept)
     assert again.returncode == 0, again.stderr
-    assert (report / "rows.jsonl").read_bytes() == before
-    fewer = run_cotam(
-        "eval", report.parent / "in", "--codecs", "jpeg,avif", "--out", report, "--show", 0
-    )
+    assert (mine / "rows.jsonl").read_bytes() == before
+    fewer = run_cotam("eval", pictures, "--codecs", "jpeg,avif", *kept)
     assert fewer.returncode == 0, fewer.stderr
-    added = (report / "rows.jsonl").read_bytes()[len(before) :].decode().splitlines()
+    added = (mine / "rows.jsonl").read_bytes()[len(before) :].decode().splitlines()
     assert added
     assert all("AVIF" in json.loads(line)["key"][0] for line in added)
 

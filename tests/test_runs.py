@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 import codec
 from codec.networks.config import ModelConfig
 from codec.weights import checkpoint
+from tests import forked
 from tests.conftest import ROOT, psnr
 
 pytestmark = pytest.mark.slow
@@ -28,18 +29,17 @@ ONE_THREAD = {
 }  # several now and then add in another order: seen once, in the last bits of a few weights
 
 
-def start(pictures: Path, run: Path, *overrides: str, exact: bool = False) -> subprocess.Popen[str]:
+def arguments(run: Path, *overrides: str) -> list[str]:
     experiment = () if any(o.startswith("experiment=") for o in overrides) else ("experiment=toy",)
-    command = [sys.executable, "-m", "training.train", *experiment, f"run_dir={run}", *overrides]
-    environment = (
-        os.environ
-        | {"COTAM_DATA": str(pictures), "PYTHONPATH": str(ROOT)}
-        | (ONE_THREAD if exact else {})
-    )
+    return [*experiment, f"run_dir={run}", *overrides]
+
+
+def start(pictures: Path, run: Path, *overrides: str) -> subprocess.Popen[str]:
+    """Start the command as a user does."""
     return subprocess.Popen(
-        command,
+        [sys.executable, "-m", "training.train", *arguments(run, *overrides)],
         cwd=ROOT,
-        env=environment,
+        env=os.environ | {"COTAM_DATA": str(pictures), "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -47,9 +47,10 @@ def start(pictures: Path, run: Path, *overrides: str, exact: bool = False) -> su
 
 
 def train(pictures: Path, run: Path, *overrides: str, exact: bool = False) -> str:
-    process = start(pictures, run, *overrides, exact=exact)
-    output, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, output[-3000:]
+    """Train in a forked process. Returns what the command printed."""
+    environment = {"COTAM_DATA": str(pictures)} | (ONE_THREAD if exact else {})
+    status, output = forked.run("training.train", arguments(run, *overrides), environment)
+    assert status == 0, output[-3000:]
     return output
 
 
@@ -62,8 +63,8 @@ def state_of(run: Path) -> dict[str, Any]:
 
 
 def export(run: Path, target: Path, *options: str) -> None:
-    command = [sys.executable, "-m", "training.export", str(run), str(target), *options]
-    subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    status, output = forked.run("training.export.__main__", (run, target, *options))
+    assert status == 0, output[-3000:]
 
 
 def test_a_toy_run_learns_resumes_and_exports(
@@ -165,9 +166,9 @@ def test_a_run_without_pictures_or_weights_ends_with_one_sentence(
         (tmp_path, f"cotam-train: no pictures below {tmp_path}/train/photos"),
         (pictures, "start=none.safetensors", "cotam-train: no weights named 'none.safetensors'"),
     ):
-        process = start(folder, tmp_path / "run", *overrides)
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == 1
+        given = arguments(tmp_path / "run", *overrides)
+        status, output = forked.run("training.train", given, {"COTAM_DATA": str(folder)})
+        assert status == 1
         assert "Traceback" not in output, output
         assert sentence in output.splitlines()[-1], output
 
@@ -221,15 +222,10 @@ def test_two_processes_share_the_work(pictures: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     settings = ("steps=4", "trainer.log_every_n_steps=1")
     train(pictures, one, *settings)
-    output = train(
-        pictures,
-        two,
-        *settings,
-        "trainer=ddp",
-        "trainer.accelerator=cpu",
-        "trainer.devices=2",
-        "logger=csv",
-    )
+    both = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "logger=csv")
+    process = start(pictures, two, *settings, *both)
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output[-3000:]
     assert "All distributed processes registered. Starting with 2 processes" in output
     assert state_of(two)["global_step"] == 4
     ours, theirs = (state_of(run)["state_dict"] for run in (one, two))

@@ -259,7 +259,7 @@ def changing(step: int, random: np.random.Generator) -> Pixels:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("quality", "messages"), [(30, 1000), (80, 250)])
+@pytest.mark.parametrize(("quality", "messages"), [(30, 1000), (80, 150)])
 def test_many_messages_do_not_drift(quality: float, messages: int) -> None:
     """Every picture is as good as its quality promises, the last hundred as good as new ones."""
     streams = [
