@@ -1,4 +1,4 @@
-"""Settings and names of the machine that trains."""
+"""Settings and the name of the device that training runs on."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from codec.evaluation.machine import processor
 
 
 def use_huge_pages() -> None:
-    """Ask torch for huge pages where tensors are large, before it makes the first of them.
+    """Make torch use huge pages for large tensors. Call it before the first tensor is made.
 
-    A step of `small` takes a tenth less time (checkpoints/TRAINING.md). A value that the
-    user has set stays. Linux only: elsewhere torch ignores the variable.
+    A step of `small` takes 10 % less time (checkpoints/TRAINING.md). If the user has set the
+    variable, it is not changed. Other systems than Linux ignore it.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def device_name() -> str:
-    """The name of the GPU, or of the processor and the number of its cores."""
+    """The name of the GPU; without one, the name of the processor and its number of cores."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"{os.cpu_count()} cores of {processor() or 'a CPU'}"
@@ -30,9 +30,9 @@ def weights_below(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, to
 
     Args:
         weights: A state dict.
-        prefix: With its dot, as `networks.`.
+        prefix: Including the dot, for example `networks.`.
 
     Returns:
-        The tensors whose names start with the prefix, under names without it.
+        The tensors whose names start with the prefix; the prefix is removed from the names.
     """
     return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""The files of a training run: where they are, and what can be read from them."""
+"""The files of a training run: their paths, and functions that read them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from omegaconf import OmegaConf
 from training.device import device_name
 
 CONF_FOLDER = Path(__file__).resolve().parents[1] / "conf"
-# Below a run's folder. `state_dict` in it holds the averaged weights.
+# Path below a run's folder. `state_dict` in this file has the averaged weights.
 LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
 SECONDS_PER_MINUTE = 60
 
 
 def data_folder() -> Path:
-    """The folder of pictures: COTAM_DATA, or the default of conf/train.yaml."""
+    """The folder of all data: COTAM_DATA, or the default of conf/train.yaml."""
     return Path(OmegaConf.load(CONF_FOLDER / "train.yaml").data_folder)
 
 
@@ -28,7 +28,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         path: `last.ckpt` of a run.
 
     Returns:
-        Tensors and plain values, by Lightning's names.
+        Tensors and plain values, under Lightning's names.
     """
     return torch.load(path, map_location="cpu", weights_only=True)
 
@@ -37,10 +37,10 @@ def data_weights(data: Any) -> str:
     """Describe the mixture of a run's training pictures.
 
     Args:
-        data: The run's settings of its data: folders with weights, or shards.
+        data: The run's data settings: folders with weights, or shards.
 
     Returns:
-        The shares of folders or shards, and of crops in other colours, in words.
+        A phrase with the shares of folders or shards, and of crops whose colours were changed.
     """
     sources = data.get("sources")
     shares = [(s["shards"], s["weight"]) for s in sources] if sources else data["weights"].items()
@@ -55,8 +55,8 @@ def read_run(run: Path) -> tuple[Any, dict[str, Any], dict[str, Any]]:
         run: Its folder.
 
     Returns:
-        Its settings; its last checkpoint, in which `state_dict` holds the averaged weights; and
-        facts for a card: steps, minutes, device, batch, size, weights.
+        The settings; the last checkpoint, whose `state_dict` has the averaged weights; and the
+        facts for a model card: steps, minutes, device, batch, size, weights.
     """
     settings: Any = OmegaConf.load(run / "config.yaml")
     state = read_checkpoint(run / LAST_CHECKPOINT)

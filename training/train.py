@@ -1,7 +1,7 @@
 """The Hydra entry: `python -m training.train experiment=base`.
 
-`resume=RUN_DIR/checkpoints/last.ckpt` continues a run. `start=` that file, or exported weights
-(.safetensors), begins a new schedule from there.
+`resume=RUN_DIR/checkpoints/last.ckpt` continues a run. `start=FILE` begins a new run from the
+weights of such a checkpoint, or from exported weights (.safetensors).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PROGRESS_STEPS = 20
 
 
 def pick_precision(accelerator: str) -> str:
-    """Choose bfloat16 mixed precision where the hardware computes in it, else float32.
+    """Choose bfloat16 mixed precision if the hardware supports it, else float32.
 
     Args:
         accelerator: Lightning's name: `auto`, `cpu`, `gpu`.
@@ -48,11 +48,12 @@ def pick_precision(accelerator: str) -> str:
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """Writes `last.ckpt`, and no other name, every few minutes, at SIGTERM and at the end.
+    """Writes `last.ckpt`, the only checkpoint, every few minutes, at SIGTERM and at the end.
 
-    In the file, `state_dict` holds the averaged weights and `current_model_state` those in
-    training, which a resumed run needs. Lightning calls this class after the averaged weights have
-    replaced those in training, where both would be the average: SaveAtEnd writes the last one.
+    In the file, `state_dict` has the averaged weights and `current_model_state` the weights in
+    training, which a resumed run needs. At the end of a run, Lightning calls this class after the
+    averaged weights have replaced those in training, so both would be averages. SaveAtEnd
+    therefore writes the final checkpoint.
     """
 
     def __init__(self, folder: Path, every: timedelta) -> None:
@@ -67,12 +68,12 @@ class LastCheckpoint(ModelCheckpoint):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Save what is trained so far. SIGTERM arrives as an exception, too."""
+        """Save the training so far. SIGTERM also arrives as an exception."""
         if trainer.global_step:
             trainer.save_checkpoint(Path(str(self.dirpath)) / LAST_CHECKPOINT.name)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Leave the file of SaveAtEnd alone."""
+        """Do nothing: SaveAtEnd has written the file."""
 
 
 class SaveAtEnd(pl.Callback):
@@ -86,9 +87,9 @@ class SaveAtEnd(pl.Callback):
 
 
 class Piece(pl.Callback):
-    """Ends a run after some minutes of this process, so that it can be resumed in another.
+    """Ends a process after some minutes, so that another one can resume the run.
 
-    The schedule does not know: it follows the steps and minutes of the whole run.
+    The schedule is not affected: it follows the steps and minutes of the whole run.
     """
 
     def __init__(self, minutes: float) -> None:
@@ -146,9 +147,9 @@ def make_trainer(config: DictConfig, *others: pl.Callback) -> pl.Trainer:
 
 
 def resumed(config: DictConfig) -> str | None:
-    """The checkpoint that a run goes on from; None for a new run.
+    """The checkpoint that a run continues from; None for a new run.
 
-    `resume=auto` is this run's own last checkpoint where there is one.
+    `resume=auto` means the last checkpoint in the run's folder if there is one.
     """
     if config.resume != "auto":
         return config.resume
@@ -157,14 +158,14 @@ def resumed(config: DictConfig) -> str | None:
 
 
 def train(config: DictConfig) -> None:
-    """Train as configured: from the block transform, from other weights, or where a run stopped.
+    """Train as configured: from the block transform, from other weights, or from a checkpoint.
 
     Args:
         config: The whole configuration (conf/train.yaml).
     """
     use_huge_pages()
-    # 45 steps of `small` ran at 1.35 and 1.16 steps a second with it, at 1.11 and 1.14 without
-    # (checkpoints/TRAINING.md).
+    # Two runs of 45 steps of `small` made 1.35 and 1.16 steps a second with it, 1.11 and 1.14
+    # without (checkpoints/TRAINING.md).
     keep_freed_memory(KEPT_BYTES)
     pl.seed_everything(config.seed)
     stage = hydra.utils.instantiate(config.stage)
@@ -174,15 +175,15 @@ def train(config: DictConfig) -> None:
         stage.start_from(Path(config.start), endless(data))
     trainer = make_trainer(config)
     Path(config.run_dir).mkdir(parents=True, exist_ok=True)
-    # Resolved: COTAM_DATA and the run's date will have other values later.
+    # Saved with resolved values, because COTAM_DATA and the date will differ later.
     OmegaConf.save(config, Path(config.run_dir) / "config.yaml", resolve=True)
-    # Checkpoints hold tensors and plain values: nothing in them needs to run code.
+    # Checkpoints have tensors and plain values only, so loading them need not run code.
     trainer.fit(stage, data, ckpt_path=resume, weights_only=True)
 
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="train")
 def main(config: DictConfig) -> None:
-    """Train, or end with one sentence where pictures or weights are missing."""
+    """Train, or exit with a one-line error if pictures or weights are missing."""
     try:
         train(config)
     except (FileNotFoundError, CodecError) as error:

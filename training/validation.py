@@ -1,4 +1,4 @@
-"""Validation on real files: the current weights code real pictures to real bytes."""
+"""Validation on real files: the current weights encode pictures, and file sizes are measured."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Pixels = NDArray[np.uint8]
 log = logging.getLogger(__name__)
 # Scale indexes below this are not coded.
 DEFAULT_SKIP = 7
-# Pictures that the tables of a validation are fitted to.
+# Number of pictures that the tables are fitted to in a validation.
 TABLE_PICTURES = 4
 # Keeps PSNR and the logarithm of importance finite.
 TINY = 1e-9
@@ -44,9 +44,9 @@ def make_checkpoint(
 
     Args:
         networks: On the CPU.
-        name: Of the weights.
+        name: The name of the weights.
         fit_on: The folder of pictures that tables and the preview are fitted to.
-        count: How many of them.
+        count: How many of them to use.
         skip_below: Scale indexes below this are not coded.
 
     Returns:
@@ -65,7 +65,7 @@ def make_checkpoint(
 
 
 class RealBytes(pl.Callback):
-    """Bits per pixel and PSNR of real files, at a few qualities, every `every` steps; 0 is never.
+    """Bits per pixel and PSNR of real files at a few qualities, every `every` steps (0: never).
 
     ::
 
@@ -108,7 +108,7 @@ class RealBytes(pl.Callback):
                         )
 
     def chosen(self) -> list[Path]:
-        """The pictures to choose from. Raises FileNotFoundError where there is none."""
+        """The pictures to choose from. Raises FileNotFoundError if there is none."""
         return list_pictures(self.folder)
 
     def scores(self, original: Pixels, decoded: Pixels) -> dict[str, float]:
@@ -122,8 +122,8 @@ class RealBytes(pl.Callback):
             networks: On any device; not changed.
 
         Returns:
-            Means over the pictures, by name and quality, and pictures [H, W, 3] to look at. Both
-            are empty, after a warning, where there are no pictures.
+            Means over the pictures, by name and quality, and pictures [H, W, 3] for TensorBoard.
+            If there are no pictures, a warning is logged and both are empty.
         """
         try:
             paths = self.chosen()
@@ -134,13 +134,13 @@ class RealBytes(pl.Callback):
         if not pictures:
             log.warning("no validation: none of the pictures in %s can be read", self.folder)
             return {}, {}
-        # Exporting fits the preview's layer in place, which training must not notice.
+        # Exporting fits the preview's layer in place; the weights in training must not change.
         copied = copy.deepcopy(networks).cpu().eval()
         cotam = Codec(TorchBackend(make_checkpoint(copied, "validation", self.fit_on, 4), "cpu"))
         values: dict[str, list[float]] = {}
         for pixels in pictures:
             for quality in self.qualities:
-                # Always the learned tool, and no guide: the curve is to show the weights alone.
+                # Always the learned tool without a guide: the curve must depend on weights only.
                 data = cotam.encode(pixels, tool="learned", quality=quality, guide="uniform")
                 decoded = cotam.decode(data, output="array")
                 squared = np.square(decoded.astype(np.float32) - pixels).mean()
@@ -156,15 +156,15 @@ class RealBytes(pl.Callback):
 
 
 class KeptAside(RealBytes):
-    """As RealBytes, on pictures that training keeps aside, and seen by a judge that never taught.
+    """RealBytes on held-out pictures, with the score of a network that no training uses.
 
-    The judge is EfficientNet-Lite0: `val_lite0_q45` is the relative squared error of its final
-    features (codec.evaluation.judges.lite0). Where its package is missing, a warning says so.
+    The network is EfficientNet-Lite0: `val_lite0_q45` is the relative squared error of its final
+    features (codec.evaluation.judges.lite0). If its package is missing, a warning is logged.
 
     Args:
-        held_out: as `data.held_out`; every so-manieth picture of the folder was kept aside.
-        data: COTAM_DATA, for the judge.
-        settings: of RealBytes.
+        held_out: as `data.held_out`: every `held_out`-th picture of the folder is held out.
+        data: the folder COTAM_DATA, which `build_judge` needs.
+        settings: those of RealBytes.
     """
 
     def __init__(self, held_out: int, data: str, **settings: Any) -> None:
@@ -193,7 +193,7 @@ class KeptAside(RealBytes):
 def readable(paths: list[Path], count: int) -> list[NDArray[np.uint8]]:
     """At most `count` pictures [H, W, 3], evenly spaced.
 
-    Each that cannot be read is skipped, and its next neighbour takes its place.
+    A picture that cannot be read is replaced by the next one that can.
     """
     step = max(1, len(paths) // count)
     chosen = []

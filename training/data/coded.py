@@ -1,4 +1,4 @@
-"""Views of pictures together with the same views of coded versions.
+"""Writes crops of pictures, each with the same crop of coded and decoded versions.
 
 ::
 
@@ -6,8 +6,8 @@
        \\---------------------------------------------+
 
 The feature network is trained on them (training.stages.features). Coding takes longer than a
-training step, so it is done once. A shard is uint8 [n, 1 + qualities, 224, 224, 3] in a .npy file,
-with the original first.
+training step, so it is done once, before training. A shard is a .npy file with an array uint8
+[n, 1 + qualities, 224, 224, 3]; the original comes first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import codec
 from training.data.folder import list_pictures, read_picture, without_held_out
 
 SIDE = 224
-WIDEST = 300  # pixels that a picture's short side has at most where a view shows all of it
+WIDEST = 300  # upper limit in pixels of the short side, in the view that shows all of it
 # Ranges of the qualities that each picture is coded at.
 QUALITIES = ((1.0, 12.0), (12.0, 35.0), (35.0, 80.0))
 HELD_OUT = 12  # one picture in this many is held out
@@ -39,10 +39,11 @@ def views(versions: list[Views], random: np.random.Generator) -> Iterator[Views]
 
     Args:
         versions: uint8 [H, W, 3] each, the original first.
-        random: draws scales and places.
+        random: draws the scales and positions of the views.
 
     Yields:
-        uint8 [versions, SIDE, SIDE, 3]: nearly the whole short side, then something nearer.
+        uint8 [versions, SIDE, SIDE, 3]: first a view of nearly the whole short side, then a
+        closer one.
     """
     height, width = versions[0].shape[:2]
     short = min(height, width)
@@ -66,7 +67,7 @@ def _resized(pixels: Views, rows: int, cols: int) -> Views:
 
 
 def coded(cotam: codec.Codec, pixels: Views, random: np.random.Generator) -> list[Views]:
-    """Return a picture and its decoded files, one for each range of QUALITIES."""
+    """Return a picture, cut to LONGEST, and a coded and decoded version per range of QUALITIES."""
     height, width = pixels.shape[:2]
     top = int(random.integers(max(1, height - LONGEST + 1)))
     left = int(random.integers(max(1, width - LONGEST + 1)))
@@ -79,7 +80,7 @@ def coded(cotam: codec.Codec, pixels: Views, random: np.random.Generator) -> lis
 
 
 def main() -> None:
-    """Write the shards of all pictures below some folders; those that exist are kept."""
+    """Write the shards for all pictures below some folders; existing shards are kept."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("output", type=Path)
     parser.add_argument("folders", type=Path, nargs="+")

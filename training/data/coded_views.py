@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from codec.errors import BadArgument
 
-LOOK_EVERY = 200  # steps between two looks for new shards
+LOOK_EVERY = 200  # steps between two searches for new shards
 
 
 class CodedViews(Dataset[Tensor]):
-    """`length` random entries of the shards in a folder; shards that appear later take part.
+    """`length` random entries of the shards in a folder, including shards that are added later.
 
     An entry is uint8 [versions, S, S, 3]: the original and `versions - 1` of its coded versions.
     It depends on the seed, its index (counted from `first`) and the shards that exist.
@@ -57,13 +57,13 @@ class CodedData(pl.LightningDataModule):
     """Batches of `CodedViews`.
 
     Args:
-        folder: of the shards.
-        batch: entries of a batch.
-        steps: of the run.
-        size: side of the views, for the card.
-        weights: what the pictures were, for the card.
-        versions: of each picture, the original among them.
-        seed: draws the entries.
+        folder: where the shards are.
+        batch: number of entries in a batch.
+        steps: length of the run.
+        size: side of the views in pixels; only the model card uses it.
+        weights: shares of the folders of pictures; only the model card uses them.
+        versions: how many versions of each picture an entry has, including the original.
+        seed: determines which entries are drawn.
     """
 
     def __init__(
@@ -89,6 +89,6 @@ class CodedData(pl.LightningDataModule):
         views = CodedViews(
             self.folder, self.batch * self.steps, self.batch, self.versions, self.seed
         )
-        if self.trainer:  # a resumed run continues with the entries that come next
+        if self.trainer:  # a resumed run continues after the entries that it has used
             views.first = self.trainer.global_step * self.batch
         return DataLoader(views, batch_size=self.batch)

@@ -37,19 +37,20 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def read_picture(source: Path | BinaryIO, name: str | None = None) -> np.ndarray | None:
-    """Pixels [H, W, 3] of a file or an open one as a tower sees them (codec.io.images.read_shown).
+    """Pixels [H, W, 3] of a path or open file, as a tower sees them (codec.io.images.read_shown).
 
-    None, with a warning that gives its name, for what cannot be decoded, bombs included.
+    Returns None, and logs a warning with the file's name, if the file cannot be decoded or has too
+    many pixels.
     """
     try:
         return np.array(read_shown(source, DEFAULT_LIMIT_PIXELS))
-    except Exception as error:  # one bad picture must not end a run of days
+    except Exception as error:  # one bad picture must not end a run that takes days
         log.warning("skipped %s (%s)", name or source, sentence(error))
         return None
 
 
 def checked(size: int) -> int:
-    """A crop's side. Raises ValueError where hyper-latents (one per 64 pixels) do not tile it."""
+    """Return a crop's side. Raises ValueError unless it is a multiple of 64 (hyper-latent grid)."""
     if size < STRIDE_Z or size % STRIDE_Z:
         raise ValueError(f"data.size must be a multiple of {STRIDE_Z}, not {size}")
     return size
@@ -64,22 +65,23 @@ def used(weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def is_held_out(index: int, every: int) -> bool:
-    """Whether the picture of this index in a sorted list is held out; `every` 0 holds out none."""
+    """Whether the picture at this index of a sorted list is held out; `every` 0 holds out none."""
     return every > 0 and index % every == every // 2
 
 
 def without_held_out(paths: list[Path], every: int) -> list[Path]:
-    """The pictures of a sorted list that are trained on (`is_held_out`)."""
+    """The pictures of a sorted list that are not held out (`is_held_out`)."""
     return [path for index, path in enumerate(paths) if not is_held_out(index, every)]
 
 
 def recoloured(crop: Tensor, random: np.random.Generator) -> Tensor:
-    """A crop [3, H, W] in 0..1 with random white balance, saturation and gamma, in 256 levels."""
+    """Change white balance, saturation and gamma of a crop [3, H, W] in 0..1, rounded to 8 bits."""
     balance = torch.from_numpy(np.exp(random.normal(0, 0.08, (3, 1, 1)))).float()
     grey = crop.mean(0, keepdim=True)
     coloured = grey + (crop - grey) * random.uniform(0.4, 1.3)
     toned = (coloured * balance).clamp_(0, 1) ** float(np.exp(random.normal(0, 0.25)))
-    # As decoded files have: without rounding, only recoloured crops would have values in between.
+    # Other crops come from files and have 256 levels. Without rounding, values in between would
+    # occur in recoloured crops only.
     return (toned * 255).round_() / 255
 
 
@@ -93,21 +95,21 @@ def random_crop(
     """Cut a random crop out of a picture.
 
     Half of the crops are scaled down first, and half are mirrored. A picture that is too small is
-    continued by its mirror image.
+    padded with its mirror image.
 
     Args:
         pixels: [H, W, 3].
-        random: Decides everything.
+        random: The source of all random choices.
         size: The crop's side.
         least_scale: The smallest scale, 0..1.
-        recolour: The share of crops in other colours, 0..1 (`recoloured`).
+        recolour: The share of crops whose colours are changed, 0..1 (`recoloured`).
 
     Returns:
         [3, size, size] in 0..1.
     """
     h, w = pixels.shape[:2]
     scale = float(np.exp(random.uniform(np.log(least_scale), 0))) if random.random() < 0.5 else 1.0
-    # No larger than the picture's longer side: beyond it there is only its mirror image.
+    # No larger than the picture's longer side: more would be padding on both axes.
     side = min(max(size, round(size / scale)), max(h, w))
     top = random.integers(max(h - side, 0) + 1)
     left = random.integers(max(w - side, 0) + 1)
@@ -131,10 +133,11 @@ def random_crop(
 class RandomCrops(Dataset[Tensor]):
     """`length` random crops [3, size, size] in 0..1 (`random_crop`) of folders drawn by weight.
 
-    A crop depends on the seed and its index only, counted from `first`. Decoded pictures are kept
+    A crop depends only on the seed and its index, counted from `first`. Decoded pictures are kept
     in memory while they fit into `cache_bytes`. A picture that cannot be decoded is skipped and
-    counted. Only every `every`-th step, of `per_step` crops, and the first one after a start get
-    real crops. The others get empty tensors [0], for stages that use remembered crops there.
+    counted. A step uses `per_step` crops. Only every `every`-th step, and the first one after a
+    start, get real crops. The other steps get empty tensors [0], because their stage replays
+    earlier crops from its memory.
     """
 
     def __init__(
@@ -194,12 +197,12 @@ class RandomCrops(Dataset[Tensor]):
         raise RuntimeError("a hundred pictures in a row could not be decoded; check data.root")
 
     def __getitem__(self, index: int) -> Tensor:
-        # A run that starts or resumes remembers no batches, so its first step gets real crops even
-        # if the step's number is not a multiple of `every`.
+        # After a start or a resume the stage's memory is empty, so the first step gets real crops
+        # even if its number is not a multiple of `every`.
         if index >= self.per_step and (self.first + index) // self.per_step % self.every:
             return torch.empty(0)
-        # Seeded by the index alone: a resumed run, or another number of workers, draws the same
-        # crops.
+        # The crop's index is part of the seed, so a resumed run or another number of workers draws
+        # the same crops.
         random = np.random.default_rng((self.seed, self.first + index))
         return random_crop(self._draw(random), random, self.size, self.scale, self.recolour)
 
@@ -207,9 +210,9 @@ class RandomCrops(Dataset[Tensor]):
 class FolderData(pl.LightningDataModule):
     """Training crops from `root/<folder>` for each folder of `weights`.
 
-    A folder that `places` names lies there instead; one of weight 0 need not exist. Every
+    `places` gives other paths for some of the folders. A folder of weight 0 need not exist. Every
     `held_out`-th picture of a folder is held out; 0 holds out none. With several processes, each
-    draws its own.
+    process draws its own crops.
     """
 
     def __init__(
@@ -254,7 +257,7 @@ class FolderData(pl.LightningDataModule):
             recolour=self.recolour,
             held_out=self.held_out,
         )
-        if self.trainer:  # a resumed run continues with the crops that come next
+        if self.trainer:  # a resumed run continues after the crops that it has used
             crops.per_step = self.batch * self.trainer.world_size
             crops.first = self.trainer.global_step * crops.per_step
             crops.every = getattr(self.trainer.lightning_module, "fresh_every", 1)
@@ -270,7 +273,7 @@ def endless(data: pl.LightningDataModule) -> Callable[[], Tensor]:
     """Make a function that returns another batch of training pictures at each call.
 
     Args:
-        data: The pictures; after the last batch comes the first one again.
+        data: The pictures. After the last batch, it starts again with the first one.
     """
 
     def batches() -> Iterator[Tensor]:

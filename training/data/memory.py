@@ -1,4 +1,4 @@
-"""Training pictures as one uint8 tensor in memory, for a GPU that files would keep waiting."""
+"""Training pictures as one uint8 tensor in memory, for GPUs that are faster than file reads."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ log = logging.getLogger(__name__)
 class MemoryBatches(IterableDataset[Tensor]):
     """Batches of crops of tiles, drawn by weight and mirrored at random.
 
-    A batch depends on the seed and its step only. Steps that a stage fills from remembered crops
-    (`fresh_every`) get empty tensors [0], but for the first one after a start.
+    A batch depends only on the seed and its step. Steps in which a stage replays earlier crops
+    (`fresh_every`) get empty tensors [0], except for the first step after a start.
 
     Args:
         tiles: uint8 [N, 3, side, side], on any device.
         shares: the probability of each tile, [N].
-        batch: crops of a batch.
-        size: their side, at most that of the tiles.
-        steps: batches, counted from 0.
-        seed: decides everything.
+        batch: number of crops in a batch.
+        size: side of the crops, at most that of the tiles.
+        steps: number of batches, counted from 0.
+        seed: determines all random choices.
     """
 
     def __init__(
@@ -83,9 +83,9 @@ class MemoryBatches(IterableDataset[Tensor]):
 class MemoryData(pl.LightningDataModule):
     """Tiles of pictures in `root/<folder>` for each folder of `weights`, in one uint8 tensor.
 
-    Every picture gives `tiles` of a side of `side` pixels, half of them scaled down first
-    (training.data.folder.random_crop). The tensor lies on the trainer's device where `on_device`
-    is set: 10,000 tiles of 384 pixels take 4.4 GB.
+    `tiles` random crops of `side` x `side` pixels are taken of every picture, half of them scaled
+    down first (training.data.folder.random_crop). With `on_device`, the tensor is on the trainer's
+    device: 10,000 tiles of 384 pixels take 4.4 GB.
 
     ::
 
@@ -166,7 +166,7 @@ class MemoryData(pl.LightningDataModule):
             tiles = tiles.to(self.trainer.strategy.root_device)
             self.loaded = tiles, shares
         batches = MemoryBatches(tiles, shares, self.batch, self.size, self.steps, self.seed)
-        if self.trainer:  # a resumed run continues with the crops that come next
+        if self.trainer:  # a resumed run continues after the crops that it has used
             batches.first = self.trainer.global_step
             batches.every = getattr(self.trainer.lightning_module, "fresh_every", 1)
             batches.stride = self.trainer.world_size

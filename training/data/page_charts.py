@@ -22,12 +22,12 @@ def chart(random: Random, words: Words, colours: Sequence[str]) -> str:
     """Draw a chart of a random kind.
 
     Args:
-        random: Decides everything.
-        words: Gives labels.
+        random: The source of all random choices.
+        words: Draws the labels.
         colours: CSS colours of the series.
 
     Returns:
-        An SVG element that fills its container's width. Texts and axes have its text colour.
+        An SVG element as wide as its container. Text and axes have the container's text colour.
     """
     draw = random.choice(CHARTS)
     return (
@@ -63,7 +63,7 @@ def _ticks(words: Words, ticks: int) -> str:
 
 
 def _y(value: float) -> float:
-    """Where a value of 0..1 lies, in the chart's units from the top."""
+    """The y coordinate of a value in 0..1, in the chart's units from the top."""
     return TOP + (1 - value) * (HEIGHT - BOTTOM - TOP)
 
 
@@ -85,7 +85,7 @@ def _bars(random: Random, words: Words, colours: Sequence[str]) -> str:
 
 
 def _walk(random: Random, count: int) -> list[float]:
-    """`count` values of 0..1, each near the one before."""
+    """`count` values in 0..1, each close to the previous one."""
     value = random.uniform(0.2, 0.8)
     values = []
     for _ in range(count):
@@ -135,7 +135,7 @@ def _donut(random: Random, words: Words, colours: Sequence[str]) -> str:
     start = 0.0
     parts = []
     for one, share in enumerate(shares):
-        # Each slice is one dash of a circle's outline, shifted to where the last one ended.
+        # Each slice is a dash of a circle's outline, moved to where the previous slice ends.
         length = share / sum(shares) * round_about
         colour = colours[one % len(colours)]
         parts.append(

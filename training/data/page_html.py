@@ -1,7 +1,7 @@
 """Pages as HTML: articles, editors, tables, dashboards, terminals, chats and slides.
 
-`page_html` makes one page. Everything on it is drawn from a random generator: theme, fonts, sizes,
-layout, words, numbers and charts. Photographs come from the caller.
+`page_html` makes one page. A random generator determines everything on it: theme, fonts, sizes,
+layout, words, numbers and charts. The caller provides the photographs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from random import Random
 from training.data.page_charts import chart
 from training.data.page_words import Words
 
-# Font families that are missing give way to the next of their line.
+# A browser uses the first family of a line that is installed.
 SANS = (
     "'Liberation Sans', Arial, sans-serif",
     "'DejaVu Sans', Verdana, sans-serif",
@@ -34,7 +34,7 @@ MONO = (
     "Inconsolata, 'JetBrains Mono', 'Liberation Mono', monospace",
 )
 TEXT_SIZES = (12, 13, 14, 15, 16, 18)
-# A photograph's sides in CSS pixels: at least this wide, with a height of at least 0.7 of that.
+# Minimum width of a photograph in CSS pixels; its height is at least 0.7 times that.
 LEAST_PHOTO_WIDTH = 320
 PHOTO_RATIOS = (0.7, 1.0)
 
@@ -81,16 +81,16 @@ class Photograph:
 
 @dataclass(frozen=True)
 class Sheet:
-    """What a page is drawn with.
+    """The settings and random generator that a page is drawn with.
 
     Attributes:
-        random: Decides everything.
-        words: Gives its texts.
-        theme: Gives its colours.
+        random: The source of all random choices.
+        words: Draws the texts.
+        theme: The page's colours.
         accents: CSS colours of links, buttons, code and series of a chart.
         mono: The fixed-width font, as CSS.
-        photographs: Those to be shown, perhaps none.
-        scale: Pixels of the screen for each CSS pixel.
+        photographs: The photographs to show; may be empty.
+        scale: Screen pixels per CSS pixel.
     """
 
     random: Random
@@ -106,7 +106,7 @@ class Sheet:
         if place >= len(self.photographs):
             return ""
         photo = self.photographs[place]
-        # On a fine screen a CSS pixel takes several pixels of the photograph.
+        # On a high-density screen a CSS pixel shows several pixels of the photograph.
         drawn = min(self.random.randint(LEAST_PHOTO_WIDTH, most), photo.width // self.scale)
         width = max(LEAST_PHOTO_WIDTH, drawn)
         least, most_ratio = PHOTO_RATIOS
@@ -131,12 +131,13 @@ def page_html(
 
     Args:
         kind: One of `KINDS`.
-        random: Decides everything that is not given.
+        random: The source of all other random choices.
         photographs: The page shows the first of them and perhaps others.
-        scale: Pixels of the screen for each CSS pixel: a photograph is not enlarged much.
+        scale: Screen pixels per CSS pixel; it limits the size of photographs, so that they are
+            not enlarged much.
 
     Returns:
-        A whole HTML document without scripts. It refers to nothing but the photographs.
+        A complete HTML document without scripts. Its only external files are the photographs.
     """
     dark = random.random() < 0.5
     theme = random.choice(DARK if dark else LIGHT)
@@ -384,7 +385,7 @@ def _terminal(sheet: Sheet) -> str:
 
 
 def _terminal_block(sheet: Sheet) -> str:
-    """A prompt with a command, and what it printed."""
+    """A prompt with a command, and the command's output."""
     words = sheet.words
     command = (
         f"{words.word()} --{words.word()} {words.identifier()} | {words.word()} -{words.word()[0]}"
@@ -441,7 +442,7 @@ def _avatar(name: str, colour: str) -> str:
 
 def _message(sheet: Sheet, person: tuple[str, str], photo: str) -> str:
     name, colour = person
-    # Messages of the reader stand on the right.
+    # The reader's own messages are on the right.
     is_readers = sheet.random.random() < 0.4
     side = "margin-left:auto" if is_readers else ""
     text = sheet.words.paragraph(1, 3)

@@ -1,4 +1,4 @@
-"""Words for rendered pages, made of syllables: no text comes from elsewhere."""
+"""Words for rendered pages, made of random syllables, so that no text has to be downloaded."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ ONSETS = (
 VOWELS = "a e i o u ai ea ee io ou".split()
 CODAS = ["", "", "", "", "", "", "l", "m", "n", "nd", "r", "s", "st", "t", "ck", "ng"]
 SHORT = "the of and to in is for on with as by at from or an be it that this are".split()
-# How many words a page's vocabulary has besides the short ones.
+# Number of words in a page's vocabulary, not counting the short ones.
 VOCABULARY = 240
-# How often a word of running text is a short one, as in English.
+# Share of short words in running text, as in English.
 SHORT_SHARE = 0.35
 
 
@@ -21,7 +21,7 @@ class Words:
     """Draws words, sentences, names and numbers from the small vocabulary of this file.
 
     Args:
-        random: Decides everything.
+        random: The source of all random choices.
     """
 
     def __init__(self, random: Random) -> None:
@@ -52,7 +52,7 @@ class Words:
         return " ".join(self.word() for _ in range(count)).capitalize()
 
     def sentence(self) -> str:
-        """5 to 18 words with a capital and an end, some of them with a comma or a number."""
+        """5 to 18 words with a capital letter and a final mark; some have a comma or a number."""
         parts = self.words(self.random.randint(5, 18)).split()
         if self.random.random() < 0.3:
             parts[len(parts) // 2] += ","
@@ -69,7 +69,7 @@ class Words:
         return f"{self.word().capitalize()} {self.word().capitalize()}"
 
     def identifier(self) -> str:
-        """A name as programs have them: joined by underscores or by capitals."""
+        """An identifier as in source code, in snake case or camel case."""
         parts = [self.word() for _ in range(self.random.randint(1, 3))]
         if self.random.random() < 0.7:
             return "_".join(parts)

@@ -2,8 +2,8 @@
 
     python -m training.data.pages OUT --photos FOLDER --count 40 --seed 0
 
-A page's name begins with its seed and its number, which alone decide what is on it. Names that are
-in OUT already are skipped, so an interrupted run resumes.
+A page's name begins with its seed and its number, and only these two determine its content. Pages
+that are already in OUT are skipped, so an interrupted run can be resumed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# No services that use the network, and colours that do not depend on the screen's profile.
+# Disables services that use the network, and makes colours independent of the screen's profile.
 FLAGS = (
     "--disable-gpu",
     "--disable-quic",
@@ -40,10 +40,10 @@ FLAGS = (
     "--disable-sync",
     "--force-color-profile=srgb",
 )
-# What Chromium shows.
+# Suffixes of the picture formats that Chromium can show.
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".gif"})
 MOST_PHOTOGRAPHS = 3
-# Share of pages for a screen with two pixels for each CSS pixel.
+# Share of pages that are rendered with two screen pixels per CSS pixel.
 FINE_SHARE = 1 / 3
 SIDES = range(320, 4097)
 SECONDS_PER_PAGE = 60
@@ -69,27 +69,27 @@ class Page:
 
     @property
     def kind(self) -> str:
-        """One of `KINDS`. Each kind comes once in a round, in an order of the round's own."""
+        """One of `KINDS`. Each round has every kind once, in a random order."""
         turn, place = divmod(self.number, len(KINDS))
         kinds = list(KINDS)
-        # Python seeds from a text by SHA-512: the same on every machine, and independent for each
-        # purpose.
+        # Python hashes a text seed with SHA-512, so a generator is the same on every machine and
+        # independent of those for other purposes.
         Random(f"round {self.seed} {turn}").shuffle(kinds)
         return kinds[place]
 
     @property
     def has_photographs(self) -> bool:
-        """Whether it shows photographs. They come at even distances, so a short run has both."""
+        """Whether it shows photographs. Such pages are evenly spaced: a short run has some, too."""
         return int((self.number + 1) * self.share) > int(self.number * self.share)
 
     @property
     def scale(self) -> int:
-        """Pixels of the screen for each CSS pixel: 1 or 2."""
+        """Screen pixels per CSS pixel: 1 or 2."""
         return 2 if Random(f"scale {self.seed} {self.number}").random() < FINE_SHARE else 1
 
     @property
     def name(self) -> str:
-        """Its file's name."""
+        """The name of its file."""
         with_photographs = "-photo" if self.has_photographs else ""
         return f"s{self.seed}-{self.number:05}-{self.kind}{with_photographs}-{self.scale}x.png"
 
@@ -97,7 +97,7 @@ class Page:
         """Its HTML.
 
         Args:
-            photos: The pictures to draw from, perhaps none.
+            photos: The pictures to draw from; may be empty.
 
         Raises:
             BadPicture: None of the pictures can be decoded.
@@ -112,17 +112,17 @@ def draw_photographs(photos: Sequence[Path], random: Random, count: int) -> list
 
     Args:
         photos: Pictures to draw from.
-        random: Decides which.
-        count: How many are wanted.
+        random: Draws them.
+        count: How many to draw.
 
     Returns:
-        As many as wanted, or fewer where there are no more.
+        `count` photographs, or fewer if there are not enough.
 
     Raises:
-        BadPicture: Some are wanted, and none can be decoded.
+        BadPicture: `count` is not 0, and none can be decoded.
     """
     drawn: list[Photograph] = []
-    # All of them in random order, because some may be unreadable.
+    # All of them are put in random order, because some may be unreadable.
     for path in random.sample(photos, len(photos)) if count else ():
         pixels = read_picture(path)
         if pixels is not None:
@@ -144,7 +144,7 @@ def list_photographs(folder: Path) -> list[Path]:
 
 
 def browser_program() -> str | None:
-    """Where an installed Chromium is. None if PATH has none: then Playwright looks for its own."""
+    """Path of a Chromium on PATH. None if there is none: Playwright then uses its own."""
     return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
@@ -155,7 +155,7 @@ def first_line(error: Exception) -> str:
 
 @contextmanager
 def open_browser() -> Iterator[Browser]:
-    """Start Chromium, and stop it at the end.
+    """Start Chromium, and stop it when the context ends.
 
     Raises:
         BrowserUnavailable: Playwright or Chromium is missing, or Chromium does not start.
@@ -183,14 +183,14 @@ def open_browser() -> Iterator[Browser]:
 
 
 def screenshot(browser: Browser, html: str, width: int, height: int, scale: int) -> bytes:
-    """Render a page, without a network.
+    """Render a page without network access.
 
     Args:
         browser: Chromium.
         html: The page.
         width: CSS pixels.
         height: CSS pixels.
-        scale: Pixels for each CSS pixel.
+        scale: Pixels per CSS pixel.
 
     Returns:
         A PNG file of `width * scale` times `height * scale` pixels.
@@ -218,23 +218,23 @@ def render(
     height: int = 800,
     share: float = 0.5,
 ) -> Iterator[Path]:
-    """Render pages as PNG files, each written whole or not at all. Existing names are skipped.
+    """Render pages as PNG files, each written atomically. Pages that exist are skipped.
 
     Args:
-        out: The folder for them, made if missing.
-        photos: Photographs to draw from; without any, pages have none.
-        count: How many pages the folder is to have of this seed.
-        seed: Decides what is on them.
-        width: Of the window, in CSS pixels, 320..4096.
-        height: Of the window, in CSS pixels, 320..4096.
+        out: The folder for them, created if missing.
+        photos: Photographs to draw from; if empty, pages have none.
+        count: How many pages of this seed the folder will have at the end.
+        seed: Determines the content of the pages.
+        width: Width of the window in CSS pixels, 320..4096.
+        height: Height of the window in CSS pixels, 320..4096.
         share: The share of pages with photographs, 0..1.
 
     Yields:
-        Each file after it was written.
+        The path of each file, after it was written.
 
     Raises:
         BadArgument: A number is out of its range.
-        BrowserUnavailable: There is no browser to render with.
+        BrowserUnavailable: No browser is installed, or it cannot be started.
     """
     check(count, width, height, share)
     pages = [Page(seed, number, share if photos else 0.0) for number in range(count)]
@@ -248,7 +248,7 @@ def render(
 
 
 def save(path: Path, content: bytes) -> Path:
-    """Write a file whole or not at all. Returns its path."""
+    """Write a file atomically. Returns its path."""
     write(os.fspath(path), lambda stream: stream.write(content), True)
     return path
 
@@ -284,7 +284,7 @@ def options_of() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Render as the command line says, or end with one sentence."""
+    """Command line: render pages, or exit with a one-line error."""
     logging.basicConfig(format="%(message)s")
     options = options_of()
     try:

@@ -1,4 +1,4 @@
-"""Random rates and random QP maps, so that one set of weights learns every rate and every map."""
+"""Random QPs and random QP maps, so that one set of weights learns all rates and all maps."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def _gradient(h: int, w: int, spread: float) -> Tensor:
 
 
 class QpMaps:
-    """Draws the QP field of each picture of a batch: a uniform base QP, and maps around it.
+    """Draws the QP field of each picture of a batch: a base QP, uniform in 0..63, plus a map.
 
-    A share `map_share` of the pictures gets random maps, patchwise or as gradients, of standard
-    deviation `spread` in QPs. A share `guide_share` gets maps of a guide (guidance.choose) at a
-    random strength. The rest have the base QP everywhere. `tower` and `weights` are those of a
-    guide that has a tower.
+    A share `map_share` of the pictures gets random maps, made of patches or of a gradient, whose
+    standard deviation is `spread` QPs. A share `guide_share` gets maps of a guide
+    (guidance.choose) at a random strength. The others have the base QP everywhere. `tower` and
+    `weights` are for guides that use a vision tower.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class QpMaps:
         return torch.stack([self._field(picture, h, w) for picture in x]).to(x.device)
 
     def _field(self, picture: Tensor, h: int, w: int) -> Tensor:
-        # From -0.5 to 63.5, so that rounding makes the first and the last QP as likely as the
-        # others.
+        # The range is -0.5 to 63.5, so that after rounding the first and the last QP are as likely
+        # as the others.
         base = torch.rand(()) * QP_COUNT - 0.5
         field = torch.full((h, w), float(base))
         draw = float(torch.rand(()))

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from training.data.folder import SUFFIXES, checked, random_crop, read_picture
 
-# Samples without a picture, one after the other, that end a run.
+# A run ends after this many consecutive samples without a picture.
 MOST_SKIPPED = 1000
 
 
@@ -24,8 +24,8 @@ class Source(TypedDict):
     """A set of shards.
 
     Attributes:
-        shards: Paths, URLs or pipe:commands; braces expand.
-        weight: Its share, relative to the other sources.
+        shards: Paths, URLs or `pipe:` commands, with brace expansion.
+        weight: Its share, relative to the weights of the other sources.
     """
 
     shards: str
@@ -36,11 +36,11 @@ def read_sample(sample: dict[str, Any]) -> np.ndarray | None:
     """Read a sample's picture.
 
     Args:
-        sample: Contents by suffix, as webdataset gives them.
+        sample: Maps suffixes to contents, as webdataset returns them.
 
     Returns:
-        RGB pixels [H, W, 3]. None where there is no picture or, after a warning, one that cannot
-        be decoded.
+        RGB pixels [H, W, 3]. None if there is no picture, or if it cannot be decoded; the latter
+        also logs a warning.
     """
     for name, content in sample.items():
         if f".{name.rsplit('.', 1)[-1].lower()}" in SUFFIXES:
@@ -51,8 +51,8 @@ def read_sample(sample: dict[str, Any]) -> np.ndarray | None:
 class ShardCrops(IterableDataset[Tensor]):
     """`length` random crops [3, size, size] in 0..1 (`random_crop`) of shards drawn at random.
 
-    Sources are mixed by weight. Samples without a picture that can be decoded are skipped and
-    counted. Shards that cannot be read are skipped with a warning.
+    Sources are mixed by weight. Samples without a decodable picture are skipped and counted.
+    Shards that cannot be read are skipped with a warning.
 
     ::
 
@@ -76,8 +76,8 @@ class ShardCrops(IterableDataset[Tensor]):
         streams = [
             webdataset.WebDataset(
                 s["shards"],
-                # Each worker draws shards with replacement; shuffling the list first would change
-                # nothing.
+                # No shuffling of the list of shards: each worker draws them at random, with
+                # replacement.
                 resampled=True,
                 shardshuffle=False,
                 handler=webdataset.warn_and_continue,
@@ -106,7 +106,7 @@ class ShardCrops(IterableDataset[Tensor]):
                         "check data.sources"
                     )
                 continue
-            # torch seeds its generator differently in each worker, so workers draw different crops.
+            # torch's seed differs from worker to worker, so workers draw different crops.
             random = np.random.default_rng(int(torch.randint(2**31, ())))
             count = count + 1
             in_a_row = 0
@@ -117,8 +117,8 @@ class ShardData(pl.LightningDataModule):
     """Training crops from WebDataset shards.
 
     For example, `sources=[{shards: "folder/{000..999}.tar", weight: 1}]`. `root` is a folder with
-    some pictures, to which the entropy tables are fitted. `weights`, of folders, is accepted
-    because experiments set it, and not used.
+    some pictures, to which the entropy tables are fitted. `weights`, the weights of folders, is
+    ignored; it is accepted because experiments set it.
     """
 
     def __init__(

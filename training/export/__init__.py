@@ -1,1 +1,1 @@
-"""A training run as a weights file with its model card."""
+"""Exports a training run as a weights file with a model card."""

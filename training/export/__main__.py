@@ -1,4 +1,4 @@
-"""`python -m training.export RUN_DIR FILE`."""
+"""Entry point of `python -m training.export RUN_DIR FILE`."""
 
 from training.export.codec import main
 

@@ -1,4 +1,4 @@
-"""Exports an adapter's run: its averaged weights, bound to their tower and codec."""
+"""Exports the training run of an adapter: averaged weights, bound to one tower and one codec."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ folders weighted {weights}{replayed}.
 
 
 def _where(layer: int) -> str:
-    """A layer's tokens in words."""
+    """How the card names the tokens of a layer."""
     names = {0: "the embedding", LAST: "the tokens after the final norm"}
     return names.get(layer, f"the tokens after block {layer}")
 
 
 def _loss(stage: Any) -> str:
-    """The loss of a stage in words."""
+    """How the card describes the loss of a stage."""
     if "low_only" in stage:
         return (
             f"0.1 L_low + 1.0 L_high of arXiv 2509.24258 (variant {stage.loss}), only L_low in the "
@@ -66,7 +66,7 @@ def _over_variance(levels: str) -> str:
 
 
 def _start(before: Sequence[Path]) -> str:
-    """The earlier runs in words, latest first."""
+    """How the card describes the earlier runs, latest first."""
     spent = [read_run(run)[2] for run in before]
     return "".join(
         f"It continued a run of {facts['steps']} steps in {facts['minutes']} minutes. "
@@ -88,7 +88,7 @@ def _how(stage: Any, before: Sequence[Path]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run of an adapter or a bridge left: settings, checkpoint, facts, tower, network."""
+    """The result of an adapter's or a bridge's run: settings, checkpoint, facts, tower, network."""
 
     settings: Any
     state: dict[str, Any]
@@ -98,7 +98,7 @@ class Trained:
 
 
 def read_trained(run: Path) -> Trained:
-    """Read the folder of a run, with the averaged weights in the network."""
+    """Read the folder of a run. The network has the averaged weights."""
     settings, state, facts = read_run(run)
     stage = settings.stage
     tower = load_tower(stage.tower, stage.tower_weights)
@@ -111,11 +111,11 @@ def read_trained(run: Path) -> Trained:
 def export_adapter(
     run: Path, target: Path, what: str, limits: str, before: Sequence[Path] = ()
 ) -> dict[str, Any]:
-    """Write an adapter, with the repairs of earlier layers, and its card.
+    """Write an adapter, including the repairs of earlier layers, and its card.
 
     Args:
         run: The folder of the run.
-        target: The file; the card has its name with the suffix .md.
+        target: The file. The card has the same name with the suffix .md.
         what: The card's first sentence.
         limits: The card's last section.
         before: The runs that this one continued, latest first.
@@ -124,7 +124,7 @@ def export_adapter(
         The metadata of the file.
 
     Raises:
-        UnknownModel: Where the codec's weights are not shipped ones.
+        UnknownModel: The codec's weights are not among those that ship.
     """
     trained_run = read_trained(run)
     settings, state, tower = trained_run.settings, trained_run.state, trained_run.tower
@@ -132,7 +132,7 @@ def export_adapter(
     training = trained_run.facts | {
         "loss": _loss(stage),
         "rate": stage.learning_rate,
-        # An exponential average with this decay looks back over so many steps.
+        # The number of steps that an exponential average with this decay covers.
         "average": 1 / (1 - settings.ema),
         "optimizer": optimizer_name(settings),
     }
@@ -143,7 +143,7 @@ def export_adapter(
     metadata = {
         "name": target.stem,
         "codec": state["codec"],
-        # Raises if the codec is no longer shipped: nobody could use the adapter.
+        # Raises if the codec is no longer shipped: the adapter would be useless.
         "codec_name": codec_of(state["codec"]),
         "tower": stage.tower,
     }
@@ -172,7 +172,7 @@ def _card(
         config = ", ".join(f"{k} {v}" for k, v in asdict(network.config).items())
         shapes.append(SHAPE_ROW.format(where=_where(layer), parameters=parameters, config=config))
     how = [
-        # Adapters that were exported earlier name the levels only.
+        # Adapters of older exports store only the levels of the loss.
         TRAINED.format(
             where=_where(layer).capitalize(),
             **{"loss": _over_variance(facts.get("levels", ""))} | facts,

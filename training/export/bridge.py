@@ -1,4 +1,4 @@
-"""Exports a bridge's run: its averaged weights, bound to their tower and codec."""
+"""Exports the training run of a bridge: averaged weights, bound to one tower and one codec."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def export_bridge(run: Path, target: Path) -> None:
         target: The file.
 
     Raises:
-        UnknownModel: Where the codec's weights are not shipped ones.
+        UnknownModel: The codec's weights are not among those that ship.
     """
     trained = read_trained(run)
     stage = trained.settings.stage
@@ -27,7 +27,7 @@ def export_bridge(run: Path, target: Path) -> None:
         "name": target.stem,
         "layer": int(stage.layer),
         "codec": codec,
-        # Raises if the codec is no longer shipped: nobody could use the bridge.
+        # Raises if the codec is no longer shipped: the bridge would be useless.
         "codec_name": codec_of(codec),
         "tower": stage.tower,
         "signature": trained.tower.signature,

@@ -1,4 +1,4 @@
-"""A checkpoint's model card, written from its metadata."""
+"""Writes the model card of a checkpoint from its metadata."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ Largest possible partial sum of an integer layer: {bound} of {limit} (2^24).
 
 
 def optimizer_name(settings: Any) -> str:
-    """The class of a run's optimizer; settings: all of the run's."""
+    """The class name of a run's optimizer; `settings` are all settings of the run."""
     return str(settings.get("optimizer", {}).get("_target_", "Adam")).rsplit(".", 1)[-1]
 
 
@@ -100,7 +100,7 @@ def _gains(stage: dict[str, Any]) -> str:
 
 
 def _equalized(when: str, share: float) -> str:
-    """A line of the list; nothing where step sizes were not equalized."""
+    """The list item about equalized step sizes; empty if they were not equalized."""
     if not share:
         return ""
     return f"\n- {when} the run, step sizes were moved {share:.0%} of the way to equal costs."
@@ -129,8 +129,8 @@ def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
 
     Args:
         checkpoint: The weights, with the facts of their training.
-        what: The first sentence, by the author.
-        limits: The last section, by the author.
+        what: The first sentence, which the author writes.
+        limits: The last section, which the author writes.
 
     Returns:
         Markdown.
@@ -140,7 +140,7 @@ def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
     settings = facts["training"]["settings"]
     stage = settings["stage"]
     data = settings["data"]
-    # Weights of 2026 and before call it `balance`.
+    # Older weights, up to 2026, call it `balance`.
     before = stage.get("equalize", stage.get("balance", 0.0))
     after = training.get("equalized", training.get("balance", 0.0))
     parameters = (
@@ -167,7 +167,7 @@ def render(checkpoint: Checkpoint, what: str, limits: str) -> str:
         factor=stage["prior_factor"],
         gains=_gains(stage),
         warmup=stage["warmup"],
-        # An exponential average with this decay looks back over so many steps.
+        # The number of steps that an exponential average with this decay covers.
         average=1 / (1 - settings["ema"]),
         rounded=stage["rounded_from"],
         start=_start(training.get("before")),

@@ -1,7 +1,8 @@
 """Exports a run: `python -m training.export RUN_DIR checkpoints/NAME.safetensors`.
 
-RUN_DIR can also be a student's file: its document detector and rate estimate are then fitted again.
-It can also be exported weights of a codec: only --rate-weight, --guide and --slope then change.
+Instead of a run, RUN_DIR can be a file. For a student's file, the document detector and the rate
+estimate are fitted again. For exported weights of a codec, only --rate-weight, --guide and --slope
+are changed.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def load_run(run: Path, config: ModelConfig | None = None) -> tuple[Networks, di
 
     Args:
         run: The folder of a run, or weights (.safetensors).
-        config: For exported weights, sizes that they may grow to
+        config: For exported weights, the configuration to extend them to
             (codec.weights.networks.trainable_from_checkpoint).
 
     Returns:
@@ -68,29 +69,29 @@ def load_run(run: Path, config: ModelConfig | None = None) -> tuple[Networks, di
 def blended(networks: Networks, other: Networks, share: float) -> Networks:
     """Average the weights of two runs of which one started from the other.
 
-    The other's step sizes are first brought to the first's, so that numbers mean the same. Blocks
-    that the other does not have count as the identity, with the first's inner layers. Such a mean
-    is often better than both ("Averaging Weights Leads to Wider Optima", arXiv 1803.05407; arXiv
-    2203.05482).
+    The other networks are first rescaled to the step sizes of the first, so that latents have the
+    same units in both. A block that the other networks lack counts as the identity, with the inner
+    layers of the first. Such a mean is often better than both ("Averaging Weights Leads to Wider
+    Optima", arXiv 1803.05407; arXiv 2203.05482).
 
     Args:
-        networks: The first run's; changed in place.
-        other: The run that it started from; its step sizes are changed.
-        share: The other's share, 0..1.
+        networks: Those of the first run; changed in place.
+        other: Those of the run that it started from; their step sizes are changed in place.
+        share: The weight of `other` in the mean, 0..1.
 
     Returns:
         `networks`.
 
     Raises:
-        ValueError: For a share outside of 0..1.
+        ValueError: `share` is outside of 0..1.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"a share must be between 0 and 1, not {share:g}")
-    # The same symbol means the same value only where both have the same step sizes.
+    # A symbol has the same value in both only if both have the same step sizes.
     moved = networks.g_a.gain.log_gain.detach() - other.g_a.gain.log_gain.detach()
     rescale(other, moved.mean(0))
     for name, block in other.named_modules():
-        # A block whose last layer is zero is the identity. Its inner layers are still random, and
+        # A block whose last layer is zero is the identity, but its inner layers are random and
         # would spoil the mean.
         if isinstance(block, ResidualBlock) and not block.project.weight.any():
             ours = networks.get_submodule(name).state_dict()
@@ -113,7 +114,7 @@ def history(before: Sequence[Path]) -> dict[str, Any] | None:
         before: Runs, or exported weights, latest first.
 
     Returns:
-        The latest one's facts, whose `before` holds the next one's, and so on.
+        The facts of the latest run. Their `before` has the facts of the run before it, and so on.
     """
     if not before:
         return None
@@ -127,20 +128,20 @@ def history(before: Sequence[Path]) -> dict[str, Any] | None:
 
 
 def without_paths(value: Any) -> Any:
-    """Settings with absolute paths cut to their last part: weights that ship name no folders."""
+    """Shorten absolute paths in settings to their last part, so that weights name no folders."""
     if isinstance(value, dict):
         return {k: without_paths(v) for k, v in value.items()}
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def tidy(facts: dict[str, Any]) -> dict[str, Any]:
-    """Facts of a run without what only its machine understands, and the stage without its parts."""
+    """Remove settings of the machine, and what other groups repeat, from the facts of a run."""
     settings = {
         k: v
         for k, v in facts["settings"].items()
         if k not in ("run_dir", "data_folder", "resume", "start", "validation", "logger")
     }
-    # Entries that are dictionaries repeat other groups: model, loss, maps, optimizer.
+    # Entries that are dictionaries repeat other groups of settings, such as model or loss.
     settings["stage"] = {k: v for k, v in settings["stage"].items() if not isinstance(v, dict)}
     return facts | {"settings": without_paths(settings)}
 
@@ -157,7 +158,7 @@ def export(
     guide: str | None = None,
     slope: float = 0.0,
 ) -> Checkpoint:
-    """Fit the frozen tables, prove the bounds, write the checkpoint.
+    """Fit the frozen entropy tables, prove the integer bounds and write the checkpoint.
 
     Args:
         run: The folder of the run.
@@ -165,27 +166,27 @@ def export(
         skip_below: Scale indexes below this are not coded.
         pictures: How many training pictures the tables are fitted to.
         before: The runs, or exported weights, that this one started from, latest first.
-        rate_weight: What a bit is worth in RDOQ, in squared steps.
+        rate_weight: The cost of a bit in RDOQ, in squared quantization steps.
         blend: Another run and its share (`blended`).
         equalized: How far step sizes are equalized for the run's loss, 0..1
             (training/surgery/equalize_steps.py).
         guide: The default guide of these weights, if not the usual one.
-        slope: QPs by which a quality is lowered for each nat of estimated cost above the usual
+        slope: Lower the QP by this much per nat of estimated cost above the median training
             picture (codec.guidance.Guidance.base_qp).
 
     Returns:
-        What was written.
+        The checkpoint that was written.
 
     Raises:
-        ValueError: If a bound does not hold.
-        BadArgument: For a slope out of range.
+        ValueError: A bound does not hold.
+        BadArgument: `slope` is out of range.
     """
     check_slope(slope)
     networks, facts = load_run(run)
     if blend:
         networks = blended(networks, load_run(blend[0], networks.config)[0], blend[1])
         facts["blend"] = blend[1]
-    # Before the bounds are proved and the tables are fitted: it changes the prior's weights.
+    # This changes the prior's weights, so it comes before the proof of the bounds and the tables.
     if equalized:
         loss, data = (
             hydra.utils.instantiate(OmegaConf.create(facts["settings"][part]))
@@ -220,7 +221,7 @@ def export(
 
 
 def reset(weights: Path, target: Path, wishes: dict[str, Any]) -> Checkpoint:
-    """Change how an encoder uses exported weights, and nothing that a decoder needs.
+    """Change encoder settings of exported weights; nothing that a decoder needs changes.
 
     Args:
         weights: The file to read.
@@ -228,11 +229,11 @@ def reset(weights: Path, target: Path, wishes: dict[str, Any]) -> Checkpoint:
         wishes: New values of `rate_weight`, `guide` or `slope`.
 
     Returns:
-        What was written.
+        The checkpoint that was written.
 
     Raises:
-        UnknownModel: Where there are no weights.
-        BadArgument: For a slope out of range.
+        UnknownModel: There are no weights at `weights`.
+        BadArgument: The slope is out of range.
     """
     check_slope(wishes.get("slope", 0.0))
     stored = load(weights)
@@ -242,7 +243,7 @@ def reset(weights: Path, target: Path, wishes: dict[str, Any]) -> Checkpoint:
 
 
 def options_of() -> argparse.Namespace:
-    """The arguments; rate_weight, guide and slope are None where they were not given."""
+    """The arguments; rate_weight, guide and slope are None if they were not given."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -315,7 +316,7 @@ def kind_of(run: Path) -> str:
     """The class of a run's stage; for a file, `weights` or `student`."""
     if not run.is_file():
         return str(OmegaConf.load(run / "config.yaml").stage._target_)
-    # Weights and students are both .safetensors files, so only reading tells them apart.
+    # Weights and students are both .safetensors files; only their metadata differs.
     try:
         load(run)
     except UnknownModel:
@@ -359,7 +360,7 @@ def main() -> None:
         print(f"{options.target}: {options.target.stat().st_size} bytes")
         return
     wishes = {name: getattr(options, name) for name in ("rate_weight", "guide", "slope")}
-    # 0 is a value of --slope and --rate-weight, so only None counts as not given.
+    # 0 is a valid value of --slope and --rate-weight, so only None means "not given".
     wishes = {name: value for name, value in wishes.items() if value is not None}
     if kind == "weights":
         checkpoint = reset(options.run, options.target, wishes)

@@ -1,4 +1,4 @@
-"""Exports a run of ELIC with gains."""
+"""Exports the training run of ELIC with gains (learned step sizes per QP)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def export_elic(run: Path, target: Path) -> None:
     """Write the averaged weights of a run.
 
     Args:
-        run: Its folder.
+        run: The folder of the run.
         target: The file.
     """
     settings, state, facts = read_run(run)

@@ -1,4 +1,7 @@
-"""Exports an encoder's run: whole weights whose analysis alone is new, so that files stay alike."""
+"""Exports the training run of an encoder: a codec's weights in which only the analysis is new.
+
+The decoder does not change, so files of old and new weights decode with either.
+"""
 
 from __future__ import annotations
 
@@ -40,15 +43,15 @@ def export_encoder(source: Path, target: Path, what: str, limits: str) -> Checkp
 
     Args:
         source: A run.
-        target: The file; the card has its name with the suffix .md.
+        target: The file. The card has the same name with the suffix .md.
         what: The card's first sentence.
         limits: The card's last section.
 
     Returns:
-        What was written; its fingerprint is that of the codec that the run was for.
+        The checkpoint that was written. It has the fingerprint of the codec that the run was for.
 
     Raises:
-        UnknownModel: That codec is not shipped any more.
+        UnknownModel: That codec is no longer shipped.
     """
     settings, state, facts = read_run(source)
     serves = load(codec_of(state["codec"]))

@@ -1,4 +1,4 @@
-"""Exports a feature network's run."""
+"""Exports the training run of a feature network."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def export_features(source: Path, target: Path, what: str, limits: str) -> dict[
 
     Args:
         source: A run.
-        target: The file; the card has its name with the suffix .md.
+        target: The file. The card has the same name with the suffix .md.
         what: The card's first sentence.
         limits: The card's last section.
 

@@ -1,4 +1,4 @@
-"""Exports a student's run: averaged weights, the detector of documents, the rate estimate."""
+"""Exports the training run of a student: averaged weights, document detector, rate estimate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from training.fit.documents import fit_documents
 from training.fit.rate_estimate import fit
 from training.run import read_run
 
-# The longest side, in pixels, of pictures that the rate estimate is fitted to.
+# Longest side, in pixels, of the pictures that the rate estimate is fitted to.
 LONGEST = 640
 CARD = """# {name}
 
@@ -51,14 +51,14 @@ by `{codec}`. Their median is the cost of a typical picture.
 
 
 def pictures_for_rate(root: Path, count: int) -> list[np.ndarray]:
-    """Read training pictures, spread over all of them.
+    """Read evenly spaced pictures of the training set.
 
     Args:
         root: The folder of training pictures.
-        count: How many at most.
+        count: How many pictures at most.
 
     Returns:
-        [H, W, 3] each, reduced to at most 640 pixels a side.
+        [H, W, 3] each, scaled down to at most 640 pixels a side.
     """
     paths = list_pictures(root)
     pictures = []
@@ -87,9 +87,10 @@ def export_student(
     """Write a student and its card.
 
     Args:
-        source: A run, or a student's file whose documents and rate estimate are fitted again.
+        source: A run, or a student's file whose document detector and rate estimate are fitted
+            again.
         root: The folder of training pictures.
-        target: The file; the card has its name with the suffix .md.
+        target: The file. The card has the same name with the suffix .md.
         pictures: How many pictures the rate estimate is fitted to.
         what: The card's first sentence.
         limits: The card's last section.

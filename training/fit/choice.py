@@ -30,24 +30,24 @@ FOLDERS = {
     "train/charts_clean": True,
     "train/text/charts": True,
 }
-# Qualities of the JPEGs that are made of each picture.
+# Qualities of the JPEG versions of each picture.
 PHOTO_QUALITIES = (25, 50, 75)
 GRAPHICS_QUALITIES = (60, 80)
 SUFFIXES = (".png", ".jpg")
 STEPS = 3000
 RATE = 0.5
 DECAY = 1e-3
-# A picture as it is counts as much as so many JPEGs of it.
+# The weight of an original picture; each of its JPEGs has the weight 1.
 PLAIN_WEIGHT = 3.0
 ROOT = Path(__file__).resolve().parents[2]
-# Which pictures the AV1 tool codes in fewer bytes than the default weights.
+# Lists the pictures that the AV1 tool codes in fewer bytes than the default weights do.
 MEASURED = ROOT / "benchmarks" / "results" / "av1_against_learned.json"
 
 Floats = NDArray[np.float64]
 
 
 def variants(image: Image.Image, graphics: bool) -> Iterator[Pixels]:
-    """A picture as it is, as JPEGs, and a photograph in grey."""
+    """The original picture, JPEG versions of it and, for a photograph, a grey version."""
     yield np.asarray(image)
     for quality in GRAPHICS_QUALITIES if graphics else PHOTO_QUALITIES:
         yield as_jpeg(image, quality)
@@ -64,7 +64,7 @@ def as_jpeg(image: Image.Image, quality: int) -> Pixels:
 
 
 def won_by_av1() -> set[str]:
-    """Pictures, below train/, that the AV1 tool codes in fewer bytes by everything measured."""
+    """Pictures below train/ that the AV1 tool codes in fewer bytes by every measured score."""
     percents = json.loads(MEASURED.read_text())["percent"]
     names = set()
     for name, row in percents.items():
@@ -79,11 +79,11 @@ def fit(values: Floats, labels: NDArray[np.bool_], counts: Floats) -> tuple[Floa
 
     Args:
         values: [pictures, terms].
-        labels: whether each is graphics, [pictures].
-        counts: how much each of them counts, [pictures].
+        labels: whether each picture is graphics, [pictures].
+        counts: the weight of each picture, [pictures].
 
     Returns:
-        (a weight for each term, the bias), for the values as they are.
+        (a weight for each term, the bias), for values that are not standardised.
     """
     mean = values.mean(0)
     spread = values.std(0)
@@ -92,7 +92,7 @@ def fit(values: Floats, labels: NDArray[np.bool_], counts: Floats) -> tuple[Floa
     share = counts / counts.sum()
     for _ in range(STEPS):
         odds = 1 / (1 + np.exp(-rows @ weights))
-        # The bias does not shrink: it only says how frequent graphics are.
+        # No weight decay for the bias, which only expresses how frequent graphics are.
         decay = DECAY * np.r_[weights[:-1], 0]
         weights -= RATE * (rows.T @ ((odds - labels) * share) + decay)
     # Undoes the standardisation, so that `choose` can use raw values.
@@ -101,7 +101,7 @@ def fit(values: Floats, labels: NDArray[np.bool_], counts: Floats) -> tuple[Floa
 
 
 def run(root: Path) -> dict[str, Any]:
-    """The fitted weights, and the kinds that `choose` finds in each folder with its own weights."""
+    """The fitted weights, and what `choose` finds in each folder with its present weights."""
     values = []
     labels = []
     chosen: dict[str, Counter[str]] = {}
@@ -114,8 +114,8 @@ def run(root: Path) -> dict[str, Any]:
             with Image.open(path) as image:
                 shown = image.convert("RGB")
             vectors = [features(pixels) for pixels in variants(shown, graphics)]
-            # A photograph that AV1 codes in fewer bytes at equal tokens is no example of the
-            # learned tool's pictures.
+            # A photograph that AV1 codes in fewer bytes at equal token error is not an example
+            # for the learned tool.
             if graphics or f"{folder}/{path.name}" not in no_examples:
                 values += [list(terms(one).values()) for one in vectors]
                 labels += [graphics] * len(vectors)

@@ -15,7 +15,7 @@ from codec.networks.student import Student
 from training.data.folder import list_pictures, read_picture
 
 log = logging.getLogger(__name__)
-# One picture in so many is left out of the fit.
+# One picture in this many is left out of the fit.
 HELD_OUT = 5
 # The weight of the squared coefficients in the loss.
 SHRINK = 1e-3
@@ -23,14 +23,14 @@ SHRINK = 1e-3
 
 @torch.no_grad()
 def mean_features(network: Student, root: Path) -> tuple[Tensor, Tensor]:
-    """Compute the features of all pictures below a folder.
+    """Compute the mean features of each picture below a folder.
 
     Args:
         network: The student.
         root: The folder; documents are the pictures below root/text.
 
     Returns:
-        The features [n, c], and 1 for documents or 0 [n].
+        The features [n, c], and labels [n]: 1 for documents, 0 for other pictures.
     """
     features = []
     labels = []
@@ -44,14 +44,14 @@ def mean_features(network: Student, root: Path) -> tuple[Tensor, Tensor]:
 
 
 def fit_documents(network: Student, root: Path) -> tuple[float, int]:
-    """Fit the detector; documents and other pictures weigh the same.
+    """Fit the detector. Documents and other pictures have the same total weight.
 
     Args:
-        network: The student, whose `document` is set.
+        network: The student; its layer `document` is set.
         root: The folder of training pictures.
 
     Returns:
-        The share of right answers, 0..1, and the number of pictures, of those left out of the fit.
+        The accuracy on the pictures that were left out of the fit, 0..1, and their number.
     """
     network.requires_grad_(False).eval()
     features, labels = mean_features(network, root)

@@ -1,4 +1,4 @@
-"""Fits the preview's layer: y_hat's first channels against 8x8 means, by least squares."""
+"""Fits the preview's layer by least squares: from y_hat's first channels to 8x8 pixel means."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from codec.networks.preview import Preview
 from codec.networks.transforms import pad_to_multiple
 from training.fit.tables import corners, some_pictures
 
-# Added to the diagonal, relative to it.
+# Ridge term, relative to the diagonal that it is added to.
 RIDGE = 1e-5
-# Added to the diagonal where it is zero.
+# Absolute ridge term, needed where the diagonal is zero.
 LEAST = 1e-9
-# From one picture's QP to the next one's: the range is covered evenly.
+# The QP rises by this much, modulo the range, from picture to picture: all QPs occur equally often.
 QP_STRIDE = 23
 
 
 @torch.no_grad()
 def fit_preview(networks: Networks, root: Path, count: int, side: int = 256) -> None:
-    """Fit `networks.preview` at QPs all over the range.
+    """Fit `networks.preview` at QPs over the whole range.
 
     Args:
         networks: On the CPU; changed in place.
         root: The folder of training pictures.
-        count: How many of them.
-        side: The most of a picture that is used, in pixels.
+        count: How many of them to use.
+        side: Largest side of the part of a picture that is used, in pixels.
     """
     inputs = 9 * networks.config.low + 1
     outputs = 12
@@ -56,7 +56,8 @@ def _rows(networks: Networks, x: Tensor, qp: Tensor) -> tuple[Tensor, Tensor]:
     """The regression's rows of a picture, one for each latent position.
 
     Returns:
-        Neighbourhoods and a one, [positions, 9 low + 1], and means of 8x8 pixels [positions, 12].
+        3x3 neighbourhoods with a constant 1, [positions, 9 low + 1], and means of 8x8 pixels
+        [positions, 12].
     """
     y = networks.g_a(x, qp).float()
     z = round_half_up(networks.h_a(pad_to_multiple(y, 4))).clamp(-Z_LIMIT, Z_LIMIT)
@@ -64,7 +65,8 @@ def _rows(networks: Networks, x: Tensor, qp: Tensor) -> tuple[Tensor, Tensor]:
         y, z, qp, lambda values, mean, _: round_half_up(values - mean) + mean
     )
     latents = networks.g_s.dequantised(y_hat[:, : networks.config.low], qp)
-    # The target is the full decode, reduced, as a decoder without a preview layer makes it.
+    # The target is the downscaled full decode, which is the preview of weights without a preview
+    # layer.
     means = F.avg_pool2d(networks.g_s(y_hat, qp).clamp(0, 1), PREVIEW)
     neighbourhoods = F.unfold(Preview.padded(latents), 3)[0].T.double()
     ones = torch.ones(len(neighbourhoods), 1, dtype=torch.float64)

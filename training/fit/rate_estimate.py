@@ -16,9 +16,9 @@ from codec.networks.config import QP_COUNT
 log = logging.getLogger(__name__)
 # Hidden units of the estimate's network.
 HIDDEN = 24
-# In bits: smaller costs do not count more.
+# Added to the loss's denominator, in bits, so that cheap positions do not dominate.
 FLOOR = 2.0
-# Positions in a step of the fit.
+# Latent positions per step of the fit.
 BATCH = 8192
 
 
@@ -28,10 +28,10 @@ def collect(
     """Code pictures with random maps.
 
     Args:
-        codec: The codec whose bits count.
+        codec: The codec whose bits are estimated.
         pictures: [H, W, 3] each.
         random: Draws the maps.
-        fields: Maps for each picture.
+        fields: Number of maps per picture.
 
     Returns:
         Inputs [n, FEATURES + 1] and bits [n] of all positions.
@@ -41,8 +41,8 @@ def collect(
         blocks = energies(pixels)
         grid = blocks.shape[:2]
         for _ in range(fields):
-            # Half of the fields have one QP, half vary: slopes use the estimate at one QP, maps at
-            # many.
+            # Half of the fields have one QP, half vary: a slope uses the estimate at one QP, a map
+            # at several.
             coarse = random.uniform(2, 56) + random.choice([0, 5]) * random.normal(
                 size=(min(6, grid[0]), min(6, grid[1]))
             )
@@ -59,14 +59,14 @@ def collect(
 def fit(
     codec: Codec, pictures: list[np.ndarray], fields: int = 4, steps: int = 1500, seed: int = 1
 ) -> dict[str, np.ndarray]:
-    """Fit the estimate. The loss weighs a relative error by the bits that it concerns.
+    """Fit the estimate. The loss weights the relative error of a position by its bits.
 
     Args:
-        codec: The codec whose bits count.
+        codec: The codec whose bits are estimated.
         pictures: [H, W, 3] each.
-        fields: Random maps for each picture.
-        steps: Steps of Adam.
-        seed: Of maps and batches.
+        fields: Number of random maps per picture.
+        steps: Number of steps of Adam.
+        seed: The seed of maps and batches.
 
     Returns:
         The arrays `rate.*` of a student's file.
@@ -80,9 +80,9 @@ def fit(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         pick = torch.randint(len(bits), (BATCH,))
-        # As RateEstimate clips it (LOG_BITS_RANGE).
+        # RateEstimate clips in the same way (LOG_BITS_RANGE).
         guess = network(inputs[pick])[:, 0].clamp(-8, 12).exp()
-        # The denominator is detached: a larger guess must not lower the loss by enlarging it.
+        # The denominator is detached: a larger estimate must not lower the loss by enlarging it.
         loss = ((guess - bits[pick]).square() / (guess.detach() + bits[pick] + FLOOR)).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -104,7 +104,7 @@ def fit(
 
 
 def usual_costs(estimate: RateEstimate, pictures: list[np.ndarray]) -> np.ndarray:
-    """`RateEstimate.usual`: the median over pictures [H, W, 3] at each QP [64]."""
+    """`RateEstimate.usual`: the median estimated cost of pictures [H, W, 3] at each QP, [64]."""
     blocks = [energies(pixels) for pixels in pictures]
     return np.array(
         [np.median([estimate.log_bits(b, qp) for b in blocks]) for qp in range(QP_COUNT)],

@@ -1,8 +1,8 @@
-"""Fits the frozen entropy tables to what the trained networks really produce.
+"""Fits the frozen entropy tables to the symbols that the trained networks produce.
 
-A symbol's table starts as the Gaussian of its scale (or as z's mean histogram). Counts from
-training pictures at all rates are added, so that tables with much evidence follow it and the rest
-keep their shape.
+A table of y starts as the Gaussian of its scale, a table of z as the mean histogram of z. Symbol
+counts from training pictures at all rates are added: tables with many counts follow the counts, and
+the others keep their initial shape.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from codec.networks.transforms import pad_to_multiple
 from training.data.folder import list_pictures, read_picture
 from training.data.qp_maps import QpMaps
 
-# The tables of z hold -15..15 and an escape.
+# The tables of z have entries for -15..15 and for an escape symbol.
 Z_REACH = 15
-# How many symbols the Gaussian counts as.
+# Weight of the Gaussian, as a number of counted symbols.
 PRIOR_COUNT = 2000.0
-# How many symbols each of z's two shared shapes counts as.
+# Weight of each of z's two shared histograms, as a number of counted symbols.
 Z_PRIOR_COUNT = 5
-# A Gaussian's table ends at so many standard deviations.
+# A Gaussian's table ends at this many standard deviations.
 GAUSSIAN_REACH = 4.5
 
 
 def reach_of(scale: float) -> int:
-    """How far a scale's table goes before the escape."""
+    """The largest absolute value in the table of a scale; larger ones use the escape symbol."""
     return max(2, min(1023, int(np.ceil(GAUSSIAN_REACH * scale))))
 
 
 def gaussian_row(scale: float) -> NDArray[np.float64]:
-    """Probabilities of -L..L and of everything beyond."""
+    """Probabilities of the values -L..L, then that of all larger ones (the escape symbol)."""
     reach = reach_of(scale)
     edges = norm.cdf((np.arange(-reach, reach + 2) - 0.5) / scale)
     row = np.diff(edges)
@@ -48,14 +48,14 @@ def gaussian_row(scale: float) -> NDArray[np.float64]:
 
 
 def to_frequencies(row: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Integers >= 1 that sum to 2^16; the largest entry takes what rounding leaves."""
+    """Integers >= 1 that sum to 2^16; the largest entry absorbs the rounding error."""
     frequencies = 1 + np.floor(row / row.sum() * (TOTAL - len(row))).astype(np.int64)
     frequencies[np.argmax(frequencies)] += TOTAL - frequencies.sum()
     return frequencies
 
 
 class Histogram:
-    """Counts of -L..L and of everything beyond."""
+    """Counts of the values -L..L, then of all larger ones (the escape symbol)."""
 
     def __init__(self, reach: int) -> None:
         self.reach = reach
@@ -67,7 +67,7 @@ class Histogram:
 
 
 def some_pictures(root: Path, count: int) -> list[Path]:
-    """At most `count` pictures below a folder, the same ones at every call."""
+    """A random choice of at most `count` pictures below a folder, the same one at every call."""
     paths = list_pictures(root)
     return [paths[i] for i in np.random.default_rng(0).permutation(len(paths))[:count]]
 
@@ -77,7 +77,7 @@ def corners(paths: list[Path], side: int) -> Iterator[torch.Tensor]:
 
     Args:
         paths: The pictures.
-        side: The most of a side, in pixels.
+        side: Largest side of a crop, in pixels.
 
     Yields:
         [1, 3, H, W] in 0..1, sides multiples of 64.
@@ -94,7 +94,7 @@ def corners(paths: list[Path], side: int) -> Iterator[torch.Tensor]:
 def collect(
     networks: Networks, pictures: list[Path], side: int = 512
 ) -> tuple[list[Histogram], list[Histogram]]:
-    """Histograms per scale index and per channel of z, of pictures at random rates and maps."""
+    """Count symbols of pictures at random QPs and maps, per scale index and per channel of z."""
     scales = [Histogram(reach_of(float(s))) for s in scale_table()]
     maps = QpMaps()
     channels = [Histogram(Z_REACH) for _ in range(networks.config.z)]
@@ -129,16 +129,16 @@ def fit_tables(
     Args:
         networks: On the CPU.
         root: The folder of training pictures.
-        count: How many of them.
+        count: How many of them to use.
 
     Returns:
-        The frequencies of 64 scale tables and of one for each channel of z, in a row, and the
-        tables' lengths.
+        The concatenated frequencies of 64 scale tables and of one table per channel of z, and
+        the tables' lengths.
     """
     scales, channels = collect(networks, some_pictures(root, count))
     rows = []
     for scale, histogram in zip(scale_table(), scales):
-        # A scale says nothing about the sign, so both signs share their counts.
+        # The distribution of a scale is symmetric, so both signs share their counts.
         symmetric = histogram.counts.copy()
         symmetric[:-1] = (symmetric[:-1] + symmetric[-2::-1]) / 2
         rows.append(to_frequencies(gaussian_row(float(scale)) * PRIOR_COUNT + symmetric))

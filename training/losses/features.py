@@ -1,6 +1,6 @@
-"""How a coding error changes a vision tower's tokens, on several layers.
+"""Losses that measure how coding errors change a vision tower's tokens, on several layers.
 
-The tower is frozen: gradients reach the decoded picture only.
+The tower is frozen: only the decoded picture gets gradients.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from codec.towers import LAST, Tower, load_tower
 
 LEVELS = ("embedding", "shallow", "middle", "last")
 Distance = tuple[Tensor, dict[str, Tensor]]
-# By name: a weight and a residual [B, K], whose mean square is weighted.
+# Name -> (weight, residual [B, K]). A term of the loss is the weight times the mean square.
 Terms = dict[str, tuple[float, Tensor]]
-# Keeps the variance of tokens that are all alike above zero.
+# Keeps the variance above zero when all tokens are equal.
 LEAST_VARIANCE = 1e-6
 
 
@@ -27,7 +27,7 @@ def distance(terms: Terms) -> Distance:
     """Add up the terms of a loss.
 
     Args:
-        terms: Weights and residuals by name.
+        terms: Maps names to (weight, residual).
 
     Returns:
         The loss per picture [B], and each term's mean square without its weight.
@@ -46,10 +46,10 @@ def level_layer(level: str | int, depth: int) -> int:
         depth: How many blocks the tower has.
 
     Returns:
-        The layer, as Tower.tokens takes it.
+        The layer, as an argument of Tower.tokens.
 
     Raises:
-        BadArgument: For a level that does not exist.
+        BadArgument: There is no such level.
     """
     if str(level).isdigit() and 1 <= int(level) <= depth:
         return int(level)
@@ -77,7 +77,8 @@ class FeatureLoss(nn.Module):
 
     def __init__(self, tower: str, weights: str | None) -> None:
         super().__init__()
-        # A tuple: not saved, not averaged. Losses with several teachers have several.
+        # In a tuple, the tower is no submodule: it is neither saved nor averaged. Losses with
+        # several teachers have several towers.
         self.frozen: tuple[Tower, ...] = (load_tower(tower, weights),)
 
     @property
@@ -93,18 +94,18 @@ class FeatureLoss(nn.Module):
             qp: [B, H/16, W/16] in 0..63.
 
         Returns:
-            The loss per picture [B], and the terms to log.
+            The loss per picture [B], and values to log.
         """
         return distance(self.terms(x, x_hat, qp))
 
     def terms(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Terms:
-        """The weighted residuals whose squares add up to the loss; parameters as in `forward`."""
+        """The weighted residuals whose squares add up to the loss. Arguments as in `forward`."""
         raise NotImplementedError
 
     def both(self, x: Tensor, x_hat: Tensor, layers: list[int]) -> list[tuple[Tensor, Tensor]]:
         """For each layer: (tokens of x, tokens of x_hat), both [B, N, width]."""
         with torch.no_grad():
-            # A constant of the loss: without a graph it takes less memory.
+            # The original's tokens are constants of the loss; no graph is kept, to save memory.
             original = self.tower.tokens(self.tower.prepare(x), layers)
         decoded = self.tower.tokens(self.tower.prepare(x_hat), layers)
         return [(original[k].float(), decoded[k].float()) for k in layers]
@@ -113,9 +114,9 @@ class FeatureLoss(nn.Module):
 class MultiLevel(FeatureLoss):
     """F = sum_l w_l D_l: D_l is the squared error of level l's tokens over their variance.
 
-    The variance is that of the original's tokens over the batch's pictures and tokens, channels
-    summed, so that weights mean the same for every tower and every level: D_l = 1 is an error as
-    large as the differences between tokens.
+    The variance is taken over all tokens of the batch's originals, and summed over channels. It
+    makes weights comparable between towers and levels: D_l = 1 is an error as large as the
+    differences between tokens.
     """
 
     def __init__(self, tower: str, weights: str | None, levels: Mapping[str | int, float]) -> None:
@@ -127,7 +128,7 @@ class MultiLevel(FeatureLoss):
         return self.terms_of(self.both(x, x_hat, self.layers))
 
     def terms_of(self, pairs: list[tuple[Tensor, Tensor]]) -> Terms:
-        """The terms of tokens that have been computed already.
+        """Return the terms for tokens that have been computed already.
 
         Args:
             pairs: (tokens of x, tokens of x_hat) of each of `layers`, both [B, N, width].
@@ -140,9 +141,9 @@ class MultiLevel(FeatureLoss):
 
 
 class Paper(FeatureLoss):
-    """F = 0.1 MSE(patch embeddings) + 1.0 MSE(last tokens), as arXiv 2509.24258 gives it.
+    """F = 0.1 MSE(patch embeddings) + 1.0 MSE(last tokens), as in arXiv 2509.24258.
 
-    Neither is normalised.
+    Neither term is normalised.
     """
 
     def terms(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Terms:
@@ -156,9 +157,9 @@ class Paper(FeatureLoss):
 class Code(FeatureLoss):
     """F = 11.52 (0.1 L_low + 1.0 L_high), as the method's public code computes it.
 
-    L_low: MSE of the first block's patch tokens, each weighted by the mask; L_high: MSE of the
-    pooled, projected feature. The mask is the QP field as relative weight of the squared error
-    there, exp(2 t) with mean 1 over a picture.
+    L_low is the MSE of the first block's patch tokens, each weighted by the mask. L_high is the MSE
+    of the pooled, projected feature. The mask is exp(2 t), where t is the log-rate of the QP at a
+    patch, divided by its mean over the picture.
     """
 
     def terms(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Terms:
@@ -175,5 +176,5 @@ class Code(FeatureLoss):
         with torch.no_grad():
             whole = self.tower.pooled(self.tower.prepare(x)).float()
         high = self.tower.pooled(self.tower.prepare(x_hat)).float() - whole
-        # 11.52 times 0.1 and 1.0.
+        # 11.52 * 0.1 and 11.52 * 1.0.
         return {"D_low": (1.152, low), "D_high": (11.52, high)}

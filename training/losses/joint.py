@@ -11,17 +11,17 @@ from codec.networks.gains import qp_to_t
 from training.losses.features import FeatureLoss
 from training.losses.rate import TrainingPass
 
-# The largest value of a pixel, squared.
+# Square of the largest pixel value.
 PEAK_SQUARED = 255.0**2
 
 
 class RateDistortion(nn.Module):
     """L = w(t) (R + lambda(QP) D), with lambda = base exp(slope t) and w = exp(-balance t).
 
-    R is in bits per pixel, D is the squared error of pixels in 0..255, t is the log-rate
+    R is in bits per pixel, D is the squared error of pixels in 0..255, and t is the log-rate
     coordinate of the QP (gains.qp_to_t). With a QP map, each 16x16 block has its own lambda. R and
-    lambda D both grow with t, while savings are counted in percent; the weight w balances the
-    rates.
+    lambda D grow with t, so high rates would dominate a sum, while savings are measured in percent.
+    The weight w compensates for this.
     """
 
     def __init__(self, base: float = 0.0063, slope: float = 1.92, balance: float = 0.6) -> None:
@@ -38,7 +38,7 @@ class RateDistortion(nn.Module):
         Args:
             x: [B, 3, H, W] in 0..1.
             qp: [B, H/16, W/16] in 0..63.
-            coded: The same pictures, decoded, and their bits.
+            coded: The decoded pictures and their bits.
 
         Returns:
             The mean loss, and the values to log.
@@ -49,7 +49,7 @@ class RateDistortion(nn.Module):
     def terms(
         self, x: Tensor, qp: Tensor, coded: TrainingPass
     ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-        """Per picture [B]: mean t, R, lambda D; and the values to log."""
+        """Return mean t, R and lambda D, each per picture [B], and the values to log."""
         t = qp_to_t(qp.float())
         squared = (coded.x_hat.float() - x).square().mean(1, keepdim=True) * PEAK_SQUARED
         blocks = F.avg_pool2d(squared, STRIDE_Y)[:, 0]
@@ -67,9 +67,9 @@ class RateDistortion(nn.Module):
         return t.mean((1, 2)), bpp, distortion, logged
 
     def projection(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Tensor:
-        """Project the residuals whose squares make up the distortion on a random direction.
+        """Project the residuals, whose squares add up to the distortion, on a random direction.
 
-        training/surgery/equalize_steps.py estimates the cost of an error from it.
+        training/surgery/equalize_steps.py estimates the cost of an error from its gradient.
 
         Args:
             x: [B, 3, H, W] in 0..1.
@@ -77,7 +77,7 @@ class RateDistortion(nn.Module):
             qp: [B, H/16, W/16] in 0..63.
 
         Returns:
-            One number, with a gradient by x_hat.
+            One number, differentiable with respect to x_hat.
         """
         weight = self.base * torch.exp(self.slope * qp_to_t(qp.float())).mean((1, 2))
         return _along(255 * (x_hat.float() - x), weight)
@@ -97,9 +97,8 @@ def _along(residual: Tensor, weight: Tensor | float) -> Tensor:
 class Joint(RateDistortion):
     """L = w(t) (R + pixel_share lambda(QP) D + mu exp(mu_slope t) F).
 
-    F measures the error in a vision tower's tokens: a loss of training.losses.features, a
-    number per picture without unit. mu grows with the rate more slowly than lambda does
-    (docs/training.md).
+    F is the error of a vision tower's tokens: a loss of training.losses.features, one number per
+    picture, without a unit. mu grows with the rate more slowly than lambda (docs/training.md).
     """
 
     def __init__(
@@ -130,10 +129,10 @@ class Joint(RateDistortion):
         return (torch.exp(-self.balance * t) * loss).mean(), logged
 
     def projection(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Tensor:
-        """As RateDistortion's, with the tower's residuals included."""
+        """As RateDistortion.projection, but including the tower's residuals."""
         mu = self.mu * torch.exp(self.mu_slope * qp_to_t(qp.float())).mean((1, 2))
-        # Projections scale with the root of a weight. Each term has its own noise, so that in a sum
-        # their mean squares add up.
+        # A projection scales with the square root of its weight. Each term has independent noise,
+        # so that the mean square of the sum is the sum of the mean squares.
         pixels = self.pixel_share**0.5 * super().projection(x, x_hat, qp)
         terms = self.features.terms(x, x_hat.float(), qp).values()
         return pixels + sum(_along(residual, weight * mu) for weight, residual in terms)

@@ -5,7 +5,7 @@ Hwang, Johnston, arXiv 1802.01436). Symbols are integers, so a likelihood is the
 between half a step below a value and half a step above it. Coding uses frozen tables instead
 (training/fit/tables.py).
 
-Parameters have compressai's names and order, so that runs that were started with it resume.
+Parameters have the names and the order of compressai's, so that runs started with it can resume.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Likelihoods below this cost as much as this, 30 bits: the logarithm and its gradient stay finite.
+# Lower bound of likelihoods, 30 bits, which keeps the logarithm and its gradient finite.
 LEAST_LIKELIHOOD = 1e-9
-# In quantization steps. A narrower Gaussian has all its mass in one step already.
+# Smallest scale in quantization steps. A narrower Gaussian has nearly all its mass in one step.
 LEAST_SCALE = 0.11
 # Widths of the four hidden layers of a channel's density (arXiv 1802.01436, section 6.1).
 HIDDEN = (3, 3, 3, 3)
-# State that compressai keeps for its own entropy coder.
+# Buffers that compressai keeps for its own entropy coder.
 _UNUSED_STATE = (
     "_offset",
     "_quantized_cdf",
@@ -39,7 +39,7 @@ _UNUSED_STATE = (
 
 
 class _AtLeast(torch.autograd.Function):
-    """max(x, bound), whose gradient below the bound passes where a step along it would raise x."""
+    """max(x, bound). Below the bound, a gradient passes only if a descent step would raise x."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, bound: float) -> Tensor:
@@ -55,11 +55,11 @@ class _AtLeast(torch.autograd.Function):
 
 
 def at_least(x: Tensor, bound: float) -> Tensor:
-    """Clamp from below without losing the gradient that leads back above the bound.
+    """Clamp from below, but keep those gradients that lead back above the bound.
 
     Args:
         x: Any shape.
-        bound: The least value of the result.
+        bound: The smallest value of the result.
 
     Returns:
         max(x, bound), of the shape of x.
@@ -68,7 +68,7 @@ def at_least(x: Tensor, bound: float) -> Tensor:
 
 
 class _WithoutCoderState(nn.Module):
-    """Ignores the coder's state in checkpoints that were written with compressai's classes."""
+    """Ignores the entropy coder's buffers in checkpoints of compressai's classes."""
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *others: Any, **named: Any
@@ -79,10 +79,10 @@ class _WithoutCoderState(nn.Module):
 
 
 class FactorizedDensity(_WithoutCoderState):
-    """A learned density for each channel, independent of everything else: the likelihoods of z.
+    """The likelihoods of z: a learned density per channel that depends on nothing else.
 
-    The logit of a channel's cumulative distribution is a small network of its value whose weights
-    are positive, so that it rises (arXiv 1802.01436, section 6.1)::
+    The logit of a channel's cumulative distribution is a small network of the value. Its weights
+    are positive, so that it is monotone (arXiv 1802.01436, section 6.1)::
 
         value -> [ softplus(H) v + b, then v + tanh(a) tanh(v) ] four times -> softplus(H) v + b
     """
@@ -92,7 +92,7 @@ class FactorizedDensity(_WithoutCoderState):
 
         Args:
             channels: The channels of z.
-            init_scale: About how wide the density is at the start, in quantization steps.
+            init_scale: Approximate initial width of the density, in quantization steps.
         """
         super().__init__()
         widths = (1, *HIDDEN, 1)
@@ -115,7 +115,7 @@ class FactorizedDensity(_WithoutCoderState):
             values: [C, 1, N].
 
         Returns:
-            [C, 1, N]; rises with the value.
+            [C, 1, N], monotonically rising with the value.
         """
         logits = values
         for layer, (matrix, bias) in enumerate(zip(self.matrices, self.biases)):
@@ -125,7 +125,7 @@ class FactorizedDensity(_WithoutCoderState):
         return logits
 
     def forward(self, z: Tensor) -> Tensor:
-        """Likelihoods of z with uniform noise of one step added, in place of rounding.
+        """Likelihoods of z with added uniform noise, one step wide, in place of rounding.
 
         Args:
             z: [B, C, H, W] in quantization steps.
@@ -141,20 +141,20 @@ class FactorizedDensity(_WithoutCoderState):
 
 
 class GaussianDensity(_WithoutCoderState):
-    """A Gaussian of mean zero: the likelihoods of y less its predicted mean."""
+    """The likelihoods of y minus its predicted mean: a Gaussian with mean zero."""
 
     def forward(self, residual: Tensor, scale: Tensor) -> Tensor:
         """The mass of a Gaussian within half a step of a value.
 
         Args:
-            residual: Values less their means, in quantization steps.
+            residual: Values minus their means, in quantization steps.
             scale: Standard deviations, of the same shape, in quantization steps.
 
         Returns:
             Likelihoods of the same shape, from 1e-9 to 1.
         """
         width = at_least(scale, LEAST_SCALE)
-        # Both ends on the negative side, where erfc keeps its precision.
+        # Both limits are mirrored to the negative side, where erfc is precise.
         distance = residual.abs()
         upper = _cumulative((0.5 - distance) / width)
         lower = _cumulative((-0.5 - distance) / width)
@@ -162,5 +162,5 @@ class GaussianDensity(_WithoutCoderState):
 
 
 def _cumulative(x: Tensor) -> Tensor:
-    """The standard normal distribution's cumulative function."""
+    """The cumulative distribution function of the standard normal distribution."""
     return 0.5 * torch.erfc(-(2**-0.5) * x)

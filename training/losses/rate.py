@@ -1,4 +1,4 @@
-"""Coding in training: noise for the rate, rounding for everything that the decoder sees."""
+"""Coding in training: the rate is computed with noise, the decoder's input with rounding."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from codec.networks.prior import scale_of
 from codec.networks.transforms import pad_to_multiple
 from training.losses.likelihoods import FactorizedDensity, GaussianDensity
 
-# Adam's learning rate where only the likelihoods of z are fitted.
+# Adam's learning rate for fitting the likelihoods of z alone.
 FIT_RATE = 2e-2
 
 
@@ -36,7 +36,7 @@ class TrainingPass:
 
 
 class RateModel(nn.Module):
-    """The likelihoods of z (a density per channel) and of y given the prior; for training only."""
+    """The likelihoods of z (a density per channel) and of y given the prior, for training only."""
 
     def __init__(self, channels_z: int) -> None:
         super().__init__()
@@ -46,16 +46,16 @@ class RateModel(nn.Module):
     def forward(
         self, networks: Networks, x: Tensor, qp: Tensor, rounded: bool = False
     ) -> TrainingPass:
-        """Code a batch as the codec would, with a gradient.
+        """Code a batch as the codec would, but differentiably.
 
         Args:
-            networks: The codec's.
+            networks: The codec's networks.
             x: [B, 3, H, W] in 0..1, sides multiples of 64.
             qp: [B, H/16, W/16], integers in 0..63.
             rounded: See `code_latent`.
 
         Returns:
-            The decoded pictures and latents, and what they cost.
+            The decoded pictures and latents, and their bits.
         """
         y = networks.g_a(x, qp).float()
         z = networks.h_a(pad_to_multiple(y, 4)).float()
@@ -72,16 +72,17 @@ class RateModel(nn.Module):
         """Code y given z.
 
         Args:
-            networks: The codec's, of which only the prior is used.
+            networks: The codec's networks; only the prior is used.
             y: [B, M, H/16, W/16] in steps.
             z: [B, Z, H/64, W/64] in steps, not rounded yet.
             qp: [B, H/16, W/16].
-            rounded: Count the bits of rounded symbols (straight-through), as the coder will spend
-                them, in place of noisy ones. Noise gives better gradients early, but overstates
-                the bits of nearly constant symbols: training ends with rounded ones.
+            rounded: Count the bits of rounded symbols, which the coder will spend, with
+                straight-through gradients, instead of those of noisy symbols. Noise gives better
+                gradients early in training, but overestimates the bits of nearly constant symbols.
+                The last part of training uses rounded symbols.
 
         Returns:
-            y_hat as the decoder will have it, and the bits of y per picture [B].
+            y_hat as the decoder reconstructs it, and the bits of y per picture [B].
         """
         bits = []
 
@@ -98,16 +99,16 @@ class RateModel(nn.Module):
 
 
 def fit_bottleneck(rate_model: RateModel, networks: Networks, x: Tensor, steps: int = 300) -> float:
-    """Fit the likelihoods of z alone, to the z of crops at mixed QPs.
+    """Fit only the likelihoods of z, to the z of crops at mixed QPs.
 
-    Exported weights hold frozen tables instead of these likelihoods: training that starts there
-    needs them first.
+    Exported weights have frozen tables instead of these likelihoods, so training that starts from
+    exported weights has to fit them first.
 
     Args:
         rate_model: Its likelihoods of z are changed.
-        networks: The codec's.
+        networks: The codec's networks.
         x: [B, 3, H, W] in 0..1, sides multiples of 64.
-        steps: Steps of Adam.
+        steps: Number of steps of Adam.
 
     Returns:
         The bits of z per pixel after the fit.

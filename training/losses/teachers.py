@@ -1,4 +1,4 @@
-"""A feature loss with several teachers, so that a codec does not learn one network by heart."""
+"""A feature loss with several teachers, so that a codec does not overfit to one network."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from training.losses.features import FeatureLoss, Terms
 
 
 class Teachers(FeatureLoss):
-    """The mean of several feature losses, each with a tower of its own.
+    """The mean of several feature losses, each with its own tower.
 
     Args:
         teachers: Losses of training.losses.features.
 
     Raises:
-        BadArgument: For no teachers.
+        BadArgument: There are no teachers.
     """
 
     def __init__(self, teachers: Sequence[FeatureLoss]) -> None:
         if not teachers:
             raise BadArgument("loss.features.teachers must name at least one teacher")
-        # Not FeatureLoss's: it would load a tower.
+        # Not FeatureLoss.__init__, which would load a tower.
         super(FeatureLoss, self).__init__()
-        self.teachers = tuple(teachers)  # a tuple: not saved, not averaged
+        self.teachers = tuple(teachers)  # in a tuple: not saved, not averaged
         self.frozen = tuple(tower for teacher in teachers for tower in teacher.frozen)
 
     def terms(self, x: Tensor, x_hat: Tensor, qp: Tensor) -> Terms:

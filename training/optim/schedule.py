@@ -1,4 +1,4 @@
-"""The schedule of all stages: a cosine over steps, or over a time budget if that ends first."""
+"""The learning-rate schedule of all stages: a cosine over steps or minutes, whichever end first."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from torch import Tensor
 from training.run import read_checkpoint
 
 MakeOptimizer = Callable[..., torch.optim.Optimizer]
-# The share of the learning rate that the cosine ends at.
+# The learning rate at the end of the cosine, relative to its peak.
 LAST_RATE = 0.01
-# A step's seed is the run's, shifted by this many bits, plus the step's number.
+# A step's seed is the run's seed, shifted by this many bits, plus the step's number.
 STEP_BITS = 40
 
 
 class ScheduledStage(pl.LightningModule):
-    """A stage with a warm-up and a cosine, which stops the trainer at its end.
+    """A stage with a warm-up and a cosine schedule, which stops the trainer at its end.
 
-    The learning rate rises over `warmup` steps and falls as a cosine to a hundredth. `reached` is
-    how far training is, 0..1: the larger of the shares of `steps` and of `minutes`; both survive a
-    resume. A parameter group's rate is multiplied by its `factor`. Only every `fresh_every`-th
-    step looks at its crops.
+    The learning rate rises over `warmup` steps and then falls as a cosine to 1 % of its peak.
+    `reached` is the progress, 0..1: the larger of the shares of `steps` and of `minutes`. A resumed
+    run keeps both. A parameter group's learning rate is multiplied by its `factor`. Only every
+    `fresh_every`-th step reads its crops; the others replay earlier ones.
     """
 
     fresh_every = 1
@@ -53,7 +53,7 @@ class ScheduledStage(pl.LightningModule):
         self.clock: float | None = None
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The trained parameters: groups with `params` and `factor`."""
+        """The parameters to train, as groups with `params` and `factor`."""
         raise NotImplementedError
 
     def start_from(self, place: Path, crops: Callable[[], Tensor]) -> None:
@@ -61,7 +61,7 @@ class ScheduledStage(pl.LightningModule):
 
         Args:
             place: That run's `last.ckpt`.
-            crops: Makes a batch of training pictures, for stages that fit something to them.
+            crops: Returns a batch of training pictures, for stages that fit something to them.
         """
         self.load_state_dict(read_checkpoint(place)["state_dict"])
 
@@ -83,7 +83,7 @@ class ScheduledStage(pl.LightningModule):
         self.clock = None
 
     def on_train_end(self) -> None:
-        # The setting is the processor's: it would change what others compute in this process.
+        # The flag is a state of the processor and would affect later code in this process.
         torch.set_flush_denormal(False)
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> int | None:
@@ -97,8 +97,8 @@ class ScheduledStage(pl.LightningModule):
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = rate * group["factor"]
         self.log("learning_rate", rate)
-        # Noise and maps depend on the step alone, so that a resumed run draws what a run without
-        # a break would have drawn.
+        # Noise and maps depend on the step alone, so that a resumed run draws the same ones as an
+        # uninterrupted run.
         step = self.global_step * self.trainer.world_size + self.global_rank
         torch.manual_seed((self.seed << STEP_BITS) + step)
         return None

@@ -14,22 +14,23 @@ from torch import Tensor
 
 from codec.networks.tensors import has_bfloat16
 
-# The most that a side with a basis may be of the other: beyond, the statistics are of a low rank
-# (depthwise kernels, tables of gains).
+# A side that is more than this many times as long as the other side gets no basis: its statistics
+# would have a low rank (depthwise kernels, tables of gains).
 MOST_OF_OTHER = 8
 SIDES = ("left", "right")
 States = dict[Tensor, dict[str, Tensor]]
 
 
 def as_matrix(shape: torch.Size) -> tuple[int, ...]:
-    """A parameter's shape as a matrix, (outputs, all the rest), or the length of a vector."""
+    """A parameter's shape as a matrix, (outputs, product of the others); (length,) for a vector."""
     return (shape[0], math.prod(shape[1:])) if len(shape) > 1 else (math.prod(shape),)
 
 
 def eigenvectors(gg: Tensor) -> Tensor:
-    """Compute the eigenvectors of symmetric matrices, the largest eigenvalue first.
+    """Compute the eigenvectors of symmetric matrices, largest eigenvalue first.
 
-    In float64 and scaled to a trace of one, since gradients may be near the smallest numbers.
+    Computes in float64 on matrices scaled to trace 1, because squared gradients may be close to the
+    smallest float32 numbers.
 
     Args:
         gg: [n, a, a].
@@ -44,17 +45,17 @@ def eigenvectors(gg: Tensor) -> Tensor:
 
 
 class _Batch:
-    """Parameters of one shape with their states stacked.
+    """Parameters of one shape, with their optimizer states stacked.
 
-    A step takes a few products of batches instead of many small ones::
+    A step needs a few batched matrix products instead of many small ones::
 
         gradients g -> left' g right -> exp_avg, exp_avg_sq
                     -> exp_avg / sqrt(exp_avg_sq) -> left (..) right' -> parameters
         gradients g -> g g', g' g -> left_gg, right_gg -> every few steps: left, right
 
-    exp_avg, exp_avg_sq: [n, rows, columns], in the eigenbasis; [n, length] for vectors. left,
-    left_gg: [n, rows, rows] and right, right_gg: [n, columns, columns] for the sides that have a
-    basis.
+    exp_avg and exp_avg_sq are [n, rows, columns] in the eigenbasis, or [n, length] for vectors.
+    left and left_gg are [n, rows, rows], right and right_gg are [n, columns, columns]; a side
+    without a basis has none.
     """
 
     def __init__(
@@ -88,11 +89,11 @@ class _Batch:
         )
 
     def bases_in(self, numbers: torch.dtype) -> dict[str, Tensor]:
-        """The bases by side; in float32 they are the tensors of the state, not copies."""
+        """The bases by side. In float32, these are the state's tensors and not copies."""
         return {side: self.state[side].to(numbers) for side in self.sides}
 
     def rotated(self, x: Tensor, bases: dict[str, Tensor], back: bool = False) -> Tensor:
-        """x [n, rows, columns] in the eigenbasis, or back from it."""
+        """Rotate x [n, rows, columns] into the eigenbasis, or back."""
         if not bases:
             return x
         x = x.to(bases[self.sides[0]].dtype)
@@ -106,7 +107,7 @@ class _Batch:
         return (g @ g.mT if side == "left" else g.mT @ g).float()
 
     def first_bases(self) -> dict[str, Tensor]:
-        """The eigenvectors of the first gradients' statistics, largest eigenvalue first."""
+        """The first gradients' statistics and their eigenvectors, largest eigenvalue first."""
         state = {}
         g = self.gradients()
         for side in self.sides:
@@ -115,7 +116,7 @@ class _Batch:
         return state
 
     def step(self, betas: tuple[float, float], eps: float, size: float, refresh: bool) -> None:
-        """One step of Adam in the eigenbasis; refresh: recompute it from the statistics."""
+        """Take a step of Adam in the eigenbasis; `refresh` then updates it from the statistics."""
         g = self.gradients()
         state = self.state
         projected = self.rotated(g, self.bases)
@@ -135,11 +136,11 @@ class _Batch:
             self.refresh()
 
     def refresh(self) -> None:
-        """One round of power iteration and QR for each basis; the moments move into it."""
+        """Update each basis by one power iteration and QR, and convert the moments to it."""
         state = self.state
         exact = self.bases_in(torch.float32)
-        # The mean is linear in the gradients and can move to another basis. The mean squares
-        # cannot: they are only reordered with the eigenvectors.
+        # The first moment is linear in the gradients and can be rotated to another basis. The
+        # second moment cannot: it is only reordered with the eigenvectors.
         momentum = self.rotated(state["exp_avg"], exact, back=True)
         for side in self.sides:
             product = state[f"{side}_gg"] @ state[side]
@@ -154,10 +155,11 @@ class _Batch:
 
 
 class Soap(torch.optim.Optimizer):
-    """SOAP over batches of parameters of one shape.
+    """SOAP that processes parameters of the same shape in batches.
 
-    The first step only makes the bases. Products with them are in bfloat16 where the device
-    computes in it, as gradients are there; statistics, moments and bases are in float32.
+    The first step only initialises the bases. Products with the bases are computed in bfloat16 if
+    the device supports it, because gradients then have that precision, too. Statistics, moments
+    and bases are kept in float32.
     """
 
     def __init__(
@@ -174,11 +176,11 @@ class Soap(torch.optim.Optimizer):
         Args:
             params: Parameters, or groups of them.
             lr: The learning rate.
-            betas: How much of the mean, and of the mean square, a step keeps.
-            eps: Added to the root of the mean square.
-            precondition_frequency: Steps between two refreshed bases.
-            max_precondition_dim: Longer sides of a parameter, as a matrix [outputs, all the
-                rest], have no basis.
+            betas: Decay of the first and of the second moment.
+            eps: Added to the square root of the second moment.
+            precondition_frequency: Steps between two updates of the bases.
+            max_precondition_dim: A side of a parameter's matrix (`as_matrix`) that is longer
+                than this has no basis.
         """
         settings = {
             "lr": lr,
@@ -192,13 +194,13 @@ class Soap(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        # They hold views of the state that has just been replaced.
+        # The batches hold views of the state that has just been replaced.
         self._batches = {}
 
     def batches(self, number: int) -> list[_Batch]:
         """Stack a group's parameters that have gradients.
 
-        Batches are rebuilt if other parameters have gradients than in the last step.
+        Batches are rebuilt if the set of parameters with gradients has changed since the last step.
         """
         group = self.param_groups[number]
         parameters = [p for p in group["params"] if p.grad is not None]
@@ -208,7 +210,7 @@ class Soap(torch.optim.Optimizer):
         ):
             alike: dict[Any, list[Tensor]] = {}
             for p in parameters:
-                # Parameters that have no moments yet cannot be stacked with those that have.
+                # Parameters without moments cannot be stacked with parameters that have moments.
                 alike.setdefault((p.shape, p.device, bool(self.state[p])), []).append(p)
             most = group["max_precondition_dim"]
             batches = [
@@ -244,6 +246,6 @@ class Soap(torch.optim.Optimizer):
 
 def products_on(device: torch.device) -> torch.dtype:
     """The dtype of products with the bases."""
-    # With them, the losses of 160 steps stayed within 0.1 % of another implementation's
+    # With bfloat16, the losses of 160 steps stayed within 0.1 % of another implementation's
     # (checkpoints/TRAINING.md).
     return torch.bfloat16 if has_bfloat16(device) else torch.float32

@@ -1,1 +1,1 @@
-"""Lightning modules: one stage of training a file."""
+"""The stages of training: one Lightning module per file."""

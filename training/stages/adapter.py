@@ -28,20 +28,20 @@ from training.losses.rate import RateModel
 from training.optim.schedule import MakeOptimizer, ScheduledStage
 from training.run import read_checkpoint
 
-# Of attention heads as wide as those of CLIP.
+# Channels per attention head, as in CLIP.
 CHANNELS_PER_HEAD = 64
-# Settings of a stage that make the shape of its network.
+# Settings of a stage that determine the shape of its network.
 SHAPE = ("inner", "heads", "blocks", "sees", "patches_only", "head")
 
 
 @dataclass
 class Coded:
-    """Everything that a step needs of coded crops.
+    """What a training step needs of a batch of coded crops.
 
     Attributes:
         samples: Latents at the tower's patches, [B, C + 1, rows, columns]
             (networks.adapter.sample).
-        tokens: The tokens of x_hat that are to be repaired, [B, prefix + patches, width].
+        tokens: The tokens of x_hat, which are to be repaired, [B, prefix + patches, width].
         targets: The tokens of x, by layer.
         t: The mean log-rate of each picture, [B].
     """
@@ -52,25 +52,25 @@ class Coded:
     t: Tensor
 
     def to(self, dtype: torch.dtype) -> Coded:
-        """The same, tokens and latents in another dtype."""
+        """A copy with tokens and latents in another dtype."""
         targets = {layer: tokens.to(dtype) for layer, tokens in self.targets.items()}
         return Coded(self.samples.to(dtype), self.tokens.to(dtype), targets, self.t)
 
 
 @dataclass
 class Earlier:
-    """The repairs of the layers before the one in training, frozen.
+    """The frozen repairs of the layers before the layer in training.
 
     Attributes:
-        networks: By layer.
-        training: How each was trained, by layer.
+        networks: Layer -> network.
+        training: Layer -> how the network was trained.
     """
 
     networks: dict[int, TokenAdapter]
     training: dict[int, dict[str, Any]]
 
     def state(self) -> dict[int, tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]]:
-        """The state for a checkpoint: per layer its configuration, weights and training."""
+        """The state for a checkpoint: configuration, weights and training of each layer."""
         return {
             layer: (asdict(v.config), v.state_dict(), self.training[layer])
             for layer, v in self.networks.items()
@@ -80,7 +80,7 @@ class Earlier:
     def of_state(
         cls, state: Mapping[int, tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]]
     ) -> Earlier:
-        """The repairs of a checkpoint's state."""
+        """Restore the repairs from a checkpoint's state."""
         earlier = cls({}, {})
         for layer, (config, arrays, training) in state.items():
             network = TokenAdapter(AdapterConfig(**config))
@@ -91,7 +91,7 @@ class Earlier:
 
 
 def _order(layer: int) -> float:
-    """Where a layer comes in a tower: LAST after all blocks."""
+    """Sort key of a tower's layer: LAST comes after all blocks."""
     return math.inf if layer == LAST else layer
 
 
@@ -99,13 +99,13 @@ def codec_of(fingerprint: str) -> str:
     """Find the shipped weights for which an adapter was trained.
 
     Args:
-        fingerprint: Of the weights, in hexadecimal digits.
+        fingerprint: The fingerprint of the weights, in hexadecimal digits.
 
     Returns:
         Their name.
 
     Raises:
-        UnknownModel: Where they are not shipped any more.
+        UnknownModel: They are no longer shipped.
     """
     name = by_fingerprint(bytes.fromhex(fingerprint))
     if name is None:
@@ -119,8 +119,8 @@ def adapter_config(channels: int, tower: Tower, shape: Mapping[str, Any]) -> Ada
     """The configuration of an adapter of a tower.
 
     Args:
-        channels: Of the codec's latents.
-        tower: Whose tokens are repaired.
+        channels: Number of channels of the codec's latents.
+        tower: The tower whose tokens are repaired.
         shape: Fields of AdapterConfig; `inner` and `heads` may be None (AdapterStage).
     """
     inner = shape.get("inner") or tower.width
@@ -133,10 +133,11 @@ class AdapterStage(ScheduledStage):
     """Trains codec.networks.adapter.TokenAdapter for one tower, one of its layers and one codec.
 
     Coding a crop takes longer than a training step on it, so each new batch is followed by
-    `replays` batches from memory (the last `memory` batches in half precision; a resumed run starts
-    with an empty memory). A picture's distance is weighted by exp(tilt t), where t is its mean
-    log-rate: distances fall as steps get finer, and equal relative changes should count equally.
-    The repairs of earlier layers are frozen; they come from the adapter that a run starts from.
+    `replays` batches from memory. The memory has the last `memory` batches in half precision; it is
+    empty at the start of a resumed run. A picture's distance is weighted by exp(tilt t), where t is
+    its mean log-rate: distances fall as quantization steps get finer, and equal relative changes
+    should count equally. The repairs of earlier layers are frozen; they come from the adapter that
+    a run starts from.
 
     ::
 
@@ -180,26 +181,26 @@ class AdapterStage(ScheduledStage):
             tower: Its name (codec.towers.load_tower).
             tower_weights: The tower's weights.
             levels: The weights of the loss's levels (training.losses.features.MultiLevel).
-            learning_rate: At the top of the schedule.
-            warmup: Steps until there.
-            steps: Of the whole schedule.
-            minutes: Of the whole schedule, where that ends first.
-            seed: Of noise and maps.
-            inner: The adapter's width; if none, the tower's.
-            heads: Its attention heads; if none, one for each 64 channels.
-            blocks: Its transformer blocks.
-            sees: Whether it reads the tokens that it repairs.
-            replays: Batches from memory after each new one.
+            learning_rate: The learning rate after the warm-up.
+            warmup: Steps of the warm-up.
+            steps: Length of the schedule in steps.
+            minutes: Length of the schedule in minutes, if that ends first.
+            seed: The seed of noise and maps.
+            inner: The adapter's width; None for the tower's.
+            heads: Number of its attention heads; None for one per 64 channels.
+            blocks: Number of its transformer blocks.
+            sees: Whether the adapter reads the tokens that it repairs.
+            replays: How many batches from memory follow each new one.
             memory: The largest number of batches in memory.
             tilt: How a picture's weight grows with its log-rate.
-            layer: Whose tokens are repaired (Tower.tokens).
-            patches_only: Leave the class token alone.
+            layer: The layer whose tokens are repaired (Tower.tokens).
+            patches_only: Do not repair the class token.
             codec: Name or path of the codec weights to train the adapter for; by default those
                 that it was trained for before.
             head: Whether a linear layer maps to the tower's width (networks.adapter).
 
         Raises:
-            BadArgument: Where a level of the loss lies before the layer.
+            BadArgument: A level of the loss is before `layer`.
         """
         super().__init__(optimizer, learning_rate, warmup, steps, minutes, seed)
         self.features = MultiLevel(tower, tower_weights, levels)
@@ -218,7 +219,7 @@ class AdapterStage(ScheduledStage):
             "head": head,
         }
         self.adapter = TokenAdapter(adapter_config(model.m, encoder, shape))
-        # A tuple: not saved, not averaged. `start_from` or a checkpoint replaces the codec.
+        # In a tuple: not saved, not averaged. `start_from` or a checkpoint sets the codec.
         self.frozen = (
             Networks(model).eval().requires_grad_(False),
             RateModel(model.z).requires_grad_(False),
@@ -235,14 +236,14 @@ class AdapterStage(ScheduledStage):
     def start_from(self, place: Path, crops: Callable[[], Tensor]) -> None:
         """Start from a codec's weights, or continue from an adapter or an adapter's run.
 
-        Blocks that the start does not have begin as the identity.
+        Blocks that the earlier adapter does not have are initialised as the identity.
 
         Args:
             place: Weights of a codec or of an adapter (.safetensors), or a run's `last.ckpt`.
             crops: Not used.
 
         Raises:
-            UnknownModel: Where an adapter's codec is not shipped any more.
+            UnknownModel: The adapter's codec is no longer shipped.
         """
         if place.suffix != ".safetensors":
             state = read_checkpoint(place)
@@ -255,14 +256,15 @@ class AdapterStage(ScheduledStage):
 
     def _continue_weights(self, stored: Mapping[str, Tensor]) -> None:
         for block in self.adapter.later_blocks(set(stored)):
-            # Both are the last layers of residual branches: at zero, the block is the identity.
+            # These are the last layers of the residual branches: if they are zero, the block is the
+            # identity.
             for last in (block.self_attn.out_proj, block.linear2):
                 nn.init.zeros_(last.weight)
                 nn.init.zeros_(last.bias)
         self.adapter.load_state_dict(self.adapter.state_dict() | dict(stored))
 
     def _continue_adapter(self, adapter: Adapter) -> None:
-        """Earlier layers' repairs are frozen, this layer's is the start, later ones are dropped."""
+        """Freeze repairs of earlier layers, start from that of this layer, and drop later ones."""
         self._freeze(load(find(self.codec or codec_of(adapter.codec))))
         earlier = {
             layer: network
@@ -278,10 +280,10 @@ class AdapterStage(ScheduledStage):
         self.fingerprint = checkpoint.fingerprint.hex()
 
     def _freeze_others_of(self, state: Mapping[str, Any]) -> None:
-        """Take the earlier layers' repairs from a run's checkpoint, and load the codec it names."""
+        """Load the earlier layers' repairs from a run's checkpoint, and the codec that it names."""
         self.earlier = Earlier.of_state(state.get("earlier", {}))
-        # A checkpoint names its codec and does not hold it. Without this, a resumed run would train
-        # beside random weights.
+        # A checkpoint names its codec but does not contain it. Without this, a resumed run would
+        # train with a codec of random weights.
         if self.fingerprint != state["codec"]:
             self._freeze(load(find(codec_of(state["codec"]))))
 
@@ -290,7 +292,7 @@ class AdapterStage(ScheduledStage):
         self._freeze_others_of(checkpoint)
 
     def on_fit_start(self) -> None:
-        # Lightning does not move them, as they are no submodules.
+        # They are no submodules, so Lightning does not move them to the device.
         for part in (*self.frozen, self.features.tower, *self.earlier.networks.values()):
             part.to(self.device)
 
@@ -309,12 +311,12 @@ class AdapterStage(ScheduledStage):
         return loss
 
     def distances(self, coded: Coded) -> Distance:
-        """The distance of each picture's repaired tokens [B], and the values to log."""
+        """The distance [B] of each picture's repaired tokens to x's tokens, and values to log."""
         return distance(self.features.terms_of(self.tokens(coded)))
 
     @torch.no_grad()
     def coded(self, x: Tensor) -> Coded:
-        """Code crops and show them to the tower.
+        """Code crops and compute the tower's tokens.
 
         Args:
             x: [B, 3, H, W] in 0..1, sides multiples of 64.
@@ -324,7 +326,7 @@ class AdapterStage(ScheduledStage):
         layers = self.features.layers
         qp = self.maps(x)
         coded = rate_model(networks, x, qp, rounded=True)
-        # Dequantised, because latents in steps mean something else at every QP.
+        # Latents are dequantised, because their unit in steps depends on the QP.
         samples = sample(networks.g_s.dequantised(coded.y_hat, qp).float(), qp, tower.grid)
         embedded = tower.tokens(tower.prepare(coded.x_hat.float()), [0])[0]
         entering, repairs = repaired(self.earlier.networks, samples, embedded)
@@ -333,7 +335,7 @@ class AdapterStage(ScheduledStage):
         return Coded(samples, tokens, targets, qp_to_t(qp.float()).mean((1, 2)))
 
     def tokens(self, coded: Coded) -> list[tuple[Tensor, Tensor]]:
-        """(tokens of x, repaired tokens of x_hat) of each of the loss's layers."""
+        """(tokens of x, repaired tokens of x_hat) for each layer of the loss."""
         layers = self.features.layers
         repaired_tokens = coded.tokens + self.adapter(coded.samples, coded.tokens)
         tokens = self.features.tower.continued(repaired_tokens, layers, after=self.layer)

@@ -13,7 +13,7 @@ from training.stages.adapter import AdapterStage, Coded
 
 
 class BridgeStage(AdapterStage):
-    """Trains codec.tokens.bridge: as AdapterStage, but its network never sees the picture.
+    """Trains codec.tokens.bridge: as AdapterStage, but the network gets no decoded picture.
 
     ::
 
@@ -25,18 +25,18 @@ class BridgeStage(AdapterStage):
         """Load the tower.
 
         Args:
-            layer: Whose tokens are predicted, from 1 on.
-            settings: Of AdapterStage, but for `sees`.
+            layer: The layer whose tokens are predicted, at least 1.
+            settings: Those of AdapterStage, except `sees`.
         """
         super().__init__(layer=layer, sees=False, **settings)
-        # An adapter starts at zero. Tokens of zero have no variance, and the gradient of the
-        # tower's LayerNorms would be infinite.
+        # An adapter's output is zero at the start. Zero tokens have no variance, so the gradient of
+        # the tower's LayerNorms would be infinite.
         assert isinstance(self.adapter.head, nn.Linear)
         self.adapter.head.reset_parameters()
 
     @torch.no_grad()
     def coded(self, x: Tensor) -> Coded:
-        """Code crops; no tower looks at what they decode to."""
+        """Code crops. The decoded pictures are not used."""
         networks, rate_model = self.frozen
         tower = self.features.tower
         qp = self.maps(x)
@@ -46,7 +46,7 @@ class BridgeStage(AdapterStage):
         return Coded(samples, samples.new_zeros(0), targets, qp_to_t(qp.float()).mean((1, 2)))
 
     def tokens(self, coded: Coded) -> list[tuple[Tensor, Tensor]]:
-        """(tokens of x, predicted tokens) of each of the loss's layers."""
+        """(tokens of x, predicted tokens) for each layer of the loss."""
         layers = self.features.layers
         predicted = self.adapter(coded.samples, coded.tokens)
         tokens = self.features.tower.continued(predicted, layers, after=self.layer)

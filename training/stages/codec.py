@@ -1,4 +1,4 @@
-"""The stage that trains the codec: base, polish and joint differ in the loss and in settings."""
+"""The stage that trains the codec. Base, polish and joint differ only in loss and settings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 class CodecStage(ScheduledStage):
     """Trains the whole codec.
 
-    From the share `rounded_from` of the schedule on, the rate is that of rounded symbols
+    After the share `rounded_from` of the schedule, the rate is that of rounded symbols
     (RateModel.code_latent). `compiled` names a backend of torch.compile for both transforms.
 
     ::
@@ -67,7 +67,7 @@ class CodecStage(ScheduledStage):
         self.gain_factor = gain_factor
 
     def training_step(self, x: Tensor, index: int) -> Tensor:
-        # In this layout no layer copies its input (docs/decisions.md, 14).
+        # With channels last, no layer copies its input (docs/decisions.md, 14).
         x = x.contiguous(memory_format=torch.channels_last)
         qp = self.maps(x)
         loss, parts = self.loss(
@@ -80,13 +80,14 @@ class CodecStage(ScheduledStage):
     def start_from(self, place: Path, crops: Callable[[], Tensor]) -> None:
         """Start from another run's checkpoint, or from exported weights.
 
-        For exported weights, the likelihoods of z are fitted again, and channels of y or of the
-        prior that this model does not have are pruned (training/surgery/prune.py). Steps are then
-        equalized for this stage's loss, `equalize` of the way (training/surgery/equalize_steps.py).
+        For exported weights, the likelihoods of z are fitted again. If this model has fewer
+        channels of y or of the prior, the others are pruned (training/surgery/prune.py). Step sizes
+        are then equalized for this stage's loss by the share `equalize`
+        (training/surgery/equalize_steps.py).
 
         Args:
             place: `last.ckpt` of a run, or weights (.safetensors).
-            crops: Makes a batch of training pictures.
+            crops: Returns a batch of training pictures.
         """
         if place.suffix != ".safetensors":
             super().start_from(place, crops)
@@ -107,13 +108,13 @@ class CodecStage(ScheduledStage):
             for tower in self.loss.features.frozen:
                 tower.to(self.device)
         if self.compiled:
-            # In place: names in checkpoints stay as they are. The prior is left alone, as its
-            # integers must not be fused into other roundings.
+            # Compiled in place, so that names in checkpoints do not change. The prior is not
+            # compiled, because fused operations would round its integers differently.
             self.networks.g_a.compile(backend=self.compiled)
             self.networks.g_s.compile(backend=self.compiled)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The transforms, their gains and the rest, each at its own rate."""
+        """The transforms, their gains and the rest, each with its own learning rate."""
         groups: dict[float, list[Tensor]] = {}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
@@ -121,7 +122,7 @@ class CodecStage(ScheduledStage):
         return [{"params": parameters, "factor": factor} for factor, parameters in groups.items()]
 
     def _rate_factor(self, name: str) -> float:
-        """A parameter's factor of the learning rate."""
-        if name.endswith("log_gain"):  # logarithms of step sizes: another scale than weights
+        """The factor of a parameter's learning rate."""
+        if name.endswith("log_gain"):  # logarithms of step sizes, which have another scale
             return self.gain_factor
         return 1.0 if "g_a" in name or "g_s" in name else self.prior_factor

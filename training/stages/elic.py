@@ -15,7 +15,7 @@ from training.optim.schedule import MakeOptimizer, ScheduledStage
 
 
 class ElicStage(ScheduledStage):
-    """Trains the whole codec for all rates and QP maps, by the losses of our own.
+    """Trains the whole codec for all rates and QP maps, with the same losses as our codec.
 
     ::
 
@@ -48,7 +48,7 @@ class ElicStage(ScheduledStage):
         }
         coded = TrainingPass(x_hat, y_hat, bits["y"], bits["z"])
         loss, parts = self.loss(x, qp, coded)
-        # The quantiles of z have a loss of their own, which the tables need.
+        # The quantiles of z, from which the tables are made, have a separate loss.
         loss = loss + self.network.elic.latent_codec["hyper"].entropy_bottleneck.loss()
         self.log("loss", loss, prog_bar=True)
         self.log_dict(parts | {"qp": qp.float().mean()}, prog_bar=True)

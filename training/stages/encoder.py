@@ -1,4 +1,4 @@
-"""The stage that trains the analysis alone, for a codec that otherwise does not change."""
+"""The stage that trains only the analysis of a codec; the decoder does not change."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ ANALYSIS = "g_a."  # the prefix of its arrays
 
 
 class EncoderStage(ScheduledStage):
-    """Trains g_a for what tuning lowers in single files (codec.tuning.descent); the rest is frozen.
+    """Trains g_a with the objective that tuning uses for single files (codec.tuning.descent).
+
+    All other networks are frozen.
 
     ::
 
@@ -37,7 +39,7 @@ class EncoderStage(ScheduledStage):
         x ----------------------------------+-> squared error P
 
     log D is a weighted mean of the levels' logarithms; a is the tuner's exchange rate at the
-    picture's mean QP. Both are logarithms, so pictures and qualities count alike.
+    picture's mean QP. Because of the logarithms, all pictures and qualities have the same weight.
     """
 
     def __init__(
@@ -66,15 +68,15 @@ class EncoderStage(ScheduledStage):
             tower: Its name (codec.towers.load_tower).
             tower_weights: The tower's weights.
             levels: Weights of the layers' logarithms (training.losses.features.MultiLevel).
-            learning_rate: At the top of the schedule.
-            warmup: Steps until there.
-            steps: Of the whole schedule.
-            minutes: Of the whole schedule, where that ends first.
-            seed: Of the maps.
-            pixel_share: The weight of log P, 0..1; log D has the rest.
-            gain_factor: How much faster the step sizes learn than the weights.
-            blocks_a16: Of the trained analysis; blocks that the codec's lacks start as the
-                identity.
+            learning_rate: The learning rate after the warm-up.
+            warmup: Steps of the warm-up.
+            steps: Length of the schedule in steps.
+            minutes: Length of the schedule in minutes, if that ends first.
+            seed: The seed of the maps.
+            pixel_share: The weight of log P, 0..1; that of log D is 1 - pixel_share.
+            gain_factor: Learning rate of the step sizes relative to that of the weights.
+            blocks_a16: Number of blocks at 1/16 of the trained analysis; blocks that the codec's
+                analysis lacks are initialised as the identity.
         """
         super().__init__(optimizer, learning_rate, warmup, steps, minutes, seed)
         self.features = MultiLevel(tower, tower_weights, levels)
@@ -85,7 +87,7 @@ class EncoderStage(ScheduledStage):
         self.g_a = Analysis(self.config)
         self.fingerprint = ""
         self.skip_below = 0
-        # A tuple: not saved, not averaged. `start_from` or a checkpoint replaces the codec.
+        # In a tuple: not saved, not averaged. `start_from` or a checkpoint sets the codec.
         self.frozen = (Networks(model).eval().requires_grad_(False),)
 
     def start_from(self, place: Path, crops: Callable[[], Tensor]) -> None:
@@ -96,8 +98,8 @@ class EncoderStage(ScheduledStage):
             crops: Not used.
 
         Raises:
-            UnknownModel: The weights' sizes are not those of the model, or a run's codec is not
-                shipped any more.
+            UnknownModel: The weights do not have the sizes of the model, or a run's codec is no
+                longer shipped.
         """
         if place.suffix != ".safetensors":
             super().start_from(place, crops)
@@ -134,7 +136,7 @@ class EncoderStage(ScheduledStage):
         return loss
 
     def objective(self, x: Tensor, qp: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """What is lowered.
+        """The objective to minimise.
 
         Args:
             x: [B, 3, H, W] in 0..1, sides multiples of 64.
@@ -167,16 +169,16 @@ class EncoderStage(ScheduledStage):
     def parameter_groups(self) -> list[dict[str, Any]]:
         groups: dict[float, list[Tensor]] = {1.0: [], self.gain_factor: []}
         for name, parameter in self.g_a.named_parameters():
-            # Logarithms of step sizes have another scale than weights.
+            # Logarithms of step sizes have another scale than the weights.
             groups[self.gain_factor if name.endswith("log_gain") else 1.0].append(parameter)
         return [{"params": parameters, "factor": factor} for factor, parameters in groups.items()]
 
 
 def codec_of(fingerprint: str) -> Path:
-    """The file of the shipped weights of a fingerprint in hexadecimal digits.
+    """The file of the shipped weights with a fingerprint, given in hexadecimal digits.
 
     Raises:
-        UnknownModel: They are not shipped any more.
+        UnknownModel: They are no longer shipped.
     """
     name = by_fingerprint(bytes.fromhex(fingerprint))
     if name is None:

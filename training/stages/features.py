@@ -11,24 +11,25 @@ from codec.towers import Tower, load_tower
 from codec.tuning.features import FeatureConfig, FeatureNetwork
 from training.optim.schedule import MakeOptimizer, ScheduledStage
 
-# Of the mean square of a level's tokens: keeps the relative error of equal pictures finite.
+# Added to the denominator of the relative error, as a share of the mean square of a level's tokens,
+# so that the error is finite for equal pictures.
 LEAST_CHANGE = 1e-5
 
 
 class FeatureStage(ScheduledStage):
-    """Trains codec.tuning.features.FeatureNetwork from nothing; the tower is frozen.
+    """Trains codec.tuning.features.FeatureNetwork from random weights; the tower is frozen.
 
-    Block k learns the output of the tower's block k. Until the share `forced` of the schedule it
-    reads the tower's tokens, so that every block has a fixed, separate target; afterwards it reads
-    the output of the network's earlier blocks.
+    Block k learns the output of the tower's block k. During the first part of the schedule, the
+    share `forced`, its input is the tower's tokens, so that each block is trained independently.
+    Afterwards its input is the output of the network's earlier blocks.
 
     ::
 
         x, x_hat -> tower          -> t_0 .. t_k, t_hat --+-> |s_k - t_k|^2
                  -> FeatureNetwork -> s_0 .. s_k, s_hat --+-> |(s_hat - s) - (t_hat - t)|^2
 
-    The first term is relative to what the block adds, the second to how coding changes that. Coding
-    changes only a small part of the tokens, so this change has a separate term.
+    The first term is relative to what the block adds to its input, the second to how coding changes
+    that. Coding changes tokens only a little, so the change has a separate term.
     """
 
     def __init__(
@@ -51,16 +52,16 @@ class FeatureStage(ScheduledStage):
             optimizer: Makes the optimizer.
             tower: Its name (codec.towers.load_tower).
             tower_weights: The tower's weights.
-            learning_rate: At the top of the schedule.
-            warmup: Steps until there.
-            steps: Of the whole schedule.
-            minutes: Of the whole schedule, where that ends first.
-            seed: Of the run.
-            forced: Share of the schedule in which blocks read the tower's tokens.
+            learning_rate: The learning rate after the warm-up.
+            warmup: Steps of the warm-up.
+            steps: Length of the schedule in steps.
+            minutes: Length of the schedule in minutes, if that ends first.
+            seed: The seed of the run.
+            forced: The first share of the schedule, in which blocks read the tower's tokens, 0..1.
         """
         super().__init__(optimizer, learning_rate, warmup, steps, minutes, seed)
         self.network = FeatureNetwork(network)
-        self.frozen = (load_tower(tower, tower_weights),)  # a tuple: not saved, not averaged
+        self.frozen = (load_tower(tower, tower_weights),)  # in a tuple: not saved, not averaged
         self.layers = list(range(network.depth + 1))
         self.forced = forced
 
@@ -81,7 +82,7 @@ class FeatureStage(ScheduledStage):
 
     @torch.no_grad()
     def taught(self, x: Tensor) -> list[Tensor]:
-        """The tower's tokens of every layer."""
+        """The tower's tokens of every layer, which the network has to predict."""
         tower: Tower = self.frozen[0]
         tokens = tower.tokens(tower.normalize(x), self.layers)
         return [tokens[layer].float() for layer in self.layers]
@@ -92,9 +93,9 @@ class FeatureStage(ScheduledStage):
         """The loss and its parts.
 
         Args:
-            guesses: Per layer [B * versions, tokens, width].
-            taught: The same of the tower.
-            versions: Of each picture; the first is the original.
+            guesses: The network's tokens, per layer [B * versions, tokens, width].
+            taught: The tower's tokens in the same shapes.
+            versions: Number of versions of each picture; the first is the original.
             forced: Whether the blocks read the tower's tokens.
 
         Returns:
@@ -110,7 +111,8 @@ class FeatureStage(ScheduledStage):
             change = target[:, 1:] - target[:, :1]
             off = (guess[:, 1:] - guess[:, :1] - change).square().mean((2, 3))
             least = LEAST_CHANGE * target.square().mean()
-            # A forced block reads the tower's tokens, which contain the change of earlier blocks.
+            # The input of a forced block, the tower's tokens, already has the change of earlier
+            # blocks.
             own = added[:, 1:] - added[:, :1] if forced and k else change
             total = total + token + (off / (own.square().mean((2, 3)) + least)).mean()
             relative = (off / (change.square().mean((2, 3)) + least)).mean()

@@ -14,16 +14,16 @@ from codec.towers import LAST
 from training.losses.features import Distance, Terms, distance
 from training.stages.adapter import AdapterStage, Coded
 
-# Loss -> levels whose tokens it compares, with their weights; `code` compares pooled features, too.
+# Loss -> the levels whose tokens it compares, with weights. `code` also compares pooled features.
 LEVELS: dict[str, dict[str | int, float]] = {
     "paper": {"embedding": 0.1, "last": 1.0},
     "code": {1: 0.1},
 }
-# The factor of the whole loss in the method's public code, and its weights of both parts.
+# The factor of the whole loss in the method's public code, and the weights of its two parts.
 CODE_FACTOR = 11.52
 LOW = 0.1
 HIGH = 1.0
-# The place of the pooled feature among a batch's targets, which are otherwise layers.
+# The key of the pooled feature in a batch's targets; the other keys are layers.
 POOLED = -2
 
 
@@ -31,10 +31,11 @@ class PublishedAdapterStage(AdapterStage):
     """Trains one adapter of the embedding with L = 0.1 L_low + 1.0 L_high.
 
     `paper`: L_low is the MSE of the repaired patch embeddings, L_high that of the last tokens.
-    `code`, what the public code computes: L_low is the MSE of the first block's patch tokens, each
-    weighted by the mask, L_high that of the pooled, projected feature, and the sum counts 11.52
-    times. The mask is exp(2 t), t the log-rate of a place, with mean 1 over a picture. Only L_low
-    counts for the share `low_only` of the schedule, the first of five published epochs.
+    `code`, the loss of the public code: L_low is the MSE of the first block's patch tokens, each
+    weighted by the mask, L_high is the MSE of the pooled, projected feature, and the sum is
+    multiplied by 11.52. The mask is exp(2 t), where t is the log-rate at a patch, divided by its
+    mean over the picture. The first part of the schedule, the share `low_only`, uses L_low alone;
+    it is the first of five epochs in the publication.
 
     ::
 
@@ -49,11 +50,11 @@ class PublishedAdapterStage(AdapterStage):
 
         Args:
             loss: `paper` or `code`.
-            low_only: The share of the schedule without L_high, 0..1.
-            settings: Of AdapterStage, but for `levels` and `layer`.
+            low_only: The first share of the schedule, which has no L_high, 0..1.
+            settings: Those of AdapterStage, except `levels` and `layer`.
 
         Raises:
-            BadArgument: For another loss.
+            BadArgument: `loss` is neither of these.
         """
         if loss not in LEVELS:
             raise BadArgument(f"stage.loss is one of {', '.join(LEVELS)}, not '{loss}'")
@@ -63,7 +64,7 @@ class PublishedAdapterStage(AdapterStage):
 
     @torch.no_grad()
     def coded(self, x: Tensor) -> Coded:
-        """As AdapterStage.coded, with the pooled feature of x where the loss needs it."""
+        """As AdapterStage.coded, plus the pooled feature of x if the loss needs it."""
         coded = super().coded(x)
         if self.loss == "code":
             tower = self.features.tower

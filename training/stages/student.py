@@ -1,6 +1,6 @@
 """The stage that trains the guidance student.
 
-It learns where a tower looks, and where the tower's tokens are sensitive to errors.
+It learns a tower's attention, and where the tower's tokens are sensitive to errors.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class StudentStage(ScheduledStage):
     ) -> None:
         super().__init__(optimizer, learning_rate, warmup, steps, minutes, seed)
         self.student = Student(student)
-        self.frozen = (load_tower(tower, tower_weights),)  # a tuple: not saved, not averaged
+        self.frozen = (load_tower(tower, tower_weights),)  # in a tuple: not saved, not averaged
         self.layers = layers
         self.probes = probes
         self.attention_weight = attention_weight
@@ -69,12 +69,11 @@ class StudentStage(ScheduledStage):
         return tower.attention(tower.prepare(x), self.layers).mean(1).float()
 
     def teacher_sensitivity(self, x: Tensor) -> Tensor:
-        """How strongly the last tokens react to white noise at a place.
+        """How much white noise in a patch changes the last tokens: [B, rows, cols].
 
-        [B, rows, cols] on the tower's grid.
-
-        The diagonal of J^T J (J: tokens by pixels), summed over a patch, estimated by `probes`
-        random projections of the tokens: E[(J^T r)^2] for r ~ N(0, 1) (Hutchinson's estimator).
+        This is the diagonal of J^T J, summed over a patch, where J is the derivative of the tokens
+        by the pixels. It is estimated with `probes` random projections of the tokens as
+        E[(J^T r)^2] for r ~ N(0, 1) (Hutchinson's estimator).
         """
         tower: Tower = self.frozen[0]
         with torch.enable_grad():
@@ -89,7 +88,7 @@ class StudentStage(ScheduledStage):
         return F.avg_pool2d(squared.sum(1, keepdim=True), tower.patch)[:, 0] / self.probes
 
     def attention_loss(self, guess: Tensor, target: Tensor) -> Tensor:
-        """Kullback-Leibler divergence in nats, both as distributions over the picture."""
+        """Kullback-Leibler divergence in nats of two distributions over the picture."""
         target = F.interpolate(
             target[:, None], guess.shape[-2:], mode="bilinear", antialias=True
         ).flatten(1)
@@ -97,15 +96,15 @@ class StudentStage(ScheduledStage):
         return F.kl_div(guess.flatten(1).log_softmax(1), target, reduction="batchmean")
 
     def sensitivity_loss(self, guess: Tensor, target: Tensor) -> Tensor:
-        """Mean squared error of the logs, each without its mean over the picture; nats squared.
+        """Mean squared error of the logs in nats^2; their means over the picture are subtracted.
 
-        A floor keeps the logs of flat pictures finite.
+        A lower bound keeps the logs of flat pictures finite.
         """
         log_target = (target + 1e-3 * target.mean((1, 2), keepdim=True) + 1e-12).log()
         resized = F.interpolate(
             log_target[:, None], guess.shape[-2:], mode="bilinear", antialias=True
         )[:, 0]
-        # Only ratios between places matter to a guide, so a constant in the logs is free.
+        # A guide only uses ratios between positions, so a constant in the logs does not matter.
         centred = [v - v.mean((1, 2), keepdim=True) for v in (guess, resized)]
         return (centred[0] - centred[1]).square().mean()
 

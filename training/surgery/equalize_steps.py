@@ -1,4 +1,4 @@
-"""Equalize step sizes without training: finer where an error costs much, coarser elsewhere."""
+"""Equalize step sizes without training: finer steps where errors cost more, coarser elsewhere."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from training.losses.joint import RateDistortion
 log = logging.getLogger(__name__)
 # QPs at which costs are measured, spread over the range.
 QPS = tuple(round(share * (QP_COUNT - 1)) for share in (0.2, 0.4, 0.6, 0.8))
-# Batches of crops at each of them.
+# Batches of crops per QP.
 BATCHES = 4
 # Keeps the logarithm of a cost finite.
 LEAST_COST = 1e-12
 
 
 def costs(networks: Networks, loss: RateDistortion, x: Tensor, qp: int) -> Tensor:
-    """Measure what a squared error of one step costs in each channel of y.
+    """Measure how much an error of one step in each channel of y adds to the loss.
 
-    The diagonal of J^T J from random projections (Hutchinson's estimator), where J is the
-    derivative by y_hat of the residuals whose squares the loss is a sum of.
+    This is the diagonal of J^T J, estimated by random projections (Hutchinson's estimator). The
+    loss is a sum of squared residuals; J is their derivative by y_hat.
 
     Args:
-        networks: The codec's.
+        networks: The codec's networks.
         loss: The loss.
         x: [B, 3, H, W] in 0..1, sides multiples of 64.
         qp: 0..63, for all positions.
@@ -48,16 +48,16 @@ def costs(networks: Networks, loss: RateDistortion, x: Tensor, qp: int) -> Tenso
 
 
 def rescale(networks: Networks, log_factors: Tensor) -> None:
-    """Divide each channel's step, and adapt everything that reads or predicts y in steps.
+    """Divide each channel's step by a factor, and adapt everything that reads or predicts y.
 
     ::
 
-        g_a -> y times factor -> h_a divides first
-                              -> prior: means times, scales plus, contexts divided
-                              -> y_hat -> g_s divides
+        g_a -> y * factor -> h_a: input / factor
+                          -> prior: means * factor, log scales + log factor, contexts / factor
+                          -> y_hat -> g_s: input / factor
 
     Args:
-        networks: Changed in place; they code the same pictures as before, up to rounding.
+        networks: Changed in place; apart from rounding, they compute the same as before.
         log_factors: [M], the logarithms of the factors.
     """
     factors = log_factors.exp()
@@ -66,7 +66,7 @@ def rescale(networks: Networks, log_factors: Tensor) -> None:
     with torch.no_grad():
         networks.g_a.gain.log_gain.add_(log_factors)
         networks.g_s.gain.log_gain.sub_(log_factors)
-        # Its input is unshuffled by 2: each channel of y appears four times in a row.
+        # h_a's input is pixel-unshuffled by 2: each channel of y appears four times in a row.
         networks.h_a.down2.weight.div_(factors.repeat_interleave(4).view(1, -1, 1, 1))
         for layer in networks.prior.layers:
             layer_factors = factors[layer.start : layer.stop]
@@ -85,22 +85,22 @@ def rescale(networks: Networks, log_factors: Tensor) -> None:
 def equalize_steps(
     networks: Networks, loss: RateDistortion, crops: Callable[[], Tensor], share: float
 ) -> Tensor:
-    """Move step sizes to where an error of one step costs the same in every channel.
+    """Change step sizes so that an error of one step costs the same in every channel.
 
-    At the optimum of R + D, the slope of D by R is the same everywhere, and so is step^2 times the
-    cost of an error.
+    At the optimum of R + D, dD/dR is the same in every channel, and so is step^2 times the cost of
+    a squared error.
 
     Args:
         networks: Changed in place.
-        loss: The loss whose optimum is wanted.
-        crops: Makes a batch of training pictures (see `costs`), another one at each call.
-        share: How far to move towards equal costs, 0..1. 1 reaches them if nothing else changes.
+        loss: The loss to find the optimum of.
+        crops: Returns another batch of training pictures at each call (see `costs`).
+        share: How far to move towards equal costs, 0..1. With 1, costs are equal to first order.
 
     Returns:
         The factors of y, [M].
 
     Raises:
-        ValueError: For a share outside of 0..1.
+        ValueError: `share` is outside of 0..1.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"a share must be between 0 and 1, not {share:g}")
@@ -108,14 +108,14 @@ def equalize_steps(
     for qp in QPS:
         batches = [costs(networks, loss, crops(), qp) for _ in range(BATCHES)]
         cost = torch.stack(batches).mean(0).clamp(min=LEAST_COST).log()
-        # Without the mean, which would move the rate of all channels together.
+        # The mean is subtracted, because it would change the rate of all channels together.
         logs.append(cost - cost.mean())
     uneven = torch.stack(logs).mean(0)
     log.info(
         "an error's cost differed by a factor of %.2f between channels (one standard deviation)",
         float(uneven.std().exp()),
     )
-    # step^2 times cost is to be even, so a step moves by half of the log of its cost.
+    # step^2 * cost is to be constant, so the log of a step changes by half the log of its cost.
     log_factors = 0.5 * share * uneven
     rescale(networks, log_factors)
     return log_factors.exp()

@@ -19,7 +19,7 @@ from codec.weights.networks import TRANSFORMS
 from training.losses.rate import RateModel
 from training.surgery.equalize_steps import QPS
 
-# A channel's index modulo this determines which step of the prior codes it at which position.
+# A channel's index modulo this determines in which step the prior codes it at a position.
 CLASSES = PRIOR_STEPS
 _Conv = nn.Conv2d | IntegerConv
 _HyperNetwork = HyperSynthesis | LowFeatures
@@ -33,9 +33,9 @@ def before_narrowing(target: ModelConfig, trained: ModelConfig) -> ModelConfig |
         trained: The configuration of the trained weights.
 
     Returns:
-        `target` with those widths of `trained` that `narrowed` can reduce. None if there is
-        nothing to prune, or if a width that cannot be pruned differs: the prior then starts from
-        scratch, provided that the transforms fit.
+        `target`, but with those widths of `trained` that `narrowed` can reduce. None if there is
+        nothing to prune, or if a width that cannot be pruned differs; the prior then starts from
+        random weights, and the transforms must have equal sizes.
     """
     names = ("m", "p", "p_low", "step_block", "hidden_a16")
     wide = replace(target, **{name: getattr(trained, name) for name in names})
@@ -52,15 +52,15 @@ def _width(config: ModelConfig, name: str) -> int:
 def narrowed(wide: Networks, config: ModelConfig, crops: Callable[[], Tensor]) -> Networks:
     """Prune networks.
 
-    The channels of y with the largest values, in quantization steps, are kept, equally many of each
-    residue modulo 4. The features of the prior that contribute most to its outputs are kept; the
-    mean contribution of the others is added to the outputs.
+    Keeps the channels of y with the largest values in quantization steps, the same number of each
+    residue modulo 4. Keeps the features of the prior that contribute most to its outputs, and adds
+    the mean contribution of the others to the outputs.
 
     Args:
         wide: Networks with more channels of y (m), inside the analysis's blocks (hidden_a16) or of
             the prior (p, p_low), or with blocks in its steps.
         config: The configuration to reach.
-        crops: Makes a batch of training pictures, [B, 3, H, W] in 0..1.
+        crops: Returns a batch of training pictures, [B, 3, H, W] in 0..1.
 
     Returns:
         Networks of `config`.
@@ -84,19 +84,19 @@ def _largest(values: Tensor, count: int) -> Tensor:
 
 
 def _channels_of_y(y: Tensor, low: int, m: int) -> Tensor:
-    """Numbers of the channels to keep [m], each at a place with its own residue modulo 4.
+    """Indexes of the channels to keep [m]; each keeps its residue modulo 4.
 
     All `low` channels of the preview are kept.
     """
-    # Grows as the bits of a channel do.
+    # Grows with the bits of a channel.
     size = (1 + y.abs()).log2().mean((0, 2, 3))[low:].view(-1, CLASSES)
     rows = torch.stack([_largest(size[:, k], (m - low) // CLASSES) for k in range(CLASSES)], 1)
-    # A channel keeps its residue, so the same prior step codes it as before.
+    # A channel keeps its residue, so the same step of the prior codes it as before.
     return torch.cat([torch.arange(low), (low + rows * CLASSES + torch.arange(CLASSES)).flatten()])
 
 
 def _inputs_of_heads(wide: Networks, y: Tensor, qp: Tensor) -> dict[PriorStep, Tensor]:
-    """What enters the last layer of each of the prior's steps: means and mean squares [2, P]."""
+    """Means and mean squares [2, P] of the inputs to the last layer of each step of the prior."""
     moments: dict[PriorStep, Tensor] = {}
 
     def watch(step: PriorStep) -> torch.utils.hooks.RemovableHandle:
@@ -117,12 +117,12 @@ def _inputs_of_heads(wide: Networks, y: Tensor, qp: Tensor) -> dict[PriorStep, T
 
 
 def _fourfold(kept: Tensor) -> Tensor:
-    """The same channels after or before a shuffle by 2."""
+    """Indexes of the same channels before or after a pixel shuffle by 2."""
     return (4 * kept[:, None] + torch.arange(4)).flatten()
 
 
 def _cut(new: _Conv, old: _Conv, outs: Tensor | None = None, ins: Tensor | None = None) -> None:
-    """A layer's weights and biases, of these outputs and inputs, all if not given."""
+    """Copy a layer's weights and biases for some outputs and inputs; None means all."""
     assert old.bias is not None
     assert new.bias is not None
     weight, bias = (old.weight, old.bias) if outs is None else (old.weight[outs], old.bias[outs])
@@ -135,7 +135,7 @@ def _cut_gain(new: Gain, old: Gain, kept: Tensor) -> None:
 
 
 def _transforms(networks: Networks, wide: Networks, kept: Tensor) -> None:
-    """Copy the transforms, with only these channels of y."""
+    """Copy the transforms with these channels of y only."""
     for room in TRANSFORMS:
         new = getattr(networks, room)
         old = getattr(wide, room)
@@ -174,7 +174,7 @@ def _prior(
     steps = zip(new.steps_of(new.layers[-1]), old.steps_of(old.layers[-1]))
     channels = kept[low:] - low
     for index, (step, trained) in enumerate(steps):
-        # A step's context is the four sets of the preview's layer, then this layer's earlier sets.
+        # A step's context: the preview layer's four sets, then the earlier sets of its own layer.
         before = _in_a_row(
             [torch.arange(low)] * 4 + [channels] * index, [low] * 4 + [wide.config.m - low] * index
         )
@@ -188,13 +188,13 @@ def _prior(
 
 
 def _in_a_row(parts: Sequence[Tensor], widths: Iterable[int]) -> Tensor:
-    """Numbers within parts of these widths as numbers within all of them in a row."""
+    """Convert indexes within parts of these widths to indexes in their concatenation."""
     starts = torch.tensor([0, *widths]).cumsum(0)
     return torch.cat([part + start for part, start in zip(parts, starts)])
 
 
 def _features(steps: list[PriorStep], inputs: dict[PriorStep, Tensor], count: int) -> Tensor:
-    """The features that add most to the outputs of the steps."""
+    """Indexes of the features that contribute most to the outputs of the steps."""
     return _largest(
         torch.stack([s.head.weight.square().sum((0, 2, 3)) * inputs[s][1] for s in steps]).sum(0),
         count,
@@ -209,7 +209,7 @@ def _hyper(new: _HyperNetwork, old: _HyperNetwork, kept: Tensor) -> None:
 
 
 def _hidden(expand: _Conv, project: _Conv, count: int) -> Tensor:
-    """The channels between two layers of a block whose weights are the largest."""
+    """Indexes of the channels between two layers of a block that have the largest weights."""
     return _largest(
         project.weight.square().sum((0, 2, 3)) * expand.weight.square().sum((1, 2, 3)), count
     )
@@ -230,15 +230,15 @@ def _step(
     before: Tensor | None,
     inputs: Tensor,
 ) -> None:
-    """Cut a step of the prior.
+    """Copy the kept parts of a step of the prior.
 
     Args:
         new: Changed in place.
         old: The trained step.
-        kept: Features to keep.
+        kept: Indexes of the features to keep.
         channels: The channels that the step codes.
-        before: The channels of all earlier sets, as they enter the context; None without context.
-        inputs: From `_inputs_of_heads`.
+        before: The channels of all earlier sets, in the order of the context; None without context.
+        inputs: The result of `_inputs_of_heads` for this step.
     """
     if new.context is not None and old.context is not None:
         _cut(new.context, old.context, outs=kept, ins=before)
@@ -248,7 +248,7 @@ def _step(
         _cut(new.block.depthwise, old.block.depthwise, outs=kept)
     outs = torch.cat([channels, channels + len(old.head.weight) // 2])
     _cut(new.head, old.head, outs=outs, ins=kept)
-    # What the dropped features added on average moves into the bias.
+    # The mean contribution of the dropped features is added to the bias.
     mean = inputs[0].clone()
     mean[kept] = 0
     new.head.bias.add_(old.head.weight[outs, :, 0, 0] @ mean)
