@@ -1,1 +1,1 @@
-"""Measurements beside other codecs: real file bytes, results as JSON, tables made from it."""
+"""Comparisons with other codecs: sizes of real files, results as JSON, tables made from them."""

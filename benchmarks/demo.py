@@ -1,4 +1,4 @@
-"""Encode and decode a photograph and a screenshot beside other codecs at the same size.
+"""Compare CoTAM with other codecs at the same file size on a photograph and a screenshot.
 
 `make demo` or `make demo IMAGE=photo.jpg`.
 """
@@ -19,18 +19,18 @@ from codec.evaluation.codecs import codec_under_test
 from codec.evaluation.distortion import Pixels, psnr
 from codec.io import images
 
-# A photograph of scikit-image.
+# A photograph that scikit-image ships.
 PHOTOGRAPH = "coffee"
 RIVALS = ("jpeg", "webp", "avif")
 # Pixels of the drawn screenshot.
 SCREEN = (640, 400)
-# Pixels above each panel, and of the text's distance to its corner.
+# Pixels above each panel for its caption, and between the caption and the panel's corner.
 CAPTION = 24
 MARGIN = 6
 
 
 def screenshot() -> Pixels:
-    """A drawn window with a menu, a list and text: uint8 [H, W, 3]."""
+    """Draw a window with a menu, a list and text: uint8 [H, W, 3]."""
     width, height = SCREEN
     screen = Image.new("RGB", SCREEN, "white")
     draw = ImageDraw.Draw(screen)
@@ -54,7 +54,7 @@ def example_pictures() -> dict[str, Pixels]:
 
 
 def total(seconds: dict[str, float]) -> str:
-    """All stages together, in milliseconds."""
+    """The sum of all stages in milliseconds."""
     return f"{1000 * sum(seconds.values()):.0f}"
 
 
@@ -65,10 +65,10 @@ def compare(
 
     Args:
         cotam: the codec.
-        name: of the picture.
+        name: name of the picture.
         pixels: uint8 [H, W, 3].
-        quality: of CoTAM, 0..100.
-        table: gets a row for each codec.
+        quality: quality of CoTAM, 0..100.
+        table: one row per codec is appended to it.
 
     Returns:
         The original and the decoded pictures side by side.
@@ -89,13 +89,13 @@ def compare(
 
 
 def facts(pixels: Pixels, data: bytes, decoded: Pixels) -> tuple[str, str, str]:
-    """Bytes, bits per pixel and PSNR as cells."""
+    """Bytes, bits per pixel and PSNR as cells of a table."""
     bpp = len(data) * 24 / pixels.size
     return str(len(data)), f"{bpp:.3f}", f"{psnr(pixels, decoded):.2f}"
 
 
 def side_by_side(panels: list[tuple[str, Pixels]]) -> Image.Image:
-    """Pictures of one size in a row, with their captions above."""
+    """Put pictures of one size in a row, with captions above."""
     height, width = panels[0][1].shape[:2]
     sheet = Image.new("RGB", (width * len(panels), height + CAPTION), "white")
     for index, (caption, pixels) in enumerate(panels):
@@ -106,7 +106,7 @@ def side_by_side(panels: list[tuple[str, Pixels]]) -> Image.Image:
 
 
 def stack(sheets: list[Image.Image]) -> Image.Image:
-    """Images below one another."""
+    """Put images below one another."""
     size = max(sheet.width for sheet in sheets), sum(sheet.height for sheet in sheets)
     stacked = Image.new("RGB", size, "white")
     top = 0
@@ -132,7 +132,7 @@ def main() -> None:
         )
         cotam = codec.load()
         table = Table("picture", "codec", "bytes", "bpp", "PSNR dB", "encode ms", "decode ms")
-        # The first call loads and allocates; its times would mislead.
+        # The first call loads code and allocates memory, so it is not timed.
         cotam.decode(cotam.encode(next(iter(pictures.values()))))
         sheets = [
             compare(cotam, name, pixels, options.quality, table)

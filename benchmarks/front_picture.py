@@ -1,7 +1,7 @@
 """The README's picture: a rendered scene and a screenshot, as AVIF and as CoTAM at the same bytes.
 
-`python -m benchmarks.front_picture`. Both pictures are made here, because no photograph may be
-redistributed; the scene has textures, shadows and grain as a photograph has.
+`python -m benchmarks.front_picture`. Both pictures are made by this program, because licences do
+not allow redistributing photographs. The scene has textures, shadows and grain like a photograph.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from training.data.pages import open_browser
 SIZE = (512, 384)
 WIDTH = 1024
 HEIGHT = 640
-# Where the page is shown at its own size: left, top, right, bottom.
+# Crop of the page that is shown at native size: left, top, right, bottom.
 SHOWN = (0, 0, 512, 240)
-# Qualities of CoTAM; low ones, so that the difference can be seen in print.
+# Qualities of CoTAM, low enough that differences are visible in a small picture.
 SCENE_QUALITY = 8
 SCREEN_QUALITY = 20
 
 
 def screenshot() -> Pixels:
-    """A page of the benchmark of streams in Chromium."""
+    """Screenshot of the page that the stream benchmark uses, rendered by Chromium."""
     with open_browser() as browser:
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         page.set_content(html())

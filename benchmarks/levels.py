@@ -1,8 +1,8 @@
-"""What each level of a file costs, and how near the preview is.
+"""Decoding time of each level of a file, and accuracy of the preview.
 
 `python -m benchmarks.levels --json`.
-Times: 768x512, quality 50, medians of calls that take turns after a warm-up. Preview: PSNR to the
-full decode reduced by 8 (box filter), on Kodak.
+Times: 768x512, quality 50, medians of alternating calls after a warm-up. Preview: PSNR against the
+full decode downscaled by 8 (box filter), on Kodak.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from codec.towers import Tower, load_tower
 
 TOWER = "ViT-L-14-336"
 QUALITY = 50.0
-# Qualities of the preview's PSNR: coarse, usual, fine.
+# Qualities at which the preview's PSNR is measured: low, default, high.
 QUALITIES = (20, 50, 80)
-# Share of the tower's 24x24 tokens that is selected.
+# Share of the tower's 24x24 tokens that token selection keeps.
 SELECTED = 0.25
 GRID = (24, 24)
 
 
 def adapter_for(cotam: codec.Codec, tower: Tower) -> Adapter:
-    """An adapter with random weights, of the shape of the shipped one for embeddings."""
+    """An adapter with random weights in the shape of the shipped one for embeddings."""
     config = AdapterConfig(
         cotam.learned.pipeline.layers[-1].stop,
         tower.width,
@@ -57,8 +57,8 @@ def adapter_for(cotam: codec.Codec, tower: Tower) -> Adapter:
 def times(cotam: codec.Codec, rounds: int) -> dict[str, float]:
     """Time the levels of a file.
 
-    Tokens are those of a CLIP ViT-L/14-336 with random weights and its first block only, which
-    changes neither its embedding nor the adapter.
+    Tokens are those of a CLIP ViT-L/14-336 with random weights and only its first block. Its
+    embedding and the adapter, which are timed, are those of the complete tower.
 
     Args:
         cotam: the codec.
@@ -96,7 +96,7 @@ def preview_psnr(cotam: codec.Codec) -> dict[str, dict[str, float]]:
     """PSNR of previews on Kodak.
 
     Returns:
-        Quality -> mean and least over the pictures.
+        Quality -> mean and minimum over the pictures.
     """
     by_quality = {}
     for quality in QUALITIES:
@@ -123,7 +123,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cotam = codec.load(options.model, "cpu")
-    # Without a preview layer, the preview is the full decode, reduced.
+    # Without a preview layer, the preview is the downscaled full decode.
     layered = len(cotam.learned.pipeline.layers) > 1
     spent = times(cotam, options.rounds)
     result = {

@@ -1,4 +1,4 @@
-"""Rate-distortion on a folder of pictures, real file bytes: `python -m benchmarks.rd --json`."""
+"""Rate-distortion curves of real files on a folder: `python -m benchmarks.rd --json`."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ from codec.evaluation.machine import describe
 
 Points = list[dict[str, float]]
 QUALITIES = (0, 6, 12, 18, 24, 30, 36, 42, 48, 54, 60, 66, 72, 80, 90, 100)
-# Qualities of rivals, dense enough for Akima interpolation over RANGE; others have the registry's.
+# Qualities of other codecs, dense enough for Akima interpolation over RANGE. A codec that is not
+# listed has the qualities of the registry.
 RIVAL_QUALITIES = {
     "jpeg": (3.0, 6.0, 10.0, 15.0, 22.0, 30.0, 40.0, 52.0, 65.0, 75.0, 84.0),
     "webp": (1.0, 5.0, 12.0, 22.0, 35.0, 48.0, 60.0, 72.0, 80.0, 86.0, 90.0),
     "avif": (12.0, 20.0, 28.0, 36.0, 44.0, 52.0, 60.0, 68.0, 76.0, 84.0),
 }
-# Bits per pixel of the anchor's points that BD-rates count.
+# BD-rates use the anchor's points in this range of bits per pixel.
 RANGE = (0.1, 1.0)
-# Factors by which the test curve may reach beyond RANGE, so that the ends are interpolated.
+# Factors by which the test curve may extend beyond RANGE, so that its ends are interpolated.
 BELOW = 3
 ABOVE = 1.5
 LEAST_OVERLAP = 0.5
 TITLE = "CoTAM"
 MODELS = "small-mse,small,tiny"
 RIVALS = "jpeg,webp,avif"
-# Bytes of a file that are not entropy-coded.
+# Number of bytes of a file that are not entropy-coded.
 HEADER = 20
 SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 def default_pictures() -> Path:
-    """Kodak, below COTAM_DATA."""
+    """The folder of the Kodak pictures below COTAM_DATA."""
     return data_root() / "eval" / "kodak"
 
 
@@ -50,24 +51,24 @@ def rival_qualities(name: str) -> tuple[float, ...]:
     """The qualities that a rival is measured at.
 
     Args:
-        name: in the registry; `avif-444` has the qualities of `avif`, for example.
+        name: name in the registry. `avif-444`, for example, has the qualities of `avif`.
 
     Returns:
-        Coarse to fine; one where the rival's quality is fixed.
+        Qualities from coarse to fine; only one if the codec's quality is fixed.
     """
     listed = codec_under_test(name).qualities
     return RIVAL_QUALITIES.get(name.partition("-")[0], listed) if len(listed) > 1 else listed
 
 
 def point(quality: float, rows: Points) -> dict[str, float]:
-    """Means over pictures, with their quality."""
+    """A point of a curve: means over pictures, and the quality."""
     return {"quality": quality} | {
         key: float(np.mean([row[key] for row in rows])) for key in rows[0]
     }
 
 
 def distortions(original: Pixels, decoded: Pixels) -> dict[str, float]:
-    """psnr in dB; ms_ssim, 0..1, nan for pictures that are too small for it."""
+    """psnr in dB, and ms_ssim in 0..1; nan for pictures that are too small for MS-SSIM."""
     similarity = ms_ssim(original, decoded)
     return {
         "psnr": psnr(original, decoded),
@@ -100,15 +101,15 @@ def measure_rival(
 
 
 def measure_cotam(cotam: codec.Codec, pictures: list[Pixels]) -> Points:
-    """CoTAM's curve, with one QP for all pictures of a quality.
+    """CoTAM's curve; at a quality, all pictures have the same QP.
 
     Args:
         cotam: the codec.
         pictures: uint8 [H, W, 3] each.
 
     Returns:
-        At each quality, means of bpp, psnr, ms_ssim and excess: bytes without the header over the
-        model's own entropy (bits of the integer tables), minus 1.
+        At each quality, means of bpp, psnr, ms_ssim and excess. The excess is the bytes without the
+        header, divided by the entropy of the model's integer tables, minus 1.
     """
     points = []
     for quality in QUALITIES:
@@ -132,12 +133,12 @@ def bd_rate(anchor: Points, test: Points, score: str = "psnr") -> float:
     """BD-rate over the anchor's points in RANGE.
 
     Args:
-        anchor: what `test` is compared with.
+        anchor: the curve that `test` is compared with.
         test: a curve.
         score: "psnr" or "ms_ssim"; the latter in decibels.
 
     Returns:
-        Percent of the anchor's rate that the test curve needs more; negative: less.
+        The additional rate of `test` in percent of the anchor's; negative if `test` needs less.
     """
     low, high = RANGE
     scale = in_db if score == "ms_ssim" else float
@@ -157,7 +158,7 @@ def bd_rate(anchor: Points, test: Points, score: str = "psnr") -> float:
 
 
 def bd_psnr(anchor: Points, test: Points) -> float:
-    """Decibels that the test curve lies above the anchor, both in RANGE."""
+    """Mean PSNR gain of the test curve over the anchor in RANGE, in decibels."""
     inside = [
         [p for p in points if RANGE[0] / ABOVE <= p["bpp"] <= RANGE[1] * ABOVE]
         for points in (anchor, test)
@@ -171,17 +172,17 @@ def bd_psnr(anchor: Points, test: Points) -> float:
 
 
 def comparable(points: Points) -> bool:
-    """Whether a curve has enough points in RANGE for a BD-rate: two, as bjontegaard needs."""
+    """Whether a curve has at least two points in RANGE, which bjontegaard needs for a BD-rate."""
     return sum(RANGE[0] <= p["bpp"] <= RANGE[1] for p in points) > 1
 
 
 def facts_of(cotam: codec.Codec, curves: dict[str, Points], rivals: list[str]) -> dict[str, Any]:
-    """What is known about one set of weights beside its curve.
+    """Facts about a set of weights, in addition to its curve.
 
     Args:
         cotam: the codec.
         curves: title -> curve.
-        rivals: titles.
+        rivals: titles of other codecs.
 
     Returns:
         Fingerprint, BD-rates, range of rates, whether it is monotone, and the largest excess.
@@ -210,10 +211,10 @@ def run(folder: Path, models: list[str], rivals: list[str], limit: int | None) -
     """Measure all curves and BD-rates.
 
     Args:
-        folder: the pictures.
-        models: weights by name or path; the others' PSNR is compared with the first one's.
-        rivals: names in the registry.
-        limit: only the first pictures; None for all.
+        folder: the folder of pictures.
+        models: weights by name or path; the PSNR of each is compared with that of the first.
+        rivals: names of other codecs in the registry.
+        limit: use only this many first pictures; None for all.
 
     Returns:
         The result; curves and BD-rates by the codecs' titles.
@@ -242,12 +243,12 @@ def run(folder: Path, models: list[str], rivals: list[str], limit: int | None) -
 
 
 def add_rivals(result: dict[str, Any], rivals: list[str], folder: Path) -> dict[str, Any]:
-    """Measure further rivals and compare the curves of an earlier result with them.
+    """Measure further codecs, and compare the curves of an earlier result with them.
 
     Args:
-        result: from `run`, on the same pictures.
-        rivals: names in the registry.
-        folder: the pictures.
+        result: a result of `run` on the same pictures.
+        rivals: names of the codecs in the registry.
+        folder: the folder of pictures.
 
     Returns:
         The result with more curves, systems and BD-rates.
@@ -272,7 +273,7 @@ def add_rivals(result: dict[str, Any], rivals: list[str], folder: Path) -> dict[
 
 
 def show(result: dict[str, Any]) -> None:
-    """Print a summary for people."""
+    """Print a readable summary."""
     for name, facts in result["weights"].items():
         print(f"{name} on {result['pictures']} pictures of {result['set']}")
         print(f"BD-rate (PSNR) {facts['bd_rate_psnr']}")

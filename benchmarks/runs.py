@@ -1,6 +1,6 @@
 """The log of training runs: `python -m benchmarks.runs NAME "what was tried"`.
 
-It adds shipped weights and what rd.json and tasks.json say about them.
+It adds a line about shipped weights, with their results from rd.json and tasks.json.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from codec.weights import checkpoint
 
 
 def total(training: dict[str, Any] | None, key: str) -> float:
-    """A number summed over a run and all runs that it started from."""
+    """The sum of a number over a run and all earlier runs that it started from."""
     return training[key] + total(training.get("before"), key) if training else 0
 
 
 def entry(name: str, what: str) -> dict[str, Any]:
-    """A line of the log.
+    """Make a line of the log.
 
     Args:
-        name: of the weights.
-        what: was tried.
+        name: name of the weights.
+        what: what was tried, in words.
 
     Returns:
         Facts from the checkpoint's metadata, and its measured points.
@@ -56,14 +56,14 @@ def entry(name: str, what: str) -> dict[str, Any]:
 
 
 def task_points(name: str, fingerprint: str) -> list[list[float]]:
-    """Points of the weights with uniform steps.
+    """Points of the weights in tasks.json, with uniform steps.
 
     Args:
-        name: of the weights.
-        fingerprint: of the weights, hexadecimal.
+        name: name of the weights.
+        fingerprint: fingerprint of the weights in hexadecimal.
 
     Returns:
-        [bpp, squared error of DeiT-Tiny's last tokens, its top-1] at each quality; empty where
+        [bpp, squared error of DeiT-Tiny's last tokens, its top-1] at each quality; empty if
         tasks.json was measured with other weights.
     """
     tasks = load("tasks_tiny" if name == "tiny" else "tasks")

@@ -1,8 +1,8 @@
-"""Time, memory and lossless size of screens: `python -m benchmarks.screen_costs --json`.
+"""Time, memory and lossless size for screenshots: `python -m benchmarks.screen_costs --json`.
 
 ::
 
-    pictures at 1456x819 -> AVIF and CoTAM take turns, two threads -> seconds, ratio
+    pictures at 1456x819 -> AVIF and CoTAM alternately, two threads -> seconds, ratio
     one of them -> whole commands -> seconds, peak memory
     pictures at native size -> lossless files of CoTAM and of WebP -> bytes
 """
@@ -31,7 +31,7 @@ THREADS = 2
 ROUNDS = 3
 COMMAND_ROUNDS = 5
 FOLDERS = ("eval/screens", "eval/kodak")
-# Pillow's settings of lossless WebP: its slowest method, at its default and at its highest effort.
+# Pillow's settings of lossless WebP: the slowest method, with default and with highest effort.
 WEBP = {"method 6": 80, "method 6, quality 100": 100}
 
 
@@ -86,7 +86,7 @@ def run(limit: int) -> dict[str, Any]:
     """Measure everything.
 
     Args:
-        limit: pictures of each folder.
+        limit: number of pictures per folder.
 
     Returns:
         The result.
@@ -111,7 +111,7 @@ def run(limit: int) -> dict[str, Any]:
 
 
 def show(result: dict[str, Any]) -> None:
-    """Print a summary for people."""
+    """Print a readable summary."""
     for name, milliseconds in result["milliseconds"].items():
         print(f"{name}: {milliseconds:.0f} ms")
     print(f"encode, relative to AVIF: {result['encode_ratio']:.2f}")

@@ -1,8 +1,10 @@
-"""Rate, tokens at native size and words read on screens: `python -m benchmarks.screens --json`.
+"""Rate, token error and words read on screenshots: `python -m benchmarks.screens --json`.
+
+Tokens are computed at native size.
 
 ::
 
-    a folder's pictures x codecs x qualities -> rows (kept in a file) -> means, BD-rates
+    a folder's pictures x codecs x qualities -> rows (in a file) -> means, BD-rates
 """
 
 from __future__ import annotations
@@ -33,9 +35,9 @@ from codec.evaluation.rows import Key, Row, RowsFile, collect
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-# Width and height that a client with a smaller screen budget sends; pictures are fitted into it.
+# Largest width and height of the screenshots that a typical client sends.
 CLIENT_SIZE = (1456, 819)
-# What such a client sends.
+# The format that such a client sends.
 CLIENT_FORMAT = "jpeg-q75"
 JUDGES: dict[str, Callable[[Path], Any]] = {"tokens": NativeTilesJudge, "words": WordsJudge}
 # Names in the registry; CoTAM's tools are listed so that each one is measured separately.
@@ -64,7 +66,7 @@ _judge = lru_cache(maxsize=None)(lambda name: JUDGES[name](data_root()))
 
 
 def qualities_of(system: str) -> tuple[float, ...]:
-    """The qualities that a codec of the registry is measured at; one where it is fixed."""
+    """The qualities at which a codec of the registry is measured; only one if it is fixed."""
     settings = settings_of(system)
     listed = settings.qualities if settings else codec_under_test(system).qualities
     family = settings.format if settings else system
@@ -73,14 +75,14 @@ def qualities_of(system: str) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured.
+    """What to measure.
 
     Attributes:
-        folder: below COTAM_DATA.
-        size: (width, height) that pictures are reduced to fit in; None for their own.
+        folder: path of the pictures below COTAM_DATA.
+        size: (width, height) that pictures are scaled down to fit in; None for native size.
         systems: names in the registry.
         judges: keys of JUDGES.
-        limit: at most so many pictures, evenly spaced; None for all.
+        limit: largest number of pictures, evenly spaced; None for all.
     """
 
     folder: str
@@ -90,11 +92,11 @@ class Plan:
     limit: int | None
 
     def pictures(self) -> list[Path]:
-        """By name, at most `limit`, evenly spaced."""
+        """The files of the pictures, sorted by name: at most `limit`, evenly spaced."""
         return pictures_of(self.folder, self.limit)
 
     def key(self, picture: Path, system: str, quality: float, judge: str) -> Key:
-        """The key of a row, of strings and numbers as JSON gives them back."""
+        """The key of a row, made of strings and numbers that survive JSON."""
         size = "native" if self.size is None else f"{self.size[0]}x{self.size[1]}"
         identity = codec_under_test(system).identity
         return self.folder, size, identity, float(quality), judge, picture.name
@@ -102,11 +104,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Job:
-    """One picture.
+    """A picture with the rows to measure.
 
     Attributes:
         picture: the file.
-        todo: (system, quality, judge) without a row.
+        todo: (system, quality, judge) triples that have no row yet.
     """
 
     picture: Path
@@ -114,13 +116,13 @@ class Job:
 
 
 def pictures_of(folder: str, limit: int | None) -> list[Path]:
-    """Picture files of a folder below COTAM_DATA, by name, at most `limit`, evenly spaced."""
+    """Picture files of a folder below COTAM_DATA by name: at most `limit`, evenly spaced."""
     paths = (data_root() / folder).iterdir()
     return spread(sorted(path for path in paths if path.suffix in SUFFIXES), limit)
 
 
 def read(path: Path, size: tuple[int, int] | None) -> Pixels:
-    """A picture [H, W, 3], reduced to fit in (width, height) if given."""
+    """Read a picture [H, W, 3], scaled down to fit in (width, height) if given."""
     with Image.open(path) as image:
         shown = image.convert("RGB")
     if size is not None:
@@ -129,7 +131,7 @@ def read(path: Path, size: tuple[int, int] | None) -> Pixels:
 
 
 def jobs_of(plan: Plan, file: RowsFile) -> list[Job]:
-    """What is missing, by picture."""
+    """A job for each picture that lacks rows."""
     jobs = []
     for picture in plan.pictures():
         todo = tuple(
@@ -148,7 +150,7 @@ def measure(job: Job, plan: Plan) -> list[Row]:
     """Measure a picture; each file is coded once for all judges.
 
     Args:
-        job: the picture and what is missing.
+        job: the picture and the missing rows.
         plan: sizes and codecs.
 
     Returns:
@@ -182,7 +184,7 @@ def _coded(system: str, quality: float, original: Pixels) -> tuple[int, Pixels, 
 
 
 def table(plan: Plan, file: RowsFile, system: str, judge: str) -> Measured:
-    """Rates and scores [pictures, qualities] of a codec before a judge."""
+    """Rates and scores [pictures, qualities] of a codec for a judge."""
     score = next(iter(_judge(judge).scores))
     rows = [
         [file.rows[plan.key(picture, system, q, judge)] for q in qualities_of(system)]
@@ -194,14 +196,15 @@ def table(plan: Plan, file: RowsFile, system: str, judge: str) -> Measured:
 
 
 def against_client(anchor: Measured, test: Measured) -> dict[str, float]:
-    """The smallest rates that keep as many words as what the client sends, relative to its rates.
+    """Rate at which a codec keeps as many words as the client's format, relative to the latter.
 
     Args:
-        anchor: of CLIENT_FORMAT.
-        test: of another codec.
+        anchor: rates and scores of CLIENT_FORMAT.
+        test: rates and scores of another codec.
 
     Returns:
-        mean: over the pictures for which there is such a rate; pictures: their share.
+        mean: the mean ratio of rates over the pictures for which there is such a rate; pictures:
+        their share.
     """
     enough = test.scores >= anchor.scores
     smallest = np.where(enough, test.rates, np.inf).min(1)
@@ -263,12 +266,12 @@ def seconds(plan: Plan, file: RowsFile) -> dict[str, dict[str, float]]:
 
 
 def run(plan: Plan, file: RowsFile, processes: int) -> dict[str, Any]:
-    """Measure what is missing, and compare everything.
+    """Measure missing rows and compare all codecs.
 
     Args:
-        plan: what is measured.
-        file: where rows are kept.
-        processes: workers.
+        plan: what to measure.
+        file: the file of rows.
+        processes: number of worker processes.
 
     Returns:
         The result.
@@ -300,7 +303,7 @@ def run(plan: Plan, file: RowsFile, processes: int) -> dict[str, Any]:
 
 
 def show(result: dict[str, Any]) -> None:
-    """Print a summary for people."""
+    """Print a readable summary."""
     print(f"{result['pictures']} pictures of {result['folder']}")
     for judge, curves in result["curves"].items():
         print(f"\n{judge}: {result['judge_note'][judge]}\nbpp/score")

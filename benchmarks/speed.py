@@ -1,7 +1,7 @@
-"""Time and memory: in process beside other codecs, and of whole commands.
+"""Time and memory: compared with other codecs in one process, and of whole commands.
 
-`python -m benchmarks.speed --json`. Everything is warmed up, the codecs take turns, and medians
-count. Ratios are within one run.
+`python -m benchmarks.speed --json`. Times are medians of alternating calls after a warm-up. Ratios
+are computed within one run.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from codec.evaluation.codecs.pillow import SETTINGS
 from codec.evaluation.distortion import Pixels
 from codec.evaluation.machine import describe
 
-# Width and height of the picture in process: the size of Kodak's.
+# Width and height of the picture for timings in process, as in Kodak.
 SIDES = (768, 512)
 COTAM = "CoTAM"
-# Weights that are timed beside the default ones.
+# Weights that are timed in addition to the default ones.
 OTHER_WEIGHTS = ("tiny",)
-# Name in the registry -> the option of Image.save with which Pillow limits its threads.
+# Name in the registry -> option of Pillow's Image.save that limits the number of threads.
 RIVALS: dict[str, str | None] = {"avif": "max_threads", "webp": None, "jpeg": None}
-# Rounds of whole commands, for 768x512 and for 3840x2160.
+# Number of rounds of whole commands, for 768x512 and for 3840x2160.
 COMMAND_ROUNDS = 5
 LARGE_COMMAND_ROUNDS = 2
 WAYS = ("encode", "decode")
@@ -51,8 +51,8 @@ class Timed:
 
     Attributes:
         calls: encode and decode.
-        identity: of the codec.
-        parameters: of its networks; None where there are none.
+        identity: identity string of the codec.
+        parameters: number of parameters of its networks; None if it has none.
     """
 
     calls: dict[str, Call]
@@ -67,7 +67,7 @@ def picture(width: int, height: int) -> Pixels:
 
 
 def timed_cotam(name: str, pixels: Pixels, quality: float) -> tuple[Timed, int]:
-    """CoTAM on a picture, by calls that also return seconds by stage.
+    """CoTAM on a picture. Its calls also return seconds by stage.
 
     Args:
         name: `cotam` or `cotam:WEIGHTS`.
@@ -75,7 +75,7 @@ def timed_cotam(name: str, pixels: Pixels, quality: float) -> tuple[Timed, int]:
         quality: 0..100.
 
     Returns:
-        What is timed, and the bytes of its file.
+        The codec to time, and the number of bytes of its file.
     """
     under_test = codec_under_test(name)
     cotam = cotam_codec(name)
@@ -87,16 +87,16 @@ def timed_cotam(name: str, pixels: Pixels, quality: float) -> tuple[Timed, int]:
 
 
 def timed_rival(name: str, pixels: Pixels, size: int, threads: int) -> Timed:
-    """A format of Pillow, at the quality whose file is nearest to a size.
+    """A format of Pillow, at the quality whose file size is nearest to `size`.
 
     Args:
-        name: in the registry.
+        name: name in the registry.
         pixels: uint8 [H, W, 3].
-        size: bytes.
-        threads: that it may use, where it can use several.
+        size: target size in bytes.
+        threads: number of threads, if the format supports several.
 
     Returns:
-        What is timed.
+        The codec to time.
     """
     option = RIVALS[name]
     rival = SETTINGS[name].codec(**({option: threads} if option else {}))
@@ -110,7 +110,7 @@ def timed_rival(name: str, pixels: Pixels, size: int, threads: int) -> Timed:
 
 
 def timed_untrained(name: str, pixels: Pixels) -> Timed:
-    """A learned codec with random weights: they change neither its layers nor its symbols."""
+    """A learned codec with random weights, which do not change its layers or number of symbols."""
     model = codec_under_test(f"untrained:{name}")
     quality = model.qualities[0]
     data = model.encode(pixels, quality)
@@ -122,15 +122,15 @@ def timed_untrained(name: str, pixels: Pixels) -> Timed:
 
 
 def systems_for(pixels: Pixels, quality: float, threads: int) -> dict[str, Timed]:
-    """Everything that is timed, by title; the default weights come first.
+    """All codecs to time, by title; the default weights come first.
 
     Args:
         pixels: uint8 [H, W, 3].
-        quality: of CoTAM, 0..100; formats of Pillow have about its file size.
-        threads: that each may use.
+        quality: quality of CoTAM, 0..100; Pillow's formats get about the same file size.
+        threads: number of threads of each codec.
 
     Returns:
-        Title -> what is timed.
+        Title -> codec to time.
     """
     cotam, size = timed_cotam("cotam", pixels, quality)
     systems = {COTAM: cotam}
@@ -147,12 +147,13 @@ def in_process(threads: int, rounds: int, quality: float) -> dict[str, Any]:
     """Time all codecs in this process.
 
     Args:
-        threads: of each codec.
+        threads: number of threads of each codec.
         rounds: how often each call is timed.
-        quality: of CoTAM, 0..100.
+        quality: quality of CoTAM, 0..100.
 
     Returns:
-        Median milliseconds to encode and decode, CoTAM's by stage, and what the networks cost.
+        Median milliseconds to encode and decode, by stage for CoTAM, and multiplications and
+        parameters of the networks.
     """
     torch.set_num_threads(threads)
     systems = systems_for(picture(*SIDES), quality, threads)
@@ -196,14 +197,14 @@ def in_process(threads: int, rounds: int, quality: float) -> dict[str, Any]:
 
 
 def whole_process(width: int, height: int, rounds: int) -> dict[str, float]:
-    """Seconds and peak memory of `cotam encode` for a picture of that size."""
+    """Seconds and peak memory of `cotam encode` for a picture of this size."""
     with tempfile.TemporaryDirectory() as folder:
         source = saved(Path(folder), width, height)
         return command(["encode", str(source)], rounds)
 
 
 def saved(folder: Path, width: int, height: int) -> Path:
-    """`picture` as a PNG file."""
+    """Write `picture` as a PNG file."""
     source = folder / "picture.png"
     Image.fromarray(picture(width, height)).save(source)
     return source
@@ -213,7 +214,7 @@ def chosen_backends(text: str) -> list[str]:
     """Read a list of backends.
 
     Args:
-        text: names with commas.
+        text: names separated by commas.
 
     Returns:
         The names.
@@ -228,7 +229,7 @@ def chosen_backends(text: str) -> list[str]:
 
 
 def show(result: dict[str, Any]) -> None:
-    """Print a summary for people."""
+    """Print a readable summary."""
     inside = result["in_process"]
     for name, spent in inside["milliseconds"].items():
         times = inside["times_faster"].get(name, dict.fromkeys(WAYS, 1.0))

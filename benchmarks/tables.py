@@ -1,7 +1,7 @@
-"""Tables in Markdown from committed JSON: `python -m benchmarks.tables` rewrites marked parts.
+"""Tables in Markdown from committed JSON: `python -m benchmarks.tables` rewrites them on all pages.
 
-A marked part of a page is between `<!-- table:NAME -->` and `<!-- /table -->`; a test fails when
-one differs from its JSON.
+A table is the part of a page between `<!-- table:NAME -->` and `<!-- /table -->`. A test fails if
+it differs from its JSON.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PAGES = (
     *sorted((ROOT / "docs").glob("*.md")),
 )
 MARK = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
-# Rates of the columns, in bits per pixel.
+# Bits per pixel, one column each.
 AT_BPP = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 
 
@@ -41,9 +41,9 @@ def curves_table(title: str, score: str, shown: Callable[[float], float]) -> str
     """A score at equal rate, and BD-rates of the weights against each codec.
 
     Args:
-        title: of the score.
+        title: title of the score.
         score: its key in rd.json.
-        shown: from the score to what is written.
+        shown: converts the score to the value in the table.
 
     Returns:
         The table.
@@ -70,7 +70,7 @@ def ms_ssim_table() -> str:
 
 
 def goals_table() -> str:
-    """The goals of the first release beside what was measured."""
+    """The goals of the first release, and the measured values."""
     rd = load("rd")["weights"]["small-mse"]
     speed = load("speed")
     slow = load("speed_float32")["in_process"]["times_faster"]["mbt2018-mean"]
@@ -120,13 +120,13 @@ def goals_table() -> str:
 
 
 def both(values: dict[str, float], factor: float, digits: int, unit: str) -> str:
-    """'encode / decode' figures with their unit, if any."""
+    """Format figures as 'encode / decode', with a unit if there is one."""
     encode, decode = (f"{factor * values[way]:.{digits}f}" for way in ("encode", "decode"))
     return f"{encode} / {decode} {unit}".rstrip()
 
 
 def speed_table(source: str = "speed") -> str:
-    """Milliseconds of every codec, their ratio to CoTAM's, and what the networks cost."""
+    """Milliseconds of every codec, the ratio to CoTAM's, and the costs of the networks."""
     result = load(source)
     inside = result["in_process"]
     machine = result["machine"]
@@ -163,7 +163,7 @@ def stages_table() -> str:
 
 
 def backends_table() -> str:
-    """The exported graphs beside PyTorch."""
+    """The exported graphs compared with PyTorch."""
     result = load("speed")
     rows = []
     for name, facts in result["backends"].items():
@@ -255,7 +255,7 @@ def runs_table() -> str:
 
 
 def levels_table() -> str:
-    """What each level of a file costs, and how near the preview is."""
+    """Decoding time of each level of a file, and accuracy of the preview."""
     result = load("levels")
     spent = result["milliseconds"]
     near = result["preview_psnr"]
@@ -348,7 +348,7 @@ def selection_table() -> str:
     result = load("selection")
     top1 = result["top1"]
     error = result["standard_error"]
-    # Earlier results do not have them.
+    # Older results do not have them.
     costs = result.get("multiply_adds")
 
     def cell(name: str) -> str:
@@ -371,7 +371,7 @@ def selection_table() -> str:
 
 
 def wire_table() -> str:
-    """Kilobytes of a message with one picture, to the gateway and from there."""
+    """Kilobytes of a message with one picture, to the gateway and from the gateway."""
     result = load("wire")
     titles = {
         "png": "PNG",
@@ -424,13 +424,13 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def _filled(mark: re.Match[str]) -> str:
-    """A marked part anew; parts that are not made from JSON stay as they are."""
+    """Generate a marked part; parts that are not made from JSON are not changed."""
     table = TABLES.get(mark[2])
     return mark[0] if table is None else mark[1] + table() + mark[3]
 
 
 def fill(text: str) -> str:
-    """A page whose marked parts are made again from the results."""
+    """The text of a page, with marked parts generated from the results."""
     return MARK.sub(_filled, text)
 
 

@@ -1,10 +1,10 @@
-"""Rate against what a machine still sees: `python -m benchmarks.tasks`.
+"""Rate against the scores of networks and programs: `python -m benchmarks.tasks`.
 
-Rates are of whole files, QP maps included.
+Rates are those of whole files, including QP maps.
 
 ::
 
-    judges' pictures x systems x qualities -> rows (kept in a file)
+    judges' pictures x systems x qualities -> rows (in a file)
     rows -> curves of means -> BD-rates with intervals
 """
 
@@ -57,17 +57,17 @@ from codec.evaluation.rows import RowsFile, collect
 from codec.guidance import STRENGTH
 from codec.weights import checkpoint
 
-# What other variants are compared with.
+# The variant that others are compared with.
 ANCHOR = UNIFORM
 AGAINST_RIVALS = (UNIFORM, DEFAULT)
 RIVALS = "jpeg,webp,avif"
-# Judges whose pictures are below COTAM_DATA; `photographs` is several of them at once.
+# Judges whose pictures are below COTAM_DATA. `photographs` combines several of them.
 OWN_SETS = tuple(name for name in JUDGES if name not in ("vqa", "photographs"))
-# The judge that knows tokens and the oracle.
+# The judge that supports tokens and the oracle.
 TOWER_JUDGE = "deit"
-# Systems that take minutes a picture.
+# Systems that take minutes per picture.
 SLOW = (ORACLE, TUNED)
-# Judges whose score jumps with every box from one quality to the next: they get more qualities.
+# Judges that get more qualities, because their score depends on few boxes and is noisy.
 FINER = ("yolox",)
 RESULTS = Path(__file__).resolve().parent / "results"
 Curve = list[dict[str, float]]
@@ -76,14 +76,14 @@ Rates = dict[str, dict[str, float | None]]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured.
+    """What to measure.
 
     Attributes:
         setup: weights and settings.
-        judges: names.
-        variants: of CoTAM.
-        rivals: titles of formats.
-        qualities: of CoTAM.
+        judges: names of judges.
+        variants: variants of CoTAM.
+        rivals: titles of other formats.
+        qualities: qualities of CoTAM.
         limit: pictures per judge; None for all.
         slow_limit: pictures per judge for SLOW systems; None for all.
     """
@@ -102,7 +102,7 @@ class Table:
     """The rows of one judge, by system.
 
     Attributes:
-        judge: who judged.
+        judge: name of the judge.
         pictures: names of files.
         qualities: coarse to fine.
         rates: bits per pixel [pictures, qualities].
@@ -151,20 +151,20 @@ class Table:
 
 
 def of_base(plan: Plan) -> tuple[str, ...]:
-    """Systems of the other weights: those that are compared with everything else."""
+    """Systems of the other weights (--base) that are compared with all others."""
     return tuple(BASE + v for v in AGAINST_RIVALS if v in plan.variants) if plan.setup.base else ()
 
 
 def systems(
     plan: Plan, judge: str, samples: list[Sample]
 ) -> dict[str, tuple[list[Sample], tuple[float, ...]]]:
-    """What a judge sees.
+    """The systems that a judge scores.
 
-    Only DeiT-Tiny gets tokens and the oracle; slow systems get fewer pictures.
+    Only DeiT-Tiny scores tokens and the oracle. Slow systems have fewer pictures.
 
     Args:
-        plan: what is measured.
-        judge: its name.
+        plan: what to measure.
+        judge: name of the judge.
         samples: its pictures.
 
     Returns:
@@ -180,12 +180,12 @@ def systems(
 
 
 def jobs_of(plan: Plan, judges: dict[str, tuple[Judge, list[Sample]]], file: RowsFile) -> list[Job]:
-    """All rows that are missing, by picture.
+    """All missing rows, by picture.
 
     Args:
-        plan: what is measured.
+        plan: what to measure.
         judges: name -> judge and its pictures.
-        file: the rows that are there.
+        file: the existing rows.
 
     Returns:
         A job for each picture that lacks rows.
@@ -211,13 +211,13 @@ def jobs_of(plan: Plan, judges: dict[str, tuple[Judge, list[Sample]]], file: Row
 
 
 def table_of(plan: Plan, judge: Judge, samples: list[Sample], file: RowsFile) -> Table:
-    """Everything of one judge.
+    """The results of one judge.
 
     Args:
-        plan: what is measured.
-        judge: who judges.
+        plan: what to measure.
+        judge: name of the judge.
         samples: its pictures.
-        file: has all rows.
+        file: the file with all rows.
 
     Returns:
         The table.
@@ -242,9 +242,9 @@ def against_anchor(table: Table, variants: Iterable[str], prefix: str = "") -> d
     """BD-rates against uniform steps.
 
     Args:
-        table: of one judge.
-        variants: that are compared.
-        prefix: of the systems of other weights.
+        table: the results of one judge.
+        variants: the variants to compare.
+        prefix: prefix of the systems if they use other weights.
 
     Returns:
         Variant -> BD-rates.
@@ -267,17 +267,17 @@ def against_rivals(table: Table, plan: Plan) -> dict[str, dict[str, Rates]]:
 
 
 def against_same_qp(table: Table) -> Rates:
-    """BD-rates of uniform steps, with a QP that follows each picture's cost, against one QP."""
+    """BD-rates of uniform steps with QPs that depend on each picture's cost, against one QP."""
     return table.compare(SAME_QP, ANCHOR) if table.has(SAME_QP, ANCHOR) else {}
 
 
 def against_untuned(table: Table) -> Rates:
-    """BD-rates of tuned files against those of the same guide."""
+    """BD-rates of tuned files against untuned files with the same guide."""
     return table.compare(DEFAULT, TUNED) if table.has(DEFAULT, TUNED) else {}
 
 
 def against_pixels(table: Table) -> dict[str, Rates]:
-    """Variant -> BD-rates of its files by tokens against the same files by pixels."""
+    """Variant -> BD-rates of files judged by tokens against the same files judged by pixels."""
     pairs = [(name.removeprefix(TOKENS), name) for name in TOKEN_VARIANTS]
     return {
         pixels: table.compare(pixels, tokens)
@@ -290,12 +290,13 @@ def against_base(table: Table, plan: Plan) -> dict[str, Rates]:
     """BD-rates against the other weights.
 
     Args:
-        table: of one judge.
-        plan: what is measured.
+        table: the results of one judge.
+        plan: what to measure.
 
     Returns:
-        Variant -> BD-rates against the same guide, each with the slope of its weights; `same-qp`
-        -> against the other weights' uniform steps, if these are one QP for all pictures, too.
+        Variant -> BD-rates against the same variant of the other weights; each uses the slope of
+        its weights. `same-qp` -> BD-rates against the other weights' uniform steps, if these also
+        have one QP for all pictures.
     """
     rates = {
         name.removeprefix(BASE): table.compare(name, name.removeprefix(BASE))
@@ -309,7 +310,7 @@ def against_base(table: Table, plan: Plan) -> dict[str, Rates]:
 
 
 def base_of(plan: Plan, tables: dict[str, Table]) -> dict[str, Any] | None:
-    """The other weights and their guides against their uniform steps; None without others."""
+    """BD-rates of the other weights' guides against their uniform steps; None without others."""
     if not plan.setup.base:
         return None
     weights = checkpoint.load(plan.setup.base)
@@ -320,14 +321,14 @@ def base_of(plan: Plan, tables: dict[str, Table]) -> dict[str, Any] | None:
 def judges_of(
     plan: Plan, limit_of: Callable[[str], int | None]
 ) -> tuple[dict[str, tuple[Judge, list[Sample]]], dict[str, str]]:
-    """The judges of a plan with their pictures, and why others are missing.
+    """The judges of a plan with their pictures, and reasons why other judges are missing.
 
     Args:
-        plan: what is measured.
-        limit_of: from a judge's name to its largest number of pictures; None for all.
+        plan: what to measure.
+        limit_of: maps a judge's name to its largest number of pictures; None for all.
 
     Returns:
-        judges: by name.
+        judges: name -> judge and pictures.
         skipped: name -> reason.
     """
     judges = {}
@@ -342,12 +343,12 @@ def judges_of(
 
 
 def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
-    """Measure what is missing, and compare everything.
+    """Measure missing rows and compare all systems.
 
     Args:
-        plan: what is measured.
-        file: where rows are kept.
-        processes: workers.
+        plan: what to measure.
+        file: the file of rows.
+        processes: number of worker processes.
 
     Returns:
         The result: curves, BD-rates, and what they were measured with.
@@ -394,14 +395,14 @@ def run(plan: Plan, file: RowsFile, processes: int = 1) -> dict[str, Any]:
 
 
 def describe_set(table: Table) -> dict[str, Any]:
-    """A judge's pictures.
+    """Describe a judge's pictures.
 
     Args:
-        table: of one judge.
+        table: the results of the judge.
 
     Returns:
-        folder; pictures: their number; pictures_of_some: the same for systems that have fewer;
-        originals: mean scores before any coding, and bpp of the files as they are.
+        folder; pictures: their number; pictures_of_some: the number for systems that have fewer;
+        originals: mean scores and bpp of the original files.
     """
     counts = {system: len(names) for system, names in table.pictures.items()}
     everything = counts.pop(ORIGINAL)
@@ -418,7 +419,7 @@ def describe_set(table: Table) -> dict[str, Any]:
 
 
 def comparisons_of(result: dict[str, Any], judge: str) -> dict[str, Rates]:
-    """All BD-rates of a judge, by what is compared in words."""
+    """All BD-rates of a judge. Keys describe what is compared."""
     rates = {f"{v} against {ANCHOR}": r for v, r in result["bd_rate"][judge].items()}
     rates[f"{ANCHOR} against {SAME_QP}"] = result["bd_rate_slope"][judge]
     rates[f"{TUNED} against {DEFAULT}"] = result["bd_rate_tuned"][judge]
@@ -432,7 +433,7 @@ def comparisons_of(result: dict[str, Any], judge: str) -> dict[str, Rates]:
 
 
 def show(result: dict[str, Any]) -> None:
-    """Print a summary for people."""
+    """Print a readable summary."""
     for name, reason in result["skipped"].items():
         print(f"{name} is left out: {reason}")
     for name, curves in result["curves"].items():
@@ -451,7 +452,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 def in_words(values: dict[str, float | None]) -> str:
-    """'-5.1 (-7.0..-3.2)', a dash where there is none."""
+    """Format a BD-rate as '-5.1 (-7.0..-3.2)'; a dash if there is none."""
     if values["value"] is None:
         return "-"
     if values["low"] is None:
@@ -463,9 +464,9 @@ def chosen(text: str, allowed: tuple[str, ...], what: str) -> tuple[str, ...]:
     """Read a list of names.
 
     Args:
-        text: names with commas.
-        allowed: the names that there are.
-        what: they are, for the message.
+        text: names separated by commas.
+        allowed: all valid names.
+        what: what the names are, for the error message.
 
     Returns:
         The names.
@@ -481,16 +482,16 @@ def chosen(text: str, allowed: tuple[str, ...], what: str) -> tuple[str, ...]:
 
 
 def rivals_of(text: str) -> tuple[str, ...]:
-    """Read a list of rivals.
+    """Read a list of formats to compare with.
 
     Args:
-        text: formats of the registry with commas, by name or title; may be empty.
+        text: names or titles of formats in the registry, separated by commas; may be empty.
 
     Returns:
         Their titles.
 
     Raises:
-        SystemExit: a name is not one of a format.
+        SystemExit: a name is not that of a format.
     """
     if not text.strip():
         return ()

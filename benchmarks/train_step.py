@@ -1,6 +1,6 @@
-"""How long a whole step of training takes: `python -m benchmarks.train_step --json`.
+"""Time of a whole training step: `python -m benchmarks.train_step --json`.
 
-The real trainer and its callbacks on pictures of COTAM_DATA, as an experiment configures them.
+Runs the real trainer and its callbacks on pictures of COTAM_DATA, as an experiment configures them.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ from training.device import use_huge_pages
 from training.run import SECONDS_PER_MINUTE
 from training.train import CONF, KEPT_BYTES, make_trainer, pick_precision
 
-# Steps before the clock counts: the first allocate memory; one of ten refreshes the optimizer.
+# Steps that are not timed: the first ones allocate memory, and every tenth step updates the
+# optimizer's bases.
 WARMUP = 12
-# Parts of a step in their order; `between`: averaged weights, logs, the next crops.
+# Parts of a step in their order. `between` is the time for averaged weights, logs and next crops.
 PARTS = ("between", "forward", "backward", "optimizer")
 
 
 class Clock(pl.Callback):
-    """Takes the time at the moments of each step."""
+    """Records the times of the parts of each step."""
 
     def __init__(self) -> None:
         self.steps: list[list[float]] = []
@@ -53,7 +54,7 @@ class Clock(pl.Callback):
         """Seconds of each step after the warm-up.
 
         Returns:
-            For each step, its PARTS, and `step`: from the end of the step before to its own end.
+            For each step, its PARTS, and `step`: from the end of the previous step to its own end.
         """
         rows = []
         for before, now in zip(self.steps[WARMUP - 1 :], self.steps[WARMUP:], strict=False):
@@ -67,12 +68,12 @@ def measure(settings: list[str], steps: int) -> dict[str, Any]:
     """Time steps of training.
 
     Args:
-        settings: Hydra's overrides.
-        steps: that are timed.
+        settings: Hydra overrides.
+        steps: number of steps to time.
 
     Returns:
-        Seconds of a step and of its parts: medians, and the mean of whole steps, because every
-        tenth one refreshes the optimizer's bases.
+        Median seconds of a step and of its parts, and the mean of whole steps, which includes
+        that every tenth step updates the optimizer's bases.
     """
     with tempfile.TemporaryDirectory() as folder, initialize_config_dir(CONF, version_base="1.3"):
         fixed = [
@@ -107,11 +108,11 @@ def measure(settings: list[str], steps: int) -> dict[str, Any]:
 
 
 def fits(result: dict[str, Any], minutes: float) -> str:
-    """What fits into some minutes, in one line.
+    """One line that says how much training fits into some minutes.
 
     Args:
-        result: from `measure`.
-        minutes: of training, without its start.
+        result: a result of `measure`.
+        minutes: minutes of training, not counting its start.
 
     Returns:
         Steps and crops.

@@ -1,1 +1,1 @@
-"""Effort levels for photographs: how long each takes, and what it wins."""
+"""Effort levels for photographs: how long each takes, and how many bytes it saves."""

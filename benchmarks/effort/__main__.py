@@ -2,9 +2,9 @@
 
 ::
 
-    eval/imagenet, eval/detection, eval/receipts x efforts and AVIF x qualities -> rows (kept)
+    eval/imagenet, eval/detection, eval/receipts x efforts and AVIF x qualities -> rows (in a file)
     rows -> BD-rates against the default effort, and against AVIF
-    one picture of 768x512 x efforts, in turns -> milliseconds
+    one picture of 768x512 x efforts, alternating -> milliseconds
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PHOTOGRAPHS = "photographs"
 JUDGES = (PHOTOGRAPHS, "yolox", "ocr")
 RIVALS = "avif,avif-best"
 QUALITIES = (5.0, 12.0, 22.0, 34.0, 48.0)
-# The picture that is timed, below COTAM_DATA: 768x512.
+# The picture for the timings, 768x512, below COTAM_DATA.
 TIMED = Path("eval") / "kodak" / "kodim05.png"
 TIMED_QUALITY = 30
 ANCHOR = f"{EFFORT}{DEFAULT_EFFORT}"
@@ -46,12 +46,12 @@ def times(data: Path, efforts: tuple[str, ...], rounds: int) -> dict[str, Any]:
     """Milliseconds of `Codec.encode` by effort.
 
     Args:
-        data: COTAM_DATA.
-        efforts: of EFFORTS.
+        data: the folder COTAM_DATA.
+        efforts: a selection of EFFORTS.
         rounds: how often each is timed.
 
     Returns:
-        picture, size, quality, threads, and `ms`: effort -> median.
+        picture, size, quality, threads, and `ms`: effort -> median milliseconds.
     """
     cotam = codec.load(device="cpu")
     pixels = read_pixels(data / TIMED)
@@ -70,12 +70,12 @@ def times(data: Path, efforts: tuple[str, ...], rounds: int) -> dict[str, Any]:
 
 
 def run(plan: tasks.Plan, file: RowsFile, processes: int) -> dict[str, Any]:
-    """Measure what is missing, and compare everything.
+    """Measure missing rows and compare all systems.
 
     Args:
-        plan: what is measured.
-        file: where rows are kept.
-        processes: workers.
+        plan: what to measure.
+        file: the file of rows.
+        processes: number of worker processes.
 
     Returns:
         The result: curves, BD-rates, and what they were measured with.
@@ -115,7 +115,7 @@ def run(plan: tasks.Plan, file: RowsFile, processes: int) -> dict[str, Any]:
 
 
 def show(result: dict[str, Any]) -> None:
-    """Print a summary for people."""
+    """Print a readable summary."""
     for effort, ms in result.get("times", {}).get("ms", {}).items():
         print(f"{effort:12} {ms:8.1f} ms")
     for name, reason in result["skipped"].items():

@@ -1,4 +1,4 @@
-"""Draw what effort wins over its time: `python -m benchmarks.effort.plot`."""
+"""Plot the bytes that effort levels save over their time: `python -m benchmarks.effort.plot`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.effort.tables import DEFAULT, PREFIX
 from benchmarks.lib.markdown import ROOT, load
 
 TARGET = ROOT / "docs" / "effort.svg"
-# Label -> score of the judge of photographs.
+# Label -> score of the judge `photographs`.
 SCORES = {
     "features of EfficientNet-Lite0": "lite0_feature_error",
     "last tokens of DeiT-Tiny (the teacher)": "deit_token_mse_last",
@@ -22,14 +22,14 @@ Points = list[tuple[float, float, str]]
 
 
 def points(result: dict[str, Any], score: str) -> Points:
-    """What each level that was timed and judged takes and wins.
+    """Time and rate of each level that was timed and judged.
 
     Args:
-        result: of `python -m benchmarks.effort`, with times.
-        score: of the judge of photographs.
+        result: a result of `python -m benchmarks.effort`, with times.
+        score: a score of the judge `photographs`.
 
     Returns:
-        (seconds, percent of rate at equal score against the default, level), fastest first.
+        (seconds, BD-rate in percent against the default level, level), fastest first.
     """
     rates = result["bd_rate"][DEFAULT]["photographs"]
     found = []
@@ -41,14 +41,14 @@ def points(result: dict[str, Any], score: str) -> Points:
 
 
 def draw(result: dict[str, Any], target: Path) -> None:
-    """Write the picture as SVG.
+    """Write the plot as SVG.
 
     Args:
-        result: of `python -m benchmarks.effort`, with times.
+        result: a result of `python -m benchmarks.effort`, with times.
         target: the file.
     """
     matplotlib.use("Agg")
-    # Without it, the same picture has other bytes in every run.
+    # Without a fixed salt, the same plot would have different bytes in every run.
     matplotlib.rcParams["svg.hashsalt"] = "cotam"
     from matplotlib import pyplot
 

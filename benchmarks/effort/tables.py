@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.lib.markdown import interval, load, rows_to_markdown
 from codec.tools.interface import DEFAULT_EFFORT
 
-# What is equal, its judge and score.
+# Label of the score that is equal -> judge and score.
 MEASURES = (
     ("final features of EfficientNet-Lite0", "photographs", "lite0_feature_error"),
     ("its cross-entropy of the label", "photographs", "lite0_cross_entropy"),
@@ -38,7 +38,7 @@ def effort_times_table() -> str:
 
 
 def against(anchor: str) -> str:
-    """Rates of the levels against a system at equal scores."""
+    """BD-rates of the levels against a system, at equal scores."""
     result: dict[str, Any] = load("effort")
     rates = result["bd_rate"][anchor]
     levels = list(next(iter(rates.values())))

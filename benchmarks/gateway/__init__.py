@@ -1,1 +1,1 @@
-"""Benchmarks of the gateway of `cotam serve`."""
+"""Benchmarks of the gateway `cotam serve`."""

@@ -1,4 +1,4 @@
-"""A TCP relay that counts the bytes of both directions."""
+"""A TCP relay that counts the bytes in both directions."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ PART = 1 << 16
 
 
 class CountingRelay:
-    """Listens on a port of loopback and hands everything on to another one.
+    """Listens on a loopback port and forwards everything to another port.
 
     Attributes:
-        port: where it listens.
-        up: bytes from clients so far.
-        down: bytes to clients so far.
+        port: the port that it listens on.
+        up: bytes received from clients so far.
+        down: bytes sent to clients so far.
     """
 
     def __init__(self, target: int) -> None:
-        """Begin to listen; `target` is the port that gets the bytes."""
+        """Start to listen; bytes are forwarded to the port `target`."""
         self.target = target
         self.up = 0
         self.down = 0
@@ -51,7 +51,7 @@ class CountingRelay:
                 threading.Thread(target=self._hand_on, args=arguments, daemon=True).start()
 
     def _hand_on(self, name: str, source: socket.socket, sink: socket.socket) -> None:
-        # One thread for each direction of a connection, and one connection at a time.
+        # Each direction of a connection has a thread; there is one connection at a time.
         try:
             while part := source.recv(PART):
                 setattr(self, name, getattr(self, name) + len(part))

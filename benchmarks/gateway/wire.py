@@ -1,12 +1,12 @@
 """Bytes on the wire: a message with one picture, sent through the gateway as .ctm, PNG and JPEG.
 
 `python -m benchmarks.gateway.wire --out benchmarks/results/wire.json`.
-Real sockets: the whole HTTP request is counted, on its way to the gateway and from there to a
-stand-in for the upstream.
+Uses real sockets and counts all bytes of the HTTP request: from the client to the gateway, and from
+the gateway to a small server in place of the upstream.
 
 ::
 
-    httpx --request--> relay that counts --> gateway --> relay that counts --> upstream
+    httpx --request--> counting relay --> gateway --> counting relay --> upstream
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ from codec.integrations.gateway.settings import Settings
 SETS = ("kodak", "screens")
 QUALITY = 50.0
 QUESTION = "What is in this picture?"
-# Qualities of JPEG that are searched for the one of equal PSNR.
+# JPEG qualities, among which the one with equal PSNR is searched.
 JPEG_LOWEST, JPEG_HIGHEST = 1, 95
 DEADLINE = 30.0
 Encode = Callable[[Pixels], bytes]
 
 
 def as_png(pixels: Pixels) -> bytes:
-    """Lossless."""
+    """A lossless file."""
     return codec_under_test("png").encode(pixels, 0)
 
 
@@ -60,7 +60,7 @@ def as_jpeg_75(pixels: Pixels) -> bytes:
 
 
 def as_jpeg_of_equal_psnr(pixels: Pixels) -> bytes:
-    """The smallest JPEG that is as near to the original as the .ctm."""
+    """The smallest JPEG with at least the PSNR of the .ctm."""
     jpeg = codec_under_test("jpeg")
     cotam = codec_under_test("cotam")
     wanted = psnr(pixels, cotam.decode(as_ctm(pixels)))
@@ -75,7 +75,7 @@ def as_jpeg_of_equal_psnr(pixels: Pixels) -> bytes:
 
 
 def as_ctm(pixels: Pixels) -> bytes:
-    """The default quality, and the tool that the picture chooses."""
+    """A .ctm at the default quality, with the tool that is chosen for the picture."""
     return codec_under_test("cotam").encode(pixels, QUALITY)
 
 
@@ -88,7 +88,7 @@ FORMATS: dict[str, tuple[str, Encode]] = {
 
 
 def message(media_type: str, data: bytes) -> dict[str, Any]:
-    """A request of OpenAI's protocol with one picture."""
+    """A request in OpenAI's protocol with one picture."""
     url = f"data:{media_type};base64,{base64.b64encode(data).decode()}"
     parts = [
         {"type": "text", "text": QUESTION},
@@ -98,7 +98,7 @@ def message(media_type: str, data: bytes) -> dict[str, Any]:
 
 
 async def answer(request: Request) -> JSONResponse:
-    """A stand-in for the upstream; the request is read to its end."""
+    """The server in place of the upstream. It reads the whole request."""
     await request.body()
     said = {"role": "assistant", "content": "a cat"}
     return JSONResponse({"choices": [{"index": 0, "message": said, "finish_reason": "stop"}]})
@@ -106,7 +106,7 @@ async def answer(request: Request) -> JSONResponse:
 
 @contextmanager
 def served(app: Starlette) -> Iterator[int]:
-    """An application on a free port of loopback."""
+    """Serve an application on a free loopback port."""
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -123,8 +123,8 @@ def measure(paths: list[Path]) -> dict[str, dict[str, float]]:
     """Send each picture in each format.
 
     Returns:
-        Format -> means over the pictures: bytes of the file, of the request to the gateway, and of
-        the request to the upstream.
+        Format -> means over the pictures of: bytes of the file, of the request to the gateway, and
+        of the request to the upstream.
     """
     counts: dict[str, list[tuple[int, int, int]]] = {name: [] for name in FORMATS}
     upstream = Starlette(routes=[Route("/v1/chat/completions", answer, methods=["POST"])])

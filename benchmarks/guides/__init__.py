@@ -1,1 +1,1 @@
-"""Guides against uniform steps, before judges that never taught anything here."""
+"""Guides compared with uniform steps, scored by independent judges."""

@@ -1,10 +1,12 @@
-"""Guides against uniform steps, with the shipped weights: `python -m benchmarks.guides`.
+"""Guides compared with uniform steps, with the shipped weights: `python -m benchmarks.guides`.
+
+No weights and no guide were trained with an independent judge.
 
 ::
 
-    eval/imagenet, eval/detection, eval/receipts x guides x qualities -> rows (kept)
+    eval/imagenet, eval/detection, eval/receipts x guides x qualities -> rows (in a file)
     rows -> BD-rates against uniform steps, by judge and guide
-    BD-rates of the judges that never taught -> one mean for each guide
+    BD-rates of the independent judges -> one mean for each guide
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ Judges = dict[str, tuple[Judge, list[Sample]]]
 
 
 def finished(plan: tasks.Plan, judges: Judges, file: RowsFile) -> Judges:
-    """The judges with those pictures that have all rows, without judges that have none."""
+    """Keep only pictures that have all their rows, and judges that have such pictures."""
     open_jobs = {(job.judge, job.sample.path) for job in tasks.jobs_of(plan, judges, file)}
     left = {
         name: (judge, [s for s in samples if (name, s.path) not in open_jobs])
@@ -62,13 +64,13 @@ def finished(plan: tasks.Plan, judges: Judges, file: RowsFile) -> Judges:
 def run(
     plan: tasks.Plan, file: RowsFile, processes: int, only_finished: bool = False
 ) -> dict[str, Any]:
-    """Measure what is missing, and compare everything with uniform steps.
+    """Measure missing rows, and compare all guides with uniform steps.
 
     Args:
-        plan: what is measured.
-        file: where rows are kept.
-        processes: workers.
-        only_finished: measure nothing and use the pictures that have all rows.
+        plan: what to measure.
+        file: the file of rows.
+        processes: number of worker processes.
+        only_finished: measure nothing, and use only pictures that have all rows.
 
     Returns:
         The result: curves, BD-rates, and what they were measured with.
@@ -80,7 +82,7 @@ def run(
         plan, lambda name: plan.limit if name == PHOTOGRAPHS else plan.slow_limit
     )
     for judge, _ in judges.values():
-        # Rows keep all scores; intervals of those that nobody reads would take minutes.
+        # Rows have all scores. Only some are used: computing intervals of the others takes minutes.
         judge.scores = {name: how for name, how in judge.scores.items() if name in SCORES}
     if only_finished:
         judges = finished(plan, judges, file)
@@ -115,8 +117,8 @@ def merged(results: list[dict[str, Any]]) -> dict[str, Any]:
     """Join results of different judges, or of different guides before one judge.
 
     Args:
-        results: from `run`, with the same weights; where two have the same judge, the guides of
-            both are kept, and the set is described by the last one.
+        results: results of `run` with the same weights. If two have the same judge, the guides of
+            both are kept, and the last one describes the set of pictures.
 
     Returns:
         One result.
@@ -141,7 +143,7 @@ def merged(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def show(result: dict[str, Any]) -> None:
-    """Print a summary for people."""
+    """Print a readable summary."""
     for name, reason in result["skipped"].items():
         print(f"{name} is left out: {reason}")
     for name, guides in result["bd_rate"].items():

@@ -1,4 +1,4 @@
-"""The table of guides before judges that never taught."""
+"""The table of guides, scored by independent judges."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.lib.markdown import interval, load, rows_to_markdown
 
-# Judge and score of networks and programs that no weights and no guide were trained with.
+# Judge and score of the independent judges: no weights and no guide were trained with them.
 NEVER_TAUGHT = (
     ("photographs", "lite0_feature_error"),
     ("yolox", "score_error"),
@@ -32,14 +32,14 @@ PIXELS = ("photographs", "pixels_mse")
 
 
 def mean_of(rates: dict[str, Any], guide: str) -> float | None:
-    """The mean BD-rate of a guide over the judges that never taught.
+    """The mean BD-rate of a guide over the independent judges.
 
     Args:
         rates: judge -> guide -> score -> BD-rate.
-        guide: its name.
+        guide: name of the guide.
 
     Returns:
-        Percent; None where a judge has no BD-rate.
+        Percent; None if a judge has no BD-rate.
     """
     values = [rates.get(j, {}).get(guide, {}).get(s, {}).get("value") for j, s in NEVER_TAUGHT]
     known = [value for value in values if value is not None]
@@ -47,13 +47,13 @@ def mean_of(rates: dict[str, Any], guide: str) -> float | None:
 
 
 def title_of(guide: str) -> str:
-    """'student, strength 1' for "default@1"."""
+    """The title of a guide, for example 'student, strength 1' for "default@1"."""
     kind, at, strength = guide.partition("@")
     return TITLES.get(kind, kind) + (f", strength {strength}" if at else "")
 
 
 def guides_table() -> str:
-    """Guides against uniform steps, by judge."""
+    """Guides compared with uniform steps, by judge."""
     result = load("guides")
     rates = result["bd_rate"]
     measures = (*NEVER_TAUGHT, TEACHER, PIXELS)
@@ -61,11 +61,11 @@ def guides_table() -> str:
     text = read_by["bd_rate"]["ocr"]
     rows = []
     for guide in result["mean_of_judges_that_never_taught"]:
-        # The student and receipts were measured with more pictures already.
+        # For receipts, an earlier result of the student has more pictures.
         known = rates | {"ocr": text | rates.get("ocr", {})}
         cells = [interval(known.get(j, {}).get(guide, {}).get(score)) for j, score in measures]
         mean = mean_of(known, guide)
-        # After the judges that never taught, their mean.
+        # The mean of the independent judges follows their columns.
         cells.insert(len(NEVER_TAUGHT), "-" if mean is None else f"{mean:+.1f} %")
         rows.append([title_of(guide), *cells])
     counts = {judge: about["pictures"] for judge, about in result["sets"].items()}

@@ -1,1 +1,1 @@
-"""What a user meets: sizes of installs, times of commands and backends, a busy machine."""
+"""Costs for a user: sizes of installs, times of commands and backends, also on a busy machine."""

@@ -1,9 +1,9 @@
-"""Encodes and decodes one picture for every line on stdin; run by benchmarks.install.speed.
+"""Encodes and decodes one picture for each line on stdin; benchmarks.install.speed runs it.
 
 ::
 
-    probe.py BACKEND PICTURE, with the `codec` of some checkout on PYTHONPATH
-    a line on stdin -> a JSON line on stdout: milliseconds of encode and decode by stage, of AVIF
+    probe.py BACKEND PICTURE, with the `codec` of a checkout on PYTHONPATH
+    a line on stdin -> a JSON line on stdout: milliseconds of encode and decode, also for AVIF
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Stages = dict[str, float]
 
 
 def timed(call: Callable[[], Any]) -> Stages:
-    """Milliseconds of a call, with those of its stages where it returns them."""
+    """Milliseconds of a call, and of its stages if it returns them."""
     start = time.perf_counter()
     result = call()
     total = 1000 * (time.perf_counter() - start)
@@ -31,13 +31,13 @@ def timed(call: Callable[[], Any]) -> Stages:
 
 
 def main() -> None:
-    """Serve until stdin ends."""
+    """Measure once per line until stdin ends."""
     backend, path = sys.argv[1:]
     if backend == "torch":
-        import torch  # noqa: F401 -- what makes older checkouts, and `auto`, use it
+        import torch  # noqa: F401 -- older checkouts and `auto` use PyTorch if it is imported
     import codec
 
-    # Older checkouts know one backend only.
+    # Older checkouts have one backend only.
     options = {"backend": backend} if "backend" in codec.load.__annotations__ else {}
     cotam = codec.load(**options)  # type: ignore[arg-type]
     image = Image.open(path).convert("RGB")

@@ -1,11 +1,11 @@
-"""What an install weighs and takes: `python -m benchmarks.install.sizes --out FILE`.
+"""Size and time of installs: `python -m benchmarks.install.sizes --out FILE`.
 
 ::
 
     wheel of this tree -> for each extra: a new environment -> pip install -> bytes, seconds
 
-Extras with PyTorch take minutes and gigabytes each: FILE gets every row as soon as it is measured,
-and its rows are not measured again.
+Extras with PyTorch take minutes and gigabytes each. Every row is written to FILE as soon as it is
+measured, and rows that are in FILE are not measured again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ EXTRAS = (
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files below a folder, links not followed."""
+    """Bytes of all files below a folder. Links are not followed."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
 
 
@@ -52,10 +52,10 @@ def installed(wheel: Path, extra: str) -> dict[str, Any]:
 
     Args:
         wheel: the file.
-        extra: its name, or PLAIN.
+        extra: name of the extra, or PLAIN.
 
     Returns:
-        seconds of pip, bytes of what it added, and whether `pip check` found no conflict.
+        seconds that pip took, bytes that it installed, and whether `pip check` succeeded.
     """
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
@@ -73,8 +73,8 @@ def run(extras: list[str], out: Path | None) -> dict[str, Any]:
     """Build the wheel and install it with each extra.
 
     Args:
-        extras: names, or PLAIN.
-        out: where the result grows row by row; rows that are there are kept.
+        extras: names of extras, or PLAIN.
+        out: the file that rows are added to; existing rows are kept.
 
     Returns:
         The result.

@@ -1,14 +1,14 @@
-"""How fast CoTAM is on a user's machine, now and before: `python -m benchmarks.install.speed`.
+"""Speed of CoTAM compared with an older commit: `python -m benchmarks.install.speed`.
 
 ::
 
     whole commands ---------------------------------------> seconds, peak memory
-    a process for each backend, and for an older commit,
-        in turns, alone and beside two busy processes ----> milliseconds by stage, slowdown
+    a process for each backend and for the older commit,
+        alternating, on an idle and on a busy machine ----> milliseconds by stage, slowdown
     a folder of pictures, now and with the older commit --> pictures per second
     one file, every backend, one thread and two ----------> hashes of y_hat
 
-With --out FILE every part is written as soon as it is measured, and is not measured again.
+With --out FILE, every part is written as soon as it is measured, and is not measured again.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from codec.evaluation.machine import describe
 
 ROOT = Path(__file__).resolve().parents[2]
 PROBE = Path(__file__).with_name("probe.py")
-# The commit before graphs ran without PyTorch.
+# The last commit that needed PyTorch to run the networks.
 BASELINE = "980e303"
 SIZE = (768, 512)
 ROUNDS = 9
 FOLDER_COUNT = 200
-BUSY = 2  # processes beside the measured one
+BUSY = 2  # number of processes that keep the machine busy
 BUSY_LOOP = "while True: pass"
 HASH = """
 import hashlib, os, sys
@@ -59,13 +59,13 @@ Rows = list[dict[str, dict[str, float]]]
 
 
 def environment(checkout: Path, **more: str) -> dict[str, str]:
-    """Of a process that imports `codec` from a checkout."""
+    """Environment variables of a process that imports `codec` from a checkout."""
     return os.environ | {"PYTHONPATH": str(checkout)} | more
 
 
 @contextmanager
 def checkout_of(commit: str, folder: Path) -> Iterator[Path]:
-    """A commit of this repository as a folder, for as long as the context lasts."""
+    """A folder with a commit of this repository; it is removed when the context ends."""
     place = folder / "baseline"
     git = ["git", "-C", str(ROOT), "worktree"]
     subprocess.run([*git, "add", "--quiet", "--detach", str(place), commit], check=True)
@@ -76,12 +76,12 @@ def checkout_of(commit: str, folder: Path) -> Iterator[Path]:
 
 
 class Probe:
-    """A process that codes a picture when it is asked to; see benchmarks.install.probe.
+    """A process that codes a picture on request; see benchmarks.install.probe.
 
     Args:
-        checkout: where its `codec` comes from.
-        backend: what runs its networks.
-        picture: a file.
+        checkout: the checkout whose `codec` it imports.
+        backend: the backend that runs the networks.
+        picture: a picture file.
     """
 
     def __init__(self, checkout: Path, backend: str, picture: Path) -> None:
@@ -101,7 +101,7 @@ class Probe:
         self.process.communicate()
 
     def round(self) -> dict[str, dict[str, float]]:
-        """Code once. Returns milliseconds by call and stage; RuntimeError if the process ended."""
+        """Code once. Returns milliseconds by call and stage. Raises RuntimeError if it ended."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write("\n")
@@ -115,7 +115,7 @@ class Probe:
 
 @contextmanager
 def busy_machine() -> Iterator[None]:
-    """BUSY processes that never rest."""
+    """Run BUSY processes with endless loops during the context."""
     others = [subprocess.Popen([sys.executable, "-c", BUSY_LOOP]) for _ in range(BUSY)]
     try:
         yield
@@ -126,7 +126,7 @@ def busy_machine() -> Iterator[None]:
 
 
 def in_turns(probes: dict[str, Probe]) -> dict[str, Any]:
-    """Medians of ROUNDS rounds in which every probe has its turn."""
+    """Medians over ROUNDS rounds; in each round, all probes run once."""
     rows: dict[str, Rows] = {name: [] for name in probes}
     for index in range(ROUNDS + WARM_UP):
         for name, probe in probes.items():
@@ -137,7 +137,7 @@ def in_turns(probes: dict[str, Probe]) -> dict[str, Any]:
 
 
 def medians(rows: Rows) -> dict[str, dict[str, float]]:
-    """The median of every call's stages."""
+    """The median of each stage of each call."""
     return {
         call: {stage: median(row[call][stage] for row in rows) for stage in stages}
         for call, stages in rows[0].items()
@@ -145,14 +145,14 @@ def medians(rows: Rows) -> dict[str, dict[str, float]]:
 
 
 def backends(picture: Path, baseline: Path) -> dict[str, Any]:
-    """Milliseconds of every backend and of the baseline, alone and beside busy processes.
+    """Milliseconds of every backend and of the baseline, on an idle and on a busy machine.
 
     Args:
-        picture: a file.
-        baseline: a checkout.
+        picture: a picture file.
+        baseline: a checkout of the older commit.
 
     Returns:
-        By name: alone, busy, and slowdown_to_avif by call.
+        By name: `alone`, `busy`, and `slowdown_to_avif` by call.
     """
     systems = {name: (ROOT, name) for name in runtimes()} | {"baseline": (baseline, "torch")}
     with ExitStack() as stack:
@@ -173,7 +173,7 @@ def backends(picture: Path, baseline: Path) -> dict[str, Any]:
 
 
 def slowdown(alone: dict[str, Any], busy: dict[str, Any]) -> dict[str, float]:
-    """How much more encode and decode are slowed down than AVIF's."""
+    """The slowdown of encode and decode on a busy machine, relative to AVIF's slowdown."""
     slower = {call: busy[call]["total"] / alone[call]["total"] for call in alone}
     return {way: slower[way] / slower[f"avif {way}"] for way in ("encode", "decode")}
 
@@ -184,7 +184,7 @@ def runtimes() -> tuple[str, ...]:
 
 
 def folders(pictures: Path, baseline: Path) -> dict[str, float]:
-    """Pictures per second of `cotam encode FOLDER`, start included, now and before."""
+    """Pictures per second of `cotam encode FOLDER` with its start, now and in the older commit."""
     seconds: dict[str, float] = {}
     for name, checkout in {"baseline": baseline, "now": ROOT}.items():
         with tempfile.TemporaryDirectory() as out:
@@ -228,7 +228,7 @@ def hashes(photo: Path) -> dict[str, str]:
 
 
 def pictures_into(folder: Path) -> None:
-    """FOLDER_COUNT pictures of SIZE, crops of the Kodak pictures."""
+    """Write FOLDER_COUNT pictures of SIZE, which are crops of the Kodak pictures."""
     sources = sorted((data_root() / "eval" / "kodak").iterdir())
     for index in range(FOLDER_COUNT):
         with Image.open(sources[index % len(sources)]) as image:
@@ -241,11 +241,11 @@ def pictures_into(folder: Path) -> None:
 
 
 def run(baseline: str, out: Path | None) -> dict[str, Any]:
-    """Measure everything that `out` lacks.
+    """Measure all parts that are not in `out`.
 
     Args:
-        baseline: a commit.
-        out: where the result grows part by part; None for nowhere.
+        baseline: the older commit.
+        out: the file that parts are added to; None for no file.
 
     Returns:
         The result.
@@ -276,7 +276,7 @@ def run(baseline: str, out: Path | None) -> dict[str, Any]:
 
 
 def summary(result: dict[str, Any]) -> Iterator[str]:
-    """The rows that matter, in words."""
+    """The most important results as text."""
     for name, one in result["commands"].items():
         yield f"cotam {name}: {one['seconds']:.2f} s, {one['peak_mb']:.0f} MB"
     before = result["backends"]["baseline"]["alone"]

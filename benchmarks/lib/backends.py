@@ -1,7 +1,8 @@
-"""The same codec by PyTorch and by exported graphs.
+"""Times the same codec with PyTorch and with exported graphs.
 
-Part of `python -m benchmarks.speed --backends torch,onnx,onnx-int8`. Every backend has its own
-process, because two thread pools in one would wait for each other; the processes take turns.
+Part of `python -m benchmarks.speed --backends torch,onnx,onnx-int8`. Every backend runs in its own
+process, because two thread pools in one process would slow each other down. The processes run one
+after the other, in several rounds.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from codec.evaluation.judges import read_pixels
 from codec.weights import checkpoint
 
 BACKENDS = ("torch", "onnx", "onnx-int8")
-# How often each process runs; medians count.
+# How often each process runs; results are medians.
 TURNS = 3
 COMMAND_ROUNDS = 5
 WAYS = ("encode", "decode")
@@ -37,9 +38,9 @@ def milliseconds(
 
     Args:
         halves: weights or folders to encode with and to decode with.
-        source: a picture.
+        source: a picture file.
         quality: 0..100.
-        rounds: how often each way is timed.
+        rounds: how often encode and decode are timed.
 
     Returns:
         encode and decode: median milliseconds; bytes and psnr of the file.
@@ -62,8 +63,8 @@ def exported(names: list[str], pictures: Path | None, folder: Path) -> dict[str,
     """Export the graphs that backends need.
 
     Args:
-        names: of BACKENDS.
-        pictures: what onnx-int8 finds its ranges with.
+        names: names from BACKENDS.
+        pictures: calibration pictures of onnx-int8.
         folder: where graphs are written.
 
     Returns:
@@ -84,18 +85,18 @@ def exported(names: list[str], pictures: Path | None, folder: Path) -> dict[str,
 def compared(
     names: list[str], source: Path, threads: int, quality: float, rounds: int, pictures: Path | None
 ) -> dict[str, Any]:
-    """Time backends in processes that take turns.
+    """Time backends in alternating processes.
 
     Args:
-        names: of BACKENDS.
-        source: a picture.
-        threads: of each backend.
+        names: names from BACKENDS.
+        source: a picture file.
+        threads: number of threads of each backend.
         quality: 0..100.
-        rounds: how often each way is timed in a process.
-        pictures: what onnx-int8 finds its ranges with.
+        rounds: how often encode and decode are timed in a process.
+        pictures: calibration pictures of onnx-int8.
 
     Returns:
-        Backend -> milliseconds, bytes, PSNR, times as long as torch, and the exported command's
+        Backend -> milliseconds, bytes, PSNR, ratio to torch's time, and the exported command's
         seconds and peak memory.
     """
     environment = os.environ | {THREADS: str(threads), "OMP_NUM_THREADS": str(threads)}
@@ -139,7 +140,7 @@ def _commands(source: Path, folder: Path, environment: dict[str, str]) -> dict[s
 
 
 def main() -> None:
-    """One backend in one process; JSON on stdout."""
+    """Command line of a process: time one backend and print JSON."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""The README's one table of results, from committed JSON."""
+"""The table of results in the README, from committed JSON."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 from benchmarks.lib.markdown import interval, load, rows_to_markdown
 
-# The sequence of screenshots that is shown, and the size of its frames.
+# The sequence of screenshots in the table, and the size of its frames.
 SCENE = "typing"
 FRAMES = "1456x819"
 
 
 def front_table() -> str:
-    """What is saved against AVIF as programs write it and at its best, and who says so."""
+    """Bytes saved against AVIF with usual and with best settings, by judge."""
     result = load("effort")
     effort = result["bd_rate"]
     count = result["sets"]["photographs"]["pictures"]
@@ -45,7 +45,7 @@ def front_table() -> str:
 
 
 def _stream_row() -> list[str]:
-    """A sequence of screenshots beside AVIF for every frame, and beside video."""
+    """Bytes of a sequence of screenshots compared with AVIF for every frame, and with video."""
     entries: list[dict[str, Any]] = load("streams")["sequences"]
     entry = next(e for e in entries if e["scene"] == SCENE and e["size"] == FRAMES)
     rates = entry["at_equal_tokens"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.lib.markdown import load, rows_to_markdown
 
-# What each extra brings, in the words of the page.
+# Extra -> what it adds, as docs/packaging.md describes it.
 ADDS = {
     "plain": "ONNX Runtime: everything is encoded and decoded",
     "hub": "huggingface_hub: weights at `hf://org/name`",
@@ -24,7 +24,7 @@ ADDS = {
 
 
 def installs_table() -> str:
-    """What an install with each extra adds and weighs, and whether its parts fit each other."""
+    """What an install with each extra adds, its size, and whether `pip check` succeeded."""
     result = load("install")
     rows = [
         [

@@ -1,4 +1,4 @@
-"""Committed results, and rows of them in Markdown."""
+"""Reads committed results and formats them as Markdown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def load(name: str) -> dict[str, Any]:
-    """A committed result, by the name of its file without the suffix."""
+    """Load a committed result, given the name of its file without the suffix."""
     return json.loads((RESULTS / f"{name}.json").read_text())
 
 
@@ -40,12 +40,12 @@ def at_rate(points: list[dict[str, float]], bpp: float, score: str = "psnr") -> 
     """A score at a rate, linear in log rate between measured points.
 
     Args:
-        points: of a curve, by rising "bpp".
+        points: the points of a curve, sorted by "bpp".
         bpp: bits per pixel.
         score: a key of the points.
 
     Returns:
-        Two digits; a dash outside of the measured rates.
+        The score with two digits; a dash outside of the measured rates.
     """
     rates = [p["bpp"] for p in points]
     if not rates[0] <= bpp <= rates[-1]:
@@ -54,7 +54,7 @@ def at_rate(points: list[dict[str, float]], bpp: float, score: str = "psnr") -> 
 
 
 def interval(rate: dict[str, float | None] | None) -> str:
-    """'-5.1 % (-7.0..-3.2)'; a dash where curves do not overlap."""
+    """Format a BD-rate as '-5.1 % (-7.0..-3.2)'; a dash if the curves do not overlap."""
     if rate is None or rate["value"] is None:
         return "-"
     spread = "" if rate["low"] is None else f" ({rate['low']:+.1f}..{rate['high']:+.1f})"

@@ -1,7 +1,7 @@
 """How much a QP map could save at best: a map that is optimised for each picture by gradient.
 
-The gradient runs through the codec and the judge's own features. It is slow and it knows its judge,
-so it is a bound for guides to be measured against, and no guide.
+The gradient is computed through the codec and the judge's own features. This is slow and optimises
+for the judge that scores it, so the result is a bound to compare guides with, not a usable guide.
 
 ::
 
@@ -30,24 +30,25 @@ from codec.weights.checkpoint import Checkpoint
 from codec.weights.networks import from_checkpoint
 from training.losses.rate import RateModel
 
-# Sides of the picture are repeated to a multiple of it: the hyper latents' grid, in pixels.
+# Pictures are padded to a multiple of this by repeating their edge: the hyper-latents' stride.
 SIDE = 64
-# Pixels of a side of a map's cell.
+# Side of a map's cell in pixels.
 CELL = 2 * STRIDE_Y
-# Steps of Adam, and its learning rate in QPs.
+# Number of steps of Adam, and its learning rate in QPs.
 STEPS = 30
 QPS_PER_STEP = 1.0
-# The learning rate falls to this share of it.
+# The final learning rate, relative to the initial one.
 LAST_SHARE = 0.1
 BETAS = (0.9, 0.99)
-# The last so many steps are averaged.
+# The result is the mean of this many last steps.
 AVERAGED = 10
-# Range of the base QPs that steps look at, and the golden ratio, which spreads them evenly.
+# Range in which the base QP varies from step to step; multiples of the golden ratio cover a range
+# evenly.
 DITHER_QPS = 4.0
 GOLDEN = 0.618034
-# Base QPs, relative to the picture's, that a map is judged at.
+# Base QPs, relative to the picture's, at which a finished map is evaluated.
 NEARBY = (-2, -1, 0, 1, 2)
-# Shares of the map that are tried.
+# Strengths of the finished map that are tried.
 SHARES = (0.0, 0.5, 1.0)
 # Keeps logarithms and divisions finite.
 TINY = 1e-12
@@ -55,12 +56,12 @@ TINY = 1e-12
 
 @dataclass(frozen=True)
 class _Look:
-    """What stays the same while the map changes.
+    """A picture's data that do not depend on the map.
 
     Attributes:
-        x: the picture with its edge repeated, [1, 3, 64 a, 64 b].
-        height: without the edge.
-        width: without the edge.
+        x: the padded picture, [1, 3, 64 a, 64 b].
+        height: height without padding.
+        width: width without padding.
         tokens: the original's last tokens.
     """
 
@@ -71,17 +72,18 @@ class _Look:
 
 
 class Oracle:
-    """Adam on a map of one cell per 32x32 pixels, from zero, to lower log R + a(QP) log D.
+    """Optimises a map with one offset per 32x32 pixels by Adam: minimises log R + a(QP) log D.
 
-    R: bits of the rounded latents and, roughly, of the map. D: squared error of the tower's last
-    tokens on what `view` shows it, such as the judge's crop; what lies outside costs bits only.
-    a(QP): what D costs in rate on the uniform curve.
+    R: bits of the rounded latents plus an estimate of those of the map. D: squared error of the
+    tower's last tokens for the part of the picture that `view` selects, such as the judge's crop;
+    everything outside contributes to R only. a(QP): the exchange rate of log D in log R along the
+    curve of uniform steps.
 
-    The mean of the offsets is held at zero, because along it the objective is flat only as far as
-    a(QP) fits the picture. Every step looks at another base QP nearby, and the last steps are
-    averaged: otherwise the map fits the accidents of one rounding, which the encoder's RDOQ does
-    not repeat. Of the whole map, half of it and none, the one with the best mean objective over
-    nearby base QPs is taken.
+    The mean of the offsets is kept at zero: if a(QP) does not fit the picture exactly, a change of
+    the mean would lower the objective without being a better map. Every step uses another base QP
+    nearby, and the last steps are averaged: otherwise the map would overfit to one particular
+    rounding, and the encoder's RDOQ rounds differently. The offsets are finally scaled by 1, 1/2
+    or 0, whichever has the best mean objective over nearby base QPs.
     """
 
     def __init__(
@@ -96,10 +98,10 @@ class Oracle:
 
         Args:
             checkpoint: the weights.
-            tower: the judge's.
-            view: from pictures to the tower's input; the tower's own if not given.
-            steps: of Adam.
-            qps_per_step: learning rate.
+            tower: the judge's tower.
+            view: maps pictures to the tower's input; by default the tower's own preprocessing.
+            steps: number of steps of Adam.
+            qps_per_step: initial learning rate.
         """
         self.networks = from_checkpoint(checkpoint)
         self.rate_model = RateModel(checkpoint.metadata["config"]["z"]).requires_grad_(False)
@@ -109,11 +111,11 @@ class Oracle:
         self.view = view or tower.prepare
 
     def qp_map(self, pixels: Pixels, qp: int) -> NDArray[np.int64]:
-        """The map of a picture.
+        """Optimise the map of a picture.
 
         Args:
             pixels: uint8 [H, W, 3].
-            qp: 0..63, the base.
+            qp: the base QP, 0..63.
 
         Returns:
             QPs 0..63 [rows, cols] for `Codec.encode`, one for each 32x32 pixels.
@@ -129,18 +131,19 @@ class Oracle:
         return self.placed(best, qp).numpy().astype(np.int64)
 
     def descend(self, look: _Look, start: Tensor, qp: int) -> Tensor:
-        """The mean of the offsets of the last steps.
+        """Run Adam and return the mean offsets of the last steps.
 
         Args:
             look: the picture.
-            start: offsets [rows, cols].
-            qp: the base.
+            start: initial offsets [rows, cols].
+            qp: the base QP.
 
         Returns:
             Offsets [rows, cols].
         """
         offsets = start.clone().requires_grad_()
-        # Adam moves all cells alike, even those whose gradient is noise; this epsilon stops them.
+        # Adam's normalised steps would also move cells whose gradient is mere noise; this epsilon
+        # prevents that.
         noise = float(self.gradient(look, offsets, qp, qp).square().mean().sqrt())
         optimizer = torch.optim.Adam(
             [offsets], lr=self.qps_per_step, betas=BETAS, eps=max(noise, TINY)
@@ -158,17 +161,17 @@ class Oracle:
         return torch.stack(last).mean(0)
 
     def gradient(self, look: _Look, offsets: Tensor, base: float, qp: int) -> Tensor:
-        """The objective's gradient by the offsets, around a base near `qp`."""
+        """The objective's gradient with respect to the offsets, at a base QP near `qp`."""
         return torch.autograd.grad(self.objective(look, self.placed(offsets, base), qp), offsets)[0]
 
     @torch.no_grad()
     def smoothed(self, look: _Look, offsets: Tensor, qp: int) -> float:
-        """The mean objective over nearby base QPs; it jumps from one QP to the next."""
+        """The mean objective over nearby base QPs, because it varies from one QP to the next."""
         values = [self.objective(look, self.placed(offsets, qp + near), qp) for near in NEARBY]
         return float(np.mean([float(value) for value in values]))
 
     def look(self, pixels: Pixels) -> _Look:
-        """A picture [H, W, 3] with its tokens."""
+        """Pad a picture [H, W, 3] and compute its tokens."""
         height, width = pixels.shape[:2]
         picture = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255
         x = F.pad(picture, (0, -width % SIDE, 0, -height % SIDE), mode="replicate").contiguous(
@@ -180,12 +183,12 @@ class Oracle:
 
     @staticmethod
     def placed(offsets: Tensor, qp: float) -> Tensor:
-        """Offsets around `qp` as whole QPs 0..63; the gradient passes the rounding unchanged."""
+        """Convert offsets to whole QPs 0..63 around `qp`, with a straight-through gradient."""
         qps = (qp + offsets - offsets.mean()).clamp(0, QP_COUNT - 1)
         return qps + (qps.round() - qps).detach()
 
     def objective(self, look: _Look, qp_map: Tensor, qp: int) -> Tensor:
-        """log R + a(qp) log D of the picture coded with this map [rows, cols]."""
+        """log R + a(qp) log D of the picture if it is coded with a map [rows, cols]."""
         field = self.on_grid(look, qp_map)
         y = self.networks.g_a(look.x, field)
         y_hat, bits = self.rate_model.code_latent(
@@ -198,9 +201,9 @@ class Oracle:
 
     @staticmethod
     def on_grid(look: _Look, qp_map: Tensor) -> Tensor:
-        """A map [rows, cols] on the latent grid [1, 4 a, 4 b].
+        """Expand a map [rows, cols] to the latent grid [1, 4 a, 4 b].
 
-        Each position gets the nearest cell, as in bitstream.qp_map; the edge is repeated.
+        Each position gets the value of its cell, as in bitstream.qp_map; padding repeats the edge.
         """
         rows = -(-look.height // STRIDE_Y)
         cols = -(-look.width // STRIDE_Y)
@@ -212,19 +215,19 @@ class Oracle:
 
 
 def oracle_for(checkpoint: Checkpoint, tower: Tower, view: View) -> QpMapOf:
-    """The function that codecs.variants.Setup takes as `oracle`."""
+    """Return the function for the argument `oracle` of codecs.variants.Setup."""
     return Oracle(checkpoint, tower, view).qp_map
 
 
 def map_bits(qp_map: Tensor) -> Tensor:
-    """About the bits that bitstream.qp_map.encode_offsets takes.
+    """Estimate the bits that bitstream.qp_map.encode_offsets needs.
 
     Args:
         qp_map: [rows, cols].
 
     Returns:
-        log2(1 + 2 e d) per cell: the entropy of a Laplace distribution whose mean step between
-        neighbours is d.
+        The number of cells times log2(1 + 2 e d): about the entropy of Laplace-distributed
+        differences between neighbours with mean absolute value d.
     """
     steps = torch.cat([torch.diff(qp_map, dim=axis).abs().flatten() for axis in (0, 1)])
     return (

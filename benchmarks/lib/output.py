@@ -1,4 +1,4 @@
-"""How every benchmark hands over its result: JSON on stdout with --json, in a file with --out."""
+"""Output options of all benchmarks: JSON on stdout with --json, in a file with --out."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def hand_over(result: dict[str, Any], options: argparse.Namespace) -> bool:
-    """Write and print a result as the options say.
+    """Write and print a result according to the options.
 
     Args:
-        result: what JSON can hold.
-        options: with `json` and `out`.
+        result: any value that can be written as JSON.
+        options: the command line's options, with `json` and `out`.
 
     Returns:
-        Whether it was printed; if not, the caller prints a summary.
+        Whether the result was printed. If not, the caller prints a summary.
     """
     text = json.dumps(result, indent=1)
     if options.out:

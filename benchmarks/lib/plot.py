@@ -1,4 +1,4 @@
-"""Draw the README's picture from committed results: `python -m benchmarks.lib.plot`."""
+"""Plot docs/rd.svg from committed results: `python -m benchmarks.lib.plot`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLOURS = {
     "WebP": "#1f77b4",
     "AVIF": "#2ca02c",
 }
-# Label -> system in tasks.json.
+# Label of a curve -> system in tasks.json.
 SYSTEMS = {
     "CoTAM small": "default",
     "CoTAM small-mse": "base-default",
@@ -28,10 +28,10 @@ SYSTEMS = {
 
 
 def draw(axes: Any, curves: dict[str, list[dict[str, float]]], score: str) -> None:
-    """Draw a score over bits per pixel.
+    """Plot a score over bits per pixel.
 
     Args:
-        axes: of matplotlib.
+        axes: axes of matplotlib.
         curves: label -> points with "bpp" and the score.
         score: a key of the points.
     """
@@ -52,9 +52,9 @@ def draw(axes: Any, curves: dict[str, list[dict[str, float]]], score: str) -> No
 
 
 def main() -> None:
-    """Draw what a vision tower loses, and PSNR, over the rate, as SVG."""
+    """Plot the error of a vision tower's tokens, and PSNR, over the rate, as SVG."""
     matplotlib.use("Agg")
-    # Without it, the same picture has other bytes in every run.
+    # Without a fixed salt, the same plot would have different bytes in every run.
     matplotlib.rcParams["svg.hashsalt"] = "cotam"
     from matplotlib import pyplot
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-# Centre, radius, the two colours of its texture, frequency of the texture.
+# Each sphere: centre, radius, the two colours of its texture, frequency of the texture.
 SPHERES = (
     ((-1.5, 0.8, 4.6), 0.8, (0.75, 0.25, 0.12), (0.95, 0.65, 0.25), 3.0),
     ((0.35, 0.6, 3.6), 0.6, (0.15, 0.3, 0.6), (0.8, 0.85, 0.9), 5.0),
@@ -54,7 +54,7 @@ def fractal(points: Floats) -> Floats:
 
 
 def hit(origin: Floats, ray: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """Distance along rays [N, 3] to the nearest object, and its number; -1 is the floor."""
+    """Distance along rays [N, 3] to the nearest object, and the object's index; -1 is the floor."""
     with np.errstate(divide="ignore", invalid="ignore"):
         floor = -origin[:, 1] / ray[:, 1]
     distance = np.where(floor > 1e-3, floor, np.inf).astype(np.float32)
@@ -87,7 +87,7 @@ def _surface(point: Floats, number: NDArray[np.int64]) -> tuple[Floats, Floats]:
 
 
 def _lit(point: Floats, random: np.random.Generator) -> Floats:
-    """Share of a round light that points [N, 3] see."""
+    """Share of a disc-shaped light that is visible from points [N, 3]."""
     seen = np.zeros(len(point), np.float32)
     for _ in range(SHADOW_RAYS):
         offset = random.normal(size=(len(point), 3)).astype(np.float32)

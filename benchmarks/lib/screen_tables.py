@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from benchmarks.lib.markdown import interval, load, rows_to_markdown
 
-# Results and what they are of.
+# Name of a result -> its pictures.
 SETS = {"screens": "screenshots (eval/screens)", "screens_charts": "charts (eval/charts)"}
 ANCHORS = ("AVIF", "AVIF 4:4:4")
-# Titles of the registry and what the tool is called in the table.
+# Title in the registry -> name of the tool in the table.
 TOOLS = {
     "CoTAM": "chosen by the picture",
     "CoTAM, av1": "`av1` for all",
     "CoTAM, palette": "`palette` for all",
 }
 JUDGES = {"tokens": "tokens", "words": "words read"}
-# Results whose curves are shown side by side, and the size of their pictures.
+# Size of the pictures -> results whose curves are shown in one table.
 SIZES = {
     "native size": ("screens", "screens_rivals"),
     "within 1456x819": ("screens_client", "screens_rivals_client"),
 }
-# Of the codecs that are measured at many.
+# The rows of the table for codecs that were measured at many qualities.
 SHOWN_QUALITIES = (5.0, 20.0, 50.0, 60.0, 85.0)
 
 
 def screens_table() -> str:
-    """Rate at equal tokens and words of the screen tools, against AVIF."""
+    """BD-rates of the screen tools against AVIF, at equal token error and at equal words read."""
     rows = []
     for name, pictures in SETS.items():
         result = load(name)
@@ -65,7 +65,7 @@ def screen_costs_table() -> str:
 
 
 def _client_row() -> list[str]:
-    """Bytes beside the JPEG that a client sends, at no fewer words read."""
+    """Bytes compared with the JPEG that a client sends, with at least as many words read."""
     result = load("screens_client")
     width, height = result["size"]
     ours = result["against_client"]["CoTAM"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.lib.markdown import load, rows_to_markdown
 
-# Systems of benchmarks.streams.systems and what they are called in the table.
+# System of benchmarks.streams.systems -> its name in the table.
 TITLES = {
     "still": "still files of this codec",
     "avif": "AVIF for every frame",
@@ -21,7 +21,7 @@ def _percent(value: float | None) -> str:
 
 
 def _words(found: dict[str, float] | None) -> str:
-    """Bytes, and how many more words are read."""
+    """Bytes relative to the client's JPEG, and the difference in words read."""
     return "-" if found is None else f"{_percent(found['bytes'])} ({found['words']:+.3f})"
 
 

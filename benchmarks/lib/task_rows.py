@@ -1,4 +1,4 @@
-"""Rows of the task benchmark: one picture by one system at one quality, seen by one judge."""
+"""Rows of the task benchmark: one picture, coded by one system at one quality, one judge."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from codec.evaluation.distortion import Pixels
 from codec.evaluation.judges import Judge, Sample, load_judge, read_pixels
 from codec.evaluation.rows import Key, Row
 
-# The system of the pictures' own files.
+# Name of the system that uses the original picture files.
 ORIGINAL = "original"
 
 _identity = lru_cache(maxsize=64)(identity)
@@ -26,12 +26,12 @@ _codec: Callable[[str, Setup], CodecUnderTest] = lru_cache(maxsize=16)(system_co
 
 @dataclass(frozen=True)
 class Job:
-    """One picture before one judge.
+    """A picture and a judge, with the rows to measure.
 
     Attributes:
-        judge: its name.
+        judge: name of the judge.
         sample: the picture.
-        todo: (system, quality) that have no row yet.
+        todo: (system, quality) pairs that have no row yet.
     """
 
     judge: str
@@ -40,7 +40,7 @@ class Job:
 
 
 class TokenJudge(Protocol):
-    """A judge that also scores files whose tokens an adapter repairs."""
+    """A judge that can also score tokens that an adapter has repaired."""
 
     def judge_tokens(
         self, original: Pixels, cotam: Codec, data: bytes, truth: object
@@ -51,14 +51,14 @@ def key_of(judge: str, picture: str, system: str, quality: float, setup: Setup) 
     """The key of a row.
 
     Args:
-        judge: its name.
-        picture: the name of its file.
+        judge: name of the judge.
+        picture: name of the picture's file.
         system: a variant with its prefix, a title of a format, or ORIGINAL.
-        quality: of the system.
+        quality: quality of the system.
         setup: weights and settings.
 
     Returns:
-        Model, student, strength, system, quality, judge, picture.
+        (model, student, strength, system, quality, judge, picture).
 
     Raises:
         UnknownModel: the model or the student that the system needs is missing.
@@ -68,10 +68,10 @@ def key_of(judge: str, picture: str, system: str, quality: float, setup: Setup) 
 
 
 def measure(job: Job, setup: Setup) -> list[Row]:
-    """Measure a job's rows; its picture is read, and its original judged, once.
+    """Measure a job's rows. The picture is read only once, and its original judged only once.
 
     Args:
-        job: the picture, the judge and what is missing.
+        job: the picture, the judge and the missing rows.
         setup: weights and settings.
 
     Returns:
@@ -80,7 +80,7 @@ def measure(job: Job, setup: Setup) -> list[Row]:
     judge = _judge(job.judge, setup.data)
     original = read_pixels(job.sample.path)
     files = _Files(original, setup)
-    # Where a guide changes nothing, nothing is judged twice.
+    # Guides that result in the same file are judged once.
     scores: dict[bytes, dict[str, float]] = {}
     rows = []
     for system, quality in job.todo:
@@ -109,7 +109,7 @@ def measure(job: Job, setup: Setup) -> list[Row]:
 
 
 class _Files:
-    """Files of one picture; a system seen by pixels and by tokens is coded once."""
+    """Files of one picture. Systems that are judged by pixels and by tokens are coded only once."""
 
     def __init__(self, original: Pixels, setup: Setup) -> None:
         self.original = original
@@ -117,7 +117,7 @@ class _Files:
         self.kept: dict[tuple[str, float], tuple[bytes, Pixels]] = {}
 
     def coded(self, system: str, quality: float) -> tuple[bytes, Pixels]:
-        """(file, decoded pixels)."""
+        """Return (file, decoded pixels)."""
         key = system.removeprefix(TOKENS), quality
         if key not in self.kept:
             codec = _codec(key[0], self.setup)

@@ -1,4 +1,4 @@
-"""Tables of what machines still see: guides, slope, adapter, tuning, and the codecs people use."""
+"""Tables of machine scores: guides, slope, adapter, tuning, and comparisons with common codecs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 from benchmarks.lib.markdown import at_rate, exists, interval, load, rows_to_markdown
 from codec.guidance import DEFAULT_GUIDE
 
-# As `cotam encode` codes photographs: uniform steps within a picture.
+# The variant that `cotam encode` uses for photographs: uniform steps within a picture.
 SHIPPED = DEFAULT_GUIDE
-# Rows of the joint table: what is equal, its judge and score, and the files: as shipped by pixels,
-# by the tokens that the adapter repairs, or files tuned to DeiT-Tiny by pixels.
+# Rows of the joint table: label, judge, score, and variant. The variants are default files judged
+# by pixels, default files judged by repaired tokens, and files tuned to DeiT-Tiny.
 MEASURES = (
     ("last tokens of DeiT-Tiny", "deit", "token_mse_last", SHIPPED),
     ("the same, repaired by its adapter", "deit", "token_mse_last", f"tokens-{SHIPPED}"),
@@ -31,12 +31,12 @@ TUNED_MEASURES = (
     ("its top-1", "deit", "top1"),
     ("boxes of YOLOX-Nano, F1", "yolox", "f1"),
 )
-# Rates of the columns, in bits per pixel.
+# Bits per pixel, one column each.
 TUNED_BPP = (0.12, 0.2, 0.3, 0.5)
 
 
 def joint_table() -> str:
-    """The default weights against those of the base stage and against the codecs people use."""
+    """The default weights compared with those of the base stage and with common codecs."""
     result = load("tasks")
     text = load("tasks_ocr")
     tuned = load("tasks_tuned")
@@ -68,7 +68,7 @@ def joint_table() -> str:
 
 
 def tasks_table() -> str:
-    """Guides against uniform steps."""
+    """Guides compared with uniform steps."""
     rows = []
     latest = load("tasks")
     read_by = load("tasks_ocr")
@@ -82,7 +82,7 @@ def tasks_table() -> str:
     for result, reader in measured:
         text = reader["bd_rate"].get("ocr", {}) if reader else {}
         for variant, rates in result["bd_rate"]["deit"].items():
-            # Newer results of a variant come first; tokens are no guide.
+            # Newer results of a variant take precedence. Variants judged by tokens are no guides.
             if (reader is None and variant in shown) or variant.startswith("tokens-"):
                 continue
             shown.add(variant)
@@ -104,7 +104,7 @@ def tasks_table() -> str:
 
 
 def tuned_table() -> str:
-    """Files tuned to DeiT-Tiny against untuned ones, and against the codecs people use."""
+    """Files tuned to DeiT-Tiny compared with untuned ones and with common codecs."""
     result = load("tasks_tuned")
     boxes = load("tasks_tuned_boxes")
     rows = []
@@ -151,7 +151,7 @@ def tuned_scores_table() -> str:
 
 
 def slope_table() -> str:
-    """QPs that follow what a picture costs, against one QP for all pictures."""
+    """QPs adapted to each picture's cost (slope), compared with one QP for all pictures."""
     result = load("tasks")
     rates = result["bd_rate_slope"]["deit"]
     scores = ("token_mse_shallow", "token_mse_middle", "token_mse_last", "cross_entropy", "top1")
@@ -172,7 +172,7 @@ def slope_table() -> str:
 
 
 def tokens_table() -> str:
-    """Map and adapter, apart and together, against uniform steps by pixels."""
+    """QP map and adapter, separately and together, compared with uniform steps by pixels."""
     result = load("tasks")
     against = result["bd_rate"]["deit"]
     by_tokens = result["bd_rate_tokens"]["deit"]
@@ -198,7 +198,7 @@ def tokens_table() -> str:
 
 
 def published_table() -> str:
-    """The published method and ours: map alone, adapter alone, both, joint.
+    """The published method and ours: map alone, adapter alone, both, joint training.
 
     Published: tasks_published.json, `small-mse` with the adapter of experiment=paper. Ours:
     tasks.json, `small`. Joint training is compared with `small-mse` under uniform steps.

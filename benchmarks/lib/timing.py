@@ -1,4 +1,4 @@
-"""How everything is timed: warm-up, turns, medians; whole commands in a small process.
+"""Timing for all benchmarks: medians of alternating calls after a warm-up, and whole commands.
 
 Also counts the multiplications of networks.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from torch.utils.flop_counter import FlopCounterMode
 
-# Rounds before the clock counts: the first calls allocate memory and choose kernels.
+# Rounds that are not timed, because the first calls allocate memory and select kernels.
 WARM_UP = 2
 MEASURE = """
 import os, subprocess, sys, time
@@ -26,11 +26,11 @@ print(time.perf_counter() - start, usage.ru_maxrss * 1024 / 1e6, os.waitstatus_t
 
 
 def medians(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Time calls that take turns, so that a busy moment hits all of them.
+    """Time alternating calls, so that other load on the machine affects all of them alike.
 
     Args:
         calls: name -> call.
-        rounds: how often each is timed, after WARM_UP rounds that are not.
+        rounds: how often each is timed, after WARM_UP rounds that are not timed.
 
     Returns:
         name -> median milliseconds.
@@ -51,18 +51,19 @@ def command(
     """Time `cotam ...` from start to end.
 
     Args:
-        arguments: of the command.
+        arguments: arguments of the command.
         rounds: how often it is timed.
-        environment: of the process; this one's if not given.
-        warm_up: runs before that are not timed.
+        environment: environment of the process; by default that of this process.
+        warm_up: number of earlier runs that are not timed.
 
     Returns:
-        seconds: their median; peak_mb: the largest peak memory, in megabytes.
+        seconds: the median; peak_mb: the largest peak memory, in megabytes.
 
     Raises:
         RuntimeError: the command fails.
     """
-    # A small process starts it, because a child's peak memory begins with that of its parent.
+    # A small process starts the command, because a child's peak memory includes that of the
+    # process it was forked from.
     run = [sys.executable, "-c", MEASURE, sys.executable, "-m", "codec.cli", *arguments]
     seconds = []
     peaks = []
@@ -80,11 +81,11 @@ def kmac_per_pixel(call: Callable[[], Any], pixels: int) -> float:
     """Count the multiplications of a call.
 
     Args:
-        call: runs networks of PyTorch.
-        pixels: of the picture.
+        call: a function that runs PyTorch networks.
+        pixels: number of pixels of the picture.
 
     Returns:
-        Thousands of multiply-accumulates of convolutions and matrix products, per pixel.
+        Multiply-accumulates of convolutions and matrix products per pixel, in thousands.
     """
     with FlopCounterMode(display=False) as counter:
         call()

@@ -1,1 +1,1 @@
-"""Very large pictures and very many of them."""
+"""Very large pictures, and very many pictures."""

@@ -1,7 +1,7 @@
 """Time and memory of both commands for pictures of hundreds of megapixels.
 
-`python -m benchmarks.scale.huge --json`. The picture is a mosaic of real photographs, each a little
-larger than the one before, so that nothing repeats on the codec's grid.
+`python -m benchmarks.scale.huge --json`. The picture is a mosaic of real photographs. Each is a
+little larger than the previous one, so that nothing repeats on the codec's grid.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from benchmarks.lib.output import add_options, hand_over
 from benchmarks.lib.timing import command
 from codec.evaluation.machine import describe
 
-# Width and height in pixels: a square, and a long strip.
+# Width and height in pixels of a square and of a long strip.
 SIZES = ((16384, 16384), (25000, 4000))
 PHOTOS = ("coffee", "astronaut", "chelsea", "rocket", "stereo_motorcycle")
-# Height in pixels of the first row of photographs, and how much taller the next one is: not a
-# multiple of 16, so that no row repeats on the latent grid.
+# Height in pixels of the first row of photographs, and the difference from row to row. The latter
+# is not a multiple of 16, so that no row repeats on the latent grid.
 FIRST_ROW = 500
 GROWTH = 37
 
@@ -37,7 +37,7 @@ def photos() -> list[Image.Image]:
 
 
 def mosaic(width: int, height: int) -> Image.Image:
-    """Rows of photographs at growing sizes.
+    """Make rows of photographs with growing sizes.
 
     Args:
         width: in pixels.
@@ -69,7 +69,7 @@ def measured(width: int, height: int, folder: Path, quality: float, rounds: int)
     Args:
         width: in pixels.
         height: in pixels.
-        folder: for the picture and its files.
+        folder: where the picture and its files are written.
         quality: 0..100.
         rounds: how often each command runs.
 

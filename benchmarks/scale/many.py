@@ -1,7 +1,7 @@
-"""Many pictures: a run that is killed again and again, and two workers beside one.
+"""Many pictures: a run that is killed repeatedly, and two workers compared with one.
 
-`python -m benchmarks.scale.many --json`. Real commands on crops of real photographs
-(COTAM_DATA/train/photos); SIGKILL reaches the workers, too.
+`python -m benchmarks.scale.many --json`. Runs the real command on crops of real photographs
+(COTAM_DATA/train/photos). SIGKILL is sent to the workers, too.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from codec.evaluation.judges import data_root, read_pixels
 from codec.evaluation.machine import describe
 
 Command = list[str]
-# Sides in pixels: small crops make a long run of many files, large ones keep workers busy.
+# Sides in pixels: small crops for the run of many files, large ones to keep the workers busy.
 SMALL = 96
 LARGE = 512
-# Seconds until a run that makes no progress is killed, and between two looks at its folder.
+# Seconds until a run is killed in any case, and between two checks of its folder.
 PATIENCE = 120.0
 PAUSE = 0.005
-# The same for the run that is killed at random moments: it may take an hour, and the pause is
-# random so that kills hit every stage.
+# The same for the run that is killed at random moments. It may take an hour. The pauses are random,
+# so that kills hit every stage.
 LONG_PATIENCE = 3600.0
 PAUSES = (0.01, 0.2)
 
 
 def crops(folder: Path, count: int, side: int, seed: int = 0) -> None:
-    """Write PNG files 00000.png, ... of random places of the photographs.
+    """Write random crops of the photographs as PNG files 00000.png, 00001.png, ...
 
     Args:
-        folder: it is made.
-        count: of files.
-        side: in pixels, at most.
-        seed: of the places.
+        folder: the folder for them, which is created.
+        count: number of files.
+        side: largest side in pixels.
+        seed: seed of the random positions.
     """
     photos = sorted((data_root() / "train" / "photos").glob("*.*"))
     draw = random.Random(seed)
@@ -60,13 +60,13 @@ def crops(folder: Path, count: int, side: int, seed: int = 0) -> None:
 
 
 def encode(source: Path, out: Path, workers: int) -> Command:
-    """`cotam encode` of a folder that skips what is there."""
+    """The command `cotam encode` for a folder, which skips existing results."""
     options = ["--skip-existing", "-j", str(workers)]
     return [sys.executable, "-m", "codec.cli", "encode", str(source), "-o", str(out), *options]
 
 
 def seconds(command: Command) -> float:
-    """How long a command takes, with one thread a process."""
+    """Seconds that a command takes, with one thread per process."""
     start = time.perf_counter()
     subprocess.run(
         command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, stdout=subprocess.DEVNULL
@@ -84,11 +84,11 @@ def killed_at(
     """Start a command again and again, and kill it each time.
 
     Args:
-        command: writes .ctm files to `out`.
+        command: a command that writes .ctm files to `out`.
         out: a folder.
         moments: numbers of files at which it is killed.
-        patience: seconds after which it is killed anyway.
-        pause: seconds between two looks at the folder.
+        patience: seconds after which it is killed in any case.
+        pause: seconds between two checks of the folder.
 
     Yields:
         The number of files after each kill.
@@ -104,7 +104,7 @@ def killed_at(
             and time.monotonic() < end
         ):
             time.sleep(pause())
-        # The process may have ended just before.
+        # The process may have ended in the meantime.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -112,13 +112,13 @@ def killed_at(
 
 
 def killed(source: Path, folder: Path, kills: int, seed: int = 0) -> dict[str, Any]:
-    """Compare a run that is killed at random moments with a run that is not.
+    """Compare a run that is killed at random moments with an uninterrupted run.
 
     Args:
-        source: pictures.
-        folder: for the files of both runs.
-        kills: how often.
-        seed: of the moments.
+        source: a folder of pictures.
+        folder: where the files of both runs are written.
+        kills: how often the run is killed.
+        seed: seed of the random moments.
 
     Returns:
         Numbers of pictures, kills, files, files that decode, and files that are equal.
@@ -149,7 +149,7 @@ def killed(source: Path, folder: Path, kills: int, seed: int = 0) -> dict[str, A
 
 
 def throughput(source: Path, folder: Path) -> dict[str, float]:
-    """Seconds with one and with two workers, a thread each, and their ratio."""
+    """Seconds with one and with two workers, each with one thread, and their ratio."""
     spent = {f"workers_{n}": seconds(encode(source, folder / str(n), n)) for n in (1, 2)}
     return spent | {"times": spent["workers_1"] / spent["workers_2"]}
 
@@ -174,7 +174,7 @@ def main() -> None:
     )
     add_options(parser)
     options = parser.parse_args()
-    # A part that is left out keeps its earlier result.
+    # A part that is not measured keeps its earlier result.
     earlier = json.loads(options.out.read_text()) if options.out and options.out.exists() else {}
     result: dict[str, Any] = earlier | {"machine": describe(1)}
     with tempfile.TemporaryDirectory() as name:

@@ -1,1 +1,1 @@
-"""Which of a tower's tokens to keep."""
+"""Compares ways to select some of a tower's tokens."""

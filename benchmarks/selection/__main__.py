@@ -1,7 +1,7 @@
-"""Which of a tower's tokens to keep: by the file's bits, by the tower's attention, or blindly.
+"""Selects some of a tower's tokens: by the file's bits, by the tower's attention, or at random.
 
-`python -m benchmarks.selection`. DeiT-Tiny sees the whole decoded picture up to a block; after it,
-only the selected tokens are computed. Top-1 on eval/imagenet.
+`python -m benchmarks.selection`. DeiT-Tiny processes all tokens of the decoded picture up to a
+block, and only the selected tokens afterwards. Measures top-1 on eval/imagenet.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from codec.towers import Tower
 BUDGETS = (0.25, 0.125, 0.0625)
 # Blocks after which tokens are dropped.
 BLOCKS = (2, 4, 8)
-# Draws of the random selection that are averaged.
+# Number of random selections that are averaged.
 SEEDS = 3
 RANDOM = "random"
-# How much less a place is worth that its neighbours predict, in the way with redundancy.
+# In the way with redundancy: how much less a patch counts if its neighbours predict it, 0..1.
 REDUNDANCY = 1.0
 
 
@@ -40,18 +40,18 @@ REDUNDANCY = 1.0
 def top1_of(
     judge: DeitJudge, x: Tensor, bits: Floats, novel: Floats, truth: int, seed: int
 ) -> dict[str, float]:
-    """Whether the tower is right about a picture, with all tokens and with fewer.
+    """Whether the tower classifies a picture correctly, with all tokens and with fewer.
 
     Args:
-        judge: with the tower.
+        judge: the judge that has the tower.
         x: the tower's input [1, 3, h, w].
-        bits: information of each patch [rows, columns].
-        novel: the same, less where neighbours predict a place.
+        bits: bits spent on each patch [rows, columns].
+        novel: the same, but lower if neighbours predict the patch.
         truth: the class 0..999.
-        seed: of the random selection.
+        seed: seed of the random selection.
 
     Returns:
-        "full" and "block/budget/way" -> 1 or 0, or a mean over draws.
+        "full" and "block/budget/way" -> 1 or 0, or a mean over random selections.
     """
     tower = judge.tower
     tokens = tower.tokens(x, BLOCKS)
@@ -79,7 +79,7 @@ def top1_of(
 
 
 def costs_of(tower: Tower) -> dict[str, float]:
-    """Multiply-adds of the tower's blocks: "full" and "block/budget"."""
+    """Multiply-adds of the tower's blocks, for "full" and each "block/budget"."""
     patches = tower.grid[0] * tower.grid[1]
     every = patches + tower.prefix
     costs = {"full": multiply_adds(tower.width, tower.depth, every, every, 0)}
@@ -96,8 +96,8 @@ def run(model: str, quality: float, limit: int | None, file: RowsFile | None) ->
     Args:
         model: the weights.
         quality: 0..100.
-        limit: at most so many pictures, evenly spaced; None for all.
-        file: where measured rows are kept; None for nowhere.
+        limit: largest number of pictures, evenly spaced; None for all.
+        file: the file of rows; None for no file.
 
     Returns:
         Mean top-1 and its standard error, by way.

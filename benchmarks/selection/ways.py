@@ -1,4 +1,4 @@
-"""Ways to choose a tower's tokens: by a file's bits, by attention, or blindly.
+"""Ways to select a tower's tokens: by a file's bits, by attention, or at random.
 
 ::
 
@@ -27,15 +27,15 @@ EXPANSION = 4
 
 @dataclass(frozen=True)
 class Seen:
-    """Everything that a way may look at.
+    """The inputs of a way to select tokens after a block.
 
     Attributes:
-        bits: information of each patch by the file [rows, columns].
-        novel: the same, less where neighbours predict a place.
-        class_attention: of the class token to each patch, in the block before [rows, columns].
-        received: attention that each patch receives there [rows, columns].
-        patches: tokens after that block, without the class token [1, patches, width].
-        seed: of random draws.
+        bits: bits that the file spent on each patch [rows, columns].
+        novel: the same, but lower if neighbours predict the patch.
+        class_attention: attention of the class token to each patch in the block [rows, columns].
+        received: attention that each patch receives in the block [rows, columns].
+        patches: tokens after the block, without the class token [1, patches, width].
+        seed: seed of random selections.
     """
 
     bits: Floats
@@ -46,7 +46,7 @@ class Seen:
     seed: int
 
     def some(self, places: NDArray[np.int64]) -> Tensor:
-        """The tokens at places, in reading order."""
+        """The tokens at some positions, in reading order."""
         return self.patches[:, torch.from_numpy(np.sort(places))]
 
 
@@ -59,16 +59,16 @@ def largest(values: Floats, count: int) -> NDArray[np.int64]:
 
 
 def random_places(seen: Seen, count: int) -> Tensor:
-    """Tokens at random places."""
+    """Tokens at random positions."""
     generator = np.random.default_rng(seen.seed)
     return seen.some(generator.permutation(seen.bits.size)[:count])
 
 
 def merged_into_nearest(seen: Seen, count: int) -> Tensor:
-    """The tokens that the class token looks at; each other joins the most similar of them.
+    """Keep the tokens with the most class attention, and merge each other token into the nearest.
 
-    A kept token becomes the mean of its group, weighted by class attention. PruMerge lets the
-    number of tokens follow from the attention; here it is given, so that ways can be compared.
+    A kept token becomes the mean of its group, weighted by class attention. PruMerge derives the
+    number of tokens from the attention; here it is an argument, so that ways can be compared.
     """
     kept = np.sort(largest(seen.class_attention, count))
     tokens = seen.patches[0]
@@ -81,7 +81,7 @@ def merged_into_nearest(seen: Seen, count: int) -> Tensor:
     return (sums / total[:, None])[None]
 
 
-# How rows of the table are named -> what is kept.
+# Name in the table -> function that selects tokens.
 WAYS: dict[str, Way] = {
     "bits": lambda seen, count: seen.some(quadtree(seen.bits, count).indexes),
     "bits, merged": lambda seen, count: quadtree(seen.bits, count).merged(seen.patches),
@@ -105,12 +105,12 @@ def multiply_adds(width: int, depth: int, tokens: int, kept: int, block: int) ->
     Args:
         width: channels of a token.
         depth: number of blocks.
-        tokens: before, the class token among them.
-        kept: after, the class token among them.
-        block: after which tokens are dropped.
+        tokens: number of tokens before, including the class token.
+        kept: number of tokens afterwards, including the class token.
+        block: the block after which tokens are dropped.
 
     Returns:
-        Their number.
+        The number of multiply-adds.
     """
 
     def of(count: int) -> float:

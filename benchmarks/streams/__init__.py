@@ -1,1 +1,1 @@
-"""Sequences of screenshots: recorded with Chromium, coded by streams, still files and video."""
+"""Sequences of screenshots: recorded with Chromium, coded as streams, still files and video."""

@@ -2,7 +2,7 @@
 
 ::
 
-    two frames of a recording, the first one known to both ends -> seconds to encode and decode
+    two frames of a recording; the first was sent before -> seconds to encode and decode the second
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from codec.evaluation.machine import describe
 
 ROUNDS = 25
 THREADS = 2
-# What is timed: a recording, and the number of the frame.
+# The messages to time: recording and number of the frame.
 CASES = {
     "a menu opened": ("menus-1456x819", 1),
     "a letter typed": ("typing-1456x819", 5),
@@ -31,7 +31,7 @@ CASES = {
 
 
 def timed(before: Pixels, after: Pixels) -> dict[str, float]:
-    """Milliseconds, the smallest of some rounds, and bytes of the second of two frames."""
+    """Bytes of the second of two frames, and minimum milliseconds over some rounds."""
     encoder = codec.StreamEncoder(quality=QUALITY)
     key = encoder.encode(before)
     encoded = []

@@ -29,21 +29,21 @@ from codec.evaluation.rows import Key, Row, RowsFile, collect
 from codec.tools.choosing.expected import token_error
 
 ROWS = Path(__file__).resolve().parents[1] / "results" / ".rows-streams.jsonl"
-# Frames of a sequence that the judges look at, evenly spaced.
+# Number of frames of a sequence that are judged, evenly spaced.
 JUDGED = 3
-# Tiles of a frame that DeiT-Tiny sees, evenly spaced.
+# Number of tiles of a frame that DeiT-Tiny judges, evenly spaced.
 TILES = 12
-# Quality of the stream that is compared with the others.
+# Quality of the stream that is compared with other systems.
 QUALITY = 50.0
 CLIENT = "jpeg"
-# Share of the words. Of two pictures that look the same, Tesseract reads that many more of one:
-# one word of 200, in a picture that has about 200.
+# Differences of the share of words read up to this are a tie. Tesseract's results for two pictures
+# that look the same differ by about one word of 200, and a picture has about 200 words.
 TIE = 0.005
 
 
 @dataclass(frozen=True)
 class Job:
-    """A sequence, a system and its qualities without a row."""
+    """A sequence, a system, and the qualities that have no row yet."""
 
     folder: Path
     system: str
@@ -60,7 +60,7 @@ def read(folder: Path) -> list[Pixels]:
 
 
 def judged(count: int) -> list[int]:
-    """Numbers of the frames that are judged; the last one is among them."""
+    """Numbers of the frames that are judged, including the last frame."""
     return [round((k + 1) * (count - 1) / JUDGED) for k in range(JUDGED)]
 
 
@@ -68,14 +68,14 @@ def judged(count: int) -> list[int]:
 def _judges() -> tuple[NativeTilesJudge, WordsJudge]:
     tokens = NativeTilesJudge(data_root(), TILES)
     words = WordsJudge(data_root())
-    # The same originals are looked at again for every system.
+    # The originals are the same for every system, so results for them are cached.
     tokens.reference = _Kept(tokens.tokens)  # type: ignore[assignment]
     words.original_words = _Kept(words.read)  # type: ignore[assignment]
     return tokens, words
 
 
 class _Kept:
-    """What a judge finds in a picture, kept for all pictures of a sequence."""
+    """Caches a judge's results for the original pictures of a sequence."""
 
     def __init__(self, look: Callable[[Pixels], Any]) -> None:
         self.look = look
@@ -91,7 +91,7 @@ class _Kept:
 
 
 def measure(job: Job) -> list[Row]:
-    """Rows of a sequence and a system, one for each quality."""
+    """Measure the rows of a sequence and a system, one for each quality."""
     frames = read(job.folder)
     wanted = judged(len(frames))
     rows: list[Row] = []
@@ -128,7 +128,7 @@ def _key(folder: Path, system: str, quality: float) -> Key:
 
 
 def jobs_of(recordings: Path, systems: list[str], file: RowsFile) -> list[Job]:
-    """What is missing, by system, so that every sequence soon has some rows."""
+    """Jobs for missing rows, ordered by system, so that every sequence has some rows early."""
     folders = sorted(path for path in recordings.iterdir() if path.is_dir())
     jobs = []
     for folder in folders:
@@ -144,11 +144,11 @@ def jobs_of(recordings: Path, systems: list[str], file: RowsFile) -> list[Job]:
 
 
 def at_equal_tokens(rows: dict[Key, Row], folder: str, system: str) -> float | None:
-    """The stream's bytes relative to a system's at the same token error, minus 1.
+    """The stream's bytes relative to another system's at the same token error, minus 1.
 
-    The other system's bytes are read off its own curve, straight lines between logarithms. Beyond
-    the ends of the curve the nearest end counts: in the other system's favour where the stream's
-    error is smaller, in the stream's where it is larger.
+    The other system's bytes are interpolated on its curve, linearly in logarithms. Outside the
+    curve, its nearest end is used. This favours the other system if the stream's error is smaller
+    than all on the curve, and the stream if it is larger.
     """
     stream = rows.get((folder, "stream", QUALITY))
     points = [row for key, row in rows.items() if key[:2] == (folder, system)]
@@ -168,7 +168,7 @@ def at_equal_words(rows: dict[Key, Row], folder: str) -> dict[str, float] | None
 
     Returns:
         Its bytes relative to the client's, minus 1, and its share of words minus the client's,
-        which is at least -TIE; None where no stream reads so many.
+        which is at least -TIE; None if no quality of the stream reads that many words.
     """
     client = next((row for key, row in rows.items() if key[:2] == (folder, CLIENT)), None)
     streams = [row for key, row in rows.items() if key[:2] == (folder, "stream")]

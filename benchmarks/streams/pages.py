@@ -1,4 +1,4 @@
-"""The page that sequences are recorded on: a form, menus, tabs, a dialog, a chart and a video.
+"""The page that sequences are recorded from: a form, menus, tabs, a dialog, a chart and a video.
 
 ::
 
@@ -104,13 +104,13 @@ document.addEventListener('click', event => {
 
 
 def sentence(random: Random, count: int) -> str:
-    """Words, the first with a capital letter, and a full stop."""
+    """A sentence of random words with a capital letter and a full stop."""
     words = " ".join(random.choice(WORDS) for _ in range(count))
     return f"{words.capitalize()}."
 
 
 def html(seed: int = 0) -> str:
-    """The page; the seed decides its words and numbers."""
+    """The page as HTML; the seed determines its words and numbers."""
     random = Random(f"stream {seed}")
     tabs = [_paragraphs(random) + _table(random), _form(random), _chart(random), _table(random)]
     names = [random.choice(WORDS).capitalize() for _ in tabs]

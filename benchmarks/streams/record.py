@@ -2,9 +2,9 @@
 
 ::
 
-    page (pages.py) -> Chromium at a size -> one action, one screenshot, and so on -> OUT/scene-size
+    page (pages.py) -> Chromium at a size -> a screenshot after every action -> OUT/scene-size
 
-Nothing that is recorded is committed.
+Recordings are not committed.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from training.data.pages import open_browser
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-# A usual size of agents (docs/screens.md), and a whole desktop.
+# A common screenshot size of agents (docs/screens.md), and a whole desktop.
 SIZES = ((1456, 819), (1920, 1080))
 Steps = Iterator[None]
-# Pixels of a turn of the wheel.
+# Pixels that the page scrolls per notch of the mouse wheel.
 WHEEL = 120
 
 
 def typing(page: Page, random: Random) -> Steps:
-    """A letter a frame, in two fields."""
+    """Text is typed into two fields, one letter per frame."""
     page.evaluate("tab(1)")
     yield
     for field, count in (("#field-0", 19), ("#note", 19)):
@@ -57,7 +57,7 @@ def menus(page: Page, random: Random) -> Steps:
 
 
 def scrolling(page: Page, random: Random) -> Steps:
-    """A long page goes down by a turn of the wheel a frame, and up a little."""
+    """A long page is scrolled down by a notch of the wheel per frame, then up a little."""
     page.mouse.move(800, 400)
     yield
     for step in range(39):
@@ -67,7 +67,7 @@ def scrolling(page: Page, random: Random) -> Steps:
 
 
 def tabs(page: Page, random: Random) -> Steps:
-    """Tabs are switched, and rows of their tables hovered over."""
+    """Tabs are switched, and the pointer moves over rows of their tables."""
     yield
     for number in (1, 2, 0, 3, 0, 2, 1, 3):
         page.click(f"#to-{number}")
@@ -92,7 +92,7 @@ def dialog(page: Page, random: Random) -> Steps:
 
 
 def chart(page: Page, random: Random) -> Steps:
-    """A chart moves on by a step a frame."""
+    """A chart advances by one step per frame."""
     page.evaluate("tab(2)")
     for step in range(30):
         page.evaluate(f"chart({step})")
@@ -116,9 +116,9 @@ def frames(browser: Browser, scene: str, size: tuple[int, int], seed: int = 0) -
 
     Args:
         browser: Chromium.
-        scene: of SCENES.
+        scene: a key of SCENES.
         size: width and height of the window.
-        seed: decides what is written on the page.
+        seed: determines the text on the page.
     """
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]}, offline=True, reduced_motion="reduce"
@@ -133,10 +133,10 @@ def frames(browser: Browser, scene: str, size: tuple[int, int], seed: int = 0) -
 
 
 def record(out: Path, scenes: list[str], seed: int = 0) -> Iterator[Path]:
-    """Record scenes at both sizes; folders that are there are left alone.
+    """Record scenes at both sizes. Existing folders are skipped.
 
     Yields:
-        Each folder after it was written.
+        The path of each folder, after it was written.
     """
     with open_browser() as browser:
         for size in SIZES:

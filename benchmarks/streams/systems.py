@@ -2,7 +2,7 @@
 
 ::
 
-    frames [N, H, W, 3] -> System -> bytes, decoded frames that were asked for
+    frames [N, H, W, 3] -> System -> bytes, and the decoded frames that were requested
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ import codec
 from codec.evaluation.distortion import Pixels
 
 FFMPEG = "ffmpeg"
-# Of still files, so many frames stand for all: neighbours take about the same bytes.
+# For still files, only one frame in this many is coded: neighbouring frames have similar sizes.
 EVERY = 8
-# One frame in, one packet out. Colours at full resolution and range, as in this codec's files.
+# Encoders have no delay: one packet per frame. Colours have full resolution and range, as in this
+# codec's files.
 SCALE_IN = "scale=out_color_matrix=bt601:out_range=full:flags=accurate_rnd+full_chroma_int"
 SCALE_OUT = "scale=in_color_matrix=bt601:in_range=full:flags=accurate_rnd+full_chroma_int"
 LIBAOM = (
@@ -39,12 +40,12 @@ X264 = ("-c:v", "libx264", "-preset", "medium", "-tune", "zerolatency", "-g", "1
 
 @dataclass(frozen=True)
 class Sent:
-    """A sequence as it was sent.
+    """The result of sending a sequence.
 
     Attributes:
-        bytes: of the whole sequence.
-        first: bytes of the first frame; None where frames were not counted one by one.
-        shown: the decoded frames that were asked for.
+        bytes: bytes of the whole sequence.
+        first: bytes of the first frame; None if frames were not counted individually.
+        shown: the decoded frames that were requested.
     """
 
     bytes: int
@@ -54,14 +55,14 @@ class Sent:
 
 @dataclass(frozen=True)
 class System:
-    """One way to send a sequence, at each of some qualities."""
+    """A way to send a sequence, and the qualities that it is measured at."""
 
     qualities: tuple[float, ...]
     send: Callable[[Sequence[Pixels], float, Sequence[int]], Sent]
 
 
 def stream(frames: Sequence[Pixels], quality: float, wanted: Sequence[int]) -> Sent:
-    """This codec's messages."""
+    """Messages of this codec's stream."""
     encoder = codec.StreamEncoder(_cotam(), quality=quality)
     decoder = codec.StreamDecoder()
     sizes = []
@@ -87,7 +88,7 @@ def still(frames: Sequence[Pixels], quality: float, wanted: Sequence[int]) -> Se
 
 
 def pillow(name: str, **options: Any) -> Callable[[Sequence[Pixels], float, Sequence[int]], Sent]:
-    """A file of another format for every frame; `quality` where the format has one."""
+    """A file of another format for every frame, with `quality` if the format has one."""
 
     def send(frames: Sequence[Pixels], quality: float, wanted: Sequence[int]) -> Sent:
         def coded(pixels: Pixels) -> bytes:
@@ -155,7 +156,7 @@ def _each(
     decode: Callable[[bytes], Pixels],
     wanted: Sequence[int],
 ) -> Sent:
-    """A file for every frame; the sum is that of every eighth and of the wanted ones, scaled."""
+    """A file per frame. The total is extrapolated from every eighth and the requested frames."""
     known: dict[int, bytes] = {}
     for number in sorted({*range(0, len(frames), EVERY), *wanted}):
         known[number] = encode(frames[number])
@@ -167,7 +168,7 @@ def _each(
 def _ffmpeg(*arguments: str, given: bytes | None = None) -> bytes:
     done = subprocess.run(
         [FFMPEG, "-hide_banner", "-loglevel", "error", "-y", *arguments],
-        # Never the terminal, which would stop a process in the background.
+        # stdin must not be the terminal: reading it would stop a process in the background.
         input=given or b"",
         capture_output=True,
         check=False,
@@ -178,7 +179,7 @@ def _ffmpeg(*arguments: str, given: bytes | None = None) -> bytes:
 
 
 def _packets(file: str) -> list[int]:
-    """Bytes of each packet, without the container's."""
+    """Bytes of each packet, without the container format."""
     found = subprocess.run(
         ["ffprobe", "-v", "error", "-show_entries", "packet=size", "-of", "csv=p=0", file],
         capture_output=True,
@@ -207,5 +208,5 @@ VIDEO: dict[str, System] = {
 
 
 def available() -> dict[str, System]:
-    """All systems; video only where ffmpeg is installed."""
+    """All systems; without video if ffmpeg is not installed."""
     return SYSTEMS | (VIDEO if shutil.which(FFMPEG) else {})

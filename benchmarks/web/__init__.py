@@ -1,1 +1,1 @@
-"""What the browser viewer costs: bytes and milliseconds in Chromium."""
+"""Costs of the browser viewer: bytes, and milliseconds in Chromium."""

@@ -3,7 +3,7 @@
 ::
 
     cotam export --web -> sizes of page, runtime, weights; bytes until the first preview
-    files of both sizes -> Chromium, a new profile -> first use, then warm: preview, picture
+    files of both sizes -> Chromium, new profile -> times at first use, then warm: preview, picture
 
 Needs Chromium, Playwright and onnxruntime-web (docs/browser.md). `--isolated` serves the page
 cross-origin isolated, so that WebAssembly uses threads.
@@ -42,7 +42,7 @@ PHOTOGRAPH_SIZE = (768, 512)
 QUALITY = 50
 FIRST_ROUNDS = 3
 WARM_ROUNDS = 5
-# In a page: one decoding with its times in milliseconds, from the call on.
+# Runs in a page: decodes once and returns times in milliseconds since the call.
 DECODE = """async ({file, rounds}) => {
   const {decodeCtmFull} = await import("/cotam.js");
   const bytes = Uint8Array.from(atob(file), (c) => c.charCodeAt(0));
@@ -72,7 +72,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         super().end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Keep the terminal for the result."""
+        """Log nothing, because stdout is for the result."""
 
 
 class _IsolatedHandler(_Handler):
@@ -81,7 +81,7 @@ class _IsolatedHandler(_Handler):
 
 @contextmanager
 def served(folder: Path, isolated: bool) -> Iterator[str]:
-    """The address of a static server of a folder."""
+    """Run a static server for a folder, and return its address."""
     kind = _IsolatedHandler if isolated else _Handler
     handler = functools.partial(kind, directory=str(folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -94,7 +94,7 @@ def served(folder: Path, isolated: bool) -> Iterator[str]:
 
 
 def bytes_of(paths: list[Path]) -> dict[str, int]:
-    """Bytes of files, as they are and as a server that compresses with gzip sends them."""
+    """Bytes of files, uncompressed and as a server with gzip sends them."""
     datas = [path.read_bytes() for path in paths]
     return {
         "files": sum(map(len, datas)),
@@ -103,7 +103,7 @@ def bytes_of(paths: list[Path]) -> dict[str, int]:
 
 
 def sizes(site: Path) -> dict[str, Any]:
-    """Bytes of the parts of a site; of weights also what the preview needs."""
+    """Bytes of the parts of a site, and of the part of the weights that the preview needs."""
     runtime = list((site / "runtime").iterdir())
     page = [
         path
@@ -124,7 +124,7 @@ def sizes(site: Path) -> dict[str, Any]:
 
 
 def files(photograph: Path, screen: Path) -> dict[str, bytes]:
-    """The measured files: a photograph by each model in two sizes, a screenshot by each tool."""
+    """The measured files: a photograph per model in two sizes, and a screenshot per tool."""
     found = {}
     with Image.open(photograph) as image:
         picture = image.convert("RGB")
@@ -147,7 +147,7 @@ def files(photograph: Path, screen: Path) -> dict[str, bytes]:
 
 
 def beginning(data: bytes) -> int | None:
-    """Bytes of a learned file until its first layer is complete; None for other tools."""
+    """Bytes of a learned file up to the end of its first layer; None for other tools."""
     if container.read_header(data).tool:
         return None
     layer = container.Reader(container.read(data).latents)
@@ -156,7 +156,7 @@ def beginning(data: bytes) -> int | None:
 
 
 def times(browser: Any, address: str, data: bytes) -> dict[str, Any]:
-    """Milliseconds until preview and picture: first use in a new profile, and warm."""
+    """Milliseconds until preview and picture, at first use in a new profile and warm."""
     first = []
     warm = []
     for _ in range(FIRST_ROUNDS):
@@ -179,7 +179,7 @@ def _medians(rounds: list[dict[str, Any]]) -> dict[str, float | None]:
 
 
 def measure(photograph: Path, screen: Path, isolated: bool) -> dict[str, Any]:
-    """The whole result."""
+    """Measure everything and return the result."""
     runtime = web.find_runtime()
     package = json.loads((runtime / "package.json").read_text())
     with tempfile.TemporaryDirectory() as place, open_browser() as browser:

@@ -16,7 +16,7 @@ def _milliseconds(value: float | None) -> str:
 
 
 def web_sizes_table() -> str:
-    """Bytes of the parts, and what arrives until the first preview and the first picture."""
+    """Bytes of the parts, and bytes loaded until the first preview and the first picture."""
     result = load("web")
     sizes = result["sizes"]
     parts: list[tuple[str, dict[str, int]]] = [
@@ -41,7 +41,7 @@ def web_sizes_table() -> str:
 
 
 def web_times_table() -> str:
-    """Milliseconds until preview and picture at first use, and warm."""
+    """Milliseconds until preview and picture, at first use and warm."""
     result = load("web")
     machine = result["machine"]
     where = f"Chromium {result['chromium']}, one thread of {machine['processor']}"
