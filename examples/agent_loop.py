@@ -2,7 +2,7 @@
 
 python examples/agent_loop.py https://example.org
 
-Needs pip install playwright, and Chromium. The decoder would run beside the model.
+Needs pip install playwright, and Chromium. In a real agent, the decoder runs next to the model.
 """
 
 import shutil
@@ -16,7 +16,7 @@ ACTIONS = ("look", "scroll", "type", "look again")
 
 
 def act(page: Page, action: str) -> None:
-    """What a model would choose from the picture; here it is fixed."""
+    """Perform the model's next action; in this example, a fixed one."""
     if action == "scroll":
         page.mouse.wheel(0, 200)
     elif action == "type":

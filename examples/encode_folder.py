@@ -1,4 +1,4 @@
-"""Encode all pictures of a folder with two processes; a bad file does not stop the others.
+"""Encode all pictures of a folder with two processes; bad files are reported and skipped.
 
 python examples/encode_folder.py pictures/ coded/
 
@@ -15,12 +15,12 @@ import codec
 
 @cache
 def cotam() -> codec.Codec:
-    """One codec a process."""
+    """The codec of this process, loaded once."""
     return codec.load()
 
 
 def encode(source: Path, target: Path) -> str:
-    """Encode one file; returns a line about it."""
+    """Encode one file, and return a line that describes the result."""
     try:
         data = cotam().encode(source, quality=50)
     except codec.CodecError as error:

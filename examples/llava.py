@@ -16,7 +16,7 @@ from codec.integrations.transformers import attach
 name, picture, question = sys.argv[1:4]
 model = LlavaForConditionalGeneration.from_pretrained(name)
 processor = AutoProcessor.from_pretrained(name)
-# Every processor now accepts .ctm; tokens come from latents where an adapter for the tower exists.
+# Every processor now accepts .ctm. If there is an adapter for the tower, tokens come from latents.
 attach(model, codec.load(), processor)
 
 inputs = processor(images=[picture], text=f"<image> {question}", return_tensors="pt")

@@ -2,9 +2,9 @@
 
 python examples/openai_client.py http://127.0.0.1:8080/v1 MODEL photo.ctm "what is this"
 
-Behind `cotam serve`, or with cotam installed in vLLM's environment, the server takes the .ctm file
-as it is. For any other server, say format="webp" and fit="openai". Needs pip install openai; the
-key is the environment variable OPENAI_API_KEY.
+Behind `cotam serve`, or with cotam installed in vLLM's environment, the server accepts the .ctm
+file itself. For any other server, use format="webp" and fit="openai". Needs pip install openai; the
+key is read from the environment variable OPENAI_API_KEY.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Hand a tower its tokens, and keep a quarter of them: those where the file's bits went.
+"""Decode a file to a tower's tokens, and keep the quarter on which the file spent the most bits.
 
 python examples/tokens.py photo.ctm timm:deit_tiny_patch16_224 deit_tiny.safetensors
 

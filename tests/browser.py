@@ -1,4 +1,4 @@
-"""Chromium with the viewer's module, for tests: files go in, pictures come out as arrays."""
+"""Runs the viewer's module in Chromium, for tests: decodes files to arrays."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FLAGS = [
     "--disable-sync",
 ]
 BLANK = "<!doctype html><meta charset=utf-8><title>test</title>"
-# Calls a function of the module; errors come back as their name and message.
+# Calls a function of the module. An error is returned as its name and message.
 CALL = """async ({script, files, more}) => {
   const text = (bytes) => {
     let out = "";
@@ -54,7 +54,7 @@ CALL = """async ({script, files, more}) => {
 
 
 class WebError(Exception):
-    """An error of the module; `name` is that of Python's."""
+    """An error that the module raised; `name` is the name of Python's class."""
 
     def __init__(self, name: str, message: str) -> None:
         super().__init__(f"{name}: {message}")
@@ -72,7 +72,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """The address of a static server for a folder."""
+    """Run a static server for a folder, and return its address."""
     handler = functools.partial(Handler, directory=str(folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -85,7 +85,7 @@ def served(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """A browser; skips where there is none."""
+    """A browser; skips the test if there is none."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     names = ("chromium", "chromium-browser", "google-chrome")
     program = next((path for path in map(shutil.which, names) if path), None)
@@ -98,7 +98,7 @@ def chromium() -> Iterator[Any]:
 
 
 def runtime() -> Path:
-    """An installed onnxruntime-web; skips where there is none."""
+    """The folder of an installed onnxruntime-web; skips the test if there is none."""
     try:
         folder = find_runtime()
         runtime_files(folder)
@@ -108,10 +108,10 @@ def runtime() -> Path:
 
 
 class Module:
-    """The module in a page.
+    """The viewer's module, loaded in a page.
 
     Args:
-        page: of Playwright, at an empty page of the server.
+        page: a Playwright page that shows an empty page of the server.
     """
 
     def __init__(self, page: Any) -> None:
@@ -121,10 +121,10 @@ class Module:
         """Run a script in which `datas` are the files and `more` is any value.
 
         Returns:
-            What it returns.
+            The return value of the script.
 
         Raises:
-            WebError: it throws.
+            WebError: the script throws.
         """
         texts = [base64.b64encode(file).decode() for file in files]
         answer = self.page.evaluate(CALL, {"script": script, "files": texts, "more": more})
@@ -133,12 +133,12 @@ class Module:
         return answer.get("result")
 
     def decode(self, data: bytes) -> NDArray[np.uint8]:
-        """RGBA [H, W, 4] by decodeCtm."""
+        """Decode with decodeCtm: RGBA [H, W, 4]."""
         script = "return shown(await (await import('/cotam.js')).decodeCtm(datas[0]))"
         return pixels_of(self.call(script, data))
 
 
 def pixels_of(shown: dict[str, Any]) -> NDArray[np.uint8]:
-    """RGBA [H, W, 4] of what `shown` made of an ImageData."""
+    """RGBA [H, W, 4] of an ImageData that the script's `shown` converted."""
     values = np.frombuffer(base64.b64decode(shown["data"]), np.uint8)
     return values.reshape(shown["height"], shown["width"], 4)

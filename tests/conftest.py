@@ -54,10 +54,10 @@ def run_cotam(
     cwd: Path | None = None,
     backend: str = "onnx",
 ) -> subprocess.CompletedProcess[bytes]:
-    """The command as a user runs it.
+    """Run the command as a user does.
 
-    ONNX Runtime starts in a sixth of the time. Tests that compare bytes with those of their own
-    process name its backend, `torch`.
+    The default backend is ONNX Runtime, because it starts six times as fast. Tests that compare
+    bytes with those of their own process use its backend, `torch`.
     """
     command = [sys.executable, "-m", "codec.cli", *map(str, arguments)]
     return subprocess.run(
@@ -86,7 +86,7 @@ def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], No
 
 @pytest.fixture(scope="session")
 def halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The default weights' exported halves."""
+    """The exported encoder and decoder of the default weights."""
 
     def make(folder: Path) -> None:
         done = run_cotam("export", "--model", "default", "--out", folder)

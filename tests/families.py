@@ -1,7 +1,7 @@
 """Tiny models of transformers' own classes, randomly initialised, with their processors.
 
-One entry for each family of docs/mllm.md. Nothing is downloaded: configurations and tokenizers are
-made here, and the processors are the real classes.
+There is one entry for each family of docs/mllm.md. Nothing is downloaded: this file creates
+configurations and tokenizers, and the processors are the real classes.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ class Family:
 
     Attributes:
         name: as in docs/mllm.md.
-        placeholder: what stands for a picture in a prompt.
-        make: makes a model and its processor.
-        latents: whether its tower takes tokens from latents.
-        budget: whether its language model takes a token budget.
-        runs: whether this version of transformers runs the model; Llama 4's `forward` of 5.24 asks
-            its language model for an output that it has not.
+        placeholder: the placeholder of a picture in a prompt.
+        make: creates a model and its processor.
+        latents: whether its tower accepts tokens from latents.
+        budget: whether its language model accepts a token budget.
+        runs: whether this version of transformers runs the model. Llama 4's `forward` of 5.24 reads
+            an output that its language model does not have.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Family:
 
 
 def tokenizer(special: Sequence[str] | Mapping[str, str]) -> Any:
-    """A tokenizer of a few words and special tokens; a mapping gives each an attribute, too."""
+    """A tokenizer with a few words and special tokens; a mapping also names their attributes."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     named = isinstance(special, Mapping)
@@ -90,7 +90,7 @@ def tokenizer(special: Sequence[str] | Mapping[str, str]) -> Any:
 
 
 def template(placeholder: str) -> str:
-    """A chat template: placeholders and texts in a row."""
+    """A chat template that concatenates placeholders and texts."""
     return (
         "{% for message in messages %}{% for part in message.content %}"
         "{% if part.type == 'image' %}" + placeholder + "{% else %} {{ part.text }}{% endif %}"
@@ -315,7 +315,7 @@ def gemma3() -> tuple[Any, Any]:
         chat_template=template("<start_of_image>"),
     )
     model = seeded(transformers.Gemma3ForConditionalGeneration, config)
-    # It starts as zeros, so that no picture would be seen.
+    # It is initialised with zeros, so pictures would have no effect.
     torch.nn.init.normal_(model.model.multi_modal_projector.mm_input_projection_weight)
     return model, processor
 

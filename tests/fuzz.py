@@ -2,13 +2,13 @@
 
 ::
 
-    files of all weights, golden ones -> mutated, lengths and checksum made right again
+    files of all weights, golden files -> mutated, then lengths and checksum corrected
       -> decode, preview, inspect, save
-      -> a picture or a CodecError, in bounded time and memory; anything else is kept in
-         tests/attacks
-    messages of streams, mutated alike, after the picture that they build on
-    sound JPEG, PNG, TIFF, WebP with metadata drawn at random (tests/attacks/pictures.py)
-      -> what Pillow decodes is encoded and decoded again, the rest is one sentence
+      -> a picture or a CodecError, in bounded time and memory; files with another result are
+         saved in tests/attacks
+    messages of streams, mutated in the same way, after the picture that they build on
+    valid JPEG, PNG, TIFF, WebP with random metadata (tests/attacks/pictures.py)
+      -> encoded and decoded if Pillow can decode them, else refused with one line
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from tests.attacks import pictures as odd_pictures
 ATTACKS = Path(__file__).with_name("attacks")
 MODELS = ("small", "small-mse", "tiny")
 MOST_SECONDS = 2.0
-MOST_MB = 1024  # beyond what the program itself takes
+MOST_MB = 1024  # in addition to the memory of the program itself
 INTERESTING = (0, 1, 2, 0x3F, 0x40, 0x7F, 0x80, 0xFE, 0xFF)
 SIDES = (1, 2, 15, 16, 17, 63, 64, 65, 255, 1000, 4095, 16384, 16385, 65535, (1 << 20) - 1)
 
 
 @dataclass
 class Tally:
-    """What became of the files; slowest in seconds, largest in MB above the start."""
+    """Outcomes. `slowest` is in seconds, `largest` is additional memory in MB."""
 
     files: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -57,9 +57,9 @@ class Tally:
 
 
 def seeds() -> list[bytes]:
-    """Real files.
+    """Valid files to mutate.
 
-    Every shipped set of weights, coarse and fine, with a map, with alpha, grey, tiny.
+    All shipped weights, low and high quality, with a QP map, with alpha, grey, and very small.
     """
     photo, found = pictures.chelsea(), []
     alpha = Image.fromarray(
@@ -91,7 +91,7 @@ def seeds() -> list[bytes]:
 
 
 def mutated_bytes(data: bytes, random: Random, others: list[bytes]) -> bytes:
-    """One to eight changes: bits, bytes, cuts, repeats, pieces of another file, noise."""
+    """Make one to eight changes: bits, bytes, cuts, repeats, parts of another file, noise."""
     out = bytearray(data)
     for _ in range(random.choice((1, 1, 2, 4, 8))):
         if not out:
@@ -118,7 +118,7 @@ def mutated_bytes(data: bytes, random: Random, others: list[bytes]) -> bytes:
 
 
 def mutated_png(data: bytes, random: Random) -> bytes:
-    """A chunk more, at any place after the first, its checksum right."""
+    """Insert a chunk with a correct checksum at any position after the first chunk."""
     kind = random.choice(
         (
             b"iCCP",
@@ -148,7 +148,7 @@ def mutated_png(data: bytes, random: Random) -> bytes:
 
 
 def mutated_content(content: Container, random: Random, others: list[bytes]) -> Container:
-    """A part of a file changed, the rest as it was, so that what is changed is reached."""
+    """Change one part of a file. The others stay valid, so that decoding reaches the change."""
     kind = random.randrange(8)
     if kind < 4:
         return replace(content, latents=mutated_bytes(content.latents, random, others))
@@ -186,7 +186,7 @@ def mutated_content(content: Container, random: Random, others: list[bytes]) -> 
 def hostile(files: list[bytes], random: Random) -> bytes:
     """A mutated file.
 
-    Most have lengths and checksum right, so that the entropy decoder is reached.
+    Most have correct lengths and checksums, so that decoding reaches the entropy decoder.
     """
     data = random.choice(files)
     if random.random() < 0.2:
@@ -198,7 +198,7 @@ def hostile(files: list[bytes], random: Random) -> bytes:
 
 
 def _saved(data: bytes) -> None:
-    """Decoded and written in a format that looks into the EXIF; the preview, since that is fast."""
+    """Decode the preview, which is fast, and save it in a format whose writer parses EXIF data."""
     picture = codec.load_for(data, device="cpu").decode_preview(data).picture
     extras = container.read(data).extras
     images.save(
@@ -209,7 +209,7 @@ def _saved(data: bytes) -> None:
 
 
 def doors(data: bytes) -> list[tuple[str, Callable[[], object]]]:
-    """What a stranger's file may be given to."""
+    """The functions that users call with files from unknown sources."""
     return [
         ("decode", lambda: codec.decode(data, output="array", device="cpu")),
         ("preview", lambda: codec.decode(data, output="array", level="preview", device="cpu")),
@@ -223,13 +223,13 @@ def peak_mb() -> float:
 
 
 def attack(data: bytes, tally: Tally) -> None:
-    """Tries every door; what is wrong is noted in the tally."""
+    """Call all functions with a file, and record failures in the tally."""
     for name, door in doors(data):
         attempt(name, door, tally)
 
 
 def attempt(name: str, door: Callable[[], object], tally: Tally) -> None:
-    """Try a door; what is wrong is noted in the tally."""
+    """Call a function, and record a failure in the tally."""
     start, before = time.process_time(), peak_mb()
     try:
         door()
@@ -251,11 +251,11 @@ def attempt(name: str, door: Callable[[], object], tally: Tally) -> None:
 
 
 def run(seconds: float, count: int | None, seed: int, keep: Path | None) -> Tally:
-    """Until the time or the count is over. keep: where failing files go."""
+    """Attack until the time is over or the count is reached; `keep` is for files that fail."""
     random, files, tally = Random(seed), seeds(), Tally()
     for data in files:
         for _, door in doors(data):
-            door()  # warm: weights loaded, first-use costs paid
+            door()  # warm-up: loads weights, so that later calls are timed alone
     end = time.monotonic() + seconds
     while time.monotonic() < end and (count is None or tally.files < count):
         data = hostile(files, random)
@@ -269,7 +269,7 @@ def run(seconds: float, count: int | None, seed: int, keep: Path | None) -> Tall
 
 
 def streams() -> list[tuple[bytes, bytes]]:
-    """Whole pictures, each with a message after it: every tool, copies, small and large parts."""
+    """Pairs of a whole picture and a message: all tools, copies, small and large changes."""
     page = np.full((240, 320, 3), 255, np.uint8)
     page[::9, 40:300:2] = 30
     page[60:, 200:] = pictures.chelsea()[:180, :120]
@@ -277,7 +277,7 @@ def streams() -> list[tuple[bytes, bytes]]:
     later[20:200] = page[29:209]
     later[100:120, 60:90] = (200, 30, 30)
     later[130:180, 60:160] = pictures.chelsea()[100:150, 100:200]
-    # A line with other tones, and the same letters in two places.
+    # A line with changed tones, and the same letters at two positions.
     later[205:216, 50:190] = later[205:216, 50:190] * 0.8
     later[222:238, 10:26] = later[222:238, 290:306] = (
         np.indices((16, 16)).sum(0)[..., None] % 7 * 30
@@ -292,7 +292,7 @@ def streams() -> list[tuple[bytes, bytes]]:
 
 
 def hostile_messages(count: int, seed: int, keep: Path | None) -> Tally:
-    """Mutated messages after the picture that they build on, and what comes after them."""
+    """Decode mutated messages after the picture that they build on, and then a valid file."""
     random, tally, found = Random(seed), Tally(), streams()
     payloads = [container.read(message).latents for _, message in found]
     for key, message in found:
@@ -301,7 +301,7 @@ def hostile_messages(count: int, seed: int, keep: Path | None) -> Tally:
     for _ in range(count):
         key, message = random.choice(found)
         content = container.read(message)
-        # The number and the name of the file before stay, so that the parts are reached.
+        # The number and the name of the previous file stay, so that decoding reaches the parts.
         head, rest = content.latents[:5], content.latents[5:]
         if random.random() < 0.9:
             content = replace(content, latents=head + mutated_bytes(rest, random, payloads))
@@ -317,7 +317,7 @@ def hostile_messages(count: int, seed: int, keep: Path | None) -> Tally:
         before = len(tally.failures)
         attempt("message", door, tally)
         attempt("inspect", lambda data=data: codec.inspect(data), tally)
-        # Whatever it was, the stream goes on with the sound message or with the next picture.
+        # In any case, the stream can continue with the next whole picture.
         attempt("afterwards", lambda decoder=decoder, key=key: decoder.decode(key), tally)
         tally.files += 1
         if len(tally.failures) > before and keep is not None:
@@ -328,7 +328,7 @@ def hostile_messages(count: int, seed: int, keep: Path | None) -> Tally:
 
 
 def with_metadata(count: int, seed: int, keep: Path | None) -> Tally:
-    """`count` pictures of each kind with odd metadata, coded by small weights."""
+    """Code `count` pictures of each format, with random metadata, using small weights."""
     random, tally = Random(seed), Tally()
     toy = codec.load(ATTACKS.parent / "golden" / "toy.safetensors", "cpu")
     for number in range(count * len(odd_pictures.KINDS)):
@@ -358,7 +358,7 @@ def with_metadata(count: int, seed: int, keep: Path | None) -> Tally:
 
 
 def main() -> None:
-    """Command line; status 1 where a file did harm."""
+    """Command line; status 1 if there were failures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -46,7 +46,7 @@ def test_a_tower_goes_on_from_its_own_embedding(name: str, x: Tensor) -> None:
             torch.testing.assert_close(found[k], wanted[k])
         moved = tower.continued(wanted[0] + 0.1 * torch.randn_like(wanted[0]), [2])[2]
     assert not torch.allclose(moved, wanted[2], atol=1e-3)
-    torch.testing.assert_close(tower.tokens(seen, [2])[2], wanted[2])  # nothing stays hooked
+    torch.testing.assert_close(tower.tokens(seen, [2])[2], wanted[2])  # no hook is left
     some = wanted[0][:, : tower.prefix + 9]
     assert tower.continued(some, [LAST])[LAST].shape == some.shape
     for wrong in (wanted[0][..., 1:], wanted[0][:, : tower.prefix], wanted[0][0]):
@@ -203,7 +203,7 @@ def test_a_run_that_goes_on_has_its_codec_and_its_blocks(
 def test_a_later_layer_is_repaired_behind_the_frozen_earlier_ones(
     stage: AdapterStage, x: Tensor, tmp_path: Path
 ) -> None:
-    """Starts from an adapter's file; a resumed run holds the same earlier repairs."""
+    """A run starts from an adapter's file; a resumed run has the same earlier repairs."""
     torch.nn.init.normal_(stage.adapter.head.weight, std=0.1)
     tower = stage.features.tower
     place = tmp_path / "adapter.safetensors"

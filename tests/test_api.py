@@ -161,7 +161,7 @@ def test_another_model_is_refused_by_name(
 
 
 def test_a_file_names_its_weights(small: NDArray[np.uint8], tmp_path: Path) -> None:
-    """Decoding asks nobody which weights they were."""
+    """Decoding needs no argument for the weights."""
     for name in checkpoint.names():
         data = codec.load(name, "cpu").encode(small, tool="learned")
         assert codec.weights_of(data) == name
@@ -190,7 +190,7 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
 
 
 def test_hostile_latents_with_a_good_checksum(cotam: codec.Codec) -> None:
-    """Whatever the entropy-coded part holds, the answer is a picture or a typed error."""
+    """Any content of the entropy-coded part decodes to a picture or raises a typed error."""
     random = np.random.default_rng(1)
     fingerprint = cotam.backend.checkpoint.fingerprint
     for size in (0, 4, 8, 40, 400, 4000):
@@ -291,7 +291,7 @@ except codec.CodecError as error:
 
 
 def test_coding_imports_no_compiler() -> None:
-    """torch._dynamo takes 150 MB and is never needed."""
+    """torch._dynamo takes 150 MB and coding does not need it."""
     program = (
         "import sys, numpy as np, codec;"
         "cotam = codec.load();"

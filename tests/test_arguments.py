@@ -1,4 +1,4 @@
-"""Names on the command line: IN OUT, patterns, numbers of workers."""
+"""Arguments of the command line: IN OUT, patterns, numbers of workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PyTorch and ONNX Runtime: the same latents from the same weights, and who runs when."""
+"""PyTorch and ONNX Runtime give the same latents for the same weights; choice of the backend."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def random_weights(low: int, with_block: bool) -> checkpoint.Checkpoint:
 
 
 def assert_same_prior(weights: checkpoint.Checkpoint, rows: int, columns: int, seed: int) -> None:
-    """Every mean and scale index of both backends, on random symbols."""
+    """Assert that both backends predict the same means and scale indexes for random symbols."""
     backends = TorchBackend(weights, "cpu"), OnnxBackend(weights)
     random = np.random.default_rng(seed)
     channels = weights.metadata["config"]["z"]

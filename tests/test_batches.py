@@ -1,4 +1,4 @@
-"""Many pictures at once give the same bytes and pixels as one by one, in the same order."""
+"""Batches give the same bytes and pixels as single pictures, in the same order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmarks' own arithmetic, and the rule that no number in a table is typed by hand."""
+"""Arithmetic of the benchmarks, and the rule that all tables are generated from JSON."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_the_demo_writes_one_picture(
 
 
 def test_the_demo_needs_no_pytorch() -> None:
-    """`make demo` installs cotam and scikit-image alone."""
+    """`make demo` installs only cotam and scikit-image."""
     program = "import sys; sys.modules['torch'] = None; from benchmarks import demo; "
     program += "[demo.codec_under_test(name) for name in demo.RIVALS]"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The executables, built and run where there is neither Python nor PyTorch."""
+"""The executables, built and run in an environment without Python and PyTorch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def executables(halves: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def alone(program: Path, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[bytes]:
-    """No environment, no PATH, in a folder elsewhere."""
+    """Run an executable without environment variables and PATH, in another folder."""
     return subprocess.run(
         [program, *map(str, arguments)],
         cwd=cwd,

@@ -1,4 +1,4 @@
-"""A receiver that never decodes pixels."""
+"""The bridge: a receiver that decodes no pixels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TOWER = "timm:deit_tiny_patch16_224"
 
 
 def tower_file(folder: Path) -> Path:
-    """DeiT-Tiny's random weights as a file, so that they are the same twice."""
+    """DeiT-Tiny with random weights in a file, so that it can be loaded twice."""
     torch.manual_seed(0)
     tower = load_tower(TOWER, "random")
     save_file(dict(tower.trunk.state_dict()), folder / "tower.safetensors")

@@ -1,4 +1,4 @@
-"""Changed tokens of real processors: every patch that changed, and no other."""
+"""Changed tokens of real processors are exactly those of the patches that changed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def typing(width: int = 480, height: int = 320) -> list[codec.Frame]:
 
 
 def embedded(tower: Any, processor: Any, pixels: NDArray[np.uint8]) -> Any:
-    """What LLaVA's tower makes of each patch before patches look at each other."""
+    """The patch embeddings of LLaVA's tower, before any attention."""
     values = processor.image_processor([pixels], return_tensors="pt")["pixel_values"]
     with torch.inference_mode():
         return tower.embeddings.patch_embedding(values).flatten(2).transpose(1, 2).flatten(0, 1)
@@ -73,7 +73,7 @@ def test_each_view_of_llava_next_has_its_patches() -> None:
     assert len(everything) % 36 == 0
     assert len(everything) > 36
     assert 1 < len(some) < len(everything)
-    # The whole picture and the tile with the letter.
+    # Tokens of two views: the whole picture, and the tile with the letter.
     assert len({int(token) // 36 for token in some}) == 2
 
 

@@ -1,4 +1,4 @@
-"""The payload of messages: what is written is read, and anything else is Corrupt."""
+"""The payload of messages: written messages are read back, and others raise Corrupt."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def messages(draw: Callable[..., int]) -> Changes:
         copies.append(Copy(box, dx, dy, Tones(gains, offsets)))
     rectangles = []
     for row in range(draw(st.integers(0, 9))):
-        # Each in a strip of its own, so that they do not overlap.
+        # Each rectangle has its own strip, so that they do not overlap.
         left, width = draw(st.integers(0, WIDTH - 1)), 1
         top, height = 30 * row + draw(st.integers(0, 9)), draw(st.integers(1, 20))
         tool, payload = draw(st.sampled_from([0, 1, 2, 4])), bytes(draw(st.integers(0, 300)))

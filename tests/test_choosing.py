@@ -1,4 +1,4 @@
-"""Which tool is chosen for what kind of picture, from pixels that the tests draw."""
+"""The choice of the tool for several kinds of pictures, which the tests draw."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def chart() -> Image.Image:
 
 
 def scan() -> Pixels:
-    """Grey paper with noise, and soft strokes."""
+    """A scan: blurred text on grey paper, with noise."""
     soft = np.asarray(page().convert("L").filter(ImageFilter.GaussianBlur(0.6)), np.float64)
     noise = np.random.default_rng(0).normal(0, 5, soft.shape)
     grey = np.clip(soft * 0.85 + noise, 0, 255).astype(np.uint8)

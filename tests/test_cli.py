@@ -1,4 +1,4 @@
-"""The command, driven as a user drives it: subprocesses, stdin and stdout, folders."""
+"""The command as users run it: in subprocesses, with stdin and stdout, on folders."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_an_interrupt_leaves_no_half_file(
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(
             signal.SIGINT, signal.SIG_DFL
-        ),  # a shell's background jobs ignore it
+        ),  # background jobs of a shell ignore it
     )
     while process.poll() is None and not list(folder.glob("*.ctm")):
         time.sleep(0.01)

@@ -13,12 +13,12 @@ from codec.cli.main import COMMANDS, app
 
 MOST_LINES = 50
 COLUMNS = 100
-# Each names a thing and not an amount.
+# Placeholders for names; all other placeholders are for numbers.
 NAMES = re.compile(r"NAME|FILE|PATH|DIR|OUT|URL|TAG|PICTURES|LIST|TOWER|COLOUR|ADDRESS|\|")
 
 
 def commands() -> dict[str, click.Command]:
-    """Every command by the words that call it."""
+    """Maps the words of each command, such as `desktop install`, to the command."""
     found: dict[str, click.Command] = {}
     context = click.Context(app, info_name="cotam")
     for name in COMMANDS:

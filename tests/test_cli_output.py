@@ -1,4 +1,4 @@
-"""What the command prints: lines as files are done, choices, JSON, nothing, a bar on terminals."""
+"""Output of the command: a line per file, choices, JSON, no output, a progress bar on terminals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOVES = re.compile(r"\x1b\[[0-9;?]*[A-Za-ln-z]|\r")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """in/{drawing,second}.png."""
+    """A folder with in/drawing.png and in/second.png."""
     drawing = np.full((64, 96, 3), 255, np.uint8)
     drawing[10:30, 10:60] = (200, 30, 30)
     (tmp_path / "in").mkdir()
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def on_terminal(*arguments: object, cwd: Path) -> tuple[int, str]:
-    """Run the command on a terminal of 100 columns; its exit status and what it printed."""
+    """Run the command on a terminal with 100 columns. Returns its exit status and output."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "codec.cli", *map(str, arguments)],
@@ -48,7 +48,7 @@ def on_terminal(*arguments: object, cwd: Path) -> tuple[int, str]:
     while True:
         try:
             part = os.read(ours, 4096)
-        except OSError:  # the other end is closed
+        except OSError:  # the command has closed the terminal
             break
         if not part:
             break
@@ -66,7 +66,7 @@ def test_a_terminal_shows_lines_and_a_bar(folder: Path) -> None:
     assert re.search(r"2/2 +[\d.]+ files/s +[\d.]+ MP/s", plain)
     assert re.search(r"saved \d+\.\d MB \(-?\d+ %\)", plain)
     assert re.search(r"\d+:\d\d:\d\d left", plain)
-    # The bar is gone at the end, and the cursor is back.
+    # At the end, the bar is erased and the cursor is visible again.
     assert printed.rstrip().endswith("\x1b[2K")
     assert printed.count("\x1b[?25h") == printed.count("\x1b[?25l") > 0
 

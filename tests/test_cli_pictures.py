@@ -1,4 +1,4 @@
-"""Options about pictures, and inputs that are checked before anything is written."""
+"""Options for pictures, and checks of inputs before anything is written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from codec.io.images import Picture
 from tests.conftest import psnr, run_cotam
 
 LIMIT = 1 << 24
-# No network is loaded.
+# Options with which no network is loaded.
 PLAIN = ("--tool", "palette", "--effort", 0)
 
 
@@ -53,7 +53,7 @@ def inside(folder: Path) -> Iterator[None]:
 
 
 def cotam(*arguments: object, cwd: Path) -> Result:
-    """Run the command in this process, which starts faster; its output is both streams."""
+    """Run the command in this process, which is faster. The output has stdout and stderr."""
     with inside(cwd):
         return CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
 
@@ -71,7 +71,7 @@ def test_resize(folder: Path, asked: str, size: tuple[int, int]) -> None:
     done = cotam("encode", "a.png", *PLAIN, "-o", "out.ctm", "--resize", asked, cwd=folder)
     assert done.exit_code == 0, done.output
     assert size_of(folder / "out.ctm") == size
-    # A square of a picture that is none is worth a note.
+    # There is a note if a picture that is not square becomes a square.
     assert ("shape was changed from 130x96 to 50x50" in done.output) == (asked == "50x50")
 
 

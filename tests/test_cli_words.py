@@ -1,4 +1,4 @@
-"""The library names arguments, the command names flags."""
+"""Error messages name arguments in the library, and flags on the command line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_no_message_of_the_library_names_a_flag_of_the_command() -> None:
     flag = re.compile(r"--(debug|limit|keep|strip|guide|tune|device|quality|target|vqa)[a-z-]*")
     for path in (ROOT / "codec").rglob("*.py"):
         rooms = path.relative_to(ROOT).parts
-        # A package's __main__ is a command of its own.
+        # A package's __main__ is a separate command.
         if rooms[1] in ("cli", "export") or path.name == "__main__.py":
             continue
         for line in path.read_text().splitlines():

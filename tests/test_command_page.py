@@ -1,4 +1,4 @@
-"""docs/command.md: its flags exist, here and in the programs that it compares with."""
+"""The flags in docs/command.md exist, in cotam and in the programs that it compares with."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_options_of_the_page_exist() -> None:
 
 
 def without(package: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The command where a package cannot be imported."""
+    """Run the command in a process in which a package cannot be imported."""
     script = f"""
 import sys
 sys.modules[{package!r}] = None

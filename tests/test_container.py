@@ -1,4 +1,4 @@
-"""The container: what is written is read, and nothing else is."""
+"""The container: written files are read back, and all others are refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from codec.errors import (
     UnsupportedVersion,
 )
 
-# A grey section with content is refused (tests/test_robustness.py), so no writer writes one.
+# No grey sections with content, because readers refuse them (tests/test_robustness.py).
 contents = st.builds(
     Container,
     width=st.integers(1, 5000),

@@ -1,4 +1,4 @@
-"""docs/data.md runs as it stands: each block in the libraries that it names."""
+"""The code blocks of docs/data.md run unchanged, with the libraries that they name."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def as_it_was() -> Iterator[None]:
 
 @pytest.fixture
 def folder(tmp_path: Path, small: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """coded/{cat,dog} and shard.tar, in the working folder."""
+    """The working folder, with coded/{cat,dog} and shard.tar."""
     cotam = codec.load("tiny", "cpu")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
     files = {"cat/1": small, "dog/2": small[:64]}
@@ -74,7 +74,7 @@ def test_every_block_is_tested() -> None:
 
 @pytest.fixture
 def hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Hugging Face's datasets, with its cache in the test's folder."""
+    """Hugging Face's `datasets`, with its cache in the test's folder."""
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
     return datasets
@@ -123,7 +123,7 @@ def test_torchvision_finds_files_by_suffix(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_spawned_workers_decode(folder: Path) -> None:
-    """The block as a program: workers are new processes, which know of no plugin."""
+    """The block runs as a program. Its workers are new processes without registered plugins."""
     pytest.importorskip("torchvision")
     program = folder / "program.py"
     program.write_text(f"{BLOCKS['register']}\n{BLOCKS['torchvision']}")
@@ -161,7 +161,7 @@ def test_webdataset_decodes_shards(folder: Path) -> None:
     "copied", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))]
 )
 def test_a_lazy_picture_is_copied(copied: Any, folder: Path) -> None:
-    """As workers return it, and as qwen_vl_utils does with the picture of a URL."""
+    """Copied as workers do to return it, and as qwen_vl_utils does for the picture of a URL."""
     loaders.register()
     stream = io.BytesIO(Path("coded/cat/1.ctm").read_bytes())
     other = copied(Image.open(stream))
@@ -184,7 +184,7 @@ LISTS: dict[str, tuple[str, Callable[[Any], Sequence[str]]]] = {
 def test_lists_of_suffixes_are_extended_and_restored(
     host: str, first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whichever is first, the library or `register`."""
+    """Works in any order of importing the library and calling `register`."""
     pytest.importorskip(host)
     name, suffixes = LISTS[host]
     module = importlib.import_module(name)
@@ -193,7 +193,7 @@ def test_lists_of_suffixes_are_extended_and_restored(
     if first == "register":
         monkeypatch.delitem(sys.modules, name)
         loaders.register()
-        assert importlib.util.find_spec(name) is not None  # only looks
+        assert importlib.util.find_spec(name) is not None  # finds it without importing it
         module = importlib.import_module(name)
         assert module.__loader__ is module.__spec__.loader  # type: ignore[union-attr]
         assert type(module.__loader__).__module__ != loaders.__name__

@@ -34,7 +34,7 @@ def cotam() -> codec.Codec:
 
 @pytest.fixture(scope="module")
 def file(cotam: codec.Codec, small: NDArray[np.uint8]) -> bytes:
-    """A picture that says where and with what it was taken."""
+    """A picture with metadata: the camera and the place."""
     exif = Image.Exif()
     exif[LOCATION] = {1: "N", 2: (47.0, 1.0, 2.0)}
     exif[0x8769] = {MAKER_NOTE: b"made by a camera"}

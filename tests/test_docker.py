@@ -1,4 +1,4 @@
-"""The image's steps, run one by one where there is no Docker engine."""
+"""The steps of the Docker image, run one by one without a Docker engine."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Commands, code, links and targets of the README and of docs/ are real.
+"""Commands, code, links and make targets in the README and in docs/ exist.
 
 ::
 
-    pages -> code blocks -+-> cotam ...       parsed; those of the front pages are run
+    pages -> code blocks -+-> cotam ...       parsed; on the front pages also run
                           +-> cotam-train ... composed by Hydra
                           +-> python -m ...   the module exists, its options occur in it
                           +-> make ...        a target of the Makefile
@@ -36,7 +36,7 @@ PAGES = [
     ROOT / "checkpoints" / "TRAINING.md",
 ]
 FRONT = [ROOT / "README.md", ROOT / "docs" / "getting-started.md"]
-# Upper limits of the front page: words, and the line where the installation is.
+# Limits for the front page: number of words, and line of the installation.
 MOST_WORDS = 900
 INSTALL_BY_LINE = 30
 COMMAND = re.compile(r"^(?:    |\$ )?(cotam-train|cotam|make|python -m [\w.]+)(?=\s|$)(.*)$")
@@ -69,7 +69,7 @@ def commands(program: str, pages: list[Path] = PAGES) -> list[tuple[str, list[st
 
 
 def called(name: str) -> click.Command:
-    """A command by its name."""
+    """The command with this name."""
     from codec.cli.main import COMMANDS
 
     module, _, attribute = COMMANDS[name][0].partition(":")
@@ -106,7 +106,7 @@ def desk(tmp_path: Path, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPat
 def test_the_commands_of_a_front_page_run_in_their_order(page: Path, desk: Path) -> None:
     for _, words in commands("cotam", [page]):
         if words[1] in ("view", "serve"):
-            continue  # they run until they are ended, and have tests of their own
+            continue  # they run until they are stopped, and have separate tests
         done = run_cotam(*words[1:], cwd=desk)
         assert done.returncode == 0, (words, done.stderr)
 
@@ -136,7 +136,7 @@ def test_the_code_of_the_front_page_runs(desk: Path, monkeypatch: pytest.MonkeyP
 
 def test_every_training_command_is_composed() -> None:
     hydra = pytest.importorskip("hydra", reason="cotam[train] is not installed")
-    # The recipes of CONTRIBUTING.md add what they run; tests/test_recipes.py follows them.
+    # The recipes of CONTRIBUTING.md create what they run; tests/test_recipes.py tests them.
     pages = [page for page in PAGES if page.name != "CONTRIBUTING.md"]
     found = commands("cotam-train", pages)
     assert len(found) > 8
@@ -155,7 +155,7 @@ def test_every_module_that_is_run_exists_and_has_its_options() -> None:
     for page, (program, *arguments) in found:
         module = program.removeprefix("python -m ")
         if not module.startswith(("codec", "benchmarks", "training", "tests")):
-            continue  # of another package, which may not be installed
+            continue  # belongs to another package, which may not be installed
         spec = importlib.util.find_spec(module)
         assert spec is not None, f"{page}: {program}"
         assert spec.origin is not None
@@ -177,7 +177,7 @@ def test_every_target_of_make_exists() -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as code hosts make them."""
+    """The anchors of a page's headings, as code hosting sites generate them."""
     heads = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 

@@ -23,7 +23,7 @@ PAGE = ROOT / "docs" / "cotam.1"
 
 
 def here() -> set[str]:
-    """The extras that the installed package has; one installed long ago has fewer."""
+    """The extras that the installed package declares; an older installation has fewer."""
     return set(FEATURES) & set(distribution("cotam").metadata.get_all("Provides-Extra") or ())
 
 
@@ -59,12 +59,12 @@ def test_a_broken_core_is_exit_status_1() -> None:
 
 
 def test_what_is_missing_is_named_with_its_command(tmp_path: Path) -> None:
-    """With nothing but the metadata of cotam and one package on the path."""
+    """The path has only the metadata of cotam and of one other package."""
     for name in ("cotam", "onnx"):
         folder = tmp_path / f"{name}-1.dist-info"
         folder.mkdir()
         installed = distribution(name)
-        # An editable install has the second of these files.
+        # An editable install has PKG-INFO instead of METADATA.
         metadata = installed.read_text("METADATA") or installed.read_text("PKG-INFO")
         assert metadata
         (folder / "METADATA").write_text(metadata)
@@ -108,7 +108,7 @@ def test_the_manual_names_every_command_and_option() -> None:
         for parameter in command.params:
             assert parameter.param_type_name == "argument" or parameter.opts[-1] in text
     for line in PAGE.read_text().splitlines():
-        # roff takes a line that begins with a dot for a macro.
+        # roff treats a line that begins with a dot as a macro.
         assert not line.startswith(".") or line.split()[0] in {
             *(".TH", ".SH", ".SS", ".PP", ".TP", ".B", ".I", ".BR")
         }

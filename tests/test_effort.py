@@ -1,4 +1,4 @@
-"""Effort levels of the learned tool: what each does, and that every file decodes as any other."""
+"""Effort levels of the learned tool: what each does, and that the files decode as usual."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TUNED = min(TUNING)
 
 @pytest.fixture(scope="module")
 def eye() -> FeatureEye:
-    """The real class with random weights."""
+    """The real FeatureEye with random weights."""
     torch.manual_seed(0)
     return FeatureEye(FeatureNetwork(TINY).eval().requires_grad_(False))
 
@@ -83,7 +83,7 @@ def test_an_exported_half_says_that_it_cannot_tune(
     cotam: codec.Codec, small: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Half:
-        """A backend without gradients: only its type counts."""
+        """A backend without gradients, recognised by its type."""
 
         def __getattr__(self, name: str) -> Any:
             return getattr(cotam.backend, name)

@@ -1,4 +1,4 @@
-"""ELIC as a base codec behind QPs, maps and guides."""
+"""ELIC as a base codec with QPs, QP maps and guides."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_file_of_other_weights_or_another_machine_is_refused(
     damaged[-3] ^= 255
     with pytest.raises(Corrupt):
         elic.decode(bytes(damaged))
-    # As a machine sees it whose latents differ: the checksum tells.
+    # A wrong checksum, as on a machine that computes other latents, is detected.
     otherwise = bytearray(data)
     otherwise[17] ^= 1
     with pytest.raises(Corrupt, match="compute exactly alike"):

@@ -1,4 +1,4 @@
-"""Training of an analysis for a codec that stays as it is, at toy size with real parts."""
+"""Training of the analysis of a codec that does not change otherwise, with small real parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Equalized step sizes: the same codec at other steps, and costs that a measurement confirms."""
+"""Equalized step sizes: the codec stays the same, and estimated costs match measured ones."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def field(x: Tensor) -> Tensor:
 
 
 def foretold(networks: Networks, y: Tensor, z: Tensor, qp: Tensor) -> tuple[Tensor, Tensor]:
-    """Means and scale indexes of all sets, each with the exact sets before it; channels first."""
+    """Predicted means and scale indexes of all sets, given exact earlier sets; channels first."""
     found: list[tuple[Tensor, Tensor]] = []
 
     def code_set(values: Tensor, mean: Tensor, index: Tensor) -> Tensor:

@@ -104,7 +104,7 @@ def test_a_checkpoint_that_breaks_the_bound_is_refused(tmp_path: Path) -> None:
 
 
 def test_integer_layers_equal_64_bit_integer_arithmetic(cotam: codec.Codec) -> None:
-    """As NumPy's int64, at the extremes of the activations, for every pointwise layer."""
+    """All pointwise layers give the same results as NumPy's int64, also for extreme activations."""
     random = np.random.default_rng(0)
     arrays = cotam.backend.checkpoint.arrays
     for name, layer in integer_layers(cotam.backend.networks.prior).items():  # type: ignore[attr-defined]
@@ -151,7 +151,7 @@ def test_rounding_is_half_up() -> None:
 
 
 def test_activations_and_weights_have_straight_through_gradients() -> None:
-    """One node each, with the values and the gradients of the formulas in single steps."""
+    """Each is one autograd node with the values and gradients of the separate operations."""
     torch.manual_seed(0)
     values = torch.cat(
         [torch.randn(4000) * 6, torch.tensor([0.0, CLIP, -CLIP, UNIT / 2, -UNIT / 2])]
@@ -196,7 +196,7 @@ def test_golden_streams_decode_for_ever(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("v2*.ctm")), ids=lambda p: p.stem)
 def test_golden_files_of_screen_tools_decode_for_ever(path: Path) -> None:
-    """A lossless format gives every pixel; colours of AV1 are converted by libavif, within 2."""
+    """Lossless tools are compared exactly, AV1 within 2 levels, since libavif converts colours."""
     facts = json.loads(path.with_suffix(".json").read_text())
     data = path.read_bytes()
     assert codec.inspect(data).tool == facts["tool"]

@@ -1,4 +1,4 @@
-"""Every file of examples/ runs as a user runs it: a new process, real pictures, real sockets."""
+"""All files of examples/ run as users run them: new processes, real pictures, real sockets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 
 EXAMPLES = ROOT / "examples"
 MOST_LINES = 40
-# Where this file runs an example. test_each_example_has_a_test compares it with the folder.
+# The examples that this file runs; test_each_example_has_a_test compares them with the folder.
 TESTED = {
     "agent_loop",
     "encode_decode",
@@ -34,7 +34,7 @@ TESTED = {
 
 
 def run(name: str, *arguments: object, **environment: str) -> str:
-    """What an example prints."""
+    """Run an example and return its output."""
     done = subprocess.run(
         [sys.executable, EXAMPLES / f"{name}.py", *map(str, arguments)],
         cwd=ROOT,

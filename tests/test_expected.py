@@ -1,4 +1,4 @@
-"""The expected loss of a tower, and the choice between tools by it."""
+"""The expected error of a tower's tokens, and the choice between tools that uses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exported halves: the same bytes and latents without PyTorch."""
+"""Exported encoders and decoders give the same bytes and latents without PyTorch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def crossing(
     picture: NDArray[np.uint8],
     **options: object,
 ) -> None:
-    """Either encodes, either decodes: one y_hat; pixels within 1/255 almost everywhere."""
+    """Encode and decode in all combinations: equal y_hat, and nearly all pixels within 1/255."""
     for one in (torch_codec, encoder):
         encoded = one.encode_full(picture, tool="learned", **options)
         by_torch, by_onnx = (other.decode_full(encoded.data) for other in (torch_codec, decoder))
@@ -133,7 +133,7 @@ def test_a_damaged_half_is_refused(halves: Path, tmp_path: Path) -> None:
 
 
 def test_int8_transforms(cotam: Codec, photo: NDArray[np.uint8], tmp_path: Path) -> None:
-    """Files cross over as those of float32 do; pixels stay near."""
+    """Files are exchangeable with those of float32 transforms; pixels are close."""
     for number in range(2):
         Image.fromarray(photo[:, 60 * number : 60 * number + 320]).save(tmp_path / f"{number}.png")
     done = run_cotam("export", "--out", tmp_path / "dist", "--int8", tmp_path)
@@ -176,4 +176,4 @@ def test_an_exported_encoder_rounds_as_its_weights_say(
     other = Checkpoint(found.arrays, found.metadata | {"rate_weight": 0.01})  # type: ignore[attr-defined]
     save(other, tmp_path / "other.safetensors")
     assert codec.load(tmp_path / "other.safetensors", "cpu").learned.pipeline.rate_weight == 0.01
-    assert other.fingerprint == found.fingerprint  # a decoder need not know
+    assert other.fingerprint == found.fingerprint  # decoders do not use rate_weight

@@ -1,4 +1,4 @@
-"""Every family of docs/mllm.md takes `.ctm` in every way; `pytest -v` prints the table."""
+"""Every family of docs/mllm.md accepts `.ctm` in all forms; `pytest -v` prints the table."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tests.families import FAMILIES, WIDTH, Family  # noqa: E402
 
 RUNNING = [family for family in FAMILIES if family.runs]
 families = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-# How a user may name a picture; each makes a source from the file's path and its address.
+# Forms in which a user can pass a picture. Each makes a source from the file's path and URL.
 SOURCES: dict[str, Callable[[Path, str], Any]] = {
     "path": lambda path, url: str(path),
     "pathlib": lambda path, url: path,
@@ -89,7 +89,7 @@ def path(
 
 @pytest.fixture(scope="module")
 def url(path: Path, photo: NDArray[np.uint8]) -> Iterator[str]:
-    """Where a web server has the file; `/ordinary` is a PNG."""
+    """URL of the file on a local web server; the path `/ordinary` is a PNG."""
     png = path.with_suffix(".png")
     Image.fromarray(photo).resize((90, 60)).save(png)
 
@@ -116,7 +116,7 @@ def picture(path: Path) -> Image.Image:
 
 @pytest.fixture(autouse=True)
 def transformers_as_it_was() -> Iterator[None]:
-    """Whatever a test registers or attaches."""
+    """Undo whatever a test registers or attaches."""
     yield
     unregister()
 
@@ -243,7 +243,7 @@ def test_the_table_of_families_and_ways(
     registered: None,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Prints the table; `SOURCES` and `CHAT_KEYS` have the ways."""
+    """Prints the table; `SOURCES` and `CHAT_KEYS` are the ways."""
     ways = [*SOURCES, *(f"chat: {way}" for way in CHAT_KEYS)]
     rows = []
     for family in FAMILIES:
@@ -303,7 +303,7 @@ def test_tokens_come_from_latents(
 def test_views_of_several_pictures_in_a_prompt_keep_their_latents(
     path: Path, picture: Image.Image, cotam: codec.Codec
 ) -> None:
-    """Idefics3 hands the views of all pictures of a prompt on in one row."""
+    """Idefics3 concatenates the views of all pictures of a prompt."""
     model, processor = made(next(family for family in FAMILIES if family.name == "Idefics3"))
     attach(model, cotam, processor, adapter=adapter_for(model, cotam))
     wide = cotam.encode(picture.crop((0, 0, 90, 30)), tool="learned")
@@ -379,7 +379,7 @@ def test_the_page_lists_the_families() -> None:
 def test_loaders_take_files_until_they_are_unregistered(
     path: Path, url: str, picture: Image.Image
 ) -> None:
-    """Registering twice or from several threads changes nothing, and one call undoes it."""
+    """Registering twice or from several threads has no further effect, and one call undoes it."""
     from transformers import image_utils
     from transformers.image_utils import load_image as imported_before
 

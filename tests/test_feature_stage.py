@@ -1,4 +1,4 @@
-"""Training of the feature network: its views, its batches and its stage, with real parts."""
+"""Training of the feature network: views, batches and stage, without mocks."""
 
 from __future__ import annotations
 

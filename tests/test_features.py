@@ -17,7 +17,7 @@ DEIT, SIGLIP = "timm:deit_tiny_patch16_224", "ViT-B-16-SigLIP"
 
 @pytest.fixture
 def pair(photo: NDArray[np.uint8]) -> tuple[Tensor, Tensor, Tensor]:
-    """x, x_hat with some noise, a QP field with a step in it."""
+    """(x, x_hat, which is x with noise, a QP field with two values)."""
     torch.manual_seed(0)
     x = (
         torch.from_numpy(np.stack([photo[:256, :256], photo[40:296, 190:446]]))
@@ -73,7 +73,7 @@ def test_the_codes_loss_by_hand(pair: tuple[Tensor, Tensor, Tensor]) -> None:
 
 
 def test_levels_mean_the_same_for_any_scale_of_tokens(pair: tuple[Tensor, Tensor, Tensor]) -> None:
-    """Another picture entirely is about as far as tokens differ: near 2; weights add up."""
+    """For an unrelated picture, the error is about twice the variance: 2. Weights are linear."""
     x, x_hat, qp = pair
     loss = MultiLevel(DEIT, "random", {"shallow": 1.0, "last": 1.0})
     _, parts = loss(x, x.flip(0).flip(3), qp)

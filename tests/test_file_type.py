@@ -1,4 +1,4 @@
-"""The file type `.ctm`: media type, magic, and thumbnails, for the programs that people have."""
+"""The file type `.ctm` in desktop programs: media type, magic, and thumbnails."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def cotam(*arguments: object, home: Path, **variables: str) -> subprocess.Comple
 
 
 def contents(home: Path) -> dict[str, str]:
-    """The files of a home folder by their names, without those of the database."""
+    """The files of a home folder by name, without those of the MIME database."""
     names = {
         str(path.relative_to(home)): path.read_text(errors="replace")
         for path in home.rglob("*")
@@ -164,7 +164,7 @@ def test_a_relative_data_home_counts_as_none(tmp_path: Path) -> None:
 
 
 def thumbnailed(home: Path, source: Path, target: Path, side: int) -> None:
-    """Call the thumbnailer as a desktop does: fill in the placeholders, split as a shell does."""
+    """Call the thumbnailer as a desktop does: fill in placeholders, and split as a shell does."""
     entry = configparser.ConfigParser(interpolation=None)
     entry.read(home / "data" / "thumbnailers" / "cotam.thumbnailer")
     section = entry["Thumbnailer Entry"]
@@ -229,7 +229,7 @@ def test_gnome_users_hear_of_the_sandbox(tmp_path: Path) -> None:
 
 
 def convert() -> str | None:
-    """ImageMagick's own program; a stand-in of the same name does not list delegates."""
+    """ImageMagick's program; a replacement with the same name would not list delegates."""
     for name in ("magick", "convert", "/usr/bin/convert-im6.q16"):
         path = shutil.which(name)
         if path and "Delegates" in run(path, "-version", home=Path.home()).stdout:

@@ -1,4 +1,4 @@
-"""docs/format.md in plain Python: its coder and its tables give what the codec writes."""
+"""docs/format.md in plain Python: an implementation of the page reads what the codec writes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UNIFORM = [value << 8 for value in range((1 << 16) + 1)]
 
 
 class Stack:
-    """`Latents` on the page: words, a state, and how a symbol is popped."""
+    """Section `Latents` of the page: words, a state, and how a symbol is popped."""
 
     def __init__(self, data: bytes) -> None:
         self.words = [int(word) for word in np.frombuffer(data, "<u4")]
@@ -62,7 +62,7 @@ class Stack:
 
 
 def boundaries(frequencies: NDArray[np.integer]) -> list[int]:
-    """c_i of a table."""
+    """The boundaries c_i of a table."""
     below = np.concatenate([[0], np.cumsum(frequencies.astype(np.int64))])[:-1]
     scaled = (below / (1 << 16)).astype(np.float32) * np.float32((1 << BITS) - len(frequencies))
     return [*(int(c) + i for i, c in enumerate(scaled)), 1 << BITS]
@@ -73,7 +73,7 @@ def all_boundaries(tables: Tables) -> list[list[int]]:
 
 
 def map_tables() -> Tables:
-    """`QP map` on the page."""
+    """The tables in section `QP map` of the page."""
     rows = []
     for a, b in ((1, 64), (1, 10), (1, 4), (9, 20), (13, 20), (17, 20)):
         weights = [2**40 * a ** abs(k) // b ** abs(k) for k in (*range(-15, 16), -15)]
@@ -128,7 +128,7 @@ def test_every_entry_has_room(table: int) -> None:
 
 
 class Bytes:
-    """Varints and slices of a file, as the page describes them."""
+    """Reads varints and slices of a file, as the page describes them."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -149,7 +149,7 @@ class Bytes:
 
 
 def payload_of(data: bytes) -> tuple[int, int, int, int, bytes]:
-    """`Version 2` on the page: tool, samples, width, height, payload."""
+    """Section `Version 2` of the page: tool, samples, width, height, payload."""
     file = Bytes(data)
     assert file.take(4) == b"\xc0TM\x02"
     flags, quality, _reason = file.take(3)
@@ -166,7 +166,7 @@ def payload_of(data: bytes) -> tuple[int, int, int, int, bytes]:
 
 
 def webp_of(payload: bytes, width: int, height: int, samples: int) -> bytes:
-    """Row 2 of the page's table: the picture as a WebP file."""
+    """Row 2 of the page's table: makes a WebP file of the picture."""
     fields = width - 1 | height - 1 << 14 | (samples == 4) << 28
     body = b"\x2f" + fields.to_bytes(4, "little") + payload
     chunk = b"VP8L" + len(body).to_bytes(4, "little") + body + bytes(len(body) % 2)
@@ -205,7 +205,7 @@ def test_the_page_reads_a_mixed_file() -> None:
 
 
 class PatchReader:
-    """`Patches` on the page: the coder and the questions."""
+    """Section `Patches` of the page: the coder and its binary decisions."""
 
     def __init__(self, data: bytes) -> None:
         self.data = iter(data)
@@ -234,7 +234,7 @@ class PatchReader:
 
 
 def patch_of(payload: bytes, width: int, height: int) -> NDArray[np.uint8]:
-    """A patch's pixels [H, W, 3]."""
+    """The pixels [H, W, 3] of a patch."""
     count = payload[0] % 128 + 1
     samples = 1 if payload[0] & 128 else 3
     table = np.frombuffer(payload[1 : 1 + samples * count], np.uint8).reshape(count, samples)
@@ -296,7 +296,7 @@ def shown_after(
     last: bytes,
     again: list[NDArray[np.uint8]],
 ) -> bytes:
-    """`Messages of a stream` on the page: adds a file's picture to those kept; gives its name."""
+    """Section `Messages of a stream`: adds a file's picture to the kept ones; returns its name."""
     tool, samples, width, height, payload = payload_of(data)
     part = Bytes(data)
     part.take(7)

@@ -1,4 +1,4 @@
-"""`cotam serve`: real sockets, the `openai` client, and a stand-in for the upstream server."""
+"""`cotam serve`: real sockets, the `openai` client, and a small local upstream server."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_the_responses_api_is_understood(client: Any, upstream: Upstream, url: s
 
 
 def test_base64_sources_are_understood(gateway: str, upstream: Upstream, file: bytes) -> None:
-    """As Claude's own protocol has them."""
+    """Base64 sources as in Claude's protocol."""
     data = base64.b64encode(file).decode()
     source = {"type": "base64", "media_type": "image/x-cotam", "data": data}
     body = {"messages": [{"content": [{"type": "image", "source": source}]}]}
@@ -177,7 +177,7 @@ def test_answers_are_passed_on_while_they_are_written(
 ) -> None:
     stream = client.chat.completions.create(model="any", messages=asking(url), stream=True)
     words = (part.choices[0].delta.content for part in stream)
-    assert next(words) == "a "  # the upstream waits for this test
+    assert next(words) == "a "  # the upstream waits for a signal from this test
     assert not upstream.left.is_set()
     upstream.go_on.set()
     assert list(words) == ["cat"]
@@ -250,7 +250,7 @@ def test_health_is_answered_by_the_gateway(gateway: str, upstream_url: str) -> N
 
 
 def test_messages_of_one_caller_tell_nothing_to_the_next(gateway: str, upstream: Upstream) -> None:
-    """Cookies are passed on and forgotten; headers of a connection stay with it."""
+    """Cookies are forwarded but not stored; connection headers are not forwarded."""
     own = {"connection": "x-mine, close", "x-mine": "1", "te": "trailers", "x-other": "2"}
     first = httpx.get(f"{gateway}/v1/models?limit=2&after=a%2Fb", headers=own)
     assert first.cookies["who"] == "somebody"
@@ -301,7 +301,7 @@ def test_a_path_stays_below_the_upstreams_address(path: str) -> None:
 
 
 def test_pictures_are_fitted_and_kept(file: bytes, url: str, monkeypatch: Any) -> None:
-    """An agent sends the same pictures again with every request."""
+    """An agent sends the same pictures with every request, so conversions are cached."""
     converter = Converter(Settings("http://a", "jpeg", (40, 40), 4000))
     decoded: list[bytes] = []
 
@@ -379,7 +379,7 @@ def test_the_page_of_the_gateway(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Its client, and its list of options."""
+    """Its client code runs, and its list of options is complete."""
     monkeypatch.chdir(tmp_path)
     Path("photo.ctm").write_bytes(file)
     upstream.go_on.set()

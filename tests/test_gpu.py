@@ -1,4 +1,4 @@
-"""What only a GPU can show: `make gpu` runs this first."""
+"""Tests that need a GPU; `make gpu` runs them first."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def on_gpu() -> codec.Codec:
 def test_latents_are_those_of_the_processor(
     cotam: codec.Codec, on_gpu: codec.Codec, photo: NDArray[np.uint8], quality: int, guide: str
 ) -> None:
-    """Files of either decode to the very same y_hat on both."""
+    """Files of GPU and CPU decode to identical y_hat on both."""
     for writer in (cotam, on_gpu):
         data = writer.encode(photo, tool="learned", quality=quality, guide=guide)
         here, there = (one.decode(data, level="latents") for one in (cotam, on_gpu))

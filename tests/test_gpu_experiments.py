@@ -1,4 +1,4 @@
-"""The experiments for a GPU, on the processor at toy size."""
+"""The GPU experiments, run on the CPU with small sizes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def run(experiment: str, pictures: Path, folder: Path, *overrides: str) -> dict[
 
 @pytest.mark.slow
 def test_pieces_add_up_to_one_run(pictures: Path, tmp_path: Path) -> None:
-    """Pieces of one step each, by the same command, end in the weights of one long run."""
+    """Repeating the command in pieces of one step gives the same weights as one long run."""
     settings = ["steps=3", "stage.compiled=null"]
     whole = run("gpu_base", pictures, tmp_path / "whole", *settings, "piece_minutes=null")
     for step in (1, 2, 3):
@@ -67,7 +67,7 @@ def test_pieces_add_up_to_one_run(pictures: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_teachers_and_a_compiler(pictures: Path, tmp_path: Path) -> None:
-    """`aot_eager` traces and differentiates as `inductor` does, without compiling for minutes."""
+    """`aot_eager` traces and differentiates like `inductor`, but does not compile for minutes."""
     state = run("gpu_joint", pictures, tmp_path, "steps=2", "stage.compiled=aot_eager")
     assert state["global_step"] == 2
     names = [name for name in state["state_dict"] if name.startswith("networks.")]

@@ -1,4 +1,4 @@
-"""Guidance: importance in, a rate-neutral QP map out, by every door."""
+"""Guidance: importance becomes a rate-neutral QP map, in all interfaces."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_strength_zero_and_flat_maps_are_uniform_byte_for_byte(
     assert cotam.encode(photo, tool="learned", quality=40, guide="student") != plain
     assert cotam.encode(photo, tool="learned", quality=40) == plain
     assert DEFAULT_GUIDE == "uniform"
-    # Who gives a strength wants a guide.
+    # A strength without a guide selects the student.
     assert cotam.encode(photo, tool="learned", quality=40, strength=0.8) == cotam.encode(
         photo, tool="learned", quality=40, guide="student", strength=0.8
     )
@@ -152,7 +152,7 @@ def test_guidance_keeps_the_size(
 
 
 def test_documents_are_left_uniform(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
-    """Letters matter to a reader, and a small copy cannot show them."""
+    """All text is important, but it is illegible in the small picture that the student gets."""
     sheet = Image.new("RGB", (600, 800), "white")
     pen = ImageDraw.Draw(sheet)
     for y in range(20, 780, 24):

@@ -1,4 +1,4 @@
-"""docs/harness.md runs: pictures of a task are coded, and scores stand beside bytes."""
+"""The code of docs/harness.md runs: pictures of a task are coded, and scores come with bytes."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_pairs_of_codec_and_quality() -> None:
 def test_the_methods_of_tasks_are_replaced_for_a_while(
     small: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In both interfaces of lmms-eval, where it is not installed."""
+    """Tests both interfaces of lmms-eval with a replacement, since it is not installed."""
 
     class Task:
         def doc_to_visual(self, doc: Any) -> Any:
@@ -189,7 +189,7 @@ def text(doc, lmms_eval_specific_kwargs=None):
 def hand_made(
     photo: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Path, str]:
-    """A folder with a task of two questions, and the arguments of a tiny random LLaVA."""
+    """A folder with a task of two questions, and arguments for a tiny random LLaVA."""
     pytest.importorskip("lmms_eval", reason="lmms-eval is not installed")
     datasets = pytest.importorskip("datasets")
     from tests.families import llava

@@ -30,7 +30,7 @@ def stairs(cotam: codec.Codec, small: NDArray[np.uint8]) -> bytes:
 
 @pytest.fixture
 def folder(tmp_path: Path, stairs: bytes) -> Path:
-    """{a.ctm, cut.ctm}"""
+    """A folder with a.ctm and a truncated file, cut.ctm."""
     (tmp_path / "a.ctm").write_bytes(stairs)
     (tmp_path / "cut.ctm").write_bytes(stairs[:-3])
     return tmp_path
@@ -58,7 +58,7 @@ def test_the_qp_field_is_the_encoders(
 
 
 def test_colours_follow_the_qp(cotam: codec.Codec, stairs: bytes) -> None:
-    """130x96 pixels grow threefold; the QP panel is the second of three in a row."""
+    """A picture of 130x96 is enlarged by 3, and the QP panel is the second of three."""
     sheet = np.asarray(drawn(cotam, stairs)).astype(int)
     step = (sheet.shape[1] - heatmap.GAP) // 3
     top = heatmap.GAP + heatmap._above(16)

@@ -1,4 +1,4 @@
-"""Weights on the Hugging Face Hub, against a stand-in of its API on the loopback interface."""
+"""Weights on the Hugging Face Hub, tested with a local server that implements its API."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Keeps the files of every repository in memory."""
+    """A server that keeps the files of all repositories in memory."""
 
     files: ClassVar[dict[str, bytes]] = {}
     asked: ClassVar[list[str]] = []
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def answer(self, content: object, status: int = 200) -> None:
         data = json.dumps(content).encode()
@@ -71,7 +71,7 @@ class Hub(BaseHTTPRequestHandler):
         self.file(True)
 
     def body(self) -> bytes:
-        """What was sent, whole or in chunks."""
+        """The body of a request, also if it is sent in chunks."""
         if "Content-Length" in self.headers:
             return self.rfile.read(int(self.headers["Content-Length"]))
         parts = []
@@ -107,7 +107,7 @@ class Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub() -> Iterator[str]:
-    """The address of a running stand-in without files."""
+    """The address of a running server without files."""
     Hub.files = {}
     Hub.asked = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
@@ -208,7 +208,7 @@ def test_the_command_takes_addresses(hub: str, tmp_path: Path, small: NDArray[np
     files = sorted(out.iterdir())
     assert [weights_of(file.read_bytes()) for file in files] == ["tiny"] * 3
     asked = len(Hub.asked)
-    # Decoding takes an address as well, and what was fetched once is there offline.
+    # Decoding also accepts an address, and files that were downloaded once are available offline.
     named = ["decode", str(files[0]), "-o", str(tmp_path / "a.png"), *model]
     decoded = cotam(hub, tmp_path, *named, HF_HUB_OFFLINE="1")
     assert decoded.returncode == 0, decoded.stderr

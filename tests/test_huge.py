@@ -1,4 +1,4 @@
-"""Pictures beyond memory: in tiles and bands, on disk, and the same as whole ones."""
+"""Pictures larger than memory: tiles, bands and arrays on disk give the same result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from codec.io import images
 
 
 def gradient(height: int, width: int) -> NDArray[np.uint8]:
-    """Smooth, where seams would show."""
+    """A smooth picture, in which seams would be visible."""
     y, x = np.mgrid[:height, :width]
     return np.stack(
         [255 * x / width, 255 * y / height, 127 + 100 * np.sin((x + y) / 90)], 2
@@ -32,7 +32,7 @@ def gradient(height: int, width: int) -> NDArray[np.uint8]:
 
 
 def as_a_huge_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small pictures are coded as huge ones: tiles, bands, arrays on disk, symbols in parts."""
+    """Make the codec treat small pictures as huge: tiles, bands, arrays on disk, symbol parts."""
     monkeypatch.setattr(tiled_backend, "LARGEST", 5)
     monkeypatch.setattr(tiled_backend, "PRIOR_TILE", 3)
     monkeypatch.setattr(tiling, "TILE", 9)
@@ -65,7 +65,7 @@ def test_tiles_leave_no_seams(
     tiled = cotam.encode_full(picture, tool="learned", quality=60, guide="uniform")
     assert (
         np.abs(tiled.y_hat - whole[0].y_hat) > 0.5
-    ).mean() < 0.001  # a value at the edge of rounding may fall to the other side
+    ).mean() < 0.001  # values halfway between two integers may be rounded differently
     again = cotam.decode(cotam.encode(picture, qp_map=qp_map), output="array")
     assert (np.abs(again.astype(int) - decoded[1]) <= 1).mean() > 0.999
 
@@ -73,7 +73,7 @@ def test_tiles_leave_no_seams(
 def test_bands_of_symbols_touch_bands_of_latents(
     photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reading a band of the preview's channels once read all latents of a huge picture."""
+    """In the past, reading a band of the preview's channels read all latents of a huge picture."""
     touched = []
 
     def watched(y: NDArray[np.float32], step: int) -> NDArray[np.float32]:
@@ -122,14 +122,14 @@ def test_a_picture_on_disk_is_read_and_written_in_bands(
 
 
 def test_a_result_goes_to_the_disk_as_it_is_written(tmp_path: Path) -> None:
-    """A large picture's PNG was held in memory until it was whole."""
+    """In the past, the PNG file of a large picture was kept in memory until it was complete."""
 
     def put(stream: IO[bytes]) -> None:
         for megabytes in (1, 2, 3):
             stream.write(bytes(1 << 20))
             stream.flush()
             assert os.fstat(stream.fileno()).st_size >> 20 == megabytes
-        stream.seek(0)  # as Pillow does for some formats
+        stream.seek(0)  # Pillow does this for some formats
         stream.write(b"first")
 
     assert jobs.write(str(tmp_path / "a.png"), put, True) == 3 << 20
@@ -165,7 +165,7 @@ def test_spans_cover_a_side() -> None:
 
 
 def test_a_margin_is_as_wide_as_a_transform_looks(cotam: codec.Codec) -> None:
-    """One latent more or less than the margin away changes nothing, one inside it does."""
+    """A change beyond the margin does not change what the transforms compute before it."""
     analysis, synthesis = cotam.learned.pipeline.margins
     y = np.zeros((1, 4 * synthesis, cotam.learned.pipeline.layers[-1].stop), np.float32)
     y_far, y_near = y.copy(), y.copy()
@@ -184,7 +184,7 @@ def test_a_margin_is_as_wide_as_a_transform_looks(cotam: codec.Codec) -> None:
 def test_of_several_wishes_to_keep_freed_memory_the_largest_holds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A backend made during a training took the training's memory away."""
+    """In the past, making a backend during training lowered the amount that training had set."""
     asked: dict[int, int] = {}
     monkeypatch.setattr(memory, "_kept_bytes", 0)
     monkeypatch.setattr(memory, "_of_c_library", lambda name: asked.__setitem__)

@@ -1,4 +1,4 @@
-"""Pictures as people have them."""
+"""Reading of common kinds of pictures."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_bad_arrays(bad: NDArray[np.generic]) -> None:
 def test_our_limit_counts_not_pillows(
     monkeypatch: pytest.MonkeyPatch, photo: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    """Pillow refuses more than twice its MAX_IMAGE_PIXELS; `--limit-pixels` may allow more."""
+    """Pillow refuses more than 2 * MAX_IMAGE_PIXELS, but `--limit-pixels` can allow more."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     for suffix in (".png", ".jpg", ".tif", ".webp", ".avif", ".gif"):
         stream = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Each command imports what it needs and nothing else, so that it starts at once."""
+"""Each command imports only what it needs, so that it starts quickly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The package as pip installs it: one folder, weights inside, a command that works anywhere."""
+"""The package as pip installs it: one folder that has the weights, and a working command."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PIP = (sys.executable, "-m", "pip")
 
 
 def copy_of_the_tree(target: Path, *folders: str) -> Path:
-    """What a build needs, and more folders of the clone."""
+    """A copy of the clone with the files that a build needs and some other folders."""
     target.mkdir()
     for name in (*PACKAGED, *folders):
         shutil.copytree(ROOT / name, target / name, ignore=IGNORED)
@@ -44,10 +44,10 @@ def copy_of_the_tree(target: Path, *folders: str) -> Path:
 
 
 def new_environment(folder: Path) -> Path:
-    """A virtual environment with this one's dependencies and nothing of cotam; its Python.
+    """Make a virtual environment with this one's packages except cotam; returns its Python.
 
-    A plain path in a .pth file is searched last, and .pth files in it, as an editable install's,
-    are not read.
+    The packages are added by a path in a .pth file. Such a path is searched last, and .pth files
+    below it, such as that of an editable install of cotam, are ignored.
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=120)
     python = folder / "bin" / "python"
@@ -64,7 +64,7 @@ def pip_install(python: Path, *what: object) -> None:
 
 
 def clean() -> dict[str, str]:
-    """The environment without a way to the clone."""
+    """The environment variables without PYTHONPATH, which leads to the clone."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
@@ -82,7 +82,7 @@ def run(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """(sdist, wheel), the wheel built from the unpacked sdist."""
+    """(sdist, wheel); the wheel is built from the unpacked sdist."""
     folder = tmp_path_factory.mktemp("dist")
     source = copy_of_the_tree(folder / "source", *CLONED)
     build = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
@@ -118,7 +118,7 @@ def test_a_wheel_holds_one_package_with_everything_it_needs(
     weights = {name for name in packaged if name.endswith(".safetensors")}
     guides = {f"checkpoints/guides/{path.name}" for path in (ROOT / "checkpoints/guides").iterdir()}
     assert {name for name in guides if name.endswith(".safetensors")} <= weights
-    # One set of weights; the others are in cotam-models.
+    # The wheel has one set of weights; the others are in cotam-models.
     assert {name for name in weights if name.count("/") == 1} == {"checkpoints/small.safetensors"}
     assert {str(Path(name).with_suffix(".md")) for name in weights} <= packaged
 
@@ -206,7 +206,7 @@ def portable() -> Callable[[str], str]:
 
 
 def relative_links(markdown: str) -> list[str]:
-    """Targets of links and pictures, in Markdown or HTML, that need the repository beside them."""
+    """Relative targets of links and pictures in Markdown or HTML."""
     targets = re.findall(r"\]\(\s*<?([^)\s>]+)", markdown)
     targets += re.findall(r"^\s*\[[^\]]+\]:\s*(\S+)", markdown, re.M)
     targets += re.findall(r"\b(?:src|href|srcset)=[\"']([^\"']+)", markdown)

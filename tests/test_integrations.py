@@ -87,7 +87,7 @@ def saved(image: Image.Image, **options: Any) -> bytes:
 def test_pillow_saves_an_unchanged_file_as_it_is(
     alpha: bool, small: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    """Coding it again would lose quality; datasets, for one, saves what it opened."""
+    """Coding it again would lose quality, and `datasets`, for example, saves pictures it opened."""
     image = Image.fromarray(small)
     if alpha:
         image.putalpha(Image.new("L", image.size, 200))
@@ -115,7 +115,7 @@ def test_pillow_saves_an_unchanged_file_as_it_is(
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
 def test_pillow_reads_files_larger_than_their_pixels(mode: str, tmp_path: Path) -> None:
-    """Pillow maps raw pixels of some modes from a file of the right size: not from ours."""
+    """Pillow may map raw pixels from a file that is large enough; it must not do so for .ctm."""
     image = Image.new(mode, (4, 5), "white")
     image.save(
         tmp_path / "x.ctm",

@@ -1,4 +1,4 @@
-"""The order of the packages: imports go down, never up or round."""
+"""The order of the packages: imports only go to lower packages, and there are no cycles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-# From the bottom to the top; packages of one row do not import each other.
+# From bottom to top. Packages in the same row do not import each other.
 LAYERS = (
     ("codec.batches", "codec.errors", "codec.forks"),
     ("codec.memory", "codec.networks", "codec.host_state", "codec.web"),
@@ -57,7 +57,7 @@ SOURCES = {
 
 
 def imports_of(module: str) -> set[str]:
-    """Names of all modules that a module imports, also inside functions."""
+    """Names of all modules that a module imports, including imports in functions."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(SOURCES[module].read_text())):
         if isinstance(node, ast.Import):
@@ -84,7 +84,7 @@ def own_imports() -> set[tuple[str, str]]:
 
 
 def cycles() -> list[list[str]]:
-    """Groups of modules that import each other in a circle (Tarjan, 1972)."""
+    """Groups of modules that import each other in a cycle (Tarjan, 1972)."""
     order: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []

@@ -1,4 +1,4 @@
-"""Learned codecs for people who have their weights: real bytes, and no scores of random ones."""
+"""Learned codecs of others, whose weights users provide: real bytes, tested with random weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ trees = st.recursive(st.binary(max_size=9), lambda part: st.lists(part, max_size
 
 @pytest.fixture(scope="module")
 def elic(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A narrow ELIC, as its class saves it."""
+    """The file of a narrow ELIC, as its class saves it."""
     torch.manual_seed(1)
     place = tmp_path_factory.mktemp("elic") / "elic.pth.tar"
     model = models.Elic2022Official(N=32, M=320)
@@ -111,7 +111,7 @@ def test_places_that_are_wrong_are_one_sentence(tmp_path: Path) -> None:
 def test_dcae_takes_the_class_that_it_is_given(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small: NDArray[np.uint8]
 ) -> None:
-    """The interface of DCAE's own class: sides in multiples of 128, two lists of strings."""
+    """The interface of DCAE's class: sides are multiples of 128; there are two lists of strings."""
 
     class Toy(torch.nn.Module):
         def __init__(self) -> None:
@@ -119,7 +119,7 @@ def test_dcae_takes_the_class_that_it_is_given(
             self.scale = torch.nn.Parameter(torch.ones(()))
 
         def update(self, force: bool = False) -> None:
-            """There are no tables."""
+            """Do nothing: this model has no tables."""
 
         def compress(self, x: torch.Tensor) -> dict:
             assert x.shape[2] % 128 == x.shape[3] % 128 == 0

@@ -1,4 +1,4 @@
-"""The likelihoods that training minimises: distributions over integers, equal to compressai's."""
+"""The likelihoods in training are distributions over integers, and equal compressai's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CHANNELS = 5
 
 
 def trained_density() -> FactorizedDensity:
-    """A density whose weights are anything."""
+    """A density with random weights."""
     torch.manual_seed(0)
     density = FactorizedDensity(CHANNELS, init_scale=4)
     with torch.no_grad():
@@ -98,7 +98,7 @@ def test_gaussian_likelihoods_and_gradients_are_compressais() -> None:
 
 
 def test_runs_that_were_started_with_compressai_resume() -> None:
-    """The same parameters in the same order, since an optimizer's state goes by their order."""
+    """The parameters have the same order, because an optimizer's state refers to it."""
     theirs = pytest.importorskip("compressai.entropy_models", reason="compressai is missing")
 
     class OldRateModel(torch.nn.Module):

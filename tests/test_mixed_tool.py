@@ -1,4 +1,4 @@
-"""A page with photographs: a screen tool for the page, the learned tool for the photographs."""
+"""Pages with photographs: a screen tool codes the page, the learned tool the photographs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from codec.tools import mixed
 from codec.tools.regions import Box, Region
 from tests.test_regions import page
 
-# Photographs cover a fifth of the page, and three tenths of its left part.
+# Photographs cover 20 % of the page, and 30 % of its left part.
 PAGE = page(("astronaut", 64, 64), ("coffee", 64, 320))
 DENSE = np.ascontiguousarray(PAGE[:560, :480])
 
@@ -95,7 +95,7 @@ def test_any_damage_ends_in_a_picture_or_a_sentence(
 ) -> None:
     content = container.read(file)
     payload = bytearray(content.payload)
-    # The numbers and lengths are at the beginning and between the parts.
+    # The positions of numbers and lengths: at the beginning and between the parts.
     place = draw.draw(st.integers(0, len(payload) - 1) | st.integers(0, 12))
     payload[place] ^= draw.draw(st.integers(1, 255))
     payload = payload[: draw.draw(st.integers(1, len(payload)) | st.just(len(payload)))]

@@ -1,4 +1,4 @@
-"""docs/mllm.md runs as it stands, with tiny random models and a small server of the protocol."""
+"""The code of docs/mllm.md runs unchanged, with tiny random models and a small local server."""
 
 from __future__ import annotations
 

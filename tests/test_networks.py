@@ -1,4 +1,4 @@
-"""The networks, before any training."""
+"""Properties of the untrained networks."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_first_layer_on_bytes_is_the_first_layer(photo: np.ndarray) -> None:
 
 
 def test_layers_see_the_backends_arrays_as_channels_last(cotam: codec.Codec) -> None:
-    """With batch and channels in the other order they do not, and every layer copies twice."""
+    """With another order of batch and channels, every layer would copy its data twice."""
     given = cotam.backend.inner._in(np.zeros((8, 6, 192), np.float32))  # type: ignore[attr-defined]
     with torch.inference_mode():
         layer = cotam.backend.networks.g_s.blocks8[0].depthwise  # type: ignore[attr-defined]

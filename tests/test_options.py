@@ -1,4 +1,4 @@
-"""The settings of an encode: what is accepted, what is refused, and that the list exists once."""
+"""The settings of an encode: accepted and refused values, and one list for all interfaces."""
 
 from __future__ import annotations
 
@@ -87,14 +87,14 @@ def test_options_and_changes_combine(cotam: codec.Codec, small: NDArray[np.uint8
 
 
 def test_every_option_is_documented() -> None:
-    # Python 3.13 takes the indentation away itself.
+    # Python 3.13 removes the indentation itself.
     text = inspect.cleandoc(EncodeOptions.__doc__ or "")
     for field in fields(EncodeOptions):
         assert f"    {field.name}: " in text, field.name
 
 
 def test_the_command_has_a_flag_for_every_option() -> None:
-    """importance and QP maps are arrays; their files are values of --guide."""
+    """Except for arrays: files of importance and QP maps are values of --guide."""
     flags = {parameter.name for parameter in encode.params}
     renamed = {"target_bytes": "target_size"}
     arrays = {"importance", "qp_map", "roi"}

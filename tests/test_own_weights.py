@@ -1,4 +1,4 @@
-"""A user's own weights: by path, by fingerprint, from a folder, from the hub."""
+"""A user's own weights, found by path, by fingerprint, in a folder, or on the hub."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.conftest import ROOT, run_cotam
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights that nobody shipped: those of tiny with another skip rule."""
+    """Weights that are not shipped: those of tiny with another skip rule."""
     weights = checkpoint.load("tiny")
     other = checkpoint.Checkpoint(weights.arrays, weights.metadata | {"skip_below": 6})
     path = tmp_path_factory.mktemp("own") / "mine.safetensors"
@@ -38,7 +38,7 @@ def file(own: Path) -> bytes:
 
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
-    """Registered weights hold for the process; each test starts without any."""
+    """Registered weights last as long as the process, so they are removed after each test."""
     yield
     shipped._registered.clear()
 
@@ -91,7 +91,7 @@ def test_bad_weights_are_not_registered(content: bytes, tmp_path: Path) -> None:
 def test_more_weights_come_as_a_package_of_their_own(
     tmp_path: Path, photo: NDArray[np.uint8]
 ) -> None:
-    """What checkpoints/setup.py packages is found where it is installed."""
+    """Weights in the package of checkpoints/setup.py are found when it is installed."""
     package = tmp_path / "site" / "cotam_models"
     package.mkdir(parents=True)
     (package / "tiny.safetensors").write_bytes(checkpoint.find("tiny").read_bytes())

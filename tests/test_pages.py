@@ -1,4 +1,4 @@
-"""Rendered pages for training: what is on them, how they are written, and a run with them."""
+"""Rendered pages for training: their content, how they are written, and a run with them."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def test_the_window_shows_the_first_photograph(
 
 
 def drawn(folder: Path, seed: int) -> None:
-    """A tiny picture of flat rectangles."""
+    """Draw a tiny picture of flat rectangles."""
     folder.mkdir(parents=True)
     random = np.random.default_rng(seed)
     blocks = random.integers(0, 256, (10, 16, 3), np.uint8)
@@ -240,7 +240,7 @@ def drawn(folder: Path, seed: int) -> None:
 
 @pytest.fixture
 def graphics(pictures: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """Training data with drawings, and a folder of pages that lies elsewhere."""
+    """Training data with drawings, and a folder of pages in another place."""
     drawn(pictures / "train" / "screens", 1)
     drawn(pictures / "train" / "charts_clean", 2)
     drawn(tmp_path / "rendered pages", 3)

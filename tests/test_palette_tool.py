@@ -1,4 +1,4 @@
-"""The palette tool: exact at quality 100, fewer colours below, never far from the original."""
+"""The palette tool: exact at quality 100; fewer colours below, with a bounded error."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ assert codec.decode(data).size == (120, 90)
 
 
 def icon(side: int, kind: int) -> Image.Image:
-    """A sign, a button, bars, or a gradient with a disc, drawn at four times the size."""
+    """Draw a sign, a button, bars, or a gradient with a disc, at four times the size."""
     large = 4 * side
     image = Image.new("RGB", (large, large), "white")
     pen = ImageDraw.Draw(image)

@@ -1,4 +1,4 @@
-"""The method of arXiv 2509.24258 by its flags, with a CLIP of open_clip at random weights."""
+"""The method of arXiv 2509.24258, selected by flags, with a CLIP of open_clip (random weights)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SIDE = 128
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of a small CLIP that open_clip builds by name: 8x8 patches, four blocks."""
+    """Weights of a small CLIP, which open_clip builds by name: 8x8 patches, four blocks."""
     folder = tmp_path_factory.mktemp("clip")
     vision = {"image_size": SIDE, "layers": 4, "width": 64, "head_width": 16, "patch_size": 16}
     text = {"context_length": 8, "vocab_size": 99, "width": 32, "heads": 2, "layers": 1}
@@ -60,7 +60,7 @@ def test_the_guide_is_shallow_attention_in_three_levels(
     offsets = qp_field_of(data)[::3, ::4]
     assert len(np.unique(offsets)) == 3
     assert np.ptp(offsets) == pytest.approx(2 * PAPER_QPS, abs=1)
-    # The most looked-at cell has the finest step.
+    # The cell with the finest step has more attention than the average.
     finest = np.unravel_index(qp_field_of(data).argmax(), qp_field_of(data).shape)
     rows, columns = found.values.shape
     cell = finest[0] * rows // qp_field_of(data).shape[0], finest[1] * columns // 29
@@ -106,7 +106,7 @@ def test_the_published_adapter_has_as_many_weights_as_published() -> None:
 def test_an_experiment_ends_in_tokens(
     experiment: str, clip: Path, pictures: Path, tmp_path: Path, photo: NDArray[np.uint8]
 ) -> None:
-    """Two steps with L_low alone, then L_high as well; its adapter repairs the tokens of a file."""
+    """Two steps use L_low alone, later ones also L_high; the adapter repairs a file's tokens."""
     run = tmp_path / "run"
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose(
@@ -147,7 +147,7 @@ def test_an_experiment_ends_in_tokens(
 
 
 def test_the_table_shows_both_methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures of the published one come from a result of their own."""
+    """Figures of the published method come from a separate result."""
     ours = json.loads((markdown.RESULTS / "tasks.json").read_text())
     (tmp_path / "tasks.json").write_text(json.dumps(ours))
     rate = {"value": -1.25, "low": -2.0, "high": -0.5}

@@ -1,4 +1,4 @@
-"""Patches: exact pixels in tens of bytes, and no harm by hostile ones."""
+"""Patches: exact pixels in tens of bytes, and safe decoding of hostile data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def random_patch(
 ) -> NDArray[np.uint8]:
     random = np.random.default_rng(seed)
     table = random.integers(0, 256, (colours, 1 if grey else 3), np.uint8)
-    # Runs, as drawings have them.
+    # Horizontal runs of one colour, as in drawings.
     indexes = random.integers(0, colours, (height, width))
     keep = random.random((height, width)) < 0.7
     for y in range(height):

@@ -1,4 +1,4 @@
-"""Latents in two layers: the preview's channels first, by themselves."""
+"""Latents in two layers: the preview's channels come first and decode independently."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from training.validation import make_checkpoint
 
 @pytest.fixture(scope="module")
 def layered(tmp_path_factory: pytest.TempPathFactory, photo: NDArray[np.uint8]) -> Codec:
-    """The block transform with an untrained prior whose sets depend on those before."""
+    """The block transform with an untrained prior, whose sets depend on the previous ones."""
     folder = tmp_path_factory.mktemp("pictures")
     for number in range(3):
         Image.fromarray(np.roll(photo, 60 * number, 1)).save(folder / f"{number}.png")
@@ -70,7 +70,7 @@ def test_both_layers_come_back_and_the_preview_is_the_small_picture(
 
 
 def test_a_preview_asks_for_the_first_layer_only(layered: Codec, photo: NDArray[np.uint8]) -> None:
-    """It neither reads nor runs what comes after: another second layer changes nothing."""
+    """It does not read or compute the second layer: replacing that layer changes nothing."""
     first, second = (
         container.read(layered.encode(p, tool="learned", quality=60, guide="uniform"))
         for p in (photo, photo[::-1].copy())

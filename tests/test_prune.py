@@ -1,4 +1,4 @@
-"""A narrower codec from a wider one."""
+"""Pruning of a wide codec to a narrow one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def crops() -> Tensor:
 
 
 def silence(networks: Networks) -> None:
-    """Channels of y, and the last features of each prior, without any influence."""
+    """Remove the influence of some channels of y and of the last features of each prior."""
 
     def left(width: int) -> int:
         return {WIDE.p: NARROW.p, WIDE.p_low: NARROW.p_low}[width]
@@ -111,7 +111,7 @@ def test_what_had_no_influence_is_not_missed(wide: Networks) -> None:
 
 @torch.no_grad()
 def test_the_mean_of_what_goes_is_kept(wide: Networks) -> None:
-    """A feature that never changes is not missed, though the outputs lean on it."""
+    """Pruning a constant feature does not change outputs, even if they depend on it."""
     step, hyper = wide.prior.steps_of(wide.prior.layers[0])[0], wide.prior.low_hyper
     for layer, rows in (
         (hyper.up, slice(-4, None)),

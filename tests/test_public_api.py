@@ -1,4 +1,4 @@
-"""The public API as its users meet it: types, examples, and anything that holds a picture."""
+"""The public API as users see it: types, examples, and all kinds of picture arguments."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_examples_in_docstrings_run(module: ModuleType) -> None:
     assert not failed
 
 
-# What mypy must know about the type of a decoded file.
+# Types of decoded files that mypy must infer.
 TYPES_OF_DECODE = """
 import numpy as np
 from numpy.typing import NDArray

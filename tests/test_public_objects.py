@@ -1,4 +1,4 @@
-"""Public objects behave like ordinary ones, however the program around them sets PyTorch."""
+"""Public objects can be copied and pickled, and do not depend on PyTorch's global settings."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ COPIES: dict[str, Callable[[Any], Any]] = {
 
 @pytest.fixture(scope="module")
 def picture() -> NDArray[np.uint8]:
-    """[40, 56, 3]: noise on a slope, for which the encoder chooses the learned tool."""
+    """[40, 56, 3]: a gradient with noise, for which the encoder chooses the learned tool."""
     noise = np.random.default_rng(0).normal(0, 12, (40, 56, 3))
     return np.clip(np.linspace(0, 255, 56)[None, :, None] + noise, 0, 255).astype(np.uint8)
 
@@ -52,7 +52,7 @@ def file(picture: NDArray[np.uint8]) -> bytes:
 
 
 def codecs() -> list[Callable[[], codec.Codec]]:
-    """A codec by name, and one over a backend that was made by hand."""
+    """A codec that was loaded by name, and one with a backend that the test created."""
     return [
         lambda: codec.load(WEIGHTS, "cpu"),
         lambda: codec.Codec(TorchBackend(checkpoint.load(WEIGHTS), "cpu"), limit_pixels=10**6),
@@ -80,7 +80,7 @@ def test_a_codec_is_copied_before_and_after_use(
 def test_a_codec_has_the_same_pickle_before_and_after_use(
     make: Callable[[], codec.Codec], picture: NDArray[np.uint8]
 ) -> None:
-    """So that `datasets.map` finds its cache again."""
+    """`datasets.map` needs this to find its cache again."""
     cotam = make()
     before = pickle.dumps(cotam)
     cotam.decode(cotam.encode(picture, tool="learned"))
@@ -150,7 +150,7 @@ def test_an_opened_picture_is_copied_before_and_after_it_is_decoded(
 
 
 class Pictures(Dataset[Any]):
-    """What a training set looks like that holds a codec and returns lazily opened pictures."""
+    """A training set that has a codec and returns lazily opened pictures."""
 
     def __init__(self, cotam: codec.Codec, files: list[bytes]) -> None:
         self.cotam = cotam
@@ -189,7 +189,7 @@ def switched(write: Callable[[Any], None], value: Any, usual: Any) -> Iterator[N
 
 
 def host_states() -> dict[str, Callable[[], AbstractContextManager[Any]]]:
-    """What programs switch on around us."""
+    """Global settings of PyTorch that programs may use."""
     dtypes = {
         f"default dtype {dtype}": lambda dtype=dtype: switched(
             torch.set_default_dtype, dtype, torch.float32
@@ -224,7 +224,7 @@ def host_states() -> dict[str, Callable[[], AbstractContextManager[Any]]]:
 def test_the_state_of_the_program_changes_no_byte(
     name: str, picture: NDArray[np.uint8], file: bytes
 ) -> None:
-    """Neither where weights are loaded, the guide's included, nor where they are used."""
+    """This holds for loading weights, including the guide's, and for using them."""
     loaded = codec.load(WEIGHTS, "cpu")
     guided = loaded.encode(picture, tool="learned", guide="student")
     pixels = loaded.decode(file, output="array")
@@ -261,7 +261,7 @@ def state_of_torch() -> list[Any]:
 
 
 def test_we_change_nothing_of_the_programs_state(picture: NDArray[np.uint8]) -> None:
-    """Random numbers included: decoding in a training run leaves the run as it was."""
+    """This includes random numbers: decoding in a training run does not change the run."""
     student_torch.load_student.cache_clear()
     before = state_of_torch()
     global_state = np.random.get_state()[1].tolist()  # type: ignore[index, union-attr]
@@ -291,7 +291,7 @@ def test_threads_under_different_states_write_the_same_file(
 
 
 def run_with(picture: NDArray[np.uint8], program: str) -> subprocess.CompletedProcess[bytes]:
-    """A program in a process of its own that reads the picture from stdin."""
+    """Run a program in a new process; it reads the picture from stdin."""
     return subprocess.run(
         [sys.executable, "-c", program],
         input=picture.tobytes(),
@@ -306,7 +306,7 @@ def run_with(picture: NDArray[np.uint8], program: str) -> subprocess.CompletedPr
 def test_importing_under_another_default_dtype_changes_no_byte(
     picture: NDArray[np.uint8], file: bytes
 ) -> None:
-    """Nothing that is made on import has the program's dtype or device."""
+    """Tensors that are created on import do not have the program's dtype or device."""
     program = f"""
 import sys, torch, numpy as np
 torch.set_default_dtype(torch.bfloat16)

@@ -1,4 +1,4 @@
-"""The step field's coding."""
+"""Coding of QP maps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quality, QP and sizes."""
+"""Conversions between quality and QP, and parsing of sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""rANS: symbols come back, at the cost the tables promise, and the coder ends empty."""
+"""rANS: symbols are decoded exactly, cost their entropy, and leave the decoder empty."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TABLES = checkpoint.load().tables
 
 @st.composite
 def blocks(draw: st.DrawFn) -> list[tuple[np.ndarray, np.ndarray]]:
-    """A few blocks of symbols with the ids of their tables; some symbols far outside."""
+    """A few blocks of symbols with the ids of their tables; some symbols are far out of range."""
     seed, count = draw(st.integers(0, 2**32 - 1)), draw(st.integers(0, 4))
     random = np.random.default_rng(seed)
     found = []

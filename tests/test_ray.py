@@ -61,7 +61,7 @@ open(sys.argv[4], "w").write(json.dumps(found))
 
 @pytest.mark.slow
 def test_the_page_of_scale(tmp_path: Path, photo: NDArray[np.uint8], cotam: codec.Codec) -> None:
-    """In a process of its own, so that a cluster that does not come up cannot hold up the tests."""
+    """Runs in a separate process, so that a cluster that does not start cannot block the tests."""
     pytest.importorskip("ray", reason="cotam[ray] is not installed")
     blocks = dict(CODE.findall((ROOT / "docs" / "scale.md").read_text()))
     assert list(blocks) == ["encode", "decode"]

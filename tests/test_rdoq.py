@@ -1,4 +1,4 @@
-"""RDOQ: the nearest integer, or one closer to zero where that is worth it, and no other."""
+"""RDOQ gives the nearest integer, or one closer to zero if that lowers the cost."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_as_bits_and_errors_say(seed: int, weight: float, per_place: bool) -> No
     gain = weights * saved - added
     clear = np.abs(gain) > 1e-3 * (
         1 + np.abs(residual)
-    )  # beyond what float32 loses in squares of large numbers
+    )  # more than the rounding error of squares of large numbers in float32
     np.testing.assert_array_equal(
         symbols[clear], np.where((gain > 0) & (nearest != 0), closer, nearest)[clear]
     )

@@ -1,9 +1,9 @@
-"""The recipes of CONTRIBUTING.md, followed in a copy of the repository.
+"""The recipes of CONTRIBUTING.md are carried out in a copy of the repository.
 
 ::
 
-    recipe: files, shown whole --> written ---+
-            patches without line numbers --> applied --> commands are run, as a user runs them
+    recipe: complete files ----------------> written --+
+            patches without line numbers --> applied --+--> commands are run
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from PIL import Image
 from tests.conftest import ROOT
 
 FOLDERS = ("codec", "training", "conf", "checkpoints", "benchmarks", "tests")
-# What a recipe needs beside a plain install.
+# Packages that a recipe needs in addition to a plain install.
 NEEDS = {
     "family": "transformers",
     "judge": "bjontegaard",
@@ -50,7 +50,7 @@ def blocks(text: str) -> list[tuple[str, str, str]]:
 
 
 def apply(patch: str, root: Path) -> None:
-    """Apply hunks without line numbers; each must fit in one place."""
+    """Apply hunks without line numbers; each must match exactly once."""
     for part in re.split(r"^--- .*\n", patch, flags=re.M)[1:]:
         head, *hunks = re.split(r"^@@.*\n", part, flags=re.M)
         file = root / head.removeprefix("+++ b/").strip()

@@ -1,4 +1,4 @@
-"""Photographs on a page: found, filled, packed, pasted."""
+"""Photographs on a page are found, replaced by a fill, packed into one picture, and pasted back."""
 
 from __future__ import annotations
 

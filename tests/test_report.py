@@ -1,4 +1,4 @@
-"""`cotam eval`: codecs by name, metrics, rows that are kept, and what is written."""
+"""`cotam eval`: codecs by name, metrics, stored rows, and the files that it writes."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_ms_ssim_agrees_with_another_library(photo: NDArray[np.uint8]) -> None:
     coded = codecs.codec_under_test("jpeg")
     decoded = coded.decode(coded.encode(photo, 12))
     x, y = (torch.from_numpy(np.array(v)).permute(2, 0, 1)[None].float() for v in (decoded, photo))
-    # That library pads and weighs borders differently.
+    # That library pads and weights borders differently.
     assert distortion.ms_ssim(photo, decoded) == pytest.approx(
         float(other(x, y, data_range=255.0)), abs=0.01
     )
@@ -168,7 +168,7 @@ TEST = ([9787.80, 4469.00, 2451.52, 1356.24], [40.121, 38.651, 36.970, 34.987])
 def vceg_m33(
     anchor: tuple[list[float], list[float]], test: tuple[list[float], list[float]]
 ) -> float:
-    """VCEG-M33: mean difference of third-order polynomials of log rate over PSNR."""
+    """VCEG-M33: mean difference of cubic polynomials that fit log rate as a function of PSNR."""
     low, high = max(min(anchor[1]), min(test[1])), min(max(anchor[1]), max(test[1]))
     areas = []
     for rates, scores in (anchor, test):
@@ -181,7 +181,7 @@ def test_bd_rate_of_published_examples() -> None:
     anchor, test = ((np.array(rates), np.array(scores)) for rates, scores in (ANCHOR, TEST))
     assert bd.bd_rate(anchor, test) == pytest.approx(vceg_m33(ANCHOR, TEST), abs=0.05)
     assert bd.bd_rate(anchor, test) == pytest.approx(-4.4, abs=0.05)
-    # The unit tests of github.com/google/compare-codecs: half and twice the rate.
+    # As in the unit tests of github.com/google/compare-codecs: half and twice the rate.
     line = (np.array([10.0, 20, 30, 40]), np.array([10.0, 20, 30, 40]))
     twice = (2 * line[0], line[1])
     assert bd.bd_rate(line, twice) == pytest.approx(100, abs=1e-6)

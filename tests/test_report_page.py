@@ -1,4 +1,4 @@
-"""The report's page in a real browser, without a network."""
+"""The report's page in a real browser, without network access."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, report: Path) -> Iterator[Any]:
-    """The page on a phone, opened from disk, offline; an error in its script fails the test."""
+    """The page opened offline from disk, at a phone's size; a script error fails the test."""
     context = browser.new_context(viewport={"width": 390, "height": 844}, offline=True)
     opened = context.new_page()
     errors: list[str] = []
@@ -133,7 +133,7 @@ def test_a_screenshot_shows_both_sides(page: Any, tmp_path: Path) -> None:
         page.locator("#stage").screenshot(path=str(tmp_path / "stage.png"))
         seen = np.asarray(Image.open(tmp_path / "stage.png").convert("RGB")).astype(int)
         half = seen.shape[1] // 2
-        return seen[:, : half - 20], seen[:, half + 20 :]  # without the bar
+        return seen[:, : half - 20], seen[:, half + 20 :]  # without the divider
 
     page.select_option("#picture", "cat.png")
     left, right = halves("original", "jpeg")

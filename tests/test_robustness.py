@@ -1,4 +1,4 @@
-"""Hostile files, large pictures, many workers, runs that are killed."""
+"""Hostile files, large pictures, many workers, and killed runs."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def with_extras(cotam: codec.Codec, picture: NDArray[np.uint8], extras: dict[int
 def test_sections_that_pillow_stumbles_over(
     cotam: codec.Codec, small: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    """Each raised another error than OSError, and the files beside it were lost, too."""
+    """In the past, each raised an error other than OSError, which ended the whole batch."""
     alpha = images.pack_alpha(small[..., 0])
     chunk = bytes(4) + b"iCCP" + zlib.crc32(b"iCCP").to_bytes(4, "big")
     files = {
@@ -140,7 +140,7 @@ def test_a_huge_claim_with_few_bytes_is_refused(
         cotam.decode(huge)
     assert time.process_time() - start < 0.5
     assert fuzz.peak_mb() - before < 50
-    # What a real picture of one colour takes is enough.
+    # The same limit must allow a real picture of one colour, which is very small.
     flat = np.full((512, 768, 3), 90, np.uint8)
     assert (
         cotam.decode(cotam.encode(flat, tool="learned", quality=0), output="array").shape
@@ -168,7 +168,7 @@ def test_memory_is_bounded_by_a_stated_limit(photo: NDArray[np.uint8], tmp_path:
 
 
 def encode_in_worker(pixels: NDArray[np.uint8]) -> bytes:
-    """In a new process or a forked one; one thread, as DataLoader's workers have."""
+    """Encode in a new or forked process with one thread, like DataLoader's workers."""
     import torch
 
     torch.set_num_threads(1)
@@ -200,7 +200,7 @@ def many(tmp_path: Path, photo: NDArray[np.uint8]) -> Path:
 def test_a_killed_run_goes_on(
     many: Path, tmp_path: Path, cotam: codec.Codec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COTAM_BACKEND", "onnx")  # as run_cotam, so that bytes can be compared
+    monkeypatch.setenv("COTAM_BACKEND", "onnx")  # as in run_cotam, so that bytes can be compared
     out, fresh = tmp_path / "out", tmp_path / "fresh"
     done = 0
     for done in killed_at(encode(many, out, 1), out, (3, 9)):
@@ -212,7 +212,7 @@ def test_a_killed_run_goes_on(
     assert f"{done} done already" in last.stderr.decode()
     assert all(
         path.suffix == ".ctm" or path.name.startswith(".") for path in out.iterdir()
-    )  # what a killed writer left is hidden
+    )  # the temporary files of killed writers are hidden
     assert run_cotam("encode", many, "-o", fresh).returncode == 0
     names = sorted(path.name for path in fresh.iterdir())
     assert len(names) == 24
@@ -235,7 +235,7 @@ def test_the_benchmark_counts_files_of_a_killed_run(many: Path, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(many: Path, tmp_path: Path) -> None:
-    """RLIMIT_FSIZE stands for the disk: a file may not grow beyond 100 bytes."""
+    """RLIMIT_FSIZE simulates a full disk: no file can grow beyond 100 bytes."""
     program = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     program += (
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); "

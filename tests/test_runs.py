@@ -1,4 +1,4 @@
-"""Whole training runs as a user starts them: they learn, resume, use processes, and export."""
+"""Whole training runs as users start them: learning, resuming, several processes, exporting."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.conftest import ROOT, psnr
 pytestmark = pytest.mark.slow
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1"
-}  # several now and then add in another order: seen once, in the last bits of a few weights
+}  # several threads may sum in another order, which once changed the last bits of a few weights
 
 
 def arguments(run: Path, *overrides: str) -> list[str]:
@@ -141,7 +141,7 @@ def test_a_toy_run_learns_resumes_and_exports(
 
 
 def test_a_run_learns_where_compressai_cannot_be_imported(pictures: Path, tmp_path: Path) -> None:
-    """As on Python 3.13, which compressai does not support."""
+    """For example on Python 3.13, which compressai does not support."""
     program = (
         "import sys; sys.modules['compressai'] = None; from training.train import main; main()"
     )
@@ -174,7 +174,7 @@ def test_a_run_without_pictures_or_weights_ends_with_one_sentence(
 
 
 def test_a_resumed_run_is_the_run_that_never_stopped(pictures: Path, tmp_path: Path) -> None:
-    """Twenty steps at once, and ten and ten: the same losses, the same weights."""
+    """Twenty steps in one run or in two runs of ten have the same losses and weights."""
     settings = ("steps=20", "trainer.log_every_n_steps=1", "qp_maps=student")
     train(pictures, tmp_path / "whole", *settings, exact=True)
     train(pictures, tmp_path / "parts", *settings, "trainer.max_steps=10", exact=True)
@@ -218,7 +218,7 @@ def test_sigterm_saves_a_checkpoint_that_resumes(pictures: Path, tmp_path: Path)
 
 
 def test_two_processes_share_the_work(pictures: Path, tmp_path: Path) -> None:
-    """Gloo on one CPU: both take part in every step."""
+    """With Gloo on one CPU, both processes contribute to every step."""
     one, two = tmp_path / "one", tmp_path / "two"
     settings = ("steps=4", "trainer.log_every_n_steps=1")
     train(pictures, one, *settings)
@@ -230,7 +230,7 @@ def test_two_processes_share_the_work(pictures: Path, tmp_path: Path) -> None:
     assert state_of(two)["global_step"] == 4
     ours, theirs = (state_of(run)["state_dict"] for run in (one, two))
     changed = [name for name in ours if not torch.equal(ours[name], theirs[name])]
-    assert len(changed) > len(ours) / 2  # the other's gradients count
+    assert len(changed) > len(ours) / 2  # the other process's gradients have an effect
 
 
 def test_shards_in_place_of_folders(pictures: Path, tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_shards_in_place_of_folders(pictures: Path, tmp_path: Path) -> None:
         for path in sorted((pictures / "train" / "photos").iterdir()):
             tar.add(path, path.name)
     source = f"data.sources=[{{shards: '{shard}', weight: 1}}]"
-    folders = "+data.weights={photos: 1}"  # as the experiments have them
+    folders = "+data.weights={photos: 1}"  # as in the experiments
     output = train(
         pictures,
         tmp_path / "run",
@@ -259,7 +259,7 @@ def test_shards_in_place_of_folders(pictures: Path, tmp_path: Path) -> None:
 def test_an_adapter_run_exports(
     pictures: Path, tmp_path: Path, data_folder: Path, photo: NDArray[np.uint8]
 ) -> None:
-    """Trained on shipped weights, exported, and taken for its tower; refused for other weights."""
+    """An adapter for shipped weights is exported and found by its tower; others refuse it."""
     from codec.errors import WrongAdapter
     from codec.tokens.adapters import load_adapter
     from codec.towers import load_tower

@@ -1,4 +1,7 @@
-"""Files of screen tools come through every door: command, plugin, batches, halves, URLs, tokens."""
+"""Files of screen tools work in all interfaces.
+
+These are the command, the Pillow plugin, batches, exported encoders and decoders, URLs and tokens.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judges for screens: tokens on tiles at native resolution, and words that are still read."""
+"""The judges for screenshots: tokens of tiles at native resolution, and words read."""
 
 from __future__ import annotations
 

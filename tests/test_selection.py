@@ -1,4 +1,4 @@
-"""Token selection from what a file spent where."""
+"""Token selection from the bits that a file spent per position."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_tokens_go_where_the_information_is() -> None:
     rows, columns = np.divmod(found.indexes, 24)
     inside = (rows >= 3) & (rows < 9) & (columns >= 12) & (columns < 20)
     assert inside.sum() >= 46
-    assert (~inside).sum() > 60  # what is left is spread over the rest
+    assert (~inside).sum() > 60  # the other tokens are spread over the rest
     assert len({(r // 6, c // 6) for r, c in zip(rows, columns)}) == 16
 
 
@@ -127,14 +127,14 @@ def test_every_way_keeps_as_many_tokens_as_it_is_told() -> None:
 
 
 def test_multiply_adds_are_those_of_the_tower() -> None:
-    """DeiT-Tiny's blocks: 5.3 M weights over 197 tokens, and the attention's own products."""
+    """DeiT-Tiny's blocks: 5.3 M weights times 197 tokens, plus the products of attention."""
     assert multiply_adds(192, 12, 197, 197, 0) == pytest.approx(1.22e9, rel=0.01)
     assert multiply_adds(192, 12, 197, 50, 12) == multiply_adds(192, 12, 197, 197, 0)
     assert multiply_adds(192, 12, 197, 50, 2) < 0.4 * multiply_adds(192, 12, 197, 197, 0)
 
 
 def test_it_takes_next_to_no_time() -> None:
-    """Below 2 ms for 576 tokens; the limit here is what even a busy machine keeps."""
+    """It takes less than 2 ms for 576 tokens; the limit here also allows for a busy machine."""
     random = np.random.default_rng(0)
     spent = SimpleNamespace(
         bits=random.gamma(1, 30, (32, 48)).astype(np.float32),

@@ -1,4 +1,4 @@
-"""vLLM and SGLang take `.ctm` by entry points; their own loading functions run where installed."""
+"""vLLM and SGLang accept `.ctm` through entry points; uses their own loaders if installed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def named(group: str) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("group", GROUPS)
 def test_an_entry_point_registers_the_plugin(group: str, path: Path) -> None:
-    """Servers call it in each of their processes, maybe more than once; it reads no PyTorch."""
+    """Servers call it in each process, possibly more than once; it does not import PyTorch."""
     module, function = named(group).split(":")
     program = f"""
 import io, sys
@@ -81,7 +81,7 @@ assert Image.ID.count("CTM") == 1
 image = Image.open(io.BytesIO(open({str(path)!r}, "rb").read()))
 assert image.convert("RGB").size == (130, 96)
 """
-    # Without the servers, whose packages import PyTorch.
+    # The server packages are absent, because they import PyTorch.
     hidden = f"import sys; sys.modules['vllm'] = None\n{program}"
     done = subprocess.run(
         [sys.executable, "-c", hidden],
@@ -95,7 +95,7 @@ assert image.convert("RGB").size == (130, 96)
 
 
 def test_vllms_list_of_formats_is_extended(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As vLLM 0.33 opens pictures, where it is not installed."""
+    """Opens pictures as vLLM 0.33 does, without vLLM."""
     package, multimodal = ModuleType("vllm"), ModuleType("vllm.multimodal")
     image: Any = ModuleType("vllm.multimodal.image")
     image.ALLOWED_IMAGE_FORMATS = ("PNG",)

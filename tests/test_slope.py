@@ -1,4 +1,4 @@
-"""A slope: pictures that cost more than usual get coarser steps at a quality."""
+"""Slopes: at the same quality, pictures that cost more than usual get coarser steps."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sloped(folder: Path, cotam: codec.Codec) -> codec.Codec:
-    """The default weights with this slope, whatever theirs is."""
+    """The default weights with another slope."""
     return with_slope(cotam, folder, SLOPE)
 
 

@@ -1,4 +1,4 @@
-"""SOAP in batches of parameters of one shape: what the published algorithm does, only sooner."""
+"""Batched SOAP computes the same as the published algorithm."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MakeOptimizer = Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
 
 
 class Problem:
-    """A small network and its task: two layers of one shape, one with a side that is too long."""
+    """A small network and its task: two layers of the same shape, and one with a too long side."""
 
     def __init__(self, make: MakeOptimizer) -> None:
         torch.manual_seed(0)
@@ -72,8 +72,8 @@ def test_learns_as_the_published_one(products: torch.dtype) -> None:
     exact = products == torch.float32
     assert ours[:10] == pytest.approx(
         published[:10], rel=1e-3 if exact else 5e-3
-    )  # before bases are refreshed
-    assert ours == pytest.approx(published, rel=0.025)  # 0.036 away if they were not
+    )  # before the first update of the bases
+    assert ours == pytest.approx(published, rel=0.025)  # 0.036 if bases were not updated
 
 
 def test_goes_on_from_a_saved_state_as_if_never_stopped(products: torch.dtype) -> None:

@@ -1,4 +1,4 @@
-"""Streams: small messages, no drift, and an error for each way in which messages can go missing."""
+"""Streams: small messages, no drift, and errors for all ways to lose messages."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_lost_and_reordered_messages_are_named() -> None:
     assert found.value.needed == codec.inspect(letters[2]).checksum
     assert found.value.held == codec.inspect(letters[1]).checksum
     assert found.value.number == 3
-    # Nothing was lost by trying: the stream goes on where it was.
+    # The failed calls changed nothing: the stream continues.
     assert decoder.decode(letters[2]).number == 2
     assert decoder.decode(letters[3]).number == 3
     with pytest.raises(MissingReference):
@@ -158,7 +158,7 @@ def test_a_key_helps_a_receiver_that_lost_a_message() -> None:
     key = encoder.encode(screen())
     assert codec.inspect(key).builds_on is None
     assert decoder.decode(key).is_key
-    # Nor does anything after it need what came before.
+    # Messages after it do not need earlier ones either.
     assert decoder.decode(encoder.encode(screen(menu=True))).number == 1
 
 
@@ -244,12 +244,12 @@ def test_the_callers_arrays_may_change() -> None:
 
 
 def changing(step: int, random: np.random.Generator) -> Pixels:
-    """A page on which something moves, fades, blinks or is typed at every step."""
+    """A page on which something is scrolled, faded, blinking or typed at every step."""
     pixels = screen(
         200, 150, typed=f"{step}", scroll=(step // 9) * 5 % 700, menu=step % 40 > 30
     ).copy()
     level = 128 + round(100 * np.sin(step / 60))
-    # Fades by a level or two a message: each step alone is below the threshold.
+    # Fades by one or two levels per message; a single step is below the threshold.
     pixels[100:140, 10:70] = (level, 255 - level, level // 2)
     if step % 2:
         pixels[60:76, 120] = 0
@@ -261,7 +261,7 @@ def changing(step: int, random: np.random.Generator) -> Pixels:
 @pytest.mark.slow
 @pytest.mark.parametrize(("quality", "messages"), [(30, 1000), (80, 150)])
 def test_many_messages_do_not_drift(quality: float, messages: int) -> None:
-    """Every picture is as good as its quality promises, the last hundred as good as new ones."""
+    """All pictures keep the promised quality, and the last hundred are as good as whole files."""
     streams = [
         (codec.StreamEncoder(quality=quality, effort=1), codec.StreamDecoder()) for _ in range(2)
     ]
@@ -277,7 +277,7 @@ def test_many_messages_do_not_drift(quality: float, messages: int) -> None:
             frame = decoder.decode(encoder.encode(pixels))
             found = blocks.errors(frame.pixels, pixels, every)
             errors[number].append(float(found.mean()))
-            # The area that fades is never further off than the threshold says.
+            # The error of the fading area never exceeds the threshold.
             if step % 20 == 0:
                 assert token_error(pixels, frame.pixels) <= 1.1 * promised
             fading = np.square(frame.pixels[104:136, 16:64].astype(int) - pixels[104:136, 16:64])
@@ -344,13 +344,13 @@ def test_going_on_after_a_file() -> None:
     decoder = codec.StreamDecoder()
     decoder.decode(whole)
     decoder.decode(message)
-    # Without the source, what is as good as a whole file is kept.
+    # Without the source, areas that are as good as in a whole file are not sent again.
     blind = codec.StreamEncoder()
     blind.follow(whole)
     longer = blind.encode(second)
     assert codec.inspect(longer).builds_on == codec.inspect(whole).checksum
     assert len(longer) < 3 * len(message)
-    # And on after a message of another encoder.
+    # A stream can also continue after another encoder's message.
     third = codec.StreamEncoder()
     third.follow(whole, first)
     third.follow(message, second)
@@ -417,7 +417,7 @@ def test_limits_hold() -> None:
 
 
 def test_old_readers_refuse_messages_with_one_sentence() -> None:
-    """Readers before this tool look its number up in their list."""
+    """Readers from before this tool do not find its number in their list."""
     from codec.errors import UnsupportedVersion
     from codec.tools.registry import tool_numbered
 

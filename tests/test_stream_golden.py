@@ -1,4 +1,4 @@
-"""Messages that were written once decode for ever."""
+"""Messages of earlier versions can always be decoded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GOLDEN = ROOT / "tests" / "golden"
 
 @pytest.mark.parametrize("name", ["screens", "tones", "mixed"])
 def test_golden_messages_decode_for_ever(name: str) -> None:
-    """Screens are exact; the learned tool and the colours of AV1 are so within 2 levels."""
+    """Screen tools decode exactly; the learned tool and AV1's colours are within 2 levels."""
     facts = json.loads((GOLDEN / "streams" / f"{name}.json").read_text())
     decoder = codec.StreamDecoder(codec.load(GOLDEN / "toy.safetensors", "cpu"))
     for number, fact in enumerate(facts):

@@ -1,4 +1,4 @@
-"""The parts of a stream: blocks, rectangles, shifts, kept pictures."""
+"""The building blocks of a stream: blocks, rectangles, shifts, kept pictures."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_errors_are_of_the_worst_channel_and_count_the_tolerance() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 60), st.floats(0, 1))
 def test_errors_are_those_of_each_block(seed: int, height: int, width: int, share: float) -> None:
-    """Few blocks are gathered, many are computed together: the results are the same."""
+    """Few blocks and many blocks are computed in different ways, with the same results."""
     one, other = noise(seed, height, width), noise(seed + 1, height, width)
     which = np.random.default_rng(seed).random(blocks.grid_of(one)) < share
     found = blocks.errors(one, other, which, 1)
@@ -116,7 +116,7 @@ def test_tight_boxes() -> None:
 
 
 def page(lines: int, width: int, seed: int = 0) -> Pixels:
-    """Something like text on white: no two rows of letters are equal."""
+    """A text-like pattern on white, in which no two lines are equal."""
     random = np.random.default_rng(seed)
     pixels = np.full((lines * 16, width, 3), 255, np.uint8)
     ink = random.random((lines * 16, width)) < 0.3
@@ -137,7 +137,7 @@ def test_a_scrolled_page_beside_a_menu_is_found(shift: tuple[int, int]) -> None:
     copies = shifts.find(a, b, blocks.of_pixels(a != b), blocks.lively(b))
     assert (copies[0].dx, copies[0].dy) == shift
     wrong = (moved(before, copies) != after).any(2)
-    # All that is left is the strip that came into view.
+    # Only the strip that has become visible is not covered by copies.
     assert wrong.sum() <= 347 * abs(dx) + 489 * abs(dy)
 
 
@@ -155,7 +155,7 @@ def test_a_moved_window_is_found() -> None:
 
 
 def test_a_page_with_a_row_that_was_pointed_at_is_found() -> None:
-    """Most of the row's pixels are spoilt by the copy; the parts above and below it are not."""
+    """The copy makes most pixels of the row wrong, but not those above and below it."""
     text = page(60, 900)
     before, after = text[:400].copy(), text[120:520].copy()
     row = before[180:210]

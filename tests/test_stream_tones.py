@@ -1,4 +1,4 @@
-"""Copies with other tones, and rectangles that are shown again."""
+"""Copies with changed tones, and rectangles that are shown again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Pixels = NDArray[np.uint8]
 
 
 def found(before: Pixels, after: Pixels, most: float = 16.0) -> list[Copy]:
-    """What is found where all of two pictures is looked at."""
+    """The copies that are found in the whole of two pictures."""
     box = Box(0, 0, before.shape[1], before.shape[0])
     return tones.find(tones.Views(before, before, after), [box], [], most)
 
@@ -84,7 +84,7 @@ def test_a_menu_that_opens_again_after_many_messages_is_not_sent_again() -> None
     encoder, decoder = codec.StreamEncoder(), codec.StreamDecoder()
     first = 0
     for step in range(14):
-        # The page behind it changes every time, so that no kept picture is of use.
+        # The page behind the menu changes every time, so that no kept picture can be reused.
         page = screen(menu=step in (1, 13), typed=f"step {step}")
         page = page.copy()
         page[280:320, 100:400] = 17 * step
@@ -115,7 +115,7 @@ def test_the_same_letters_are_sent_once_a_message() -> None:
 
 
 def test_what_is_pushed_out_within_a_message_is_sent_anew() -> None:
-    """New letters at the top push the oldest one out, which is shown again at the bottom."""
+    """New letters at the top remove the oldest one from the list; it is shown at the bottom."""
     glyphs = np.random.default_rng(3).integers(0, 2, (80, 16, 16, 1), np.uint8) * np.uint8(200)
     encoder, decoder = codec.StreamEncoder(lossless=True), codec.StreamDecoder()
 

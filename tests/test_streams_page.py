@@ -1,4 +1,4 @@
-"""docs/streams.md runs as it stands: with files, and with Chromium and a tiny random model."""
+"""The code of docs/streams.md runs unchanged: with files, and with Chromium and a tiny model."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_the_agent_of_the_page_runs_with_a_browser_and_a_model(tmp_path: Path) -
     frames: list[codec.Frame] = []
 
     def act(page: Any, answer: str, frame: codec.Frame, tokens: Any) -> None:
-        """A random model says nothing of use, so that the steps are fixed."""
+        """Perform fixed steps, because the answers of a random model are useless."""
         assert isinstance(answer, str)
         frames.append(frame)
         sizes.append(len(tokens))

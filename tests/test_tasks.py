@@ -1,4 +1,4 @@
-"""The task benchmark: its arithmetic, its judges, and that no row is measured twice."""
+"""The task benchmark: arithmetic, judges, and that no row is measured twice."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from codec.guidance.files import SHIPPED
 
 
 def measured(shift: float = 1.0, pictures: int = 40) -> bd.Measured:
-    """Scores rise with log rate, in pictures of differing difficulty; rates times `shift`."""
+    """Scores that rise with log rate, for pictures of different difficulty; rates times `shift`."""
     random = np.random.default_rng(3)
     difficulty = random.uniform(0.5, 2.0, (pictures, 1))
     rates = difficulty * 0.1 * 1.6 ** np.arange(5)
@@ -297,7 +297,7 @@ def test_f1_by_hand() -> None:
 
 
 def test_a_box_lands_on_the_picture() -> None:
-    """One sure cell of the coarsest grid, in a picture twice the network's side."""
+    """One confident cell of the coarsest grid, in a picture of twice the network's size."""
     output = np.zeros((1, 3549, 85), np.float32)
     row = 52 * 52 + 26 * 26 + 5 * 13 + 4
     output[0, row, :4] = 0.5, 0.25, np.log(2), np.log(3)

@@ -1,4 +1,4 @@
-"""Files as tokens of real towers with random weights."""
+"""Files decoded to tokens of real towers with random weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMES = ["timm:deit_tiny_patch16_224", "ViT-B-32", "ViT-B-16-SigLIP"]
 
 
 def made_for(cotam: codec.Codec, tower: Tower, path: Path, later: Sequence[int] = ()) -> Adapter:
-    """An adapter with random weights that does something, through its file."""
+    """An adapter with random weights that changes tokens, saved and loaded."""
     torch.manual_seed(0)
     config = AdapterConfig(
         cotam.learned.pipeline.layers[-1].stop,
@@ -80,7 +80,7 @@ def test_later_layers_are_repaired_on_the_way(
     assert sorted(adapter.networks) == [LAST, 0, 4]
     data = cotam.encode(
         photo[:256, :320], tool="learned", quality=40
-    )  # whole latents are the whole picture
+    )  # the latents cover exactly the picture
     entering = cotam.decode_tokens(data, tower, adapter=adapter)
     samples = sample(*latent_tensors(cotam.backend, cotam.decode_full(data)), tower.grid)
     block, last = (adapter.networks[layer] for layer in (4, LAST))

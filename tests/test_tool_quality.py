@@ -1,4 +1,4 @@
-"""One scale of quality for all tools."""
+"""All tools have the same quality scale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vision towers against their own libraries: attention, tokens, weights from files."""
+"""Vision towers compared with their libraries: attention, tokens, weights from files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def clip_tower(**changes: object) -> Tower:
     visual = VisionTransformer(**(TINY | {"output_dim": 32} | changes))
     for block in (
         visual.transformer.resblocks
-    ):  # sharper than at initialisation, so that maps differ from place to place
+    ):  # sharper than at initialisation, so that attention varies between positions
         nn.init.normal_(block.attn.in_proj_weight, std=0.3)
     return Tower("tiny clip", visual, open_clip_anatomy(visual), MEAN, STD)
 
@@ -121,7 +121,7 @@ def hooks(tower: Tower) -> int:
 
 
 def check_attention(tower: Tower, x: Tensor, layers: int) -> Tensor:
-    """Compares with `attention_by_hand` and returns the maps."""
+    """Compare a tower's maps with `attention_by_hand`, and return them."""
     maps = tower.attention(x, layers)
     entering = tower.tokens(x, range(layers))
     assert maps.shape == (len(x), layers, *tower.grid)

@@ -1,4 +1,4 @@
-"""Training as configured: configurations, crops, losses, and weights to start from."""
+"""Training: configurations, crops, losses, and weights to start from."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_crops_skip_and_count_what_cannot_be_decoded(pictures: Path) -> None:
 
 
 def test_steps_that_remember_draw_no_crops(pictures: Path) -> None:
-    """The first one after a start does draw, wherever it begins; others draw the usual crops."""
+    """The first step after a start draws crops in any case. Drawn crops are the usual ones."""
     folder = [pictures / "train" / "photos"]
     every, some = (RandomCrops(folder, [1.0], 16, 128) for _ in range(2))
     every.first = some.first = 2 * 5
@@ -169,7 +169,7 @@ def test_random_maps_cover_all_rates() -> None:
 def test_the_training_path_is_the_coding_path(
     cotam: codec.Codec, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With plain rounding, y_hat in training is the coder's, and its bits are near the file's."""
+    """With plain rounding, training has the coder's y_hat, and its bits are near the file's."""
     monkeypatch.setattr(cotam.backend.inner, "bfloat16", False)
     plain = codec.Codec(cotam.backend)
     plain.learned.pipeline.skip_below, plain.learned.pipeline.rate_weight = 0, 0.0
@@ -227,12 +227,12 @@ def test_a_fractional_qp_lies_between_and_has_a_gradient() -> None:
 
 
 def test_exported_weights_can_be_trained_on(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
-    """What starts from them is what they are, and the likelihoods of z find their place."""
+    """Training starts from the same networks, and the likelihoods of z can be fitted to them."""
     stored = cotam.backend.checkpoint
     networks, frozen = trainable_from_checkpoint(stored), from_checkpoint(stored)
     assert all(p.requires_grad for p in networks.parameters())
     x = torch.from_numpy(np.array(photo[:256, :256])).permute(2, 0, 1)[None].float() / 255
-    qp = torch.full((1, 16, 16), 27)  # an anchor: between them, the stored table is rounded
+    qp = torch.full((1, 16, 16), 27)  # an anchor QP: between anchors, the stored table is rounded
     with torch.no_grad():
         rate_model = RateModel(networks.config.z)
         y, y_frozen = networks.g_a(x, qp), frozen.g_a(x, qp)
@@ -346,7 +346,7 @@ def test_a_mean_of_two_runs() -> None:
 
 
 def test_a_mean_with_a_start_of_fewer_blocks() -> None:
-    """A block that the start does not have counts as the identity: the mean has a weaker one."""
+    """A block that the start lacks counts as the identity, so the mean has a weaker block."""
     from training.export.codec import blended
 
     small = {"name": "toy", "n": 48, "c": 64, "m": 32, "h": 16, "z": 8, "p": 16}

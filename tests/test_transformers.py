@@ -1,4 +1,4 @@
-"""`.ctm` in transformers' own classes, tiny and randomly initialised."""
+"""`.ctm` in the classes of transformers, with tiny random models."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def llava_next() -> tuple[Any, Any]:
 
 
 def made_for(cotam: codec.Codec, model: Any, path: Path, later: Sequence[int] = ()) -> Adapter:
-    """An adapter with random weights for a model's tower, through its file."""
+    """An adapter with random weights for a model's tower, saved and loaded."""
     config = AdapterConfig(
         cotam.learned.pipeline.layers[-1].stop, WIDTH, SIDE // PATCH, SIDE // PATCH, 1, inner=48
     )
@@ -125,7 +125,7 @@ def made_for(cotam: codec.Codec, model: Any, path: Path, later: Sequence[int] = 
 
 @pytest.fixture(autouse=True)
 def transformers_as_it_was() -> Iterator[None]:
-    """Whatever a test attaches."""
+    """Undo whatever a test attaches."""
     yield
     integration.unregister()
 
@@ -148,7 +148,7 @@ def logits(model: Any, inputs: Any) -> torch.Tensor:
 def test_ctm_goes_wherever_a_picture_goes(
     make: Any, cotam: codec.Codec, ctm: bytes, tmp_path: Path
 ) -> None:
-    """By pixels: bytes, path and the decoded picture give the same answer."""
+    """Without an adapter, bytes, path and decoded picture give the same answer."""
     model, processor = make()
     decoded = cotam.decode(ctm)
     (tmp_path / "cat.ctm").write_bytes(ctm)
@@ -180,7 +180,7 @@ def test_tokens_are_repaired_where_the_tower_has_an_adapter(
     assert len(answer(model, inputs)) == 4
     torch.testing.assert_close(
         logits(model, pixels), by_pixels
-    )  # a picture without latents is left alone
+    )  # pictures without latents are not changed
     nothing = load_adapter(tmp_path / "a.safetensors")
     torch.nn.init.zeros_(nothing.networks[0].head.weight)
     integration.attach(model, cotam, processor, adapter=nothing)
@@ -193,7 +193,7 @@ def test_tokens_are_repaired_where_the_tower_has_an_adapter(
 def test_later_layers_are_repaired_up_to_the_one_that_the_model_takes(
     make: Any, cotam: codec.Codec, ctm: bytes, tmp_path: Path
 ) -> None:
-    """Also in a model that has run before, whose blocks transformers already records."""
+    """Also in a model that has run before, so that transformers already records its blocks."""
     model, processor = make()
     pixels = processor(text="<image> what", images=[cotam.decode(ctm)], return_tensors="pt")
     by_pixels = logits(model, pixels)
@@ -203,9 +203,9 @@ def test_later_layers_are_repaired_up_to_the_one_that_the_model_takes(
     integration.attach(model, cotam, processor, adapter=adapter)
     inputs = processor(text="<image> what", images=[ctm], return_tensors="pt")
     taken = logits(model, inputs)
-    assert (taken - by_pixels).abs().max() > 1e-3  # of block -2
+    assert (taken - by_pixels).abs().max() > 1e-3  # the repair of block -2 has an effect
     torch.nn.init.zeros_(adapter.networks[depth].head.weight)
-    torch.testing.assert_close(logits(model, inputs), taken)  # beyond it
+    torch.testing.assert_close(logits(model, inputs), taken)  # repairs of later blocks have none
     torch.nn.init.zeros_(adapter.networks[depth - 1].head.weight)
     torch.testing.assert_close(logits(model, inputs), by_pixels)
     model.cotam.detach()
@@ -215,7 +215,7 @@ def test_later_layers_are_repaired_up_to_the_one_that_the_model_takes(
 def test_both_kinds_of_picture_in_one_prompt(
     cotam: codec.Codec, ctm: bytes, photo: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    """Each image gets its own latents, whatever its place; several answers get the same."""
+    """Each picture gets its own latents at any position, also with several answers per prompt."""
     model, processor = llava()
     other = Image.fromarray(photo[::-1].copy())
     integration.attach(
@@ -302,7 +302,7 @@ def test_labels_are_cut_and_padded_as_labels(cotam: codec.Codec, ctm: bytes) -> 
 
 
 def test_any_weights_go_by_pixels(ctm: bytes) -> None:
-    """Without an adapter a model takes files of any shipped weights."""
+    """Without an adapter, a model accepts files of all shipped weights."""
     model, processor = llava()
     integration.attach(model, processor=processor)
     other = codec.load("small-mse", "cpu").encode(codec.decode(ctm), tool="learned", quality=40)
@@ -422,7 +422,7 @@ def only_known(inputs: Any) -> dict[str, Any]:
 def test_an_attached_processor_is_the_object_that_it_was(
     cotam: codec.Codec, ctm: bytes, tmp_path: Path
 ) -> None:
-    """It prints, saves and loads as before, and its copies go by pixels."""
+    """It prints, saves and loads as before, and its copies use pixels."""
     _, plain = llava()
     plain.save_pretrained(tmp_path / "before")
     model, processor = attached(cotam, tmp_path)
@@ -446,13 +446,13 @@ def test_an_attached_processor_is_the_object_that_it_was(
 def test_an_attached_model_is_copied_with_what_is_attached(
     copied: str, cotam: codec.Codec, ctm: bytes, tmp_path: Path
 ) -> None:
-    """Before and after use; detaching the copy leaves the original attached, and the reverse."""
+    """Before and after use. Detaching the copy does not detach the original, and vice versa."""
     model, processor = attached(cotam, tmp_path)
     unused = COPIES[copied](model)
     inputs = processor(text="<image> what", images=[ctm], return_tensors="pt")
     wanted = logits(model, inputs)
     said = answer(model, inputs)
-    # After its first call a model holds hooks of transformers that cannot be pickled.
+    # After its first call, a model has hooks of transformers that cannot be pickled.
     other = copy.deepcopy(model) if copied == "pickle" else COPIES[copied](model)
     for one in (unused, other):
         torch.testing.assert_close(logits(one, inputs), wanted)
@@ -540,7 +540,7 @@ def test_a_model_under_autocast_is_repaired(cotam: codec.Codec, ctm: bytes, tmp_
 def test_an_adapter_follows_the_features_to_their_device(
     cotam: codec.Codec, ctm: bytes, tmp_path: Path
 ) -> None:
-    """On the meta device, which every machine has, nothing is computed but devices are checked."""
+    """The meta device, which every machine has, computes nothing but checks devices."""
     model, processor = attached(cotam, tmp_path)
     inputs = processor(text="<image> what", images=[ctm], return_tensors="pt")
     tokens = torch.zeros(1, 37, WIDTH, device="meta")
@@ -565,7 +565,7 @@ def test_a_model_moved_after_attach_is_repaired(
 
 
 def test_what_follows_the_prompt_is_the_answer(cotam: codec.Codec, ctm: bytes) -> None:
-    """`out[:, input_ids.shape[1]:]`, also with a budget, beams and several answers."""
+    """`out[:, input_ids.shape[1]:]`, also with a token budget, beams and several answers."""
     model, processor = llava()
     texts = ["<image> what is this", "<image> what"]
     integration.register()
@@ -659,7 +659,7 @@ def test_ordinary_pictures_are_preprocessed_once(
     monkeypatch.setattr(kind, "preprocess", counted)
     processor.image_processor([Image.fromarray(photo)] * 3, return_tensors="pt")
     assert calls == [3]
-    for _ in range(2):  # a picture of coordinates says where the tower looks, once for each size
+    for _ in range(2):  # the first call also processes a picture of coordinates, once per size
         calls.clear()
         processor.image_processor([Image.fromarray(photo), ctm], return_tensors="pt")
         first, calls[:] = list(calls), []
@@ -669,7 +669,7 @@ def test_ordinary_pictures_are_preprocessed_once(
 def test_batches_of_tiled_pictures_keep_each_pictures_latents(
     cotam: codec.Codec, ctm: bytes, photo: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    """Pictures with other numbers of views, ordinary ones among them, and beams."""
+    """Pictures with different numbers of views, pictures without latents, and beams."""
     model, processor = attached(cotam, tmp_path, llava_next)
     wide = cotam.encode(photo[:100], tool="learned", quality=50)
     pictures = {"ctm": ctm, "png": Image.fromarray(photo[::-1].copy()), "wide": wide}

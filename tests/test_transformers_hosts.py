@@ -1,4 +1,4 @@
-"""What surrounds a model: copies, device maps, hashes, and every processor of transformers."""
+"""Handling of models and processors: copies, device maps, hashes, all processors."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ MAPS: dict[str, Any] = {
 def test_a_model_is_attached_where_device_map_puts_it(
     placed: str, cotam: codec.Codec, ctm: bytes, tmp_path: Path
 ) -> None:
-    """accelerate replaces `forward` and moves weights in and out."""
+    """accelerate replaces `forward` and moves weights between devices."""
     pytest.importorskip("accelerate")
     plain, processor = llava()
     adapter = made_for(cotam, plain, tmp_path / "a.safetensors")
@@ -98,7 +98,7 @@ def test_a_model_is_attached_where_device_map_puts_it(
 def test_hashes_of_a_processor_stay(
     cotam: codec.Codec, ctm: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`map` of datasets finds its cache by a hash of the function, and so of the processor."""
+    """`datasets.map` finds its cache by a hash of the function, which includes the processor."""
     datasets = pytest.importorskip("datasets")
     fingerprint = pytest.importorskip("datasets.fingerprint")
     model, processor = llava()
@@ -146,7 +146,7 @@ def equal(one: Any, other: Any) -> bool:
 def test_every_image_processor_of_a_multimodal_model_takes_a_file(
     small: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Made with its defaults; those that cannot be made so, or take no PNG file, are counted."""
+    """Each is made with its defaults. Those that then fail, even with PNG files, are counted."""
     from transformers.models.auto import image_processing_auto, modeling_auto
 
     types = modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES

@@ -1,6 +1,6 @@
-"""Files tuned to a tower: what they win, and that everything else stays.
+"""Files tuned to a tower have smaller token errors, and everything else stays the same.
 
-Real towers, of random weights where those will do.
+The towers are real classes, with random weights if these are sufficient.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def tower() -> Tower:
 def test_a_tuned_file_is_nearer_to_the_original_for_its_tower(
     cotam: codec.Codec, photo: NDArray[np.uint8], data_folder: Path
 ) -> None:
-    judge = DeitJudge(data_folder)  # looks at the centre, which tuning does not know
+    judge = DeitJudge(data_folder)  # judges the centre only, while tuning uses the whole picture
     plain, tuned = (
         cotam.encode(photo, tool="learned", quality=30),
         cotam.encode(photo, quality=30, tune=Tuner(load_deit(data_folder))),
@@ -59,7 +59,7 @@ def test_a_tuned_file_is_nearer_to_the_original_for_its_tower(
 
 def test_everything_else_in_the_file_stays(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
     plain = cotam.encode(small, tool="learned", quality=40)
-    # A network with random weights may find nothing better in two steps.
+    # A network with random weights may find no improvement in two steps.
     tuned = cotam.encode(small, quality=40, tune=load_tuner("features", None, 2))
     assert tuned != plain
     assert np.array_equal(qp_field_of(tuned), qp_field_of(plain))

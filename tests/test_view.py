@@ -65,7 +65,7 @@ def viewing(folder: Path, runtime_folder: Path | None = None) -> Iterator[Server
 
 
 def asked(server: Server, path: str, host: str | None = None) -> tuple[int, bytes]:
-    """Status and body of a request whose path is sent as it is."""
+    """Status and body of a request whose path is sent without changes."""
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
     connection.putrequest("GET", path, skip_host=True)
     connection.putheader("Host", host or f"127.0.0.1:{server.server_port}")
@@ -143,7 +143,7 @@ def test_nothing_else_is_served(folder: Path, path: str) -> None:
 
 
 def test_pages_of_other_hosts_get_nothing(folder: Path) -> None:
-    """A name of somebody else that resolves to this machine does not open the files."""
+    """Requests with a foreign host name that resolves to this machine are refused."""
     with viewing(folder) as server:
         assert asked(server, "/file/2", "evil.example:80")[0] == 403
         assert asked(server, "/file/2", f"localhost:{server.server_port}")[0] == 200
@@ -174,7 +174,7 @@ def browser() -> Iterator[Any]:
 
 @contextmanager
 def phone(browser: Any, server: Server) -> Iterator[Any]:
-    """The page on a phone; an error in a script or a request to another host fails the test."""
+    """The page at a phone's size. A script error or a request to another host fails the test."""
     context = browser.new_context(viewport=PHONE)
     page = context.new_page()
     page.set_default_timeout(120000)

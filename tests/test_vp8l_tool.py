@@ -1,4 +1,4 @@
-"""Exact pixels through lossless WebP without its headers."""
+"""Lossless WebP data without headers, which decodes exactly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHANNELS = st.sampled_from([3, 4])
 
 
 def picture(height: int, width: int, channels: int, colours: int, seed: int) -> Pixels:
-    """Random pixels of so many colours."""
+    """Random pixels with a number of colours."""
     random = np.random.default_rng(seed)
     table = random.integers(0, 256, (colours, channels), dtype=np.uint8)
     return table[random.integers(0, colours, (height, width))]

@@ -1,4 +1,4 @@
-"""Questions to a tiny random LLaVA of transformers' own class, in the files of eight benchmarks."""
+"""Questions in the file formats of eight benchmarks, asked to a tiny random LLaVA."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def cat(small: NDArray[np.uint8]) -> bytes:
 
 
 def written(path: Path, rows: list[dict[str, Any]]) -> Path:
-    """Rows as a table, in the format that the suffix says."""
+    """Write rows as a table in the format of the file's suffix."""
     if path.suffix == ".parquet":
         pyarrow = pytest.importorskip("pyarrow")
         pytest.importorskip("pyarrow.parquet").write_table(pyarrow.Table.from_pylist(rows), path)
@@ -113,7 +113,7 @@ def test_scienceqa(tmp_path: Path) -> None:
 
 
 def test_mmbench(tmp_path: Path, cat: bytes) -> None:
-    """Pictures are in the table; a short cell names the row that has it."""
+    """Pictures are in the table. A short cell is the index of the row that has the picture."""
     row = {"index": "5", "question": "what is this", "hint": "", "answer": "B", "category": "x"}
     row |= dict(zip("ABCD", (*DOG.options, "")))
     encoded = base64.b64encode(cat).decode()
@@ -137,7 +137,7 @@ def test_mmmu(tmp_path: Path, cat: bytes) -> None:
 
 
 def test_tables_of_hugging_face(tmp_path: Path, cat: bytes) -> None:
-    """ScienceQA and MME as the hub has them."""
+    """ScienceQA and MME in the format of the Hugging Face Hub."""
     choice = {"question": "what is this", "choices": list(DOG.options), "answer": 1}
     picture = {"image": {"bytes": cat, "path": None}}
     ((_, found),) = questions_of(written(tmp_path / "a.parquet", [choice | picture])).items()
@@ -148,7 +148,7 @@ def test_tables_of_hugging_face(tmp_path: Path, cat: bytes) -> None:
 
 
 def mme(folder: Path, photo: NDArray[np.uint8]) -> Path:
-    """Two categories: three pictures of one, one of the other, whose texts lie elsewhere."""
+    """Two categories, with three pictures and one; the latter's texts are in another folder."""
     lines = "is this\tYes\nwhat is this Please answer yes or no.\tNo\n"
     for place, texts in (("count", "count"), ("OCR/images", "OCR/questions_answers_YN")):
         (folder / place).mkdir(parents=True)
@@ -227,7 +227,7 @@ def test_a_model_answers(model: Path, tmp_path: Path, photo: NDArray[np.uint8]) 
 def test_the_mean_over_pictures_is_mmes_score(
     model: Path, tmp_path: Path, small: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By hand: of `count` 5 of 6 answers and 2 of 3 pictures, of `OCR` one of 2 answers."""
+    """Computed by hand: `count` has 5 of 6 answers and 2 of 3 pictures, `OCR` 1 of 2 answers."""
     folder = mme(tmp_path / "MME", small)
     judge = VqaJudge(tmp_path, str(model), str(folder))
     wrong = {"count/2.png": "is this", "OCR/images/0.png": "what is this"}

@@ -1,4 +1,4 @@
-"""The viewer's module in a real Chromium, against Python."""
+"""The viewer's module in a real Chromium, compared with Python."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.test_rans import TABLES
 pytestmark = pytest.mark.slow
 GOLDEN = ROOT / "tests" / "golden"
 TOYS = ("toy", "toy-layers")
-# Names of errors that a file may cause.
+# Names of errors that a bad file can cause.
 TYPED = {
     "Corrupt",
     "MissingReference",
@@ -52,7 +52,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def module(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Module]:
-    """The module as it lies in the package, without any network."""
+    """The module as it is in the package, without neural networks."""
     folder = tmp_path_factory.mktemp("module")
     web.write_module(folder, "page")
     (folder / "blank.html").write_text(BLANK)
@@ -65,7 +65,7 @@ def module(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `cotam export --web` writes, with four sets of weights; in sources/ without a bundle."""
+    """Output of `cotam export --web` with four sets of weights; sources/ has no bundle."""
     folder = tmp_path_factory.mktemp("site")
     for name in ("small", "tiny", *(GOLDEN / f"{toy}.safetensors" for toy in TOYS)):
         web.export(checkpoint.load(name), folder, runtime())
@@ -87,12 +87,12 @@ def networks(browser: Any, site: Path) -> Iterator[Module]:
 
 
 def by_python(data: bytes) -> NDArray[np.int64]:
-    """RGBA [H, W, 4] of a file."""
+    """Decode a file with Python: RGBA [H, W, 4]."""
     return np.asarray(codec_of(data).decode(data).convert("RGBA")).astype(int)
 
 
 def codec_of(data: bytes) -> codec.Codec:
-    """The codec of the weights that a file names."""
+    """A codec with the weights that a file needs."""
     for toy in TOYS:
         cotam = codec.load(GOLDEN / f"{toy}.safetensors", "cpu")
         if codec.inspect(data).fingerprint == cotam.fingerprint:
@@ -156,7 +156,7 @@ def test_orientation_is_applied(module: Module, photo: NDArray[np.uint8]) -> Non
 
 
 def test_a_colour_profile_is_applied_where_asked(module: Module, photo: NDArray[np.uint8]) -> None:
-    """A profile whose red and blue are swapped, from the bytes of Pillow's sRGB."""
+    """A profile with red and blue swapped, made from the bytes of Pillow's sRGB profile."""
     icc = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     red, blue = icc.index(b"rXYZ"), icc.index(b"bXYZ")
     icc[red : red + 4], icc[blue : blue + 4] = b"bXYZ", b"rXYZ"
@@ -253,7 +253,7 @@ def learned_files(photo: NDArray[np.uint8]) -> dict[str, bytes]:
         "one pixel": small.encode(photo[:1, :1], tool="learned", quality=50),
         "mixed": small.encode(page, tool="mixed", quality=40),
         "golden mixed": (GOLDEN / "v2-mixed.ctm").read_bytes(),
-        # Wider than 144 latent positions: in tiles.
+        # Wider than 144 latent positions, so it is decoded in tiles.
         "tiles": tiny.encode(np.tile(photo[:70], (1, 6, 1)), tool="learned", quality=40),
     }
 
@@ -305,12 +305,12 @@ def test_tokens_are_those_that_python_keeps(networks: Module, photo: NDArray[np.
     for budget, found in zip(budgets, networks.call(script, data, more=budgets)):
         kept = set(select_tokens(decoded, budget).indexes.tolist())
         assert len(found) == len(kept)
-        # Sums are rounded otherwise, so that ties may be.
+        # Sums are rounded differently, so ties may be resolved differently.
         assert len(kept & set(found)) >= 0.98 * len(kept)
 
 
 def test_hostile_files_are_errors(networks: Module) -> None:
-    """In the page's own thread, whose time is bounded; an error has a type and one line."""
+    """Runs in the page's thread with a time limit. Errors are typed and have one line."""
     random = Random(7)
     seeds = [data for data in fuzz.seeds() if len(data) < 20000]
     files = [fuzz.hostile(seeds, random) for _ in range(300)]
@@ -349,7 +349,7 @@ def _outcome(data: bytes) -> str:
 
 
 def container_tool(data: bytes) -> int:
-    """The tool of a file; 0 where the header says nothing."""
+    """The tool of a file; 0 if the header is invalid."""
     try:
         return container.read_header(data).tool
     except CodecError:
@@ -408,5 +408,5 @@ def test_errors_are_those_of_python(module: Module, photo: NDArray[np.uint8]) ->
         module.call(script % "limitPixels: 99", data)
     with pytest.raises(WebError, match="AbortError"):
         module.call(script % "signal: AbortSignal.abort()", data)
-    # The worker still answers.
+    # The worker is still running.
     assert module.decode(data).shape == (20, 20, 4)

@@ -1,4 +1,4 @@
-"""What `cotam export --web` writes, without a browser."""
+"""The files that `cotam export --web` writes, tested without a browser."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOY = ROOT / "tests" / "golden" / "toy-layers.safetensors"
 
 @pytest.fixture
 def runtime(tmp_path: Path) -> Path:
-    """A folder that looks like an installed onnxruntime-web."""
+    """A folder in the layout of an installed onnxruntime-web."""
     folder = tmp_path / "node_modules" / web.PACKAGE
     (folder / "dist").mkdir(parents=True)
     for name in web.RUNTIME:

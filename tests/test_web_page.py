@@ -1,4 +1,4 @@
-"""The exported page and <cotam-image> in a real Chromium; nothing leaves the machine."""
+"""The exported page and <cotam-image> in a real Chromium, without requests to other hosts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory, photo: NDArray[np.uint8]) -> Iterator[str]:
-    """The page with the weights `tiny` and two files beside it."""
+    """Address of the page, which is served with the weights `tiny` and two files."""
     folder = tmp_path_factory.mktemp("site")
     web.export(checkpoint.load("tiny"), folder, runtime())
     tiny = codec.load("tiny")
@@ -51,7 +51,7 @@ def address(tmp_path_factory: pytest.TempPathFactory, photo: NDArray[np.uint8]) 
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
-    """A phone; an error in a script or a request to another host fails the test."""
+    """A page at a phone's size. A script error or a request to another host fails the test."""
     context = browser.new_context(viewport=PHONE)
     opened = context.new_page()
     opened.set_default_timeout(120000)

@@ -1,4 +1,4 @@
-"""What needs no tower works where PyTorch is not installed, for screens and photographs."""
+"""Everything that needs no tower works without PyTorch, for screenshots and photographs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import codec
 from codec.integrations.data_url import data_url
 from tests.conftest import ROOT
 
-# Packages that are PyTorch, or that import it.
+# PyTorch and packages that import it.
 LEFT_OUT = (
     "accelerate lightning lightning_fabric nvidia open_clip open_clip_torch pytorch_lightning "
     "pytorch_msssim timm torch torchgen torchmetrics torchvision triton vllm sglang"
@@ -112,7 +112,7 @@ PACKAGES = {"datasets": "datasets", "gateway": "starlette", "transformers": "tra
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Links to all installed packages but those of LEFT_OUT."""
+    """A folder with links to all installed packages except those in LEFT_OUT."""
     folder = tmp_path_factory.mktemp("packages")
     for source in Path(sysconfig.get_paths()["purelib"]).iterdir():
         name = source.name.split("-")[0].split(".")[0]

@@ -1,4 +1,4 @@
-"""A stand-in for a server of OpenAI's protocol, on real sockets."""
+"""A small server that speaks OpenAI's protocol on real sockets, for tests of the gateway."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEADLINE = 30.0
 
 @contextmanager
 def served(app: Any) -> Iterator[str]:
-    """An application on a free port of loopback."""
+    """Serve an application on a free loopback port."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
@@ -37,7 +37,7 @@ def served(app: Any) -> Iterator[str]:
 
 
 def until(condition: Any) -> None:
-    """Wait for what another thread does."""
+    """Wait until a condition is true that another thread causes."""
     end = time.monotonic() + DEADLINE
     while not condition():
         assert time.monotonic() < end
@@ -45,7 +45,7 @@ def until(condition: Any) -> None:
 
 
 class Upstream:
-    """A small server of OpenAI's protocol, which keeps what it received."""
+    """A small server that speaks OpenAI's protocol and stores the requests that it receives."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
@@ -83,7 +83,7 @@ class Upstream:
         return JSONResponse(chunk("chat.completion", [choice]))
 
     async def words(self, model: str) -> AsyncIterator[bytes]:
-        """The second word comes when the test says so, or never."""
+        """Stream two words. The second one is sent when the test sets `go_on`."""
         try:
             yield event("a ")
             while not self.go_on.is_set():

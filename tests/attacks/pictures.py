@@ -1,9 +1,8 @@
-"""Pictures that do harm, made on the spot: odd metadata in sound files, and every mode that Pillow
-knows.
+"""Generates hostile pictures: valid files with random metadata, and all modes of Pillow.
 
 ::
 
-    a sound JPEG, PNG, TIFF, WebP + metadata drawn at random -> bytes
+    a valid JPEG, PNG, TIFF or WebP + random metadata -> bytes
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ COUNTS = (0, 1, 1, 1, 2, 3, 4, 9, 200, 0xFFFF, 0xFFFFFFFF)
 
 
 def scene(width: int = 47, height: int = 33) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3]: smooth colours with an edge; no side tells another."""
+    """uint8 [H, W, 3]: smooth colours with an edge, without symmetry, to detect flips and turns."""
     y, x = np.mgrid[:height, :width]
     red = 255 * x / width
     green = 255 * y / height
@@ -38,7 +37,7 @@ def scene(width: int = 47, height: int = 33) -> NDArray[np.uint8]:
 
 
 def directory(random: Random, start: int, order: str) -> bytes:
-    """A TIFF directory with entries drawn at random, at offset `start` of its block."""
+    """A TIFF directory with random entries, for offset `start` of its block."""
     entries = b""
     data = b""
     count = random.choice((1, 1, 2, 5))
@@ -61,7 +60,7 @@ def directory(random: Random, start: int, order: str) -> bytes:
 
 
 def odd_exif(random: Random) -> bytes:
-    """An EXIF block with anything in it."""
+    """An EXIF block with random content."""
     order = random.choice("<>")
     mark = b"II*\0" if order == "<" else b"MM\0*"
     block = mark + struct.pack(order + "I", 8) + directory(random, 8, order)
@@ -72,7 +71,7 @@ def odd_exif(random: Random) -> bytes:
 
 
 def odd_profile(random: Random) -> bytes | None:
-    """A colour profile, sound or not; None for none."""
+    """A colour profile, valid or not; None for no profile."""
     kind = random.randrange(5)
     if kind < 2:
         return None
@@ -86,7 +85,7 @@ def odd_profile(random: Random) -> bytes | None:
 
 
 def with_odd_metadata(kind: str, random: Random) -> bytes:
-    """A sound picture of a format with metadata drawn at random."""
+    """A valid picture of a format with random metadata."""
     image = Image.fromarray(scene())
     if random.random() < 0.2:
         image.putalpha(120)
@@ -103,7 +102,7 @@ def with_odd_metadata(kind: str, random: Random) -> bytes:
 
 
 def _second_directory(data: bytes, random: Random) -> bytes:
-    """A little-endian TIFF whose directory is written again with more entries."""
+    """Write the directory of a little-endian TIFF again, with more entries."""
     (start,) = struct.unpack_from("<I", data, 4)
     (count,) = struct.unpack_from("<H", data, start)
     own = [data[start + 2 + 12 * i : start + 14 + 12 * i] for i in range(count)]
@@ -120,7 +119,7 @@ def _second_directory(data: bytes, random: Random) -> bytes:
 
 
 def pillow_decodes(data: bytes) -> bool:
-    """Whether Pillow gives pixels at all; what may be asked of a reader."""
+    """Whether Pillow can decode a picture. Other readers need not do better."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -133,7 +132,7 @@ def pillow_decodes(data: bytes) -> bool:
 
 
 def in_mode(mode: str) -> tuple[Image.Image, NDArray[np.uint8]]:
-    """(a picture in one of Pillow's modes, what a person sees of it on white: uint8 [H, W, 3])."""
+    """(picture in one of Pillow's modes, how it looks on a white background: uint8 [H, W, 3])."""
     pixels = scene()
     image = Image.fromarray(pixels)
     grey = np.asarray(image.convert("L"))

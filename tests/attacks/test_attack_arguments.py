@@ -1,4 +1,4 @@
-"""Whatever is given to a public function: a result, or a CodecError with one sentence."""
+"""Public functions return a result or raise a one-line CodecError, whatever their arguments."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def toy() -> codec.Codec:
 
 
 class Hostile:
-    """An object whose every method raises something of its own."""
+    """An object whose methods raise unusual exceptions."""
 
     def __array__(self, *_: object, **__: object) -> Any:
         raise ZeroDivisionError("no array\nat all")
@@ -53,7 +53,7 @@ def closed_image() -> Image.Image:
 
 
 def anything() -> st.SearchStrategy[Any]:
-    """Values of wrong types, and of right types with values that make no sense."""
+    """Values of wrong types, and senseless values of right types."""
     plain = st.one_of(
         st.none(),
         st.booleans(),
@@ -100,7 +100,7 @@ QUIET = settings(
 
 
 def one_sentence(attempt: Callable[[], object]) -> None:
-    """Nothing but a result or a CodecError whose message is one line."""
+    """Assert that a call returns a result or raises a CodecError with a one-line message."""
     message = "none"
     try:
         attempt()
@@ -173,7 +173,7 @@ def test_a_message_is_one_line_whatever_it_quotes(tmp_path: Path) -> None:
 
 
 def test_an_empty_cell_does_not_end_a_batch() -> None:
-    """Columns of real tables have holes."""
+    """Columns of real tables have missing values."""
     cells = np.empty(4, object)
     cells[:] = [None, float("nan"), "text", FILE]
     decoded = Decode()({"ctm": cells})

@@ -1,6 +1,4 @@
-"""The command among files as they are: nothing is replaced that should stay, nothing is left out
-silently.
-"""
+"""The command with unusual files: it overwrites nothing by accident and reports what it skips."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ NAMED = ("--model", str(TOY))
 
 
 def cotam(*arguments: object, cwd: Path, **options: object) -> subprocess.CompletedProcess[bytes]:
-    """The command with small weights; stdin, stdout and stderr may be files."""
+    """Run the command with small weights; stdin, stdout and stderr may be files."""
     command = [sys.executable, "-m", "codec.cli", *map(os.fspath, map(_text, arguments))]
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     streams: dict[str, object] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -47,7 +45,7 @@ def _text(argument: object) -> object:
 
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
-    """A folder with a.png and its a.ctm in coded/."""
+    """A folder with a.png and coded/a.ctm."""
     Image.fromarray(pictures.scene()).save(tmp_path / "a.png")
     return tmp_path
 
@@ -71,7 +69,7 @@ def test_a_default_output_replaces_nothing(here: Path, coded: bytes) -> None:
     assert b"--overwrite" in alone.stderr
     folder = cotam("decode", ".", *NAMED, cwd=here)
     assert folder.returncode == 2
-    assert (here / "b.png").exists()  # only the one in the way is affected
+    assert (here / "b.png").exists()  # only the file that is in the way is affected
     assert (here / "a.png").read_bytes() == before
     asked = cotam("decode", "a.ctm", "--overwrite", *NAMED, cwd=here)
     assert asked.returncode == 0
@@ -143,7 +141,7 @@ def test_a_device_is_written_to(tmp_path: Path) -> None:
 def test_a_symlink_is_followed(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     os.symlink("deep/real", tmp_path / "link")
-    for data in (b"first", b"second"):  # made, then replaced
+    for data in (b"first", b"second"):  # first created, then replaced
         outputs.write(str(tmp_path / "link"), put(data), True)
         assert (tmp_path / "link").is_symlink()
         assert (tmp_path / "deep" / "real").read_bytes() == data
@@ -179,7 +177,7 @@ def test_a_system_without_nameless_files_does_the_same(
 
 
 def test_any_name_will_do(here: Path) -> None:
-    """One run: names that are no UTF-8, hold line ends and escapes, are as long as can be."""
+    """In one run: names with invalid UTF-8, line breaks or escapes, and names of maximum length."""
     names = [b"n\xff\xfe\xfd", b"new\nline", b"\x1b[31m", b"a b'\"", "\u00fc\u4e2d".encode()]
     names += [b"x" * 251]
     sources = [os.fsencode(here) + b"/" + name + b".png" for name in names]
@@ -260,7 +258,7 @@ def test_a_folder_loses_nothing_silently(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root reads everything, so the system call refuses instead of the permissions."""
+    """Root can read everything, so the test makes the system call fail instead."""
     (tmp_path / "closed").mkdir()
     Image.fromarray(pictures.scene()).save(tmp_path / "a.png")
     scan = os.scandir
@@ -328,7 +326,7 @@ def test_a_full_stream_loses_the_report_and_not_the_file(here: Path, coded: byte
 
 
 def test_a_reader_that_leaves_costs_no_file(here: Path) -> None:
-    """`cotam encode ... | head -1`"""
+    """As in `cotam encode ... | head -1`: stdout is closed early, and all files are written."""
     (here / "b.png").write_bytes((here / "a.png").read_bytes())
     for as_json in ((), ("--json",)):
         reading, writing = os.pipe()
@@ -336,7 +334,7 @@ def test_a_reader_that_leaves_costs_no_file(here: Path) -> None:
         arguments = ("encode", "a.png", "b.png", "-o", "out/", *as_json, *NAMED)
         done = cotam(*arguments, cwd=here, stdout=writing)
         os.close(writing)
-        assert done.returncode == len(as_json)  # the caller of --json must know
+        assert done.returncode == len(as_json)  # a caller that uses --json gets an error status
         assert sorted(p.name for p in (here / "out").iterdir()) == ["a.ctm", "b.ctm"]
 
 

@@ -1,4 +1,4 @@
-"""Every picture that Pillow decodes is encoded, and looks the same on every way in and out."""
+"""Every picture that Pillow decodes can be encoded, and looks the same through all interfaces."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _can_save(image: Image.Image, suffix: str) -> bool:
 
 @pytest.fixture(scope="module")
 def logo() -> Image.Image:
-    """Black lettering on a transparent ground, soft edges."""
+    """Black text with soft edges on a transparent background."""
     alpha = np.zeros((64, 96), np.uint8)
     alpha[20:40, 10:80] = 255
     alpha[40:44, 10:80] = 128
@@ -139,7 +139,7 @@ def test_colours_that_nobody_sees_cost_nothing(toy: codec.Codec) -> None:
     files = [toy.encode(Image.fromarray(np.dstack([p, alpha]))) for p in (pixels, noise)]
     assert files[0] == files[1]
     kept = images.from_pil(Image.fromarray(np.dstack([noise, alpha])), LIMIT)
-    np.testing.assert_array_equal(kept.pixels, noise)  # the reader itself takes nothing away
+    np.testing.assert_array_equal(kept.pixels, noise)  # the reader itself removes nothing
     opaque = Image.fromarray(np.dstack([pixels, np.full_like(alpha, 255)]))
     assert toy.encode(opaque) == toy.encode(pixels)
 
@@ -255,7 +255,7 @@ def _small_png(image: Image.Image, bits: int, key: int) -> bytes:
 
 
 def wide_profile() -> bytes:
-    """A matrix profile with Adobe RGB's primaries and gamma: linear algebra in place of a file."""
+    """A matrix profile with Adobe RGB's primaries and gamma, computed because no file has one."""
     sound = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     colorants = {
         b"rXYZ": (0.60974, 0.31111, 0.01947),
@@ -288,7 +288,7 @@ def test_a_wide_gamut_reaches_a_tower_as_srgb_and_stays_in_the_file(cotam: codec
     bare = cotam.decode(cotam.encode(png(back, icc_profile=profile), quality=95, keep="none"))
     assert "icc_profile" not in bare.info
     exact = cotam.encode_full(png(back, icc_profile=profile), lossless=True, keep="none")
-    assert any("sRGB" in note for note in exact.notes)  # the pixels are not those of the source
+    assert any("sRGB" in note for note in exact.notes)  # the pixels differ from those of the source
     kept = cotam.encode_full(png(back, icc_profile=profile), lossless=True)
     assert not any("sRGB" in note for note in kept.notes)
     assert np.abs(np.asarray(bare).astype(int) - wanted).mean() < 4
@@ -360,7 +360,7 @@ def test_several_pictures_in_a_file_are_called_what_they_are(kind: str, note: st
 def test_no_program_runs_on_a_strangers_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A Ghostscript that leaves a mark stands on the path; PostScript comes under any name."""
+    """PostScript is refused under any file name, and the fake Ghostscript on PATH never runs."""
     mark = tmp_path / "mark"
     (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {mark}\n")
     (tmp_path / "gs").chmod(0o755)
@@ -383,7 +383,8 @@ def test_the_formats_are_those_that_pillow_decodes_itself() -> None:
     assert not formats.READ & formats.REFUSED
 
 
-# One reader, the reader of maps, and what opens only files that it has just written or fits on.
+# The modules that may call Image.open: the reader of pictures, the reader of maps, and modules that
+# open only training pictures or files that they have just written.
 OPENERS = {
     "codec/io/formats.py",
     "codec/guidance/importance.py",
@@ -391,7 +392,7 @@ OPENERS = {
     "training/fit/choice.py",
     "benchmarks/screens.py",
     "benchmarks/screen_costs.py",
-    # Files that they wrote themselves.
+    # These open files that they wrote themselves.
     "codec/evaluation/harness/recoder.py",
     "benchmarks/front_picture.py",
     "benchmarks/install/probe.py",
@@ -403,7 +404,7 @@ OPENERS = {
 
 
 def test_pictures_are_opened_in_one_place() -> None:
-    """A second reader would scale, turn and compose by another rule."""
+    """A second reader would scale depths, rotate and composite in a different way."""
     sources = [
         p for room in ("codec", "training", "benchmarks") for p in (ROOT / room).rglob("*.py")
     ]

@@ -1,4 +1,4 @@
-"""Signals and killed workers: processes end together, files stay, the report is true."""
+"""Signals and killed workers: all processes end, finished files stay, and reports are correct."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def waited_for_cores() -> float:
-    """Seconds since the start in which some process had to wait for a core; 0 where none tells."""
+    """Seconds since boot in which some process had to wait for a core; 0 if unknown."""
     try:
         some = Path("/proc/pressure/cpu").read_text().splitlines()[0]
         return int(some.rpartition("total=")[2]) / 1e6
@@ -47,16 +47,16 @@ def waited_for_cores() -> float:
 
 
 def usual_signals() -> None:
-    """As in a shell: a test that is run by nohup or as a background job ignores some of them."""
+    """Reset signals as in a shell: tests that run under nohup or in the background ignore some."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
 
 
 class Batch:
-    """`cotam encode FOLDER -j 2`, watched.
+    """A running `cotam encode FOLDER -j 2`.
 
-    held: a pipe that is encoded last. Nobody writes to it, so the batch cannot be over before the
-    test has done what it is about to do, however late the machine lets it.
+    held: a named pipe that is encoded last. Nothing is written to it, so the batch cannot end
+    before the test has acted, even on a slow machine.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Batch:
             time.sleep(0.005)
 
     def alive(self) -> list[int]:
-        """Processes of the batch's session that are not yet gone, the parent aside."""
+        """Running processes of the batch's session, without the parent."""
         found = []
         for place in Path("/proc").glob("[0-9]*"):
             try:
@@ -113,9 +113,9 @@ class Batch:
         return found
 
     def gone(self, seconds: float = 2) -> bool:
-        """Whether all processes beside the parent end within so many seconds.
+        """Whether all processes except the parent end within this many seconds.
 
-        Time in which processes had to wait for a core is the machine's, not theirs.
+        Time in which processes had to wait for a core is not counted.
         """
         start = time.monotonic()
         waited = waited_for_cores()
@@ -133,7 +133,7 @@ class Batch:
 
 
 def whole(out: Path) -> set[str]:
-    """Names of the results, each of which decodes; nothing else lies there."""
+    """Names of the results. Asserts that all of them decode and that there are no other files."""
     toy = codec.load(TOY, "cpu")
     names = {path.name for path in out.iterdir()}
     assert all(name.endswith(".ctm") for name in names), names
@@ -174,7 +174,7 @@ def test_a_signal_ends_all_and_names_what_is_left(
 
 @pytest.mark.slow
 def test_a_signal_that_is_ignored_ends_nothing(many: Path, tmp_path: Path) -> None:
-    """`nohup cotam encode ...` goes on when its terminal is closed."""
+    """`nohup cotam encode ...` continues when its terminal is closed."""
     held = tmp_path / "held.png"
     batch = Batch(many, tmp_path / "out", held=held, before=ignore_hangup)
     batch.wait_for(3)
@@ -206,7 +206,7 @@ def test_a_dead_worker_costs_nothing_but_time(many: Path, tmp_path: Path) -> Non
     batch = Batch(many, tmp_path / "out", held=held)
     batch.wait_for(2)
     os.kill(batch.workers()[0], signal.SIGKILL)
-    held.write_bytes(next(many.iterdir()).read_bytes())  # as soon as a worker reads it
+    held.write_bytes(next(many.iterdir()).read_bytes())  # blocks until a worker reads it
     results, _ = batch.finished()
     assert batch.process.returncode == 0
     assert {bool(r["ok"]) for r in results} == {True}
@@ -214,7 +214,7 @@ def test_a_dead_worker_costs_nothing_but_time(many: Path, tmp_path: Path) -> Non
 
 
 def deadly(given: object, target: str, options: dict[str, object]) -> object:
-    """Work that kills its process over one picture, as one that needs too much memory does."""
+    """A job that kills its process for one picture, as a lack of memory would."""
     from codec.cli.jobs import Result
 
     if Path(str(given)).stem == "05":
@@ -263,7 +263,7 @@ def test_a_signal_at_the_birth_of_a_worker_leaves_no_orphan(
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(workers, "_Worker", Watched)
-    monkeypatch.setattr(workers, "_state", workers._state)  # the next test has its own
+    monkeypatch.setattr(workers, "_state", workers._state)  # restored after the test
     with workers.stoppable():
         results = list(pool(time.sleep).run([60, 60], 2))
     assert all("SIGTERM" in why for why in results)
@@ -272,7 +272,7 @@ def test_a_signal_at_the_birth_of_a_worker_leaves_no_orphan(
 
 
 def wrongly_named(place: str) -> str:
-    """Like onnxruntime's import: what interrupts it becomes an error of its own."""
+    """As onnxruntime's import does: converts any interruption to an import error."""
     Path(place).touch()
     try:
         if multiprocessing.parent_process() is None:
@@ -288,7 +288,7 @@ def wrongly_named(place: str) -> str:
 def test_an_interrupted_import_is_no_error_of_a_picture(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, count: int
 ) -> None:
-    monkeypatch.setattr(workers, "_state", workers._state)  # the next test has its own
+    monkeypatch.setattr(workers, "_state", workers._state)  # restored after the test
     places = [str(tmp_path / "a"), str(tmp_path / "b")]
 
     def interrupt() -> None:
@@ -306,7 +306,7 @@ def test_an_interrupted_import_is_no_error_of_a_picture(
 
 @pytest.mark.slow
 def test_kills_at_random_moments_lose_nothing(many: Path, tmp_path: Path) -> None:
-    """COTAM_KILLS says how many; parents and workers in turn, from their first moment on."""
+    """Kills parents and workers alternately, at any time after their start, COTAM_KILLS times."""
     random = Random(int(os.environ.get("COTAM_FUZZ_SEED", "0")))
     out = tmp_path / "out"
     for number in range(int(os.environ.get("COTAM_KILLS", "4"))):

@@ -1,7 +1,6 @@
-"""How the golden streams were made: `python tests/golden/make.py NAME WEIGHTS`, `... tools` or
-`... streams`.
+"""Makes the golden files: `python tests/golden/make.py NAME WEIGHTS`, `... tools`, `... streams`.
 
-Existing ones are never remade.
+Existing golden files are never made again.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ STREAMS = HERE / "streams"
 
 
 def main(prefix: str, weights: str) -> None:
-    """Two streams with toy weights: one QP, and a QP map over an odd size.
+    """Write two files with toy weights: one with a single QP, one with a QP map and an odd size.
 
-    v1 is of `toy`, v1-layers of `toy-layers`.
+    v1 was made with `toy`, v1-layers with `toy-layers`.
     """
     cotam = codec.load(HERE / f"{weights}.safetensors", device="cpu")
     coffee = data.coffee()
@@ -49,7 +48,7 @@ def main(prefix: str, weights: str) -> None:
 
 
 def of_tools() -> None:
-    """Files of the screen tools; the photograph of the mixed one has the weights `toy`."""
+    """Write files of the screen tools. The photograph in the mixed one is coded with `toy`."""
     cotam = codec.load(HERE / "toy.safetensors", device="cpu")
     image = Image.new("RGBA", (256, 224), "white")
     draw = ImageDraw.Draw(image)
@@ -88,9 +87,9 @@ def of_tools() -> None:
 
 
 def of_streams() -> None:
-    """Messages: patches, palettes, copies, an older picture; AV1 and a photograph by `toy`.
+    """Write messages: patches, palettes, copies, an older picture, AV1 and a photograph by `toy`.
 
-    Copies with other tones, and rectangles that are shown again, within a message and later.
+    Some copies have changed tones, and some rectangles are shown again, in a message and later.
     """
     page = Image.new("RGB", (400, 300), "white")
     draw = ImageDraw.Draw(page)
