@@ -134,15 +134,17 @@ def files(photograph: Path, screen: Path) -> dict[str, bytes]:
             data = codec.load(name).encode(shown, tool="learned", quality=QUALITY)
             found[f"`{name}`, {size[0]}x{size[1]}"] = data
     with Image.open(screen) as image:
-        shown = image.convert("RGB").resize(CLIENT_SIZE, Image.Resampling.LANCZOS)
-    where = f"{CLIENT_SIZE[0]}x{CLIENT_SIZE[1]}"
+        picture = image.convert("RGB")
     tools: dict[str, dict[str, Any]] = {
         "av1": {"tool": "av1", "quality": QUALITY},
         "palette": {"tool": "palette", "quality": QUALITY},
         "palette, lossless": {"lossless": True},
     }
-    for tool, options in tools.items():
-        found[f"screen by {tool}, {where}"] = codec.load().encode(shown, **options)
+    for size in (PHOTOGRAPH_SIZE, CLIENT_SIZE):
+        shown = picture.resize(size, Image.Resampling.LANCZOS)
+        for tool, options in tools.items():
+            name = f"screen by {tool}, {size[0]}x{size[1]}"
+            found[name] = codec.load().encode(shown, **options)
     return found
 
 

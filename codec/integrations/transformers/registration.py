@@ -118,7 +118,7 @@ def _client(timeout: float | None) -> Callable[[str], bytes]:
     def fetch(url: str) -> bytes:
         from transformers import image_utils
 
-        client: Any = image_utils.httpx  # type: ignore[attr-defined]
+        client: Any = image_utils.httpx
         data: bytes = client.get(url, timeout=timeout, follow_redirects=True).content
         return data
 
