@@ -40,7 +40,7 @@ def front_table() -> str:
         ]
         for judge in judges
     ]
-    head = ["pictures", "equal for the judge", "AVIF", "AVIF at its best"]
+    head = ["pictures", "judge, equal score", "AVIF", "AVIF at its best"]
     return rows_to_markdown(head, [*photographs, *graphics, _stream_row()])
 
 
@@ -52,5 +52,5 @@ def _stream_row() -> list[str]:
     cells = [
         "-" if rates.get(k) is None else f"{100 * rates[k]:+.1f} %" for k in ("avif", "libaom")
     ]
-    name = f"a stream of {entry['frames']}"
+    name = f"stream of {entry['frames']} screenshots"
     return [name, "DeiT-Tiny's tokens", *cells]
