@@ -120,7 +120,9 @@ def test_a_neutral_map_costs_what_one_qp_costs(offsets: NDArray[np.float64], qp:
     found = qp_map.rate_neutral(cells, unit, qp, (12, 18), bits, target)
     assert found.shape == cells.shape
     assert 0 <= found.min() <= found.max() <= 63
-    assert abs(bits(qp_map.expand(found, 12, 18)) / target - 1) < 0.07
+    # All cells may jump by one unit at once, so half a unit's cost cannot be avoided.
+    most = np.expm1(0.06 * unit / 2) + 0.01
+    assert abs(bits(qp_map.expand(found, 12, 18)) / target - 1) < most
 
 
 def test_a_small_file_gets_a_coarse_map() -> None:
