@@ -210,6 +210,18 @@ def jobs_of(plan: Plan, judges: dict[str, tuple[Judge, list[Sample]]], file: Row
     return jobs
 
 
+def finished(
+    plan: Plan, judges: dict[str, tuple[Judge, list[Sample]]], file: RowsFile
+) -> dict[str, tuple[Judge, list[Sample]]]:
+    """Keep only pictures that have all their rows, and judges that have such pictures."""
+    open_jobs = {(job.judge, job.sample.path) for job in jobs_of(plan, judges, file)}
+    left = {
+        name: (judge, [s for s in samples if (name, s.path) not in open_jobs])
+        for name, (judge, samples) in judges.items()
+    }
+    return {name: (judge, samples) for name, (judge, samples) in left.items() if samples}
+
+
 def table_of(plan: Plan, judge: Judge, samples: list[Sample], file: RowsFile) -> Table:
     """The results of one judge.
 

@@ -69,13 +69,16 @@ def times(data: Path, efforts: tuple[str, ...], rounds: int) -> dict[str, Any]:
     }
 
 
-def run(plan: tasks.Plan, file: RowsFile, processes: int) -> dict[str, Any]:
+def run(
+    plan: tasks.Plan, file: RowsFile, processes: int, only_finished: bool = False
+) -> dict[str, Any]:
     """Measure missing rows and compare all systems.
 
     Args:
         plan: what to measure.
         file: the file of rows.
         processes: number of worker processes.
+        only_finished: measure nothing, and use only pictures that have all rows.
 
     Returns:
         The result: curves, BD-rates, and what they were measured with.
@@ -86,6 +89,8 @@ def run(plan: tasks.Plan, file: RowsFile, processes: int) -> dict[str, Any]:
     judges, skipped = tasks.judges_of(
         plan, lambda name: plan.limit if name == PHOTOGRAPHS else plan.slow_limit
     )
+    if only_finished:
+        judges = tasks.finished(plan, judges, file)
     collect(tasks.jobs_of(plan, judges, file), partial(measure, setup=plan.setup), file, processes)
     tables = {
         name: tasks.table_of(plan, judge, samples, file)
@@ -142,6 +147,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help="of timing; 0 for none")
     parser.add_argument("-j", "--jobs", type=int, default=1, help="processes")
     parser.add_argument("--rows", type=Path, required=True, help="where measured rows are kept")
+    parser.add_argument(
+        "--finished", action="store_true", help="measure nothing; use pictures with all rows"
+    )
     add_options(parser)
     options = parser.parse_args()
     efforts = tasks.chosen(
@@ -158,7 +166,7 @@ def main() -> None:
         options.others,
     )
     timed = {"times": times(data, plan.variants, options.rounds)} if options.rounds else {}
-    result = timed | run(plan, RowsFile(options.rows), options.jobs)
+    result = timed | run(plan, RowsFile(options.rows), options.jobs, options.finished)
     if not hand_over(result, options):
         show(result)
 

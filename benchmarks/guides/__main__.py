@@ -24,7 +24,7 @@ from benchmarks.lib.task_rows import ORIGINAL, measure
 from codec.errors import CodecError
 from codec.evaluation.codecs.cotam import student_hash
 from codec.evaluation.codecs.variants import UNIFORM, Setup
-from codec.evaluation.judges import Judge, Sample, data_root
+from codec.evaluation.judges import data_root
 from codec.evaluation.machine import describe
 from codec.evaluation.rows import RowsFile, collect
 from codec.guidance import STRENGTH
@@ -46,19 +46,6 @@ GUIDES = (
     "local@1",
 )
 QUALITIES = (5.0, 15.0, 28.0, 42.0, 58.0)
-
-
-Judges = dict[str, tuple[Judge, list[Sample]]]
-
-
-def finished(plan: tasks.Plan, judges: Judges, file: RowsFile) -> Judges:
-    """Keep only pictures that have all their rows, and judges that have such pictures."""
-    open_jobs = {(job.judge, job.sample.path) for job in tasks.jobs_of(plan, judges, file)}
-    left = {
-        name: (judge, [s for s in samples if (name, s.path) not in open_jobs])
-        for name, (judge, samples) in judges.items()
-    }
-    return {name: (judge, samples) for name, (judge, samples) in left.items() if samples}
 
 
 def run(
@@ -85,7 +72,7 @@ def run(
         # Rows have all scores. Only some are used: computing intervals of the others takes minutes.
         judge.scores = {name: how for name, how in judge.scores.items() if name in SCORES}
     if only_finished:
-        judges = finished(plan, judges, file)
+        judges = tasks.finished(plan, judges, file)
     collect(tasks.jobs_of(plan, judges, file), partial(measure, setup=plan.setup), file, processes)
     tables = {
         name: tasks.table_of(plan, judge, samples, file)
