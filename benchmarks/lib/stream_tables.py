@@ -32,16 +32,30 @@ def _stream(entry: dict[str, Any]) -> dict[str, Any]:
 
 def streams_table() -> str:
     """Bytes of each sequence relative to other ways to send it."""
-    rows = []
-    for entry in load("streams")["sequences"]:
+    return _table("streams")
+
+
+def other_streams_table() -> str:
+    """The same for pages that nothing was chosen on."""
+    return _table("streams_other")
+
+
+def _table(result: str) -> str:
+    rows: list[list[str]] = []
+    titles: list[str] = []
+    for entry in load(result)["sequences"]:
         if "stream" not in entry["points"]:
             continue
         stream = _stream(entry)
         name = f"{entry['scene']}, {entry['frames']} frames of {entry['size']}"
         size = f"{stream['bytes'] / 1000:.1f} kB, {stream['first'] / 1000:.1f} kB"
-        against = [_percent(entry["at_equal_tokens"].get(system)) for system in TITLES]
-        rows.append([name, size, *against, _words(entry["at_equal_words"])])
-    head = ["sequence", "stream, its first file", *TITLES.values(), "JPEG quality 75, words"]
+        rates = entry["at_equal_tokens"]
+        against = [_percent(rates.get(system)) for system in TITLES if system in rates]
+        words = [_words(entry[kind]) for kind in ("at_equal_words", "at_no_fewer_words")]
+        rows.append([name, size, *against, *words])
+        titles = [title for system, title in TITLES.items() if system in rates]
+    head = ["sequence", "stream, its first file", *titles]
+    head += ["JPEG quality 75, words", "JPEG quality 75, no word fewer"]
     return rows_to_markdown(head, rows)
 
 

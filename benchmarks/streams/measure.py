@@ -163,18 +163,23 @@ def at_equal_tokens(rows: dict[Key, Row], folder: str, system: str) -> float | N
     return float(stream["bytes"] / other - 1)
 
 
-def at_equal_words(rows: dict[Key, Row], folder: str) -> dict[str, float] | None:
+def at_equal_words(rows: dict[Key, Row], folder: str, tie: float) -> dict[str, float] | None:
     """The smallest stream that reads about as many words as the client's JPEG.
 
+    Args:
+        rows: all rows.
+        folder: the sequence.
+        tie: the share of the words by which the stream may fall short.
+
     Returns:
-        Its bytes relative to the client's, minus 1, and its share of words minus the client's,
-        which is at least -TIE; None if no quality of the stream reads that many words.
+        Its bytes relative to the client's, minus 1, and its share of words minus the client's;
+        None if no stream reads so many.
     """
     client = next((row for key, row in rows.items() if key[:2] == (folder, CLIENT)), None)
     streams = [row for key, row in rows.items() if key[:2] == (folder, "stream")]
     if client is None or not streams:
         return None
-    least = float(np.mean(client["words"])) - TIE
+    least = float(np.mean(client["words"])) - tie
     enough = [row for row in streams if np.mean(row["words"]) >= least]
     if not enough:
         return None
@@ -202,7 +207,8 @@ def results(rows: dict[Key, Row]) -> list[dict[str, Any]]:
                     for system in systems
                     if system not in ("stream", "png", CLIENT)
                 },
-                "at_equal_words": at_equal_words(rows, folder),
+                "at_equal_words": at_equal_words(rows, folder, TIE),
+                "at_no_fewer_words": at_equal_words(rows, folder, 0),
             }
         )
     return entries

@@ -195,7 +195,7 @@ def _cotam() -> codec.Codec:
 
 
 SYSTEMS: dict[str, System] = {
-    "stream": System((30.0, 50.0, 75.0, 90.0), stream),
+    "stream": System((30.0, 50.0, 75.0, 90.0, 100.0), stream),
     "still": System((30.0, 50.0, 75.0), still),
     "avif": System((10.0, 25.0, 45.0), pillow("AVIF", speed=6, subsampling="4:4:4")),
     "jpeg": System((75.0,), pillow("JPEG")),
