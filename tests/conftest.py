@@ -73,7 +73,7 @@ def run_cotam(
 def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
     """A folder that is made once for all processes of a test run, by the first that needs it."""
     base = factory.getbasetemp()
-    # With xdist, each process has a folder of its own in that of the run.
+    # With xdist, this folder belongs to one process; its parent is shared by all of them.
     folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / f"shared-{name}"
     finished = folder.with_suffix(".made")
     with FileLock(f"{folder}.lock"):

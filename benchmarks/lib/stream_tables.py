@@ -41,20 +41,17 @@ def other_streams_table() -> str:
 
 
 def _table(result: str) -> str:
-    rows: list[list[str]] = []
-    titles: list[str] = []
-    for entry in load(result)["sequences"]:
-        if "stream" not in entry["points"]:
-            continue
+    entries = [entry for entry in load(result)["sequences"] if "stream" in entry["points"]]
+    systems = [system for system in TITLES if system in entries[0]["at_equal_tokens"]]
+    rows = []
+    for entry in entries:
         stream = _stream(entry)
         name = f"{entry['scene']}, {entry['frames']} frames of {entry['size']}"
         size = f"{stream['bytes'] / 1000:.1f} kB, {stream['first'] / 1000:.1f} kB"
-        rates = entry["at_equal_tokens"]
-        against = [_percent(rates.get(system)) for system in TITLES if system in rates]
+        against = [_percent(entry["at_equal_tokens"].get(system)) for system in systems]
         words = [_words(entry[kind]) for kind in ("at_equal_words", "at_no_fewer_words")]
         rows.append([name, size, *against, *words])
-        titles = [title for system, title in TITLES.items() if system in rates]
-    head = ["sequence", "stream, its first file", *titles]
+    head = ["sequence", "stream, its first file", *(TITLES[system] for system in systems)]
     head += ["JPEG quality 75, words", "JPEG quality 75, no word fewer"]
     return rows_to_markdown(head, rows)
 

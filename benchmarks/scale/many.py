@@ -1,7 +1,7 @@
 """Many pictures: a run that is killed repeatedly, and two workers compared with one.
 
 `python -m benchmarks.scale.many --json`. Runs the real command on crops of real photographs
-(COTAM_DATA/train/photos). SIGKILL is sent to the workers, too.
+(COTAM_DATA/train/photos). The workers also get SIGKILL.
 """
 
 from __future__ import annotations

@@ -62,8 +62,6 @@ class _State:
 
 
 _state = _State()
-# In a worker process: whether it was asked to end.
-_leaving = False
 
 
 def stopped() -> str:
@@ -344,7 +342,7 @@ def _serve(pipe: Connection, work: Callable[[Any], Any], threads: int, parent: i
         while True:
             result = work(pipe.recv())
             # If the signal interrupts an import, onnxruntime reports an ImportError instead.
-            if _leaving:
+            if stopped():
                 os._exit(1)
             pipe.send(result)
     except (EOFError, OSError):
@@ -360,8 +358,7 @@ def _serve(pipe: Connection, work: Callable[[Any], Any], threads: int, parent: i
 
 def _leave(number: int, _: FrameType | None) -> None:
     """End through every `finally`, so that no partly written file stays."""
-    global _leaving
-    _leaving = True
+    _state.signal = signal.Signals(number).name
     raise SystemExit(1)
 
 

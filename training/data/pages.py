@@ -79,7 +79,7 @@ class Page:
 
     @property
     def has_photographs(self) -> bool:
-        """Whether it shows photographs. Such pages are evenly spaced: a short run has some, too."""
+        """Whether it shows photographs. Such pages are spread evenly, so short runs have some."""
         return int((self.number + 1) * self.share) > int(self.number * self.share)
 
     @property

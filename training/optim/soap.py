@@ -157,9 +157,9 @@ class _Batch:
 class Soap(torch.optim.Optimizer):
     """SOAP that processes parameters of the same shape in batches.
 
-    The first step only initialises the bases. Products with the bases are computed in bfloat16 if
-    the device supports it, because gradients then have that precision, too. Statistics, moments
-    and bases are kept in float32.
+    The first step only initialises the bases. If the device supports bfloat16, gradients have that
+    precision, and products with the bases are computed in it. Statistics, moments and bases are
+    kept in float32.
     """
 
     def __init__(

@@ -46,9 +46,9 @@ def attach(
 ) -> nn.Module:
     """Let a model take `.ctm`, and repair its tokens from the latents if there is an adapter.
 
-    It calls `register`, too. The model sees the decoded pixels; if its tower has an adapter for the
-    codec's weights, its tokens are repaired. `model.cotam` is the attachment, and `detach` undoes
-    it.
+    This also calls `register`. The model sees the decoded pixels. If there is an adapter for its
+    tower and the codec's weights, its tokens are repaired. `model.cotam` is the attachment, and
+    `detach` undoes it.
 
     Args:
         model: any model of transformers that takes pictures; changed in place.
