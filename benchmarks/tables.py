@@ -17,7 +17,12 @@ from benchmarks.lib.front_table import front_table
 from benchmarks.lib.install_table import installs_table
 from benchmarks.lib.markdown import ROOT, at_rate, load, rows_to_markdown
 from benchmarks.lib.screen_tables import screen_costs_table, screen_rivals_table, screens_table
-from benchmarks.lib.stream_tables import other_streams_table, stream_costs_table, streams_table
+from benchmarks.lib.stream_tables import (
+    first_frames_table,
+    other_streams_table,
+    stream_costs_table,
+    streams_table,
+)
 from benchmarks.lib.task_tables import TASK_TABLES
 from benchmarks.web.tables import web_sizes_table, web_times_table
 from codec.evaluation.distortion import in_db
@@ -413,6 +418,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "screen_costs": screen_costs_table,
     "screen_rivals": screen_rivals_table,
     "installs": installs_table,
+    "first_frames": first_frames_table,
     "stream_costs": stream_costs_table,
     "streams": streams_table,
     "streams_other": other_streams_table,

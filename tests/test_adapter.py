@@ -34,6 +34,7 @@ def x(photo: NDArray[np.uint8]) -> Tensor:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["timm:deit_tiny_patch16_224", "ViT-B-32", "ViT-B-16-SigLIP"])
 def test_a_tower_goes_on_from_its_own_embedding(name: str, x: Tensor) -> None:
     tower = load_tower(name, "random")
@@ -148,6 +149,7 @@ def stage() -> AdapterStage:
     return made
 
 
+@pytest.mark.slow
 def test_a_fresh_batch_is_followed_by_remembered_ones(
     stage: AdapterStage, x: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +169,7 @@ def test_a_fresh_batch_is_followed_by_remembered_ones(
     assert stage.memory[0].samples.dtype == torch.float16
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_has_its_codec_and_its_blocks(
     stage: AdapterStage, x: Tensor, tmp_path: Path
 ) -> None:
@@ -200,6 +203,7 @@ def test_a_run_that_goes_on_has_its_codec_and_its_blocks(
         hydra.utils.instantiate(config.stage).on_load_checkpoint(state | {"codec": "0" * 16})
 
 
+@pytest.mark.slow
 def test_a_later_layer_is_repaired_behind_the_frozen_earlier_ones(
     stage: AdapterStage, x: Tensor, tmp_path: Path
 ) -> None:

@@ -160,6 +160,7 @@ def test_another_model_is_refused_by_name(
         second.decode(cotam.encode(small, tool="learned"))
 
 
+@pytest.mark.slow
 def test_a_file_names_its_weights(small: NDArray[np.uint8], tmp_path: Path) -> None:
     """Decoding needs no argument for the weights."""
     for name in checkpoint.names():
@@ -220,6 +221,7 @@ def test_mutated_files_with_repaired_checksums(
             continue
 
 
+@pytest.mark.slow
 def test_many_threads_one_codec(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
     expected = [cotam.encode(small, tool="learned", quality=q) for q in range(0, 100, 10)]
     with ThreadPoolExecutor(4) as pool:

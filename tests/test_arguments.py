@@ -72,6 +72,7 @@ def test_the_option_wins_over_a_second_name() -> None:
     assert named_output(["a", "b", "c"], None, lambda _: True) == (["a", "b", "c"], None)
 
 
+@pytest.mark.slow
 def test_workers(folder: Path) -> None:
     assert workers_for(1) == 1
     assert workers_for(10**6) == min(os.cpu_count() or 1, MOST_WORKERS)

@@ -35,6 +35,7 @@ def avif(pixels: Pixels, index: int, subsampling: str) -> bytes:
     return stream.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subsampling", ["4:2:0", "4:4:4"])
 @pytest.mark.parametrize("index", [0, 31, 63])
 def test_a_payload_shows_what_the_avif_file_shows_and_saves_280_bytes(
@@ -151,6 +152,7 @@ def test_a_payload_that_is_cut_short_is_corrupt() -> None:
         av1.decode(payload[: len(payload) // 2], 64, 64)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_mutated_payloads_end_in_a_picture_of_the_known_size_or_corrupt(

@@ -69,6 +69,7 @@ def test_the_prior_is_the_same_bits(name: str) -> None:
     assert_same_prior(checkpoint.load(name), 2, 3, 7)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(
     st.sampled_from((0, 4, 8)), st.booleans(), st.integers(1, 4), st.integers(1, 4), st.integers(0)
@@ -85,6 +86,7 @@ needs_openvino = pytest.mark.skipif(
 WITH_OPENVINO = ["onnx", pytest.param("openvino", marks=needs_openvino)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", WITH_OPENVINO)
 def test_pixels_agree_within_one(other: Runtime, photo: NDArray[np.uint8]) -> None:
     codecs = [codec.load(device="cpu", backend="torch"), codec.load(device="cpu", backend=other)]
@@ -162,6 +164,7 @@ def test_tokens_come_from_the_same_latents(small: NDArray[np.uint8]) -> None:
     np.testing.assert_allclose(*values, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["torch", *WITH_OPENVINO])
 def test_a_used_codec_is_copied_and_pickled(name: Runtime, small: NDArray[np.uint8]) -> None:
     cotam = codec.load(device="cpu", backend=name)
@@ -212,6 +215,7 @@ with multiprocessing.get_context("fork").Pool(1) as pool:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("name", WITH_OPENVINO)
 def test_a_forked_child_decodes_after_its_parent(name: str) -> None:
@@ -236,6 +240,7 @@ print(runtime.chosen("auto", "cpu"))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "variables", "expected"),
     [

@@ -16,6 +16,7 @@ from codec.backends.runtime import Runtime
 from codec.batches import AT_ONCE, overlapped
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["torch", "onnx"])
 def test_a_batch_is_byte_identical(backend: Runtime, small: NDArray[np.uint8]) -> None:
     cotam = codec.load("tiny", device="cpu", backend=backend)

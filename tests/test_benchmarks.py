@@ -45,6 +45,7 @@ def test_a_rival_meets_a_size(photo: NDArray[np.uint8]) -> None:
     assert len(largest_below(lambda q: bytes(10 * q), 1, 95, 333)) == 330
 
 
+@pytest.mark.slow
 def test_rate_distortion_names_versions_and_keeps_its_keys(
     tmp_path: Path, photo: NDArray[np.uint8]
 ) -> None:
@@ -80,6 +81,7 @@ def test_the_timed_codecs_are_those_of_the_committed_tables(photo: NDArray[np.ui
     assert systems["AVIF"].identity == pillow.SETTINGS["avif"].identity
 
 
+@pytest.mark.slow
 def test_the_demo_writes_one_picture(
     tmp_path: Path, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +130,7 @@ def test_backends_by_name() -> None:
         chosen_backends("torch,tvm")
 
 
+@pytest.mark.slow
 def test_one_backend_in_one_process(tmp_path: Path, small: NDArray[np.uint8]) -> None:
     from PIL import Image
 
@@ -158,6 +161,7 @@ def test_two_pictures_of_one_name_may_both_set_the_ranges(tmp_path: Path) -> Non
     assert pictures_at(tmp_path / "a.png") == [tmp_path / "a.png"]
 
 
+@pytest.mark.slow
 def test_a_step_of_training_is_timed_in_parts(pictures: Path) -> None:
     from benchmarks.train_step import PARTS, WARMUP, Clock, measure
 
@@ -173,6 +177,7 @@ def test_a_step_of_training_is_timed_in_parts(pictures: Path) -> None:
     assert torch.tensor(1e-40) * 1 > 0, "training left denormal numbers flushed to zero"
 
 
+@pytest.mark.slow
 def test_a_probe_times_stages_and_the_busy_machine_is_compared_with_avif(
     tmp_path: Path, small: NDArray[np.uint8]
 ) -> None:

@@ -35,6 +35,7 @@ def embedded(tower: Any, processor: Any, pixels: NDArray[np.uint8]) -> Any:
         return tower.embeddings.patch_embedding(values).flatten(2).transpose(1, 2).flatten(0, 1)
 
 
+@pytest.mark.slow
 def test_every_changed_patch_of_llava_and_no_other() -> None:
     model, processor = families.llava()
     tower = model.model.vision_tower
@@ -49,6 +50,7 @@ def test_every_changed_patch_of_llava_and_no_other() -> None:
     assert 0 < len(changed_tokens(processor, frames[3])) < 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [families.qwen2_vl, families.qwen2_5_vl, families.qwen3_vl])
 def test_every_changed_token_of_qwen_and_no_other(make: Any) -> None:
     _, processor = make()
@@ -65,6 +67,7 @@ def test_every_changed_token_of_qwen_and_no_other(make: Any) -> None:
         assert len(found) < int(rows[0]["image_grid_thw"].prod()) // merged
 
 
+@pytest.mark.slow
 def test_each_view_of_llava_next_has_its_patches() -> None:
     _, processor = families.llava_next()
     frames = typing()
@@ -85,6 +88,7 @@ def test_nothing_changes_with_the_same_picture() -> None:
     assert changed_tokens(processor, frame).tolist() == []
 
 
+@pytest.mark.slow
 def test_a_processor_that_does_not_say_its_patches_needs_help() -> None:
     processor = transformers.CLIPImageProcessor(
         size={"shortest_edge": 48}, crop_size={"height": 48, "width": 48}

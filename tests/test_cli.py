@@ -75,6 +75,7 @@ def test_a_folder_with_a_broken_picture(folder: Path, tmp_path: Path, jobs: int)
     assert (tmp_path / "out" / "deep" / "b.png").exists()
 
 
+@pytest.mark.slow
 def test_no_overwrite_and_target_size(folder: Path) -> None:
     assert run_cotam("encode", "a.png", "--target-size", "2KB", cwd=folder).returncode == 0
     before = (folder / "a.ctm").read_bytes()
@@ -86,6 +87,7 @@ def test_no_overwrite_and_target_size(folder: Path) -> None:
     assert list(folder.glob(".*")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [

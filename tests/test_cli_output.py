@@ -71,6 +71,7 @@ def test_a_terminal_shows_lines_and_a_bar(folder: Path) -> None:
     assert printed.count("\x1b[?25h") == printed.count("\x1b[?25l") > 0
 
 
+@pytest.mark.slow
 def test_no_bar_where_it_would_disturb(folder: Path) -> None:
     status, one = on_terminal("encode", "in/drawing.png", "-o", "one.ctm", cwd=folder)
     assert status == 0
@@ -98,6 +99,7 @@ def test_quiet_prints_errors_only(folder: Path) -> None:
     assert b"not both" in both.stderr
 
 
+@pytest.mark.slow
 def test_what_was_chosen_and_why(folder: Path, small: NDArray[np.uint8]) -> None:
     Image.fromarray(small).save(folder / "in" / "photo.png")
     done = run_cotam("encode", "in", "-o", "out/", "-v", cwd=folder, backend="onnx")

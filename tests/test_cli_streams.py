@@ -33,6 +33,7 @@ def test_numbers_count_by_their_value() -> None:
     assert found == ["a/2.png", "a/10.png", "b9.png", "b9x.png", "b10.png", "b.png"]
 
 
+@pytest.mark.slow
 def test_a_folder_goes_there_and_back(frames: Path) -> None:
     done = run_cotam("encode", "frames", "--sequence", "-o", "out", "--json", cwd=frames)
     assert done.returncode == 0, done.stderr
@@ -48,6 +49,7 @@ def test_a_folder_goes_there_and_back(frames: Path) -> None:
     assert np.abs(back - screen(typed="a")).mean() < 3
 
 
+@pytest.mark.slow
 def test_a_missing_message_is_named_and_the_rest_is_tried(frames: Path) -> None:
     assert run_cotam("encode", "frames", "--sequence", "-o", "out", cwd=frames).returncode == 0
     needed = codec.inspect((frames / "out" / "f9.ctm").read_bytes()).checksum
@@ -59,6 +61,7 @@ def test_a_missing_message_is_named_and_the_rest_is_tried(frames: Path) -> None:
     assert [path.name for path in (frames / "back").iterdir()] == ["f8.png"]
 
 
+@pytest.mark.slow
 def test_after_a_file_and_after_its_successor(frames: Path) -> None:
     first, second, third = (f"frames/f{n}" for n in (8, 9, 11))
     assert run_cotam("encode", f"{first}.png", cwd=frames).returncode == 0
@@ -77,6 +80,7 @@ def test_after_a_file_and_after_its_successor(frames: Path) -> None:
     assert not (frames / "second.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
@@ -106,6 +110,7 @@ def test_what_a_file_builds_on_is_not_replaced(frames: Path) -> None:
     assert (frames / "a.ctm").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_picture_that_cannot_be_read_does_not_break_the_chain(frames: Path) -> None:
     (frames / "frames" / "f9.png").write_bytes(b"no picture")
     done = run_cotam("encode", "frames", "--sequence", "-o", "out", cwd=frames)
@@ -115,6 +120,7 @@ def test_a_picture_that_cannot_be_read_does_not_break_the_chain(frames: Path) ->
     assert len(list((frames / "back").iterdir())) == 3
 
 
+@pytest.mark.slow
 def test_a_file_that_was_not_written_is_not_built_on(frames: Path) -> None:
     (frames / "out" / "f9.ctm").mkdir(parents=True)
     done = run_cotam("encode", "frames", "--sequence", "-o", "out", cwd=frames)

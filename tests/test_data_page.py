@@ -80,6 +80,7 @@ def hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return datasets
 
 
+@pytest.mark.slow
 def test_datasets_take_paths_bytes_and_parquet(hub: Any, folder: Path) -> None:
     names = run("datasets")
     by_path = names["by_path"].cast_column("image", hub.Image())

@@ -134,6 +134,7 @@ def test_the_code_of_the_front_page_runs(desk: Path, monkeypatch: pytest.MonkeyP
     assert not names["frame"].is_key
 
 
+@pytest.mark.slow
 def test_every_training_command_is_composed() -> None:
     hydra = pytest.importorskip("hydra", reason="cotam[train] is not installed")
     # The recipes of CONTRIBUTING.md create what they run; tests/test_recipes.py tests them.

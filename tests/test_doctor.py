@@ -51,6 +51,7 @@ def test_the_same_in_words() -> None:
     assert max(map(len, lines)) < 160
 
 
+@pytest.mark.slow
 def test_a_broken_core_is_exit_status_1() -> None:
     done = run_cotam("doctor", backend="nonsense")
     assert done.returncode == 1

@@ -107,6 +107,7 @@ def test_costs_are_what_a_measurement_finds(trained: Networks, x: Tensor, experi
             assert 0.7 < float(found[channel] / measured) < 1.4, channel
 
 
+@pytest.mark.slow
 def test_equalized_steps_cost_alike(trained: Networks, x: Tensor) -> None:
     torch.manual_seed(0)
     loss = RateDistortion()

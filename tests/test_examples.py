@@ -76,6 +76,7 @@ def test_encode_decode(picture: Path) -> None:
     assert Image.open(picture.with_name("cat-decoded.png")).size == (451, 300)
 
 
+@pytest.mark.slow
 def test_encode_folder(picture: Path, tmp_path: Path) -> None:
     (picture.parent / "broken.jpg").write_bytes(b"no picture")
     output = run("encode_folder", picture.parent, tmp_path / "coded")
@@ -84,6 +85,7 @@ def test_encode_folder(picture: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "coded" / "broken.jpg.ctm").exists()
 
 
+@pytest.mark.slow
 def test_a_region_of_interest_is_sharper(picture: Path) -> None:
     plain, better = run("roi", picture, 120, 40, 260, 210).splitlines()
     before, after = (float(line.split(", ")[1].split(" dB")[0]) for line in (plain, better))
@@ -112,6 +114,7 @@ def test_a_language_model_answers(name: str, family: str, file: Path, tmp_path: 
     assert "answer: " in run(name, tmp_path / "model", file, "what is this")
 
 
+@pytest.mark.slow
 def test_openai_client(file: Path) -> None:
     pytest.importorskip("openai", reason="openai is not installed")
     pytest.importorskip("starlette", reason="cotam[serve] is not installed")

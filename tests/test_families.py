@@ -36,6 +36,7 @@ from codec.integrations.transformers import (  # noqa: E402
 from codec.integrations.transformers.vision import tower_of  # noqa: E402
 from tests.families import FAMILIES, WIDTH, Family  # noqa: E402
 
+Wanted = Callable[[Callable[..., Any], Family], Any]
 RUNNING = [family for family in FAMILIES if family.runs]
 families = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 # Forms in which a user can pass a picture. Each makes a source from the file's path and URL.
@@ -114,6 +115,18 @@ def picture(path: Path) -> Image.Image:
     return image
 
 
+@pytest.fixture(scope="module")
+def wanted_of(picture: Image.Image) -> Wanted:
+    """What a function of a family makes of the decoded picture; computed once."""
+
+    @cache
+    def wanted(make: Callable[..., Any], family: Family) -> Any:
+        part = picture if make is prepared else {"type": "image", "image": picture}
+        return make(family, part)
+
+    return wanted
+
+
 @pytest.fixture(autouse=True)
 def transformers_as_it_was() -> Iterator[None]:
     """Undo whatever a test registers or attaches."""
@@ -153,23 +166,26 @@ def assert_same(found: Any, wanted: Any) -> None:
         assert torch.equal(found[name], value), name
 
 
+@pytest.mark.slow
 @families
 @pytest.mark.parametrize("way", SOURCES)
 def test_a_processor_takes_a_file(
-    family: Family, way: str, path: Path, url: str, picture: Image.Image, registered: None
+    family: Family, way: str, path: Path, url: str, wanted_of: Wanted, registered: None
 ) -> None:
-    assert_same(prepared(family, SOURCES[way](path, url)), prepared(family, picture))
+    assert_same(prepared(family, SOURCES[way](path, url)), wanted_of(prepared, family))
 
 
+@pytest.mark.slow
 @families
 @pytest.mark.parametrize("way", CHAT_KEYS)
 def test_a_chat_template_takes_a_file(
-    family: Family, way: str, path: Path, url: str, picture: Image.Image, registered: None
+    family: Family, way: str, path: Path, url: str, wanted_of: Wanted, registered: None
 ) -> None:
     part = {"type": "image", CHAT_KEYS[way]: SOURCES[way](path, url)}
-    assert_same(chat(family, part), chat(family, {"type": "image", "image": picture}))
+    assert_same(chat(family, part), wanted_of(chat, family))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", RUNNING, ids=lambda family: family.name)
 def test_a_pipeline_takes_a_file(
     family: Family, path: Path, url: str, picture: Image.Image, registered: None
@@ -195,6 +211,7 @@ def test_a_pipeline_takes_a_file(
     assert said[-1]["role"] == "assistant"
 
 
+@pytest.mark.slow
 @families
 def test_several_files_and_ordinary_pictures_stand_in_one_prompt(
     family: Family, path: Path, picture: Image.Image, registered: None
@@ -209,6 +226,7 @@ def test_several_files_and_ordinary_pictures_stand_in_one_prompt(
     assert_same(given(path, other), given(picture, other))
 
 
+@pytest.mark.slow
 @families
 def test_attach_goes_by_pixels_and_detach_undoes_it(
     family: Family, path: Path, picture: Image.Image, cotam: codec.Codec
@@ -278,6 +296,7 @@ def adapter_for(model: Any, cotam: codec.Codec) -> Adapter:
     return Adapter(networks, cotam.fingerprint, "tiny", signature(tower.module), {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "family", [family for family in FAMILIES if family.latents], ids=lambda family: family.name
 )
@@ -409,6 +428,7 @@ def test_loaders_take_files_until_they_are_unregistered(
         image_utils.load_image(path.as_uri())
 
 
+@pytest.mark.slow
 @families
 def test_ordinary_pictures_are_loaded_as_before(
     family: Family, path: Path, url: str, registered: None

@@ -30,6 +30,7 @@ def pair(photo: NDArray[np.uint8]) -> tuple[Tensor, Tensor, Tensor]:
     return x, (x + 0.1 * torch.randn_like(x)).clamp(0, 1).requires_grad_(True), qp
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["multi", "paper", "code"])
 def test_nothing_is_lost_in_a_perfect_picture_and_gradients_reach_the_decoded_one_only(
     kind: str, pair: tuple[Tensor, Tensor, Tensor]
@@ -61,6 +62,7 @@ def test_the_papers_loss_by_hand(pair: tuple[Tensor, Tensor, Tensor]) -> None:
     torch.testing.assert_close(loss(x, x_hat, qp)[0], by_hand)
 
 
+@pytest.mark.slow
 def test_the_codes_loss_by_hand(pair: tuple[Tensor, Tensor, Tensor]) -> None:
     x, x_hat, qp = pair
     loss = Code(DEIT, "random")
@@ -72,6 +74,7 @@ def test_the_codes_loss_by_hand(pair: tuple[Tensor, Tensor, Tensor]) -> None:
     assert not torch.allclose(loss(x, x_hat, qp)[0], even, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_levels_mean_the_same_for_any_scale_of_tokens(pair: tuple[Tensor, Tensor, Tensor]) -> None:
     """For an unrelated picture, the error is about twice the variance: 2. Weights are linear."""
     x, x_hat, qp = pair

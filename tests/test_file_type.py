@@ -177,6 +177,7 @@ def thumbnailed(home: Path, source: Path, target: Path, side: int) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("side", "size"), [(128, (128, 96)), (1024, (640, 480))])
 def test_a_desktop_gets_a_thumbnail(
     home: Path, tmp_path: Path, side: int, size: tuple[int, int]

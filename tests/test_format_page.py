@@ -83,6 +83,7 @@ def map_tables() -> Tables:
     return Tables(np.concatenate(rows), np.full(6, 32))
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(blocks())
 def test_the_coder_of_the_page_reads_what_is_written(

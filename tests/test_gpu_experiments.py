@@ -120,6 +120,7 @@ def test_pictures_in_memory(pictures: Path) -> None:
         MemoryData(root, weights, batch=3, steps=5, size=128, scale=0.5, side=96, tiles=1)
 
 
+@pytest.mark.slow
 def test_validation_uses_what_was_kept_aside(
     tmp_path: Path, photo: NDArray[np.uint8], data_folder: Path
 ) -> None:

@@ -130,6 +130,7 @@ def test_a_table_is_printed() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_harness_that_hands_on_paths(
     small: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,7 @@ def test_a_scale_and_its_inverse_agree() -> None:
         np.testing.assert_allclose(positions, [0, 0.5, 1, 1], atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("height", "width", "wide"),
     [(1, 1, True), (3, 1500, True), (900, 1, False), (40, 300, False), (300, 200, True)],

@@ -163,6 +163,7 @@ print(hub.push(checkpoint.find("tiny"), "---\\nlibrary_name: cotam\\n---\\n# tin
 LOAD = "import codec; print(codec.load('hf://team/tiny').fingerprint)"
 
 
+@pytest.mark.slow
 def test_weights_are_pushed_loaded_and_kept_for_offline_use(hub: str, tmp_path: Path) -> None:
     pushed = python(PUSH, hub, tmp_path)
     assert pushed.stdout.strip() == "hf://team/tiny", pushed.stderr
@@ -176,6 +177,7 @@ def test_weights_are_pushed_loaded_and_kept_for_offline_use(hub: str, tmp_path: 
     assert len(Hub.asked) == asked
 
 
+@pytest.mark.slow
 def test_what_is_not_there_ends_in_one_sentence(hub: str, tmp_path: Path) -> None:
     script = """
 import codec
@@ -195,6 +197,7 @@ def test_nothing_is_asked_of_the_network_unless_it_is_named(hub: str, tmp_path: 
     assert Hub.asked == []
 
 
+@pytest.mark.slow
 def test_the_command_takes_addresses(hub: str, tmp_path: Path, small: NDArray[np.uint8]) -> None:
     Hub.files["team/tiny/cotam.safetensors"] = checkpoint.find("tiny").read_bytes()
     pictures = tmp_path / "pictures"

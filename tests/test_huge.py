@@ -70,6 +70,7 @@ def test_tiles_leave_no_seams(
     assert (np.abs(again.astype(int) - decoded[1]) <= 1).mean() > 0.999
 
 
+@pytest.mark.slow
 def test_bands_of_symbols_touch_bands_of_latents(
     photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:

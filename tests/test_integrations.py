@@ -48,6 +48,7 @@ def test_pillow_opens_lazily_and_decodes_when_asked(
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA"])
 def test_pillow_saves_what_it_opens(mode: str, small: NDArray[np.uint8], tmp_path: Path) -> None:
     image = Image.fromarray(small).convert(mode)
@@ -83,6 +84,7 @@ def saved(image: Image.Image, **options: Any) -> bytes:
     return stream.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [False, True])
 def test_pillow_saves_an_unchanged_file_as_it_is(
     alpha: bool, small: NDArray[np.uint8], tmp_path: Path
@@ -186,6 +188,7 @@ image.load()
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_torchvision_style(file: Path) -> None:
     io_ = pytest.importorskip("torchvision.io")
     wanted = torch.from_numpy(codec.decode(file.read_bytes(), output="array")).permute(2, 0, 1)

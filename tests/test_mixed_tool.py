@@ -32,6 +32,7 @@ def file(cotam: codec.Codec) -> bytes:
     return cotam.encode(PAGE, tool="mixed")
 
 
+@pytest.mark.slow
 def test_only_large_photographs_are_coded_apart_unasked(cotam: codec.Codec) -> None:
     assert codec.inspect(cotam.encode(DENSE)).tool == "mixed"
     assert codec.inspect(cotam.encode(PAGE)).tool in ("av1", "palette")
@@ -54,6 +55,7 @@ def test_photographs_on_a_page_are_coded_apart(cotam: codec.Codec, file: bytes) 
     assert cotam.decode(file, level="preview").size == (100, 75)
 
 
+@pytest.mark.slow
 def test_quality_size_and_exactness_keep_their_meaning(cotam: codec.Codec, file: bytes) -> None:
     sizes = [len(cotam.encode(PAGE, tool="mixed", quality=quality)) for quality in (20, 80)]
     assert sizes[0] < len(file) < sizes[1]

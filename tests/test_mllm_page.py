@@ -48,6 +48,7 @@ def api() -> Iterator[str]:
     server.shutdown()
 
 
+@pytest.mark.slow
 def test_the_page_runs(
     cotam: codec.Codec,
     photo: NDArray[np.uint8],

@@ -59,6 +59,7 @@ def test_registered_weights_are_found_by_fingerprint(own: Path, file: bytes) -> 
         assert image.convert("RGB").size == (64, 64)
 
 
+@pytest.mark.slow
 def test_the_environment_names_them_for_every_process(
     own: Path, file: bytes, tmp_path: Path
 ) -> None:

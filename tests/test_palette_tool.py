@@ -101,6 +101,7 @@ def test_options_that_a_screen_tool_ignores_are_named(cotam: codec.Codec) -> Non
     assert any("roi" in note for note in encoded.notes)
 
 
+@pytest.mark.slow
 def test_a_size_is_met_by_a_screen_tool(cotam: codec.Codec) -> None:
     data = cotam.encode(drawing(), target_bytes=2000)
     assert len(data) <= 2000

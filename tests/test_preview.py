@@ -48,6 +48,7 @@ def box(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(image.reduce(8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 1), (9, 17), (64, 48), (200, 123), (451, 300)])
 def test_both_layers_come_back_and_the_preview_is_the_small_picture(
     layered: Codec, photo: NDArray[np.uint8], size: tuple[int, int]

@@ -59,6 +59,7 @@ def codecs() -> list[Callable[[], codec.Codec]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copied", COPIES)
 @pytest.mark.parametrize("make", codecs())
 def test_a_codec_is_copied_before_and_after_use(
@@ -220,6 +221,7 @@ def host_states() -> dict[str, Callable[[], AbstractContextManager[Any]]]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", host_states())
 def test_the_state_of_the_program_changes_no_byte(
     name: str, picture: NDArray[np.uint8], file: bytes
@@ -319,6 +321,7 @@ sys.stdout.buffer.write(codec.load({WEIGHTS!r}, "cpu").encode(picture, tool="lea
     assert done.stdout == file, done.stderr.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("tool", ["learned", "screen"])
 def test_a_forked_child_goes_on(tool: str, picture: NDArray[np.uint8]) -> None:

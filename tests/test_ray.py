@@ -24,6 +24,7 @@ from tests.conftest import ROOT
 CODE = re.compile(r"<!-- code:(\w+) -->\n```python\n(.*?)```", re.DOTALL)
 
 
+@pytest.mark.slow
 def test_batches_without_ray(small: NDArray[np.uint8], cotam: codec.Codec) -> None:
     pictures = np.empty(3, object)
     pictures[:] = [small, small[:40], np.zeros((0, 0, 3), np.uint8)]

@@ -95,7 +95,7 @@ def test_a_recipe_works_as_it_is_written(
         pytest.importorskip(NEEDS[name], reason=f"{NEEDS[name]} is not installed")
     copy = tmp_path / "copy"
     for folder in FOLDERS:
-        ignored = shutil.ignore_patterns("__pycache__", "golden", "attacks")
+        ignored = shutil.ignore_patterns("golden", "attacks")
         shutil.copytree(ROOT / folder, copy / folder, ignore=ignored)
     for file in ("setup.cfg", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / file, copy)

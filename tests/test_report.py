@@ -43,6 +43,7 @@ LOSSLESS = ("png", "webp-lossless")
 PLUGINS = ("jpegxl",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in pillow.SETTINGS if name not in PLUGINS])
 def test_formats_code_real_files_and_say_what_wrote_them(
     name: str, small: NDArray[np.uint8]
@@ -221,6 +222,7 @@ def test_labels_come_with_a_set(data_folder: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_files_of_one_size(photo: NDArray[np.uint8], tmp_path: Path) -> None:
     Image.fromarray(photo).save(tmp_path / "cat.png")
     (picture,) = inputs.inputs(

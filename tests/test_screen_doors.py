@@ -30,6 +30,7 @@ def file(request: pytest.FixtureRequest, cotam: codec.Codec) -> bytes:
     return cotam.encode(drawing(), tool=request.param)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path) -> None:
     drawing().save(tmp_path / "shot.png")
     assert run_cotam("encode", tmp_path / "shot.png", "--lossless").returncode == 0

@@ -49,6 +49,7 @@ def test_tiles_repeat_the_last_row_and_column() -> None:
     assert np.array_equal(tiles(picture, 3)[0, 2, 2], picture[1, 1])
 
 
+@pytest.mark.slow
 def test_tokens_judge_says_zero_for_the_original_and_more_for_a_blurred_page(
     data_folder: Path,
 ) -> None:
@@ -78,6 +79,7 @@ def test_a_word_counts_as_often_as_it_occurs() -> None:
     assert share_found(Counter(), Counter({"noise": 1})) == 1
 
 
+@pytest.mark.slow
 def test_words_judge_reads_a_page_and_loses_words_that_are_blurred(tmp_path: Path) -> None:
     try:
         judge = WordsJudge(tmp_path)

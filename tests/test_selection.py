@@ -19,6 +19,7 @@ from codec.tokens import select_tokens
 from codec.tokens.selection import density, predicted, quadtree
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.floats(0.001, 1), st.integers(0, 2**32 - 1))
 def test_any_grid_and_budget_gives_a_partition(

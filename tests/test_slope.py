@@ -68,6 +68,7 @@ def test_no_slope_and_maps_by_hand_mean_what_they_say(
     assert (qp_field_of(cotam.encode(photo, qp_map=[[33]])) == 33).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @example(638, 21.4375, 14.0)
 @given(st.integers(0, 10**6), st.floats(0, 120), st.floats(0, 30))

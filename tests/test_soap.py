@@ -76,6 +76,7 @@ def test_learns_as_the_published_one(products: torch.dtype) -> None:
     assert ours == pytest.approx(published, rel=0.025)  # 0.036 if bases were not updated
 
 
+@pytest.mark.slow
 def test_goes_on_from_a_saved_state_as_if_never_stopped(products: torch.dtype) -> None:
     whole, first, second = (Problem(make_ours) for _ in range(3))
     wanted = whole.learn(25)

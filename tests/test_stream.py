@@ -35,6 +35,8 @@ def screen(
     draw = ImageDraw.Draw(image)
     for line in range(60):
         y = 40 + 18 * line - scroll
+        if not -18 < y < height:
+            continue
         draw.text((90, y), f"line {line} {line * 7919 % 1000} of words and words", fill="#333333")
     draw.rectangle((0, 0, width, 30), fill="#335577")
     draw.rectangle((0, 31, 80, height), fill="#eeeeee")
@@ -162,6 +164,7 @@ def test_a_key_helps_a_receiver_that_lost_a_message() -> None:
     assert decoder.decode(encoder.encode(screen(menu=True))).number == 1
 
 
+@pytest.mark.slow
 def test_keys_come_as_often_as_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = codec.StreamEncoder(key_every=3)
     kinds = [codec.inspect(encoder.encode(screen())).builds_on is None for _ in range(7)]
@@ -287,6 +290,7 @@ def test_many_messages_do_not_drift(quality: float, messages: int) -> None:
     assert np.mean(errors[0][-100:]) <= most
 
 
+@pytest.mark.slow
 def test_a_slow_fade_is_sent_when_the_sum_of_its_steps_shows() -> None:
     encoder, decoder = codec.StreamEncoder(quality=50), codec.StreamDecoder()
     limit = threshold(50)

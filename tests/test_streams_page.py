@@ -37,6 +37,7 @@ def test_the_python_of_the_page_runs() -> None:
     assert np.asarray(names["frame"].picture).shape == (320, 480, 3)
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
     for name, menu in (("shot1", False), ("shot2", True), ("shot3", False)):
         Image.fromarray(screen(menu=menu)).save(tmp_path / f"{name}.png")

@@ -71,6 +71,7 @@ def test_tokens_are_embedding_plus_adapter(
     assert torch.isfinite(tower.continued(found, [tower.depth])[tower.depth]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES[:2])
 def test_later_layers_are_repaired_on_the_way(
     cotam: codec.Codec, photo: NDArray[np.uint8], tmp_path: Path, name: str
@@ -124,6 +125,7 @@ def test_a_file_of_an_embedding_adapter_alone_is_read_as_before(
     assert not is_adapter(codec.weights.checkpoint.find("default"))
 
 
+@pytest.mark.slow
 def test_other_grids_and_tiles(
     cotam: codec.Codec, photo: NDArray[np.uint8], tmp_path: Path
 ) -> None:

@@ -50,17 +50,20 @@ def names(group: str) -> list[str]:
     return sorted(p.stem for p in (CONF / group).glob("*.yaml"))
 
 
-# Every experiment with every trainer, and every model with every experiment that trains it.
+# Every experiment, every trainer, and every model with every experiment that trains it.
 CONFIGURATIONS = [
+    *((experiment, "cpu", "toy") for experiment in names("experiment")),
+    *(("joint", trainer, "toy") for trainer in names("trainer") if trainer != "cpu"),
     *(
-        (experiment, trainer, "toy")
-        for experiment in names("experiment")
-        for trainer in names("trainer")
+        (experiment, "cpu", model)
+        for experiment in ("base", "joint")
+        for model in names("model")
+        if model != "toy"
     ),
-    *((experiment, "cpu", model) for experiment in ("base", "joint") for model in names("model")),
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("experiment", "trainer", "model"), CONFIGURATIONS)
 def test_every_configuration_instantiates(
     experiment: str, trainer: str, model: str, tmp_path: Path
@@ -226,6 +229,7 @@ def test_a_fractional_qp_lies_between_and_has_a_gradient() -> None:
     torch.testing.assert_close(field.grad, (upper - lower).sum(1))
 
 
+@pytest.mark.slow
 def test_exported_weights_can_be_trained_on(cotam: codec.Codec, photo: NDArray[np.uint8]) -> None:
     """Training starts from the same networks, and the likelihoods of z can be fitted to them."""
     stored = cotam.backend.checkpoint
@@ -268,6 +272,7 @@ def test_a_start_keeps_the_transforms_where_the_prior_is_of_another_size(
         trainable_from_checkpoint(stored, replace(config, n=64, c=128))
 
 
+@pytest.mark.slow
 def test_the_student_learns_a_towers_attention(photo: NDArray[np.uint8]) -> None:
     torch.manual_seed(0)
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -301,6 +306,7 @@ def test_the_student_learns_a_towers_attention(photo: NDArray[np.uint8]) -> None
     assert all(p.grad is None for p in tower.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["joint", "paper", "code"])
 @pytest.mark.parametrize("qp_maps", names("qp_maps"))
 def test_the_joint_stage_takes_every_loss_and_guide(loss: str, qp_maps: str) -> None:

@@ -144,6 +144,7 @@ def logits(model: Any, inputs: Any) -> torch.Tensor:
         return model(**inputs).logits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [llava, llava_next])
 def test_ctm_goes_wherever_a_picture_goes(
     make: Any, cotam: codec.Codec, ctm: bytes, tmp_path: Path
@@ -164,6 +165,7 @@ def test_ctm_goes_wherever_a_picture_goes(
         processor(text="<image>", images=[b"no picture"], return_tensors="pt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [llava, llava_next])
 def test_tokens_are_repaired_where_the_tower_has_an_adapter(
     make: Any, cotam: codec.Codec, ctm: bytes, tmp_path: Path
@@ -442,6 +444,7 @@ def test_an_attached_processor_is_the_object_that_it_was(
         assert logits(model, others).shape == logits(model, inputs).shape
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copied", COPIES)
 def test_an_attached_model_is_copied_with_what_is_attached(
     copied: str, cotam: codec.Codec, ctm: bytes, tmp_path: Path
@@ -506,6 +509,7 @@ def test_a_trainer_saves_a_checkpoint_of_an_attached_model(
     assert (tmp_path / "out" / "checkpoint-1" / "model.safetensors").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [llava, llava_next])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_repaired_alike(
@@ -643,6 +647,7 @@ def test_transparency_is_seen_on_white(cotam: codec.Codec) -> None:
         assert (seen - wanted).abs().mean() < 0.1
 
 
+@pytest.mark.slow
 def test_ordinary_pictures_are_preprocessed_once(
     cotam: codec.Codec, ctm: bytes, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -666,6 +671,7 @@ def test_ordinary_pictures_are_preprocessed_once(
     assert first == [2]
 
 
+@pytest.mark.slow
 def test_batches_of_tiled_pictures_keep_each_pictures_latents(
     cotam: codec.Codec, ctm: bytes, photo: NDArray[np.uint8], tmp_path: Path
 ) -> None:

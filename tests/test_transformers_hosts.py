@@ -72,6 +72,7 @@ MAPS: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placed", MAPS)
 def test_a_model_is_attached_where_device_map_puts_it(
     placed: str, cotam: codec.Codec, ctm: bytes, tmp_path: Path

@@ -119,6 +119,7 @@ def test_target_sizes_and_maps_are_met(
     ).all()
 
 
+@pytest.mark.slow
 def test_no_bits_are_no_trouble(
     cotam: codec.Codec, small: NDArray[np.uint8], tower: Tower, monkeypatch: pytest.MonkeyPatch
 ) -> None:

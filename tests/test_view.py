@@ -118,6 +118,7 @@ def test_the_server_has_what_the_page_needs(folder: Path, photo: NDArray[np.uint
             assert asked(server, path)[0] == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     [

@@ -10,7 +10,8 @@ from benchmarks.lib.markdown import load, rows_to_markdown
 TITLES = {
     "still": "still files of this codec",
     "avif": "AVIF for every frame",
-    "libaom": "libaom, screen video",
+    "libaom-realtime": "libaom, real time",
+    "libaom": "libaom, slow",
     "x264": "x264, zerolatency",
 }
 QUALITY = 50.0
@@ -69,3 +70,13 @@ def stream_costs_table() -> str:
         for name, costs in result["cases"].items()
     ]
     return rows_to_markdown([f"{result['threads']} threads", "bytes", "encode", "decode"], rows)
+
+
+def first_frames_table() -> str:
+    """Time of a first frame, encoded and decoded."""
+    titles = {"stream": "stream"} | TITLES
+    rows = [
+        [titles[system], f"{costs['bytes']}", f"{costs['seconds']:.2f} s"]
+        for system, costs in load("stream_costs")["first_frame"].items()
+    ]
+    return rows_to_markdown(["first frame of 1456x819", "bytes", "encode and decode"], rows)

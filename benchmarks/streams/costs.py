@@ -3,6 +3,7 @@
 ::
 
     two frames of a recording; the first was sent before -> seconds to encode and decode the second
+    a first frame -> seconds to encode it, here and by libaom in a process of ffmpeg
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from typing import Any
 import codec
 from benchmarks.lib.output import add_options, hand_over
 from benchmarks.streams.measure import QUALITY, read
+from benchmarks.streams.systems import available
 from codec.evaluation.distortion import Pixels
 from codec.evaluation.machine import describe
 
 ROUNDS = 25
+FIRST_ROUNDS = 3
 THREADS = 2
 # The messages to time: recording and number of the frame.
 CASES = {
@@ -28,6 +31,20 @@ CASES = {
     "scrolled by a turn of the wheel": ("scrolling-1456x819", 2),
     "nothing changed": ("scrolling-1456x819", 18),
 }
+FIRST = "menus-1456x819"
+# The quality of each system at which its first frame is timed.
+FIRST_QUALITIES = {"stream": QUALITY, "libaom-realtime": 63.0, "libaom": 63.0}
+
+
+def first_frame(system: str, frame: Pixels) -> dict[str, float]:
+    """Minimum seconds to send and show a first frame, and its bytes."""
+    send = available()[system].send
+    seconds = []
+    for _ in range(FIRST_ROUNDS):
+        start = time.perf_counter()
+        sent = send([frame], FIRST_QUALITIES[system], [0])
+        seconds.append(time.perf_counter() - start)
+    return {"seconds": min(seconds), "bytes": sent.bytes}
 
 
 def timed(before: Pixels, after: Pixels) -> dict[str, float]:
@@ -62,9 +79,16 @@ def main() -> None:
     for name, (folder, number) in CASES.items():
         frames = read(options.recordings / folder)
         result["cases"][name] = timed(frames[number - 1], frames[number])
+    frame = read(options.recordings / FIRST)[0]
+    known = available()
+    result["first_frame"] = {
+        system: first_frame(system, frame) for system in FIRST_QUALITIES if system in known
+    }
     if not hand_over(result, options):
         for name, costs in result["cases"].items():
             print(f"{name}: " + ", ".join(f"{what} {value:.1f}" for what, value in costs.items()))
+        for system, costs in result["first_frame"].items():
+            print(f"{system}: first frame {costs['seconds']:.1f} s, {costs['bytes']} bytes")
 
 
 if __name__ == "__main__":

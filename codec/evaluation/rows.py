@@ -13,7 +13,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import torch
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -107,6 +106,8 @@ def _results(
     if processes == 1:
         yield from map(work, jobs)
         return
+    import torch
+
     threads = max(1, torch.get_num_threads() // processes)
     # torch's thread pools do not survive a fork.
     context = multiprocessing.get_context("spawn")
@@ -120,4 +121,6 @@ def _results(
 
 
 def _start(threads: int) -> None:
+    import torch
+
     torch.set_num_threads(threads)

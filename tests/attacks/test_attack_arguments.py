@@ -140,6 +140,7 @@ def test_a_file_of_any_kind(toy: codec.Codec, value: Any) -> None:
     one_sentence(lambda: decode_ctm(value))
 
 
+@pytest.mark.slow
 @QUIET
 @given(name=st.sampled_from(("output", "level", "background")), value=anything())
 def test_a_wish_of_any_kind(toy: codec.Codec, name: str, value: Any) -> None:
@@ -187,6 +188,7 @@ def test_an_empty_cell_does_not_end_a_batch() -> None:
     assert coded["ctm"][1] == coded["ctm"][2]
 
 
+@pytest.mark.slow
 def test_values_that_make_sense_are_accepted(toy: codec.Codec, tmp_path: Path) -> None:
     picture = pictures.scene()
     Image.fromarray(picture).save(tmp_path / "a.png")

@@ -59,6 +59,7 @@ def coded(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (folder / "a.ctm").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_default_output_replaces_nothing(here: Path, coded: bytes) -> None:
     before = b"somebody's work"
     (here / "a.png").write_bytes(before)
@@ -76,6 +77,7 @@ def test_a_default_output_replaces_nothing(here: Path, coded: bytes) -> None:
     assert (here / "a.png").read_bytes() != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("link", ["same", "hard", "soft", "other"])
 def test_an_input_is_never_an_output(here: Path, link: str) -> None:
     before = (here / "a.png").read_bytes()
@@ -176,6 +178,7 @@ def test_a_system_without_nameless_files_does_the_same(
     assert stat.S_IMODE((tmp_path / "a.ctm").stat().st_mode) & 0o600 == 0o600
 
 
+@pytest.mark.slow
 def test_any_name_will_do(here: Path) -> None:
     """In one run: names with invalid UTF-8, line breaks or escapes, and names of maximum length."""
     names = [b"n\xff\xfe\xfd", b"new\nline", b"\x1b[31m", b"a b'\"", "\u00fc\u4e2d".encode()]
@@ -196,6 +199,7 @@ def test_any_name_will_do(here: Path) -> None:
     assert names[0] in text
 
 
+@pytest.mark.slow
 def test_names_that_collide_in_a_batch(tmp_path: Path) -> None:
     picture = Image.fromarray(pictures.scene())
     for name in ("x.jpg", "x.png", "y.png", "sub/x.png"):
@@ -223,6 +227,7 @@ def test_only_what_has_no_free_name_is_refused(tmp_path: Path) -> None:
     assert any("named twice" in note for note in schedule.notes)
 
 
+@pytest.mark.slow
 def test_a_folder_loses_nothing_silently(tmp_path: Path) -> None:
     root = tmp_path / "in"
     (root / "deep").mkdir(parents=True)
@@ -325,6 +330,7 @@ def test_a_full_stream_loses_the_report_and_not_the_file(here: Path, coded: byte
             assert done.stderr.count(b"\n") == 1
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_costs_no_file(here: Path) -> None:
     """As in `cotam encode ... | head -1`: stdout is closed early, and all files are written."""
     (here / "b.png").write_bytes((here / "a.png").read_bytes())
@@ -384,6 +390,7 @@ def test_data_for_a_closed_stream_is_a_failure(here: Path) -> None:
     assert b"standard input is closed" in source.stderr
 
 
+@pytest.mark.slow
 def test_a_jpeg_is_visually_lossless_unless_asked(here: Path, coded: bytes) -> None:
     picture = images.from_array(pictures.scene())
     sizes = []

@@ -35,6 +35,7 @@ def png(image: Image.Image, **options: object) -> bytes:
     return stream.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", pictures.KINDS)
 def test_odd_metadata_never_costs_the_pixels(kind: str, toy: codec.Codec) -> None:
     random = Random(int(os.environ.get("COTAM_FUZZ_SEED", "0")))
@@ -153,6 +154,7 @@ def test_hidden_pixels_take_the_colour_of_what_is_near() -> None:
     np.testing.assert_array_equal(compose.without_hidden(pixels, None), pixels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turn", range(1, 9))
 def test_orientation_is_applied_once_on_every_way_in(turn: int, tmp_path: Path) -> None:
     import codec.integrations.pillow
@@ -305,6 +307,7 @@ def test_a_huge_profile_is_applied_in_place_of_being_kept() -> None:
     np.testing.assert_array_equal(picture.pixels, images.shown(small))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", metadata.KEEP)
 def test_what_is_kept_of_location_and_maker_notes(keep: str, toy: codec.Codec) -> None:
     tag = Image.Exif()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -14,6 +15,8 @@ from codec.errors import BadArgument, CodecError
 from codec.evaluation.judges import Sample, data_root, spread
 
 ROWS = "rows.jsonl"
+# Packages of cotam[bench] that every comparison needs; they are imported when they are used.
+NEEDED = ("torch", "bjontegaard", "matplotlib", "pytorch_msssim")
 WHAT = "What is compared"
 REPORT = "Report"
 JUDGES = "Judges"
@@ -110,12 +113,12 @@ def evaluate(
 
     IN is a picture, a folder, or a set: kodak, imagenet, receipts, ...
     """
-    try:
-        from codec.evaluation.metrics import Settings
-        from codec.evaluation.report.plots import write_plots  # noqa: F401
-    except ImportError as error:
-        click.echo(f"cotam: comparing needs {error.name}: pip install 'cotam[bench]'", err=True)
-        raise click.exceptions.Exit(1) from None
+    missing = next((name for name in NEEDED if find_spec(name) is None), None)
+    if missing:
+        click.echo(f"cotam: comparing needs {missing}: pip install 'cotam[bench]'", err=True)
+        raise click.exceptions.Exit(1)
+    from codec.evaluation.metrics import Settings
+
     settings = Settings(data_root(), tower, tower_weights, detector, vqa_model, questions)
     try:
         target = run(
@@ -162,7 +165,6 @@ def run(
     from codec.evaluation import codecs as contenders
     from codec.evaluation import inputs, measure
     from codec.evaluation.metrics import Settings, metrics_of, usable
-    from codec.evaluation.report import page, plots, same_size, summary
 
     assert isinstance(settings, Settings)
     measured, missing = usable(metrics_of(metrics), settings)
@@ -178,6 +180,8 @@ def run(
     readable = [picture for picture in pictures if picture.path.name not in unread]
     if not readable:
         raise BadArgument(f"none of the pictures could be read: {next(iter(unread.values()))}")
+    from codec.evaluation.report import page, plots, same_size, summary
+
     titles = {name: one.name for name, one in opened.items()}
     result = summary.summary_of(setup, titles, readable, rows, missing | absent | unread)
     written = summary.write_results(result, folder)
