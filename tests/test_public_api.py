@@ -62,9 +62,10 @@ def test_the_code_of_the_readme_is_typed_for_its_users(tmp_path: Path) -> None:
         + python_of(ROOT / "README.md")
         + TYPES_OF_DECODE
     )
-    # In the clone, with its settings and what its own check has found out about the package.
-    command = [sys.executable, "-m", "mypy", str(tmp_path / "user.py")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "user.py"]
+    command += ["--cache-dir", str(tmp_path / "cache"), "--config-file", "/dev/null"]
+    path = {"MYPYPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, cwd=tmp_path, env=path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 

@@ -84,7 +84,7 @@ def test_the_page_of_scale(tmp_path: Path, photo: NDArray[np.uint8], cotam: code
         env=environment,
         capture_output=True,
         text=True,
-        timeout=600,  # 180 s were seen beside other tests
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]

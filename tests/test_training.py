@@ -50,16 +50,14 @@ def names(group: str) -> list[str]:
     return sorted(p.stem for p in (CONF / group).glob("*.yaml"))
 
 
-# Every experiment, every trainer, and every model with every experiment that trains it.
+# Every experiment with every trainer, and every model with every experiment that trains it.
 CONFIGURATIONS = [
-    *((experiment, "cpu", "toy") for experiment in names("experiment")),
-    *(("joint", trainer, "toy") for trainer in names("trainer") if trainer != "cpu"),
     *(
-        (experiment, "cpu", model)
-        for experiment in ("base", "joint")
-        for model in names("model")
-        if model != "toy"
+        (experiment, trainer, "toy")
+        for experiment in names("experiment")
+        for trainer in names("trainer")
     ),
+    *((experiment, "cpu", model) for experiment in ("base", "joint") for model in names("model")),
 ]
 
 

@@ -3,7 +3,7 @@
 ::
 
     two frames of a recording; the first was sent before -> seconds to encode and decode the second
-    a first frame -> seconds to encode it, here and by libaom in a process of ffmpeg
+    a first frame -> seconds to encode and decode it, here and by libaom in processes of ffmpeg
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import codec
 from benchmarks.lib.output import add_options, hand_over
 from benchmarks.streams.measure import QUALITY, read
-from benchmarks.streams.systems import available
+from benchmarks.streams.systems import System, available
 from codec.evaluation.distortion import Pixels
 from codec.evaluation.machine import describe
 
@@ -36,13 +36,12 @@ FIRST = "menus-1456x819"
 FIRST_QUALITIES = {"stream": QUALITY, "libaom-realtime": 63.0, "libaom": 63.0}
 
 
-def first_frame(system: str, frame: Pixels) -> dict[str, float]:
-    """Minimum seconds to send and show a first frame, and its bytes."""
-    send = available()[system].send
+def first_frame(system: System, quality: float, frame: Pixels) -> dict[str, float]:
+    """Minimum seconds to encode and decode a first frame, and its bytes."""
     seconds = []
     for _ in range(FIRST_ROUNDS):
         start = time.perf_counter()
-        sent = send([frame], FIRST_QUALITIES[system], [0])
+        sent = system.send([frame], quality, [0])
         seconds.append(time.perf_counter() - start)
     return {"seconds": min(seconds), "bytes": sent.bytes}
 
@@ -80,9 +79,11 @@ def main() -> None:
         frames = read(options.recordings / folder)
         result["cases"][name] = timed(frames[number - 1], frames[number])
     frame = read(options.recordings / FIRST)[0]
-    known = available()
+    systems = available()
     result["first_frame"] = {
-        system: first_frame(system, frame) for system in FIRST_QUALITIES if system in known
+        name: first_frame(systems[name], quality, frame)
+        for name, quality in FIRST_QUALITIES.items()
+        if name in systems
     }
     if not hand_over(result, options):
         for name, costs in result["cases"].items():

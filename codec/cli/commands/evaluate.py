@@ -16,7 +16,7 @@ from codec.evaluation.judges import Sample, data_root, spread
 
 ROWS = "rows.jsonl"
 # Packages of cotam[bench] that every comparison needs; they are imported when they are used.
-NEEDED = ("torch", "bjontegaard", "matplotlib", "pytorch_msssim")
+NEEDED = ("torch", "bjontegaard", "matplotlib")
 WHAT = "What is compared"
 REPORT = "Report"
 JUDGES = "Judges"

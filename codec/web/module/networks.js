@@ -4,7 +4,7 @@ import { Tables } from "./rans.js";
 import { tiled } from "./tiles.js";
 
 const MOST_THREADS = 4;
-// Optimizing the graphs took 0.4 s of the first picture's 2.7 s and made later ones no faster.
+// Optimizing the graphs took 0.5 s of the first picture's 2.9 s and made later ones no faster.
 const OPTIONS = { executionProviders: ["wasm"], graphOptimizationLevel: "disabled" };
 /** @type {Promise<any> | null} */
 let runtime = null;
