@@ -20,10 +20,11 @@ from hydra import compose, initialize_config_dir
 from benchmarks.lib.output import add_options, hand_over
 from codec.evaluation.machine import describe
 from codec.memory import keep_freed_memory
+from training import CONF_FOLDER
 from training.data.folder import endless
 from training.device import use_huge_pages
 from training.run import SECONDS_PER_MINUTE
-from training.train import CONF, KEPT_BYTES, make_trainer, pick_precision
+from training.trainer import KEPT_BYTES, make_trainer, pick_precision
 
 # Steps that are not timed: the first ones allocate memory, and every tenth step updates the
 # optimizer's bases.
@@ -75,7 +76,10 @@ def measure(settings: list[str], steps: int) -> dict[str, Any]:
         Median seconds of a step and of its parts, and the mean of whole steps, which includes
         that every tenth step updates the optimizer's bases.
     """
-    with tempfile.TemporaryDirectory() as folder, initialize_config_dir(CONF, version_base="1.3"):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        initialize_config_dir(str(CONF_FOLDER), version_base="1.3"),
+    ):
         fixed = [
             f"run_dir={folder}",
             f"steps={WARMUP + steps}",

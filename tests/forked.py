@@ -2,7 +2,7 @@
 
 ::
 
-    pytest -> server: imports training.train once -> fork -> main() of a module, output to a file
+    pytest -> server: imports training.trainer once -> fork -> main() of a module, output to a file
 
 Importing takes nine of the ten CPU seconds of a toy run. Tests of signals, of several processes and
 of missing packages start a program of their own instead.
@@ -28,7 +28,7 @@ SECONDS = 600
 @cache
 def _server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["training.train", "training.export.__main__"])
+    context.set_forkserver_preload(["training.trainer", "training.export.__main__"])
     return context
 
 

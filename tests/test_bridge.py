@@ -21,7 +21,7 @@ from codec.weights import checkpoint
 from tests.test_training import CONF
 from training.export.bridge import export_bridge
 from training.losses.features import distance
-from training.train import train
+from training.trainer import train
 
 TOWER = "timm:deit_tiny_patch16_224"
 

@@ -16,7 +16,7 @@ from codec.evaluation.distortion import psnr
 from codec.guidance import choose
 from tests.test_training import CONF
 from training.run import LAST_CHECKPOINT
-from training.train import train
+from training.trainer import train
 
 pytest.importorskip("compressai", reason="compressai is missing")
 from codec.evaluation.codecs.elic_base import (

@@ -23,7 +23,7 @@ from training.data.memory import MemoryBatches, MemoryData
 from training.losses.features import MultiLevel
 from training.losses.teachers import Teachers
 from training.run import LAST_CHECKPOINT, read_checkpoint
-from training.train import train
+from training.trainer import train
 from training.validation import KeptAside
 
 DEIT = "timm:deit_tiny_patch16_224"

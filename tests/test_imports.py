@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -88,3 +89,34 @@ def test_what_a_command_imports(files: Path, arguments: str, heavy: set[str]) ->
     )
     assert done.returncode == 0, done.stderr
     assert set(json.loads(done.stderr.splitlines()[-1])) & HEAVY <= heavy
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("training.train", ["--cfg", "job", "experiment=joint"]),
+        ("training.data.pages", ["--help"]),
+    ],
+)
+def test_training_commands_import_lightning_only_to_train(
+    module: str, arguments: list[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("hydra", reason="cotam[train] is not installed")
+    program = (
+        "import runpy, sys\n"
+        "try:\n"
+        f"    runpy.run_module({module!r}, run_name='__main__', alter_sys=True)\n"
+        "finally:\n"
+        "    print(sorted({'pytorch_lightning', 'torch'} & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    assert done.stderr.splitlines()[-1] == "[]"

@@ -26,7 +26,7 @@ from codec.tokens.adapters import load_adapter
 from codec.towers import load_tower
 from tests.test_training import CONF
 from training.export.adapter import export_adapter
-from training.train import train
+from training.trainer import train
 
 TOY = "toy-clip"
 SIDE = 128

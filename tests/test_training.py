@@ -31,7 +31,7 @@ from training.data.qp_maps import QpMaps
 from training.losses.joint import RateDistortion
 from training.losses.rate import RateModel, fit_bottleneck
 from training.run import data_folder
-from training.train import make_trainer
+from training.trainer import make_trainer
 
 CONF = ROOT / "conf"
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
+from training import CONF_FOLDER
 from training.device import device_name
 
-CONF_FOLDER = Path(__file__).resolve().parents[1] / "conf"
 # Path below a run's folder. `state_dict` in this file has the averaged weights.
 LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
 SECONDS_PER_MINUTE = 60

@@ -23,7 +23,7 @@ from codec.io.heatmap import panels
 from codec.networks.model import Networks
 from codec.weights.checkpoint import Checkpoint
 from codec.weights.networks import to_arrays
-from training.data.folder import is_held_out, list_pictures, read_picture
+from training.data.pictures import is_held_out, list_pictures, read_picture
 from training.fit.preview import fit_preview
 from training.fit.tables import fit_tables
 

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import codec
 
 CLONE = Path(codec.__file__).resolve().parents[1]
-TRAIN_EXTRA = {
-    "hydra",
-    "omegaconf",
-    "pytorch_lightning",
-    "tensorboard",
-    "torchvision",
-    "webdataset",
-}
+# What every run imports.
+NEEDED = ("torch", "hydra", "omegaconf", "pytorch_lightning")
 
 
 def main() -> None:
@@ -33,16 +28,13 @@ def main() -> None:
             "cotam-train: training needs a clone of the repository: "
             "run `pip install -e '.[train]'` there"
         )
+    for name in NEEDED:
+        if find_spec(name) is None:
+            sys.exit(
+                f"cotam-train: {name} is missing: run `pip install -e '.[train]'` in the clone"
+            )
     sys.path.insert(0, str(CLONE))
-    try:
-        run = import_module("training.train").main
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in TRAIN_EXTRA:
-            raise
-        sys.exit(
-            f"cotam-train: {error.name} is missing: run `pip install -e '.[train]'` in the clone"
-        )
-    run()
+    import_module("training.train").main()
 
 
 if __name__ == "__main__":

@@ -417,7 +417,7 @@ def test_pictures_are_opened_in_one_place() -> None:
 
 
 def test_training_reads_what_encoding_reads(tmp_path: Path) -> None:
-    from training.data.folder import list_pictures, read_picture
+    from training.data.pictures import list_pictures, read_picture
 
     deep = np.linspace(0, 65535, 96).astype(np.uint16)[None].repeat(70, 0)
     cases = {"deep.png": Image.fromarray(deep), "f.tif": Image.fromarray(deep.astype(np.float32))}
@@ -449,7 +449,7 @@ def bomb() -> bytes:
 def test_a_bad_picture_is_skipped_and_named_in_training_and_validation(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from training.data.folder import RandomCrops, read_picture
+    from training.data.pictures import RandomCrops, read_picture
     from training.validation import readable
 
     good = Image.fromarray(pictures.scene(96, 80))

@@ -1,5 +1,5 @@
 """Training pictures and random QP maps."""
 
-from training.data.folder import read_picture
+from training.data.pictures import read_picture
 
 __all__ = ["read_picture"]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import codec
-from training.data.folder import list_pictures, read_picture, without_held_out
+from training.data.pictures import list_pictures, read_picture, without_held_out
 
 SIDE = 224
 WIDEST = 300  # upper limit in pixels of the short side, in the view that shows all of it

@@ -1,11 +1,9 @@
-"""Pictures for training: folders read recursively, random crops, folders mixed by weight."""
+"""Random crops of training pictures, from folders mixed by weight."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pytorch_lightning as pl
@@ -14,39 +12,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from codec.bitstream.container import DEFAULT_LIMIT_PIXELS
-from codec.errors import BadArgument, sentence
-from codec.io.folders import PICTURES, listing
-from codec.io.images import read_shown
+from codec.errors import BadArgument
 from codec.networks.config import STRIDE_Z
-
-log = logging.getLogger(__name__)
-SUFFIXES = PICTURES
-
-
-def list_pictures(folder: Path) -> list[Path]:
-    """All pictures below a folder, sorted. Raises FileNotFoundError if there is none."""
-    contents = listing(folder, SUFFIXES)
-    for place, why in contents.unreadable.items():
-        log.warning("skipped the folder %s (%s)", place, why)
-    if not contents.files:
-        raise FileNotFoundError(
-            f"no pictures below {folder}; set data.root or the variable COTAM_DATA"
-        )
-    return contents.files
-
-
-def read_picture(source: Path | BinaryIO, name: str | None = None) -> np.ndarray | None:
-    """Pixels [H, W, 3] of a path or open file, as a tower sees them (codec.io.images.read_shown).
-
-    Returns None, and logs a warning with the file's name, if the file cannot be decoded or has too
-    many pixels.
-    """
-    try:
-        return np.array(read_shown(source, DEFAULT_LIMIT_PIXELS))
-    except Exception as error:  # one bad picture must not end a run that takes days
-        log.warning("skipped %s (%s)", name or source, sentence(error))
-        return None
+from training.data.pictures import list_pictures, read_picture, without_held_out
 
 
 def checked(size: int) -> int:
@@ -62,16 +30,6 @@ def used(weights: Mapping[str, float]) -> dict[str, float]:
     if not left or min(left.values()) < 0:
         raise BadArgument(f"data.weights must be 0 or more, and one of them more, not {weights}")
     return left
-
-
-def is_held_out(index: int, every: int) -> bool:
-    """Whether the picture at this index of a sorted list is held out; `every` 0 holds out none."""
-    return every > 0 and index % every == every // 2
-
-
-def without_held_out(paths: list[Path], every: int) -> list[Path]:
-    """The pictures of a sorted list that are not held out (`is_held_out`)."""
-    return [path for index, path in enumerate(paths) if not is_held_out(index, every)]
 
 
 def recoloured(crop: Tensor, random: np.random.Generator) -> Tensor:

@@ -12,14 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from training.data.folder import (
-    checked,
-    list_pictures,
-    random_crop,
-    read_picture,
-    used,
-    without_held_out,
-)
+from training.data.folder import checked, random_crop, used
+from training.data.pictures import list_pictures, read_picture, without_held_out
 
 log = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 from codec.cli.outputs import write
 from codec.errors import BadArgument, BadPicture, CodecError, sentence
 from codec.io.folders import files_in
-from training.data.folder import read_picture
 from training.data.page_html import KINDS, Photograph, page_html
+from training.data.pictures import read_picture
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

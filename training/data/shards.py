@@ -14,7 +14,8 @@ import webdataset
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from training.data.folder import SUFFIXES, checked, random_crop, read_picture
+from training.data.folder import checked, random_crop
+from training.data.pictures import SUFFIXES, read_picture
 
 # A run ends after this many consecutive samples without a picture.
 MOST_SKIPPED = 1000

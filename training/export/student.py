@@ -14,7 +14,7 @@ import codec
 from codec.guidance.files import write
 from codec.guidance.student_torch import load_student
 from codec.networks.student import Student, StudentConfig
-from training.data.folder import list_pictures, read_picture
+from training.data.pictures import list_pictures, read_picture
 from training.device import weights_below
 from training.fit.documents import fit_documents
 from training.fit.rate_estimate import fit

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from codec.guidance.student import small_copy
 from codec.networks.student import Student
-from training.data.folder import list_pictures, read_picture
+from training.data.pictures import list_pictures, read_picture
 
 log = logging.getLogger(__name__)
 # One picture in this many is left out of the fit.

@@ -21,7 +21,7 @@ from codec.networks.integer import round_half_up
 from codec.networks.model import Networks
 from codec.networks.prior import scale_table
 from codec.networks.transforms import pad_to_multiple
-from training.data.folder import list_pictures, read_picture
+from training.data.pictures import list_pictures, read_picture
 from training.data.qp_maps import QpMaps
 
 # The tables of z have entries for -15..15 and for an escape symbol.
