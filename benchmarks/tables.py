@@ -375,6 +375,26 @@ def selection_table() -> str:
     return rows_to_markdown(head, rows)
 
 
+def receivers_table() -> str:
+    """Error of DeiT-Tiny's last tokens and time to them, by receiver."""
+    result = load("receivers")
+    names = {
+        "pixels": "decoded pixels",
+        "adapter": "pixels, repaired by the adapter",
+        "bridge": "bridge, without pixels",
+    }
+    rows = []
+    for way, name in names.items():
+        cells = [
+            f"{by_way[way]['mean']:.3f} +- {by_way[way]['standard_error']:.3f}"
+            for by_way in result["errors"].values()
+        ]
+        rows.append([name, *cells, f"{result['milliseconds'][way]:.0f} ms"])
+    head = [f"{result['pictures']} pictures of ImageNet, `{result['model']}`"]
+    head += [f"error at quality {quality}" for quality in result["errors"]]
+    return rows_to_markdown([*head, "time, 768x512"], rows)
+
+
 def wire_table() -> str:
     """Kilobytes of a message with one picture, to the gateway and from the gateway."""
     result = load("wire")
@@ -410,6 +430,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "weights": weights_table,
     "runs": runs_table,
     "levels": levels_table,
+    "receivers": receivers_table,
     "scale": scale_table,
     "selection": selection_table,
     "train_step": train_step_table,

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 import codec
+from benchmarks.receivers import Receivers, errors
 from codec.errors import UnknownModel, WrongAdapter
+from codec.evaluation.judges.deit import DeitJudge
+from codec.networks.adapter import AdapterConfig, TokenAdapter
 from codec.tokens.adapters import load_adapter
-from codec.tokens.bridge import bridged, load_bridge
+from codec.tokens.bridge import bridged, load_bridge, save_bridge
 from codec.towers import LAST, load_tower
 from codec.weights import checkpoint
 from tests.test_training import CONF
@@ -105,3 +108,28 @@ def test_a_bridge_learns(photo: NDArray[np.uint8]) -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.8 * losses[0], losses
+
+
+@pytest.mark.slow
+def test_receivers_are_compared(
+    cotam: codec.Codec, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = DeitJudge(data_folder)
+    tower = judge.tower
+    shape = AdapterConfig(
+        cotam.learned.pipeline.layers[-1].stop,
+        tower.width,
+        *tower.grid,
+        tower.prefix,
+        inner=32,
+        heads=2,
+    )
+    torch.manual_seed(0)
+    network = TokenAdapter(shape)
+    torch.nn.init.normal_(network.head.weight)
+    facts = {"layer": 2, "codec": cotam.fingerprint, "tower": tower.name}
+    save_bridge(tmp_path / "bridge", network, facts | {"signature": tower.signature})
+    receivers = Receivers(cotam, judge, load_bridge(tmp_path / "bridge"))
+    monkeypatch.setattr("benchmarks.receivers.QUALITIES", (50.0,))
+    found = {name: one["mean"] for name, one in errors(receivers, 2)["50"].items()}
+    assert 0 < found["adapter"] < found["pixels"] < 0.6 < found["bridge"]

@@ -61,7 +61,7 @@ open(sys.argv[4], "w").write(json.dumps(found))
 
 
 @pytest.mark.slow
-def test_the_page_of_scale(tmp_path: Path, photo: NDArray[np.uint8], cotam: codec.Codec) -> None:
+def test_the_page_of_scale(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
     """Runs in a separate process, so that a cluster that does not start cannot block the tests."""
     pytest.importorskip("ray", reason="cotam[ray] is not installed")
     blocks = dict(CODE.findall((ROOT / "docs" / "scale.md").read_text()))
@@ -77,7 +77,7 @@ def test_the_page_of_scale(tmp_path: Path, photo: NDArray[np.uint8], cotam: code
         json.dumps(list(blocks.values())),
         str(tmp_path / "found.json"),
     ]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "COTAM_BACKEND": "onnx"}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments],
         cwd=ROOT,
@@ -90,6 +90,7 @@ def test_the_page_of_scale(tmp_path: Path, photo: NDArray[np.uint8], cotam: code
     assert done.returncode == 0, done.stderr[-2000:]
     rows = json.loads((tmp_path / "found.json").read_text())
     assert len(rows) == 7
+    cotam = codec.load(backend="onnx")
     assert rows["broken.png"][0]
     for number in range(6):
         error, image = rows[f"{number}.png"]

@@ -305,6 +305,28 @@ def test_the_student_learns_a_towers_attention(photo: NDArray[np.uint8]) -> None
 
 
 @pytest.mark.slow
+def test_a_student_can_learn_from_coding_errors(photo: NDArray[np.uint8]) -> None:
+    """Where the codec makes no error, none is felt, however sensitive the tower is there."""
+    torch.manual_seed(0)
+    overrides = ["experiment=student", "tower.weights=random", "stage.errors_of=small"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        stage = hydra.utils.instantiate(compose("train", overrides).stage)
+    stage.maps = lambda x: torch.full((len(x), 16, 16), 30)
+    x = torch.from_numpy(photo[None, :256, :256] / np.float32(255)).permute(0, 3, 1, 2)
+    half = x.clone()
+    half[..., 128:] = 0.5
+    error = stage.coding_error(half)
+    assert error.shape == (1, 3, 224, 224)
+    assert error[..., :100].abs().mean() > 2 * error[..., 124:].abs().mean() > 0
+    felt = stage.teacher_sensitivity(half)
+    stage.coder = None
+    by_noise = stage.teacher_sensitivity(half)
+    assert felt.shape == by_noise.shape == (1, 14, 14)
+    left, right = ((v[..., :6].mean(), v[..., 8:].mean()) for v in (felt, by_noise))
+    assert left[0] / right[0] > 3 * left[1] / right[1]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["joint", "paper", "code"])
 @pytest.mark.parametrize("qp_maps", names("qp_maps"))
 def test_the_joint_stage_takes_every_loss_and_guide(loss: str, qp_maps: str) -> None:

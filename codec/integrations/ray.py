@@ -10,7 +10,7 @@ They do not import Ray.
 
 from __future__ import annotations
 
-import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,13 +30,13 @@ Batch = dict[str, NDArray[Any]]
 def _threads(count: int) -> Iterator[None]:
     """Limit PyTorch to `count` threads, because the workers of a machine share its cores.
 
-    Exported halves run without PyTorch; COTAM_THREADS limits theirs.
+    Where nothing has imported PyTorch, another backend runs the networks; COTAM_THREADS limits its
+    threads.
     """
-    if importlib.util.find_spec("torch") is None:
+    torch = sys.modules.get("torch")
+    if torch is None:
         yield
         return
-    import torch
-
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

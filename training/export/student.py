@@ -38,7 +38,7 @@ CARD = """# {name}
 folders weighted {weights}. Nothing below `eval/` was used.
 - Teacher: `{tower}`.
 - Attention: Kullback-Leibler divergence to the mean [CLS] attention of its first {layers} blocks.
-- Sensitivity: squared error of the log of diag(J^T J), where J is the derivative of the \
+- Sensitivity: squared error of the log of {felt}, where J is the derivative of the \
 teacher's last tokens by the pixels, estimated by {probes} random projections per step.
 - Documents: a logistic regression on the mean features, which separates `text/` of the training \
 pictures from the rest. It is correct on {right:.1%} of {asked} pictures that it was not fitted to.
@@ -78,7 +78,10 @@ def of_run(run: Path) -> tuple[Student, dict[str, Any]]:
     network = Student(StudentConfig(tuple(sizes.widths), tuple(sizes.depths)))
     network.load_state_dict(weights_below(state["state_dict"], "student."))
     stage = settings.stage
-    return network, facts | {"tower": stage.tower, "layers": stage.layers, "probes": stage.probes}
+    coder = stage.get("errors_of")
+    felt = f"|J e|^2 for the coding errors e of `{coder}`" if coder else "diag(J^T J)"
+    names = ("tower", "layers", "probes")
+    return network, facts | {name: stage[name] for name in names} | {"felt": felt}
 
 
 def export_student(
@@ -100,7 +103,7 @@ def export_student(
     """
     if source.is_file():
         network, stored = load_student(source)
-        facts = stored["training"]
+        facts = {"felt": "diag(J^T J)"} | stored["training"]
     else:
         network, facts = of_run(source)
     right, asked = fit_documents(network, root)
