@@ -9,7 +9,7 @@ export GOMP_SPINCOUNT ?= 20000
 # Tests start hundreds of processes; each would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo test check lint types docs gpu fuzz binaries dist clean
+.PHONY: install demo test check quick-tests all-tests lint types docs gpu fuzz binaries dist clean
 
 install: .venv/installed
 
@@ -35,12 +35,23 @@ lint: install
 types: install
 	$(BIN)/mypy
 
-# One thread for each of the processes that share the tests.
-check: lint types
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto
+# One thread for each of the processes that share the tests. There is one more process than there
+# are cores, because many tests wait for a file, a socket or another program.
+PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
 
-test: lint types
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+# Types are checked while tests run.
+check: lint
+	$(MAKE) --no-print-directory --jobs=2 types quick-tests
+
+test: lint
+	$(MAKE) --no-print-directory --jobs=2 types all-tests
+
+quick-tests: install
+	$(PYTEST) -m "not slow"
+
+all-tests: install
+	$(PYTEST)
 
 # The documentation site in site/; a broken link is an error.
 docs: install

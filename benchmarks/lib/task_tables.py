@@ -200,25 +200,28 @@ def tokens_table() -> str:
 def published_table() -> str:
     """The published method and ours: map alone, adapter alone, both, joint training.
 
-    Published: tasks_published.json, `small-mse` with the adapter of experiment=paper. Ours:
-    tasks.json, `small`. Joint training is compared with `small-mse` under uniform steps.
+    Published: tasks_published.json, `small-mse` with the adapter of experiment=paper; in
+    tasks_published_code.json with that of experiment=paper_code. Ours: tasks.json, `small`. Joint
+    training is compared with `small-mse` under uniform steps.
     """
     published = load("tasks_published")["bd_rate"]["deit"]
+    code = load("tasks_published_code")["bd_rate"]["deit"]
     ours = load("tasks")["bd_rate"]["deit"]
     joint = load("tasks")["bd_rate_base"]["deit"]
-    scores = ("token_mse_last", "cross_entropy", "top1")
-    pairs = {
-        "map alone": (published.get("paper-teacher"), ours.get("default")),
-        "adapter alone": (published.get("tokens-uniform"), ours.get("tokens-uniform")),
-        "map and adapter": (published.get("tokens-paper-teacher"), ours.get("tokens-default")),
-        "joint training": (None, joint.get("uniform")),
+    both = "tokens-paper-teacher"
+    sources = {
+        "map alone": (published.get("paper-teacher"), None, ours.get("default")),
+        "adapter alone": tuple(one.get("tokens-uniform") for one in (published, code, ours)),
+        "map and adapter": (published.get(both), code.get(both), ours.get("tokens-default")),
+        "joint training": (None, None, joint.get("uniform")),
     }
-    rows = []
-    for name, both in pairs.items():
-        cells = [interval((rates or {}).get(score)) for score in scores for rates in both]
-        rows.append([name, *cells])
-    titles = ("last tokens", "cross-entropy of the label", "top-1")
-    head = [f"{title}, {whose}" for title in titles for whose in ("as published", "ours")]
+    titles = {"token_mse_last": "last tokens", "cross_entropy": "cross-entropy of the label"}
+    rows = [
+        [name, *(interval((rates or {}).get(score)) for score in titles for rates in of_name)]
+        for name, of_name in sources.items()
+    ]
+    whose = ("as published", "with the losses of the public code", "ours")
+    head = [f"{title}, {who}" for title in titles.values() for who in whose]
     return rows_to_markdown(["rate of the same weights at equal", *head], rows)
 
 
