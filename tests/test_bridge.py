@@ -55,6 +55,7 @@ def test_a_run_ends_in_tokens_without_pixels(
         f"start={checkpoint.find('default')}",
         "trainer=cpu",
         "steps=3",
+        "stage.warmup=0",
         "stage.inner=32",
         "stage.heads=2",
         "stage.blocks=1",

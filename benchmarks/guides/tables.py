@@ -59,15 +59,21 @@ def guides_table() -> str:
     measures = (*NEVER_TAUGHT, TEACHER, PIXELS)
     read_by = load("tasks_ocr")
     text = read_by["bd_rate"]["ocr"]
-    rows = []
-    for guide in result["mean_of_judges_that_never_taught"]:
-        # For receipts, an earlier result of the student has more pictures.
-        known = rates | {"ocr": text | rates.get("ocr", {})}
-        cells = [interval(known.get(j, {}).get(guide, {}).get(score)) for j, score in measures]
-        mean = mean_of(known, guide)
+    # For receipts, an earlier result of the student has more pictures.
+    known = rates | {"ocr": text | rates.get("ocr", {})}
+
+    def row(title: str, of_guide: dict[str, Any], guide: str) -> list[str]:
+        cells = [interval(of_guide.get(j, {}).get(guide, {}).get(score)) for j, score in measures]
+        mean = mean_of(of_guide, guide)
         # The mean of the independent judges follows their columns.
         cells.insert(len(NEVER_TAUGHT), "-" if mean is None else f"{mean:+.1f} %")
-        rows.append([title_of(guide), *cells])
+        return [title, *cells]
+
+    rows = [
+        row(title_of(guide), known, guide) for guide in result["mean_of_judges_that_never_taught"]
+    ]
+    retrained = load("guides_retrained")["bd_rate"]
+    rows.insert(1, row("student, trained for coding errors", retrained, "default"))
     counts = {judge: about["pictures"] for judge, about in result["sets"].items()}
     named = [f"{JUDGES[score]}, {counts.get(judge, 0)} pictures" for judge, score in NEVER_TAUGHT]
     named[-1] += f" (student: {read_by['sets']['ocr']['pictures']})"

@@ -91,7 +91,7 @@ class ScheduledStage(pl.LightningModule):
         if self.reached >= 1:
             self.trainer.should_stop = True
             return -1
-        ramp = min(1.0, (self.global_step + 1) / self.warmup)
+        ramp = min(1.0, (self.global_step + 1) / max(1, self.warmup))
         cosine = 0.5 * (1 + math.cos(math.pi * self.reached))
         rate = self.learning_rate * ramp * (LAST_RATE + (1 - LAST_RATE) * cosine)
         for group in self.trainer.optimizers[0].param_groups:
