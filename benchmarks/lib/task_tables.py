@@ -225,6 +225,24 @@ def published_table() -> str:
     return rows_to_markdown(["rate of the same weights at equal", *head], rows)
 
 
+def equalized_table() -> str:
+    """Step sizes of `small` moved towards equal costs for the joint loss, against its own."""
+    measures = {
+        "last tokens of DeiT-Tiny": ("deit", "token_mse_last"),
+        "tokens, block 8": ("deit", "token_mse_middle"),
+        "features of EfficientNet-Lite0": ("lite0", "feature_error"),
+    }
+    rows = []
+    results = {"50 %": load("tasks_equalized_half"), "100 %": load("tasks_equalized")}
+    for share, result in results.items():
+        base = result["bd_rate_base"]
+        cells = [interval(base[judge]["uniform"][score]) for judge, score in measures.values()]
+        rows.append([share, *cells])
+    pictures = results["100 %"]["sets"]["deit"]["pictures"]
+    head = [f"way to equal costs, {pictures} pictures; rate at equal"]
+    return rows_to_markdown([*head, *measures], rows)
+
+
 TASK_TABLES: dict[str, Callable[[], str]] = {
     "tasks": tasks_table,
     "joint": joint_table,
@@ -232,5 +250,6 @@ TASK_TABLES: dict[str, Callable[[], str]] = {
     "tokens": tokens_table,
     "tuned": tuned_table,
     "published": published_table,
+    "equalized": equalized_table,
     "tuned_scores": tuned_scores_table,
 }
