@@ -35,10 +35,8 @@ lint: install
 types: install
 	$(BIN)/mypy
 
-# One thread for each of the processes that share the tests. There is one more process than there
-# are cores, because many tests wait for a file, a socket or another program.
-PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
+# One thread for each of the processes that share the tests.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 # Types are checked while tests run.
 check: lint

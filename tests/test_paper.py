@@ -153,7 +153,10 @@ def test_the_table_shows_both_methods(tmp_path: Path, monkeypatch: pytest.Monkey
     rate = {"value": -1.25, "low": -2.0, "high": -0.5}
     published = {"bd_rate": {"deit": {"paper-teacher": {"token_mse_last": rate}}}}
     (tmp_path / "tasks_published.json").write_text(json.dumps(published))
+    code = {"bd_rate": {"deit": {"tokens-uniform": {"token_mse_last": rate}}}}
+    (tmp_path / "tasks_published_code.json").write_text(json.dumps(code))
     monkeypatch.setattr(markdown, "RESULTS", tmp_path)
     table = published_table()
     assert "| map alone | -1.2 % (-2.0..-0.5) |" in table
+    assert "| adapter alone | - | -1.2 % (-2.0..-0.5) |" in table
     assert "| joint training | - |" in table

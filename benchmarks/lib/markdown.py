@@ -17,11 +17,6 @@ def load(name: str) -> dict[str, Any]:
     return json.loads((RESULTS / f"{name}.json").read_text())
 
 
-def exists(name: str) -> bool:
-    """Whether there is a committed result of this name."""
-    return (RESULTS / f"{name}.json").is_file()
-
-
 def rows_to_markdown(head: list[str], rows: list[list[str]]) -> str:
     """A table.
 

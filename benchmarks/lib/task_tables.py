@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.lib.markdown import at_rate, exists, interval, load, rows_to_markdown
+from benchmarks.lib.markdown import at_rate, interval, load, rows_to_markdown
 from codec.guidance import DEFAULT_GUIDE
 
 # The variant that `cotam encode` uses for photographs: uniform steps within a picture.
@@ -41,10 +41,8 @@ def joint_table() -> str:
     text = load("tasks_ocr")
     tuned = load("tasks_tuned")
     rivals = list(next(iter(result["bd_rate_rivals"].values())))
-    best = load("tasks_rivals") if exists("tasks_rivals") else {"bd_rate_rivals": {}}
-    others = [
-        rival for rival in next(iter(best["bd_rate_rivals"].values()), {}) if rival not in rivals
-    ]
+    best = load("tasks_rivals")
+    others = [rival for rival in best["systems"] if rival not in rivals]
     rows = []
     for name, judge, score, files in MEASURES:
         source = text if judge == "ocr" else tuned if files == "tuned" else result
@@ -62,7 +60,8 @@ def joint_table() -> str:
     head = [f"rate of `{result['model']}` at equal", f"one QP for all, against `{base_name}`"]
     head += [
         f"as shipped, against `{base_name}`",
-        *(f"as shipped, against {rival}" for rival in (*rivals, *others)),
+        *(f"as shipped, against {rival}" for rival in rivals),
+        *(f"as shipped, against {best['systems'][rival]}" for rival in others),
     ]
     return rows_to_markdown(head, rows)
 

@@ -449,7 +449,8 @@ def bomb() -> bytes:
 def test_a_bad_picture_is_skipped_and_named_in_training_and_validation(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from training.data.pictures import RandomCrops, read_picture
+    from training.data.folder import RandomCrops
+    from training.data.pictures import read_picture
     from training.validation import readable
 
     good = Image.fromarray(pictures.scene(96, 80))
