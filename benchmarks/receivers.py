@@ -31,9 +31,7 @@ from benchmarks.speed import SIDES, picture
 from codec.evaluation.judges import data_root, read_pixels, spread
 from codec.evaluation.judges.deit import DeitJudge
 from codec.evaluation.machine import describe
-from codec.tokens.adapters import find_adapter
 from codec.tokens.bridge import Bridge, bridged, load_bridge
-from codec.tokens.decode import embedded
 from codec.towers import LAST
 
 QUALITIES = (10.0, 30.0, 60.0)
@@ -53,32 +51,19 @@ class Receivers:
         self.cotam = cotam
         self.judge = judge
         self.bridge = bridge
-        tower = judge.tower
-        self.adapter = find_adapter(cotam.fingerprint, tower.signature, tower.name)
 
     def ways(self) -> dict[str, Callable[[bytes], Tensor]]:
         """By name: a function from a file to the last tokens [1, tokens, width]."""
         return {"pixels": self.by_pixels, "adapter": self.by_adapter, "bridge": self.by_bridge}
 
-    @torch.inference_mode()
     def by_pixels(self, data: bytes) -> Tensor:
         """The tokens of the decoded pixels."""
-        shown = self.judge.look(self.cotam.decode(data, output="array"))
-        return self.judge.tower.tokens(shown, [LAST])[LAST]
+        return self.judge.tokens(self.cotam.decode(data, output="array"))[LAST]
 
     @torch.inference_mode()
     def by_adapter(self, data: bytes) -> Tensor:
         """The tokens of the decoded pixels, repaired from the latents."""
-        decoded = self.cotam.decode_full(data)
-        pixels = decoded.picture.pixels
-        embedding, repairs = embedded(
-            self.cotam.backend,
-            decoded,
-            self.judge.tower,
-            self.adapter,
-            self.judge.look(pixels),
-            self.judge.box(*pixels.shape[:2]),
-        )
+        embedding, repairs = self.judge.repaired(self.cotam, data)
         return self.judge.tower.continued(embedding, [LAST], repairs=repairs)[LAST]
 
     def by_bridge(self, data: bytes) -> Tensor:

@@ -16,7 +16,7 @@ import codec
 from benchmarks.receivers import Receivers, errors
 from codec.errors import UnknownModel, WrongAdapter
 from codec.evaluation.judges.deit import DeitJudge
-from codec.networks.adapter import AdapterConfig, TokenAdapter
+from codec.networks.adapter import TokenAdapter
 from codec.tokens.adapters import load_adapter
 from codec.tokens.bridge import bridged, load_bridge, save_bridge
 from codec.towers import LAST, load_tower
@@ -24,6 +24,7 @@ from codec.weights import checkpoint
 from tests.test_training import CONF
 from training.export.bridge import export_bridge
 from training.losses.features import distance
+from training.stages.adapter import adapter_config
 from training.trainer import train
 
 TOWER = "timm:deit_tiny_patch16_224"
@@ -117,14 +118,8 @@ def test_receivers_are_compared(
 ) -> None:
     judge = DeitJudge(data_folder)
     tower = judge.tower
-    shape = AdapterConfig(
-        cotam.learned.pipeline.layers[-1].stop,
-        tower.width,
-        *tower.grid,
-        tower.prefix,
-        inner=32,
-        heads=2,
-    )
+    channels = cotam.learned.pipeline.layers[-1].stop
+    shape = adapter_config(channels, tower, {"inner": 32, "heads": 2})
     torch.manual_seed(0)
     network = TokenAdapter(shape)
     torch.nn.init.normal_(network.head.weight)

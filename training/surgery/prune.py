@@ -174,7 +174,7 @@ def _prior(
     steps = zip(new.steps_of(new.layers[-1]), old.steps_of(old.layers[-1]))
     channels = kept[low:] - low
     for index, (step, trained) in enumerate(steps):
-        # Inputs of a step: the preview layer's four sets, then those of its own layer so far.
+        # A step reads the four sets of the preview layer and the earlier sets of its own layer.
         before = _in_a_row(
             [torch.arange(low)] * 4 + [channels] * index, [low] * 4 + [wide.config.m - low] * index
         )

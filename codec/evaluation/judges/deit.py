@@ -18,7 +18,7 @@ from codec.evaluation.distortion import Pixels
 from codec.evaluation.judges import Direction, JudgeUnavailable, PerPicture, Sample
 from codec.tokens.adapters import find_adapter
 from codec.tokens.decode import embedded
-from codec.towers import LAST, Tower, load_tower
+from codec.towers import LAST, Repairs, Tower, load_tower
 
 TOWER = "timm:deit_tiny_patch16_224"
 WEIGHTS = Path("weights") / "deit_tiny_patch16_224.safetensors"
@@ -156,19 +156,26 @@ class DeitJudge:
         Raises:
             AdapterUnavailable: no shipped adapter is for these weights and this tower.
         """
+        embedding, repairs = self.repaired(cotam, data)
+        tokens, logits = self.tower.continued_and_classes(embedding, list(LAYERS.values()), repairs)
+        return self._scores(self.reference(original), tokens, logits, truth)
+
+    @torch.inference_mode()
+    def repaired(self, cotam: codec.Codec, data: bytes) -> tuple[Tensor, Repairs]:
+        """The embedding of a file in this view, and the repairs of later layers (`embedded`).
+
+        Args:
+            cotam: the codec of the file.
+            data: the file.
+
+        Raises:
+            AdapterUnavailable: no shipped adapter is for these weights and this tower.
+        """
         adapter = self.adapter(cotam.fingerprint, self.tower.signature, self.tower.name)
         decoded = cotam.decode_full(data)
         pixels = decoded.picture.pixels
-        embedding, repairs = embedded(
-            cotam.backend,
-            decoded,
-            self.tower,
-            adapter,
-            self.look(pixels),
-            self.box(*pixels.shape[:2]),
-        )
-        tokens, logits = self.tower.continued_and_classes(embedding, list(LAYERS.values()), repairs)
-        return self._scores(self.reference(original), tokens, logits, truth)
+        box = self.box(*pixels.shape[:2])
+        return embedded(cotam.backend, decoded, self.tower, adapter, self.look(pixels), box)
 
     def _scores(
         self, reference: dict[int, Tensor], tokens: dict[int, Tensor], logits: Tensor, truth: Any
