@@ -42,6 +42,7 @@ def joint_table() -> str:
     tuned = load("tasks_tuned")
     rivals = list(next(iter(result["bd_rate_rivals"].values())))
     best = load("tasks_rivals")
+    strongest = best["bd_rate_rivals"] | load("tasks_rivals_others")["bd_rate_rivals"]
     others = [rival for rival in best["systems"] if rival not in rivals]
     rows = []
     for name, judge, score, files in MEASURES:
@@ -53,7 +54,7 @@ def joint_table() -> str:
             for variant in ("same-qp", SHIPPED)
         ]
         cells += [against.get(rival, {}).get(files, {}).get(score) for rival in rivals]
-        further = best["bd_rate_rivals"].get(judge, {})
+        further = strongest.get(judge, {})
         cells += [further.get(rival, {}).get(files, {}).get(score) for rival in others]
         rows.append([name, *map(interval, cells)])
     base_name = result["base"]["model"]
