@@ -92,14 +92,19 @@ def test_what_a_command_imports(files: Path, arguments: str, heavy: set[str]) ->
 
 
 @pytest.mark.parametrize(
-    ("module", "arguments"),
+    ("module", "arguments", "expected"),
     [
-        ("training.train", ["--cfg", "job", "experiment=joint"]),
-        ("training.data.pages", ["--help"]),
+        ("training.train", ["--cfg", "job", "experiment=joint"], []),
+        ("training.data.pages", ["--help"], []),
+        (
+            "training.export",
+            [str(ROOT / "checkpoints" / "tiny.safetensors"), "mine.safetensors", "--slope", "3"],
+            ["torch"],
+        ),
     ],
 )
 def test_training_commands_import_lightning_only_to_train(
-    module: str, arguments: list[str], tmp_path: Path
+    module: str, arguments: list[str], expected: list[str], tmp_path: Path
 ) -> None:
     pytest.importorskip("hydra", reason="cotam[train] is not installed")
     program = (
@@ -119,4 +124,4 @@ def test_training_commands_import_lightning_only_to_train(
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout
-    assert done.stderr.splitlines()[-1] == "[]"
+    assert done.stderr.splitlines()[-1] == str(expected)

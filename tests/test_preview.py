@@ -24,7 +24,7 @@ from codec.networks.integer import integer_layers
 from codec.networks.model import Networks
 from tests.conftest import psnr, run_cotam
 from tests.test_training import CONF
-from training.validation import make_checkpoint
+from training.fit.checkpoint import make_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -55,17 +55,24 @@ assert_type(cotam.decode(data, level="latents"), NDArray[np.float32])
 """
 
 
+# What the project's settings of mypy leave out of --strict.
+STRICT = (
+    "# mypy: disallow-subclassing-any, disallow-untyped-calls, disallow-any-generics, "
+    "warn-return-any\n"
+)
+
+
 @pytest.mark.slow
 def test_the_code_of_the_readme_is_typed_for_its_users(tmp_path: Path) -> None:
+    """With the cache of `make types`, which spares 40 of 45 seconds."""
     (tmp_path / "user.py").write_text(
-        "from typing import Any\nprocessor: Any\nscreenshots: list[Any]\n"
+        STRICT
+        + "from typing import Any\nprocessor: Any\nscreenshots: list[Any]\n"
         + python_of(ROOT / "README.md")
         + TYPES_OF_DECODE
     )
-    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "user.py"]
-    command += ["--cache-dir", str(tmp_path / "cache"), "--config-file", "/dev/null"]
-    path = {"MYPYPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(command, cwd=tmp_path, env=path, capture_output=True, text=True)
+    command = [sys.executable, "-m", "mypy", tmp_path / "user.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 

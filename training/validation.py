@@ -21,47 +21,15 @@ from codec.guidance import choose
 from codec.info import qp_field_of
 from codec.io.heatmap import panels
 from codec.networks.model import Networks
-from codec.weights.checkpoint import Checkpoint
-from codec.weights.networks import to_arrays
 from training.data.pictures import is_held_out, list_pictures, read_picture
-from training.fit.preview import fit_preview
-from training.fit.tables import fit_tables
+from training.fit.checkpoint import make_checkpoint
 
 Pixels = NDArray[np.uint8]
 log = logging.getLogger(__name__)
-# Scale indexes below this are not coded.
-DEFAULT_SKIP = 7
 # Number of pictures that the tables are fitted to in a validation.
 TABLE_PICTURES = 4
 # Keeps PSNR and the logarithm of importance finite.
 TINY = 1e-9
-
-
-def make_checkpoint(
-    networks: Networks, name: str, fit_on: Path, count: int, skip_below: int = DEFAULT_SKIP
-) -> Checkpoint:
-    """Export networks in memory.
-
-    Args:
-        networks: On the CPU.
-        name: The name of the weights.
-        fit_on: The folder of pictures that tables and the preview are fitted to.
-        count: How many of them to use.
-        skip_below: Scale indexes below this are not coded.
-
-    Returns:
-        A checkpoint with all metadata that decoding needs.
-    """
-    frequencies, lengths = fit_tables(networks, fit_on, count)
-    if networks.config.low:
-        fit_preview(networks, fit_on, count)
-    arrays = to_arrays(networks) | {
-        "tables.frequencies": frequencies,
-        "tables.lengths": lengths.astype(np.int32),
-    }
-    return Checkpoint(
-        arrays, {"name": name, "config": networks.config.to_dict(), "skip_below": skip_below}
-    )
 
 
 class RealBytes(pl.Callback):

@@ -58,7 +58,7 @@ def optimizer_name(settings: Any) -> str:
 
 
 def _maps(settings: dict[str, Any]) -> str:
-    maps = settings["qp_maps"]
+    maps = settings.get("qp_maps") or settings["guidance"]  # its name in weights up to 2026-11
     shares = (
         "drawn uniformly from 0..63, "
         f"{maps['map_share']:.0%} of the pictures with a random QP map (patchwise or gradient)"

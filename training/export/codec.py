@@ -1,43 +1,26 @@
-"""Exports a run: `python -m training.export RUN_DIR checkpoints/NAME.safetensors`.
-
-Instead of a run, RUN_DIR can be a file. For a student's file, the document detector and the rate
-estimate are fitted again. For exported weights of a codec, only --rate-weight, --guide and --slope
-are changed.
-"""
+"""Exports a run of the codec: tables, proof of the bounds, checkpoint."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from omegaconf import OmegaConf
 
-from codec.errors import UnknownModel
-from codec.guidance import GUIDES, check_slope
+from codec.guidance import check_slope
 from codec.networks.blocks import ResidualBlock
 from codec.networks.config import RATE_WEIGHT, ModelConfig
 from codec.networks.integer import EXACT_LIMIT
 from codec.networks.model import Networks
-from codec.weights import hub
 from codec.weights.checkpoint import Checkpoint, load, save
 from codec.weights.networks import bounds, trainable_from_checkpoint
-from training.data.folder import endless
 from training.device import device_name, weights_below
-from training.export.adapter import export_adapter
-from training.export.bridge import export_bridge
-from training.export.card import render
-from training.export.elic import export_elic
-from training.export.encoder import export_encoder
-from training.export.features import export_features
-from training.export.student import export_student
-from training.run import data_folder, read_run
+from training.fit.checkpoint import make_checkpoint
+from training.run import read_run
 from training.surgery.equalize_steps import equalize_steps, rescale
-from training.validation import DEFAULT_SKIP, make_checkpoint
 
 
 def load_run(run: Path, config: ModelConfig | None = None) -> tuple[Networks, dict[str, Any]]:
@@ -188,6 +171,10 @@ def export(
         facts["blend"] = blend[1]
     # This changes the prior's weights, so it comes before the proof of the bounds and the tables.
     if equalized:
+        import hydra
+
+        from training.data.folder import endless  # imports Lightning
+
         loss, data = (
             hydra.utils.instantiate(OmegaConf.create(facts["settings"][part]))
             for part in ("loss", "data")
@@ -240,149 +227,3 @@ def reset(weights: Path, target: Path, wishes: dict[str, Any]) -> Checkpoint:
     checkpoint = Checkpoint(stored.arrays, stored.metadata | wishes)
     save(checkpoint, target)
     return checkpoint
-
-
-def options_of() -> argparse.Namespace:
-    """The arguments; rate_weight, guide and slope are None if they were not given."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("run", type=Path)
-    parser.add_argument("target", type=Path)
-    parser.add_argument(
-        "--push", metavar="ORG/NAME", help="also upload weights and card to the Hugging Face Hub"
-    )
-    parser.add_argument(
-        "--root",
-        type=Path,
-        default=data_folder() / "train",
-        help="the training pictures to fit a student to",
-    )
-    parser.add_argument(
-        "--skip-below",
-        type=int,
-        default=DEFAULT_SKIP,
-        help="scale indexes below this are not coded",
-    )
-    parser.add_argument(
-        "--rate-weight",
-        type=float,
-        help=f"squared steps that a bit is worth in RDOQ ({RATE_WEIGHT:g})",
-    )
-    parser.add_argument(
-        "--pictures", type=int, default=60, help="training pictures to fit the tables to"
-    )
-    parser.add_argument(
-        "--before",
-        type=Path,
-        nargs="*",
-        default=[],
-        help="runs or weights that this run started from, latest first",
-    )
-    parser.add_argument(
-        "--blend",
-        nargs=2,
-        metavar=("RUN", "SHARE"),
-        help="average with the run or weights that this one started from, with this share",
-    )
-    parser.add_argument(
-        "--equalize",
-        type=float,
-        default=0.0,
-        help="how far step sizes are equalized for the run's loss, 0..1",
-    )
-    parser.add_argument(
-        "--guide",
-        choices=GUIDES,
-        help="the default guide of these weights",
-    )
-    parser.add_argument(
-        "--slope",
-        type=float,
-        help="lower the QP by this much per nat of estimated cost above the median picture (0)",
-    )
-    parser.add_argument(
-        "--what", default="Weights of the base stage: rate + MSE.", help="the card's first sentence"
-    )
-    parser.add_argument(
-        "--limits",
-        default="Trained for a short time on few pictures.",
-        help="the card's last section",
-    )
-    return parser.parse_args()
-
-
-def kind_of(run: Path) -> str:
-    """The class of a run's stage; for a file, `weights` or `student`."""
-    if not run.is_file():
-        return str(OmegaConf.load(run / "config.yaml").stage._target_)
-    # Weights and students are both .safetensors files; only their metadata differs.
-    try:
-        load(run)
-    except UnknownModel:
-        return "student"
-    return "weights"
-
-
-def main() -> None:
-    """Command line."""
-    options = options_of()
-    kind = kind_of(options.run)
-    if "AdapterStage" in kind:
-        export_adapter(options.run, options.target, options.what, options.limits, options.before)
-        print(f"{options.target}: {options.target.stat().st_size} bytes")
-        return
-    if "EncoderStage" in kind:
-        checkpoint = export_encoder(options.run, options.target, options.what, options.limits)
-        print(f"{options.target}: fingerprint {checkpoint.fingerprint.hex()}")
-        return
-    if "ElicStage" in kind:
-        export_elic(options.run, options.target)
-        print(f"{options.target}: {options.target.stat().st_size} bytes")
-        return
-    if "BridgeStage" in kind:
-        export_bridge(options.run, options.target)
-        print(f"{options.target}: {options.target.stat().st_size} bytes")
-        return
-    if "FeatureStage" in kind:
-        export_features(options.run, options.target, options.what, options.limits)
-        print(f"{options.target}: {options.target.stat().st_size} bytes")
-        return
-    if "student" in kind:
-        export_student(
-            options.run,
-            options.root,
-            options.target,
-            options.pictures,
-            options.what,
-            options.limits,
-        )
-        print(f"{options.target}: {options.target.stat().st_size} bytes")
-        return
-    wishes = {name: getattr(options, name) for name in ("rate_weight", "guide", "slope")}
-    # 0 is a valid value of --slope and --rate-weight, so only None means "not given".
-    wishes = {name: value for name, value in wishes.items() if value is not None}
-    if kind == "weights":
-        checkpoint = reset(options.run, options.target, wishes)
-    else:
-        blend = (Path(options.blend[0]), float(options.blend[1])) if options.blend else None
-        checkpoint = export(
-            options.run,
-            options.target,
-            options.skip_below,
-            options.pictures,
-            before=options.before,
-            blend=blend,
-            equalized=options.equalize,
-            **wishes,
-        )
-    card = render(checkpoint, options.what, options.limits)
-    options.target.with_suffix(".md").write_text(card)
-    size = options.target.stat().st_size
-    print(f"{options.target}: fingerprint {checkpoint.fingerprint.hex()}, {size} bytes")
-    if options.push:
-        print(f"uploaded: {hub.push(options.target, card, options.push)}")
-
-
-if __name__ == "__main__":
-    main()

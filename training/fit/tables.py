@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from codec.bitstream.rans import TOTAL
 from codec.networks.config import SCALE_COUNT, STRIDE_Z, Z_LIMIT
@@ -42,7 +42,7 @@ def reach_of(scale: float) -> int:
 def gaussian_row(scale: float) -> NDArray[np.float64]:
     """Probabilities of the values -L..L, then that of all larger ones (the escape symbol)."""
     reach = reach_of(scale)
-    edges = norm.cdf((np.arange(-reach, reach + 2) - 0.5) / scale)
+    edges = ndtr((np.arange(-reach, reach + 2) - 0.5) / scale)
     row = np.diff(edges)
     return np.append(row, max(1 - row.sum(), 1e-7))
 
