@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,10 @@ def imports_of(module: str) -> set[str]:
     return names
 
 
-GRAPH = {module: imports_of(module) for module in SOURCES}
+@cache
+def graph() -> dict[str, set[str]]:
+    """The imports of every module; it takes too long for the collection of tests."""
+    return {module: imports_of(module) for module in SOURCES}
 
 
 def room_of(module: str) -> str:
@@ -80,7 +84,7 @@ def room_of(module: str) -> str:
 
 def own_imports() -> set[tuple[str, str]]:
     """(importing, imported) for every import between two modules of this repository."""
-    return {(a, b) for a, names in GRAPH.items() for b in names if b in SOURCES and a != b}
+    return {(a, b) for a, names in graph().items() for b in names if b in SOURCES and a != b}
 
 
 def cycles() -> list[list[str]]:
@@ -93,7 +97,7 @@ def cycles() -> list[list[str]]:
     def visit(module: str) -> None:
         order[module] = low[module] = len(order)
         stack.append(module)
-        for name in sorted(GRAPH[module] & SOURCES.keys() - {module}):
+        for name in sorted(graph()[module] & SOURCES.keys() - {module}):
             if name not in order:
                 visit(name)
             if name in stack:
@@ -128,7 +132,7 @@ def test_imports_go_down_and_never_round(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_modules_without_networks_do_not_import_torch() -> None:
-    for module, names in GRAPH.items():
+    for module, names in graph().items():
         if any(module == free or module.startswith(f"{free}.") for free in TORCH_FREE):
             tops = {name.split(".")[0] for name in names}
             assert module == "codec.results" or "torch" not in tops, module

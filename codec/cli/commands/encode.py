@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import click
+
 from codec import quality as qualities
 from codec.bitstream.container import MAGIC
 from codec.cli import click_parts, options, streams
@@ -178,7 +180,7 @@ def encode_file(source: bytes | Path, target: str, settings: dict[str, Any]) -> 
 )
 @option(
     "--tune-steps",
-    type=int,
+    type=click.IntRange(min=1),  # refused before PyTorch is imported
     metavar="N",
     section=GUIDE,
     advanced=True,
