@@ -154,7 +154,7 @@ def test_every_image_processor_of_a_multimodal_model_takes_a_file(
     backends = image_processing_auto.IMAGE_PROCESSOR_MAPPING_NAMES
     cotam = codec.load("tiny", "cpu")
     path = tmp_path / "a.ctm"
-    path.write_bytes(cotam.encode(Image.fromarray(small), tool="learned"))
+    path.write_bytes(cotam.encode(Image.fromarray(small), tool="av1"))
     picture = codec.decode(path.read_bytes())
     picture.save(tmp_path / "a.png")
     register()
