@@ -53,7 +53,7 @@ SYSTEMS = (
     "tool:palette",
     "tool:learned",
 )
-ANCHORS = ("avif", "avif-444")
+ANCHORS = ("avif", "avif-444", "avif-best")
 # Format or registry name -> qualities. Screens need more quality than photographs.
 QUALITIES = {
     "AVIF": (4.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 75.0),
@@ -61,6 +61,7 @@ QUALITIES = {
     "JPEG": (5.0, 10.0, 25.0, 40.0, 60.0, 75.0, 85.0),
     "tool:learned": (3.0, 15.0, 30.0, 50.0, 70.0, 85.0),
     "cotam": (5.0, 12.0, 20.0, 30.0, 40.0, 50.0, 60.0, 72.0, 85.0, 93.0, 97.0),
+    "effort:9": (5.0, 20.0, 40.0, 60.0, 72.0, 85.0, 93.0, 97.0),
 }
 _judge = lru_cache(maxsize=None)(lambda name: JUDGES[name](data_root()))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.lib.markdown import interval, load, rows_to_markdown
+from benchmarks.lib.screen_tables import screen_rates
 
 # The sequence of screenshots in the table, and the size of its frames.
 SCENE = "typing"
@@ -29,16 +30,17 @@ def front_table() -> str:
         ]
         for name, level in ((f"{count} photographs", "effort-5"), ("with `--effort 9`", "effort-9"))
     ]
-    shots = load("screens")
-    screens = shots["bd_rate"]
-    judges = {"tokens": "DeiT-Tiny's tokens", "words": "words read by Tesseract"}
+    screens = screen_rates("screens", "tokens")
     graphics = [
         [
-            f"{shots['pictures']} screenshots",
-            judges[judge],
-            *(interval(screens[judge][avif]["CoTAM"]) for avif in ("AVIF", "AVIF 4:4:4")),
+            name,
+            "DeiT-Tiny's tokens",
+            *(interval(screens[avif].get(title)) for avif in ("AVIF", "AVIF best")),
         ]
-        for judge in judges
+        for name, title in (
+            (f"{load('screens')['pictures']} screenshots", "CoTAM"),
+            ("with `--effort 9`", "CoTAM, effort 9"),
+        )
     ]
     head = ["pictures", "judge, equal score", "AVIF", "AVIF at its best"]
     return rows_to_markdown(head, [*photographs, *graphics, _stream_row()])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from benchmarks.lib.markdown import interval, load, rows_to_markdown
 
 # Name of a result -> its pictures.
 SETS = {"screens": "screenshots (eval/screens)", "screens_charts": "charts (eval/charts)"}
-ANCHORS = ("AVIF", "AVIF 4:4:4")
+# Name of a result -> the result for the same pictures with AVIF's best settings and `--effort 9`.
+BEST = {"screens": "screens_best", "screens_charts": "screens_charts_best"}
+ANCHORS = ("AVIF", "AVIF 4:4:4", "AVIF best")
 # Title in the registry -> name of the tool in the table.
 TOOLS = {
     "CoTAM": "chosen by the picture",
+    "CoTAM, effort 9": "the same with `--effort 9`",
     "CoTAM, av1": "`av1` for all",
     "CoTAM, palette": "`palette` for all",
 }
@@ -23,18 +28,35 @@ SIZES = {
 SHOWN_QUALITIES = (5.0, 20.0, 50.0, 60.0, 85.0)
 
 
+def screen_rates(name: str, judge: str) -> dict[str, dict[str, Any]]:
+    """BD-rates of a set by AVIF's settings and by the codecs' titles.
+
+    Args:
+        name: a key of SETS.
+        judge: a key of JUDGES.
+
+    Returns:
+        One dictionary for each of ANCHORS, with those titles that were measured.
+    """
+    measured = [load(result)["bd_rate"].get(judge, {}) for result in (BEST[name], name)]
+    return {
+        anchor: {title: rate for rates in measured for title, rate in rates.get(anchor, {}).items()}
+        for anchor in ANCHORS
+    }
+
+
 def screens_table() -> str:
     """BD-rates of the screen tools against AVIF, at equal token error and at equal words read."""
     rows = []
     for name, pictures in SETS.items():
         result = load(name)
-        for judge, rates in result["bd_rate"].items():
+        for judge in result["bd_rate"]:
+            rates = screen_rates(name, judge)
             for title, tool in TOOLS.items():
-                if title not in rates[ANCHORS[0]]:
-                    continue
-                against = [interval(rates[anchor][title]) for anchor in ANCHORS]
-                rows.append([f"{result['pictures']} {pictures}", tool, JUDGES[judge], *against])
-    identities = load("screens")["systems"]
+                against = [interval(rates[anchor].get(title)) for anchor in ANCHORS]
+                if set(against) != {"-"}:
+                    rows.append([f"{result['pictures']} {pictures}", tool, JUDGES[judge], *against])
+    identities = load(BEST["screens"])["systems"] | load("screens")["systems"]
     head = ["pictures", "tool", "at equal", *(identities[name] for name in ANCHORS)]
     return rows_to_markdown(head, rows)
 

@@ -53,6 +53,7 @@ def elic_gain(name: str) -> CodecUnderTest:
 FAMILIES: dict[str, Callable[[str], CodecUnderTest]] = {
     "cotam": cotam.codec_of,
     "tool": cotam.tool_codec,
+    "effort": cotam.effort_codec,
     "compressai": compressai_model,
     "untrained": compressai_zoo.untrained_codec,
     "elic": by_checkpoint.elic_codec,
@@ -61,8 +62,8 @@ FAMILIES: dict[str, Callable[[str], CodecUnderTest]] = {
 }
 DEFAULT = "cotam"
 NAMES = (
-    f"cotam, cotam:WEIGHTS, tool:NAME, {', '.join(pillow.SETTINGS)}, compressai:NAME[,FILE], "
-    "elic:FILE, dcae:FILE, elic-gain:FILE"
+    f"cotam, cotam:WEIGHTS, tool:NAME, effort:N, {', '.join(pillow.SETTINGS)}, "
+    "compressai:NAME[,FILE], elic:FILE, dcae:FILE, elic-gain:FILE"
 )
 # Learned models take up to a few hundred megabytes each.
 CODECS_KEPT = 16

@@ -1,4 +1,4 @@
-"""CoTAM as a codec under test: `cotam`, `cotam:WEIGHTS` and `tool:NAME`."""
+"""CoTAM as a codec under test: `cotam`, `cotam:WEIGHTS`, `tool:NAME` and `effort:N`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from codec.evaluation.distortion import Pixels
 from codec.guidance.files import SHIPPED
 from codec.options import TOOL_NAMES
 from codec.quality import BEST_QUALITY
+from codec.tools.interface import DEFAULT_EFFORT, MOST_EFFORT
 from codec.weights.shipped import FEATURES
 
 DEFAULT_WEIGHTS = "default"
@@ -21,6 +22,7 @@ DEFAULT_WEIGHTS = "default"
 QUALITIES = (5.0, 12.0, 20.0, 30.0, 40.0, 50.0, 60.0, 72.0, 85.0)
 # Tools that can be asked for by name; `auto` is what `cotam` does anyway.
 TOOLS = tuple(name for name in TOOL_NAMES if name != "auto")
+EFFORTS = tuple(map(str, range(MOST_EFFORT + 1)))
 # Hexadecimal digits that identify a file of weights in a kept row.
 HASH_DIGITS = 16
 
@@ -38,12 +40,13 @@ def loaded(model: str) -> codec.Codec:
     return codec.load(model, "cpu")
 
 
-def codec_of(weights: str, tool: str = "auto") -> CodecUnderTest:
+def codec_of(weights: str, tool: str = "auto", effort: int = DEFAULT_EFFORT) -> CodecUnderTest:
     """CoTAM as `cotam encode` runs it, with the weights' own guide and slope.
 
     Args:
         weights: a name or a path.
         tool: the coding tool; `auto` chooses by the picture.
+        effort: 0 (fastest) .. 9 (smallest).
 
     Returns:
         The codec.
@@ -57,9 +60,12 @@ def codec_of(weights: str, tool: str = "auto") -> CodecUnderTest:
     if tool != "auto":
         title += f", {tool}"
         identity += f" tool {tool}"
+    if effort != DEFAULT_EFFORT:
+        title += f", effort {effort}"
+        identity += f" effort {effort} {features_hash()}"
 
     def encode(pixels: Pixels, quality: float) -> bytes:
-        return cotam.encode(pixels, quality=quality, tool=tool)
+        return cotam.encode(pixels, quality=quality, tool=tool, effort=effort)
 
     def decode(data: bytes) -> Pixels:
         return cotam.decode(data, output="array")
@@ -85,6 +91,17 @@ def tool_codec(tool: str) -> CodecUnderTest:
     if tool not in TOOLS:
         raise BadArgument(f"coding tools are {', '.join(TOOLS)}, not '{tool}'")
     return codec_of(DEFAULT_WEIGHTS, tool)
+
+
+def effort_codec(effort: str) -> CodecUnderTest:
+    """CoTAM with the default weights at an effort.
+
+    Raises:
+        BadArgument: there is no such effort.
+    """
+    if effort not in EFFORTS:
+        raise BadArgument(f"efforts are {', '.join(EFFORTS)}, not '{effort}'")
+    return codec_of(DEFAULT_WEIGHTS, effort=int(effort))
 
 
 def parameter_count(cotam: codec.Codec) -> int | None:
