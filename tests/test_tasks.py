@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,9 @@ def test_the_oracle_is_passed_to_the_registry(
 ) -> None:
     if not (data_folder / WEIGHTS).is_file():
         pytest.skip("needs DeiT-Tiny's weights")
-    setup = pickle.loads(pickle.dumps(Setup("default", data_folder, 0.5, oracle=oracle_for)))
+    setup = pickle.loads(
+        pickle.dumps(Setup("default", data_folder, 0.5, oracle=partial(oracle_for, steps=3)))
+    )
     small = small[:64, :96]
     data = system_codec("oracle", setup).encode(small, 30)
     assert cotam.decode(data, output="array").shape == small.shape
@@ -269,7 +272,7 @@ def test_the_oracle_lowers_its_objective(
 ) -> None:
     if not (data_folder / WEIGHTS).is_file():
         pytest.skip("needs DeiT-Tiny's weights")
-    oracle = Oracle(cotam.backend.checkpoint, load_deit(data_folder))
+    oracle = Oracle(cotam.backend.checkpoint, load_deit(data_folder), steps=15)
     pixels = photo[:128, :192]
     qp_map = oracle.qp_map(pixels, 30)
     assert qp_map.shape == (4, 6)

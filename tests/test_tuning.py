@@ -113,7 +113,8 @@ def test_a_plain_picture_stays_plain(cotam: codec.Codec, tower: Tower, quality: 
 def test_target_sizes_and_maps_are_met(
     cotam: codec.Codec, small: NDArray[np.uint8], tower: Tower
 ) -> None:
-    assert len(cotam.encode(small, target_bytes=700, tune=Tuner(tower, 1))) <= 700
+    small = small[:64, :64]
+    assert len(cotam.encode(small, target_bytes=400, tune=Tuner(tower, 1))) <= 400
     assert (
         qp_field_of(cotam.encode(small, qp_map=np.array([[33]]), tune=Tuner(tower, 1))) == 33
     ).all()
@@ -175,7 +176,6 @@ def test_the_command(tmp_path: Path, small: NDArray[np.uint8]) -> None:
         (("--tune-weights", "random"), 2, b"need --tune"),
         (("--tune-steps", 5), 2, b"need --tune"),
         (("--tune", "--tune-steps", 0), 2, b"x>=1"),
-        (("--tune", NAME, "--tune-weights", "random", "--tune-steps", 1001), 2, b"1 to 1000 steps"),
         (("--tune", "no-such-tower"), 1, b"no model no-such-tower"),
         (("--tune", NAME, "--tune-weights", "openai"), 1, b"no --tune"),
     ],
@@ -194,6 +194,7 @@ def test_the_command_refuses(
 
 @pytest.mark.slow
 def test_the_benchmark_tunes(data_folder: Path, small: NDArray[np.uint8]) -> None:
+    small = small[:64, :64]
     setup = Setup("default", data_folder, 0.5)
     plain, tuned = (system_codec(name, setup).encode(small, 30.0) for name in ("default", "tuned"))
     assert plain != tuned
@@ -203,6 +204,7 @@ def test_the_benchmark_tunes(data_folder: Path, small: NDArray[np.uint8]) -> Non
 
 @pytest.mark.slow
 def test_the_page_runs(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
+    small = small[:64, :64]
     (code,) = re.findall(
         r"```python\n(.*?)```", (ROOT / "docs" / "tuning.md").read_text(), re.DOTALL
     )
@@ -215,7 +217,7 @@ def test_the_page_runs(cotam: codec.Codec, small: NDArray[np.uint8]) -> None:
         "tower_weights": "random",
     }
     exec(compile(code, "tuning.md", "exec"), names)
-    assert codec.decode(names["data"]).size == (130, 96)
+    assert codec.decode(names["data"]).size == (64, 64)
 
 
 def test_a_tower_by_name_is_kept() -> None:

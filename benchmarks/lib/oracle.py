@@ -214,9 +214,9 @@ class Oracle:
         return F.pad(qp_map[down][:, across][None, None], (0, right, 0, below), mode="replicate")[0]
 
 
-def oracle_for(checkpoint: Checkpoint, tower: Tower, view: View) -> QpMapOf:
+def oracle_for(checkpoint: Checkpoint, tower: Tower, view: View, steps: int = STEPS) -> QpMapOf:
     """Return the function for the argument `oracle` of codecs.variants.Setup."""
-    return Oracle(checkpoint, tower, view).qp_map
+    return Oracle(checkpoint, tower, view, steps).qp_map
 
 
 def map_bits(qp_map: Tensor) -> Tensor:
