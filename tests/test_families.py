@@ -83,21 +83,21 @@ def path(
 ) -> Path:
     """A file that is decoded in a millisecond; integrations treat those of all tools alike."""
     path = tmp_path_factory.mktemp("files with spaces") / "a cät.ctm"
-    small = Image.fromarray(photo).resize((90, 60))
-    path.write_bytes(cotam.encode(small, quality=60, tool="av1"))
+    path.write_bytes(cotam.encode(reduced(photo), quality=60, tool="av1"))
     shutil.copy(path, path.with_suffix(""))
     return path
 
 
 @pytest.fixture(scope="module")
-def learned(
-    cotam: codec.Codec, photo: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def learned(path: Path, cotam: codec.Codec, photo: NDArray[np.uint8]) -> Path:
     """A file of the learned tool, whose latents a model with an adapter could read."""
-    path = tmp_path_factory.mktemp("learned") / "photo.ctm"
-    small = Image.fromarray(photo).resize((90, 60))
-    path.write_bytes(cotam.encode(small, quality=60, tool="learned"))
-    return path
+    learned = path.with_name("photo.ctm")
+    learned.write_bytes(cotam.encode(reduced(photo), quality=60, tool="learned"))
+    return learned
+
+
+def reduced(photo: NDArray[np.uint8]) -> Image.Image:
+    return Image.fromarray(photo).resize((90, 60))
 
 
 @pytest.fixture(scope="module")
