@@ -64,7 +64,7 @@ STRICT = (
 
 @pytest.mark.slow
 def test_the_code_of_the_readme_is_typed_for_its_users(tmp_path: Path) -> None:
-    """With the cache of `make types`, which spares 40 of 45 seconds."""
+    """It shares mypy's cache with `make types`, which saves 40 of 45 seconds."""
     (tmp_path / "user.py").write_text(
         STRICT
         + "from typing import Any\nprocessor: Any\nscreenshots: list[Any]\n"

@@ -174,7 +174,8 @@ def _prior(
     steps = zip(new.steps_of(new.layers[-1]), old.steps_of(old.layers[-1]))
     channels = kept[low:] - low
     for index, (step, trained) in enumerate(steps):
-        # A step reads the four sets of the preview layer and the earlier sets of its own layer.
+        # Inputs of a step: the four channel sets of the preview layer, then those channel sets of
+        # its own layer that earlier steps have decoded.
         before = _in_a_row(
             [torch.arange(low)] * 4 + [channels] * index, [low] * 4 + [wide.config.m - low] * index
         )
