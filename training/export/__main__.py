@@ -106,7 +106,7 @@ def kind_of(run: Path) -> str:
     return "weights"
 
 
-def export_other(kind: str, options: argparse.Namespace) -> bool:
+def export_other(kind: str, options: argparse.Namespace) -> str | None:
     """Export a run that did not train a codec.
 
     The modules are imported here because most of them import Lightning, which takes seconds and
@@ -117,7 +117,7 @@ def export_other(kind: str, options: argparse.Namespace) -> bool:
         options: The arguments.
 
     Returns:
-        Whether there is such an export.
+        What was written, in a few words; None if there is no such export.
     """
     run, target, texts = options.run, options.target, (options.what, options.limits)
     if "AdapterStage" in kind:
@@ -127,7 +127,8 @@ def export_other(kind: str, options: argparse.Namespace) -> bool:
     elif "EncoderStage" in kind:
         from training.export.encoder import export_encoder
 
-        export_encoder(run, target, *texts)
+        checkpoint = export_encoder(run, target, *texts)
+        return f"fingerprint {checkpoint.fingerprint.hex()}"
     elif "ElicStage" in kind:
         from training.export.elic import export_elic
 
@@ -145,8 +146,8 @@ def export_other(kind: str, options: argparse.Namespace) -> bool:
 
         export_student(run, options.root, target, options.pictures, *texts)
     else:
-        return False
-    return True
+        return None
+    return f"{target.stat().st_size} bytes"
 
 
 def export_codec(kind: str, options: argparse.Namespace) -> Checkpoint:
@@ -176,8 +177,8 @@ def main() -> None:
     options = options_of()
     target: Path = options.target
     kind = kind_of(options.run)
-    if export_other(kind, options):
-        print(f"{target}: {target.stat().st_size} bytes")
+    if written := export_other(kind, options):
+        print(f"{target}: {written}")
         return
     checkpoint = export_codec(kind, options)
     card = render(checkpoint, options.what, options.limits)
