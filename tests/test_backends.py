@@ -25,11 +25,11 @@ from codec.backends.openvino import OpenVinoBackend
 from codec.backends.runtime import Runtime
 from codec.backends.torch import TorchBackend
 from codec.graphs.half import makers
+from codec.networks.byte_blocks import pixels_of
 from codec.networks.config import ModelConfig
-from codec.networks.inference import can_pack, packed
 from codec.networks.model import Networks
 from codec.weights import checkpoint
-from codec.weights.networks import from_checkpoint, to_arrays
+from codec.weights.networks import to_arrays
 from tests.conftest import ROOT
 
 Decoded = list[NDArray[np.float32]]
@@ -100,21 +100,14 @@ def test_pixels_agree_within_one(other: Runtime, photo: NDArray[np.uint8]) -> No
         assert np.abs(previews[0] - previews[1]).max() <= 1
 
 
-@pytest.mark.skipif(not can_pack(torch.device("cpu")), reason="this processor has bfloat16")
-def test_packed_networks_compute_the_same() -> None:
-    torch.manual_seed(0)
-    networks = from_checkpoint(checkpoint.load("tiny"))
-    fast = packed(networks)
-    pictures = torch.rand(1, 3, 64, 96).contiguous(memory_format=torch.channels_last)
-    qp = torch.tensor([[[30]]])
-    with torch.inference_mode():
-        y = networks.g_a(pictures, qp)
-        torch.testing.assert_close(fast.g_a(pictures, qp), y)
-        padded = torch.nn.functional.pad(y, (0, 2))
-        torch.testing.assert_close(fast.h_a(padded), networks.h_a(padded))
-        torch.testing.assert_close(fast.g_s(y, qp), networks.g_s(y, qp))
-    assert fast.g_s.gain is networks.g_s.gain
-    assert isinstance(networks.g_s.head, torch.nn.Conv2d), "gradients need the layers as they were"
+@given(st.integers(1, 5), st.integers(1, 5))
+def test_blocks_of_bytes_become_the_pixels_that_pixel_shuffle_makes(h: int, w: int) -> None:
+    blocks = torch.randint(256, (1, 192, h, w), dtype=torch.uint8)
+    wanted = torch.nn.functional.pixel_shuffle(blocks.float(), 8)[0].permute(1, 2, 0)
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        pixels = pixels_of(blocks.contiguous(memory_format=memory_format))
+        assert pixels.is_contiguous()
+        assert torch.equal(pixels.float(), wanted)
 
 
 HASH = """

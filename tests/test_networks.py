@@ -17,9 +17,9 @@ from codec.networks.block_transform import (
     second_stage,
     start_as_block_transform,
 )
+from codec.networks.byte_blocks import ByteStem
 from codec.networks.config import ModelConfig
 from codec.networks.gains import Gain
-from codec.networks.inference import ByteStem
 from codec.networks.model import Networks
 from tests.conftest import psnr
 

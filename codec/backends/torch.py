@@ -17,8 +17,8 @@ from codec.coding.backend import QpField
 from codec.coding.latent_grid import Floats
 from codec.errors import BadArgument
 from codec.host_state import exact_arithmetic
+from codec.networks.byte_blocks import ByteStem, pixels_of
 from codec.networks.config import PRIOR_STEPS, LatentLayer
-from codec.networks.inference import ByteStem, can_pack, packed
 from codec.networks.tensors import as_array, as_batch, has_bfloat16
 from codec.weights.checkpoint import Checkpoint
 from codec.weights.networks import from_checkpoint
@@ -76,8 +76,7 @@ class TorchBackend:
     Attributes:
         checkpoint: the weights.
         device: where the networks are.
-        networks: for gradients.
-        inference: the same networks, packed where that is faster.
+        networks: the networks, without gradients for their weights.
     """
 
     def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
@@ -89,8 +88,6 @@ class TorchBackend:
         with torch.inference_mode(False), exact_arithmetic():
             self.networks = from_checkpoint(checkpoint).to(self.device).requires_grad_(False)
             self.stem = ByteStem(self.networks.g_a.stem)
-            packs = can_pack(self.device)
-            self.inference = packed(self.networks) if packs else self.networks
         self.bfloat16 = has_bfloat16(self.device)
 
     def __repr__(self) -> str:
@@ -123,21 +120,21 @@ class TorchBackend:
     def analysis(self, pixels: NDArray[np.uint8], qp: QpField) -> Floats:
         x = self.stem(self._tensor(pixels), torch.bfloat16 if self.bfloat16 else torch.float32)
         with self._transforms():
-            return self._out(self.inference.g_a.after_stem(x, self._qp(qp)))  # type: ignore[return-value]
+            return self._out(self.networks.g_a.after_stem(x, self._qp(qp)))  # type: ignore[return-value]
 
     @_apart
     def hyper_analysis(self, y: Floats) -> Floats:
-        return self._out(self.inference.h_a(self._in(y)))  # type: ignore[return-value]
+        return self._out(self.networks.h_a(self._in(y)))  # type: ignore[return-value]
 
     @_apart
     def features(self, layer: LatentLayer, z: Floats, qp: QpField) -> PriorState:
-        return PriorState(self.inference.prior.features(layer, self._in(z), self._qp(qp)), [])
+        return PriorState(self.networks.prior.features(layer, self._in(z), self._qp(qp)), [])
 
     @_apart
     def prior_step(
         self, layer: LatentLayer, step: int, features: PriorState, decoded: list[Floats]
     ) -> tuple[Floats, NDArray[np.uint8]]:
-        prior = self.inference.prior
+        prior = self.networks.prior
         # Earlier sets become contexts once; each step adds only those of the step before.
         for number in range(len(features.context), len(decoded)):
             coded_layer = prior.layers[number // PRIOR_STEPS]
@@ -147,18 +144,20 @@ class TorchBackend:
 
     @_apart
     def dequantised(self, y_hat: Floats, qp: QpField) -> Floats:
-        return self._out(self.inference.g_s.dequantised(self._in(y_hat), self._qp(qp)))  # type: ignore[return-value]
+        return self._out(self.networks.g_s.dequantised(self._in(y_hat), self._qp(qp)))  # type: ignore[return-value]
 
     @_apart
     def synthesis(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
         with self._transforms():
-            x = self.inference.g_s(self._in(y_hat), self._qp(qp))
-        # In place: passes over memory count (docs/decisions.md, 14).
-        return self._out(x.mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8))  # type: ignore[return-value]
+            blocks = self.networks.g_s.before_shuffle(self._in(y_hat), self._qp(qp))
+        # In place, and as bytes before they are sorted: passes over memory count
+        # (docs/decisions.md, 14).
+        levels = blocks.add_(0.5).mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8)
+        return pixels_of(levels).cpu().numpy()
 
     @_apart
     def preview(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
-        latents = self.inference.g_s.dequantised(self._in(y_hat), self._qp(qp))
+        latents = self.networks.g_s.dequantised(self._in(y_hat), self._qp(qp))
         return self._out(
-            self.inference.preview(latents).mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8)
+            self.networks.preview(latents).mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8)
         )  # type: ignore[return-value]

@@ -14,7 +14,6 @@ from codec.guidance.files import SHIPPED, read
 from codec.guidance.importance import Floats, Pixels
 from codec.guidance.student import Look
 from codec.host_state import exact_arithmetic, unfilled
-from codec.networks.inference import can_pack, packed
 from codec.networks.student import Student, StudentConfig
 from codec.networks.tensors import as_batch, has_bfloat16
 
@@ -32,10 +31,7 @@ def look(network: Student | None = None) -> Look:
         UnknownModel: the shipped student cannot be loaded.
     """
     student = load_student()[0] if network is None else network
-    cpu = torch.device("cpu")
-    bfloat16 = has_bfloat16(cpu)
-    if can_pack(cpu):
-        student = packed(student)
+    bfloat16 = has_bfloat16(torch.device("cpu"))
 
     @torch.inference_mode()
     def by_network(pixels: Pixels) -> tuple[Floats, Floats, float]:
