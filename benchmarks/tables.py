@@ -14,7 +14,7 @@ from functools import partial
 from benchmarks.effort.tables import EFFORT_TABLES
 from benchmarks.guides.tables import GUIDE_TABLES
 from benchmarks.lib.front_table import front_table
-from benchmarks.lib.install_table import installs_table
+from benchmarks.lib.install_table import INSTALL_TABLES
 from benchmarks.lib.markdown import ROOT, at_rate, load, rows_to_markdown
 from benchmarks.lib.screen_tables import screen_costs_table, screen_rivals_table, screens_table
 from benchmarks.lib.stream_tables import (
@@ -438,7 +438,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "screens": screens_table,
     "screen_costs": screen_costs_table,
     "screen_rivals": screen_rivals_table,
-    "installs": installs_table,
     "first_frames": first_frames_table,
     "stream_costs": stream_costs_table,
     "streams": streams_table,
@@ -448,6 +447,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **TASK_TABLES,
     **EFFORT_TABLES,
     **GUIDE_TABLES,
+    **INSTALL_TABLES,
 }
 
 

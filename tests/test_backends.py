@@ -25,7 +25,6 @@ from codec.backends.openvino import OpenVinoBackend
 from codec.backends.runtime import Runtime
 from codec.backends.torch import TorchBackend
 from codec.graphs.half import makers
-from codec.networks.byte_blocks import pixels_of
 from codec.networks.config import ModelConfig
 from codec.networks.model import Networks
 from codec.weights import checkpoint
@@ -98,16 +97,6 @@ def test_pixels_agree_within_one(other: Runtime, photo: NDArray[np.uint8]) -> No
         assert (np.abs(pixels[0] - pixels[1]) <= 1).mean() >= 0.999
         previews = [one.decode(data, output="array", level="preview").astype(int) for one in codecs]
         assert np.abs(previews[0] - previews[1]).max() <= 1
-
-
-@given(st.integers(1, 5), st.integers(1, 5))
-def test_blocks_of_bytes_become_the_pixels_that_pixel_shuffle_makes(h: int, w: int) -> None:
-    blocks = torch.randint(256, (1, 192, h, w), dtype=torch.uint8)
-    wanted = torch.nn.functional.pixel_shuffle(blocks.float(), 8)[0].permute(1, 2, 0)
-    for memory_format in (torch.contiguous_format, torch.channels_last):
-        pixels = pixels_of(blocks.contiguous(memory_format=memory_format))
-        assert pixels.is_contiguous()
-        assert torch.equal(pixels.float(), wanted)
 
 
 HASH = """

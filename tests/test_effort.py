@@ -18,9 +18,10 @@ from benchmarks.effort import plot
 from codec.cli.commands.encode import encode
 from codec.errors import BadArgument, UnknownModel
 from codec.info import qp_field_of
-from codec.tools.effort import FIGURES, TUNING, effort_help, learned_effort
+from codec.tools.effort import FIGURES, SECONDS, TUNING, effort_help, learned_effort
 from codec.tools.interface import DEFAULT_EFFORT, MOST_EFFORT
 from codec.tuning import Tuner, load_tuner
+from codec.tuning.descent import Pace
 from codec.tuning.eyes import FeatureEye, watch
 from codec.tuning.features import FeatureConfig, FeatureNetwork
 from codec.tuning.picture import CodedPicture
@@ -47,6 +48,12 @@ def test_the_scale_never_goes_down() -> None:
     assert work == sorted(work)
     assert [level.guided for level in levels] == sorted(level.guided for level in levels)
     assert not learned_effort(DEFAULT_EFFORT).steps
+
+
+def test_the_feature_network_sees_more_views_than_a_tower() -> None:
+    tuner = load_tuner("features")
+    assert tuner.pace is not None
+    assert tuner.pace.views == learned_effort(MOST_EFFORT).views > Pace().views
 
 
 @pytest.mark.slow
@@ -106,14 +113,16 @@ def test_a_large_picture_falls_back_to_the_default_with_a_note(
     assert [note for note in full.notes if "memory" in note]
 
 
-def test_the_help_gives_the_gain_of_the_levels() -> None:
+def test_the_help_gives_time_and_gain_of_the_levels() -> None:
     assert b"--effort" in run_cotam("encode", "--help").stdout
     result = json.loads((ROOT / "benchmarks" / "results" / "effort.json").read_text())
     rates = result["bd_rate"][f"effort-{DEFAULT_EFFORT}"]["photographs"]
     assert FIGURES
     for effort, gain in FIGURES.items():
-        assert f"{effort}: {gain:+d} %" in effort_help()
+        assert f"{effort}: {SECONDS[effort]:g} s, {gain:+d} %" in effort_help()
         assert gain == round(rates[f"effort-{effort}"]["lite0_feature_error"]["value"])
+    for effort, seconds in SECONDS.items():
+        assert seconds == round(result["times"]["ms"][f"effort-{effort}"] / 1000, 1)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from codec.bitstream import container, qp_map
 from codec.errors import BadArgument, GuideUnavailable
 from codec.guidance import DEFAULT_GUIDE, Importance, choose
 from codec.guidance.clip import ClipGuide
-from codec.guidance.rate_estimate import energies, shipped
+from codec.guidance.rate_estimate import _product, energies, shipped
 from codec.guidance.student import small_copy
 from codec.guidance.student_torch import load_student
 from codec.info import qp_field_of
@@ -357,3 +357,11 @@ def test_the_command_takes_guides(photo: NDArray[np.uint8], tmp_path: Path) -> N
         assert done.stderr.startswith(b"cotam: ")
         assert done.stderr.count(b"\n") == 1
         assert not (tmp_path / "no.ctm").exists()
+
+
+@given(st.integers(1, 5), st.integers(1, 70), st.integers(1, 9))
+def test_products_in_parts_equal_whole_products(h: int, w: int, n: int) -> None:
+    random = np.random.default_rng(h * w * n)
+    blocks = random.normal(size=(h, w, 64)).astype(np.float32)
+    matrix = random.normal(size=(64, n)).astype(np.float32)
+    np.testing.assert_allclose(_product(blocks, matrix), blocks @ matrix, rtol=1e-4, atol=1e-4)

@@ -17,7 +17,7 @@ from codec.networks.block_transform import (
     second_stage,
     start_as_block_transform,
 )
-from codec.networks.byte_blocks import ByteStem
+from codec.networks.byte_stem import ByteStem
 from codec.networks.config import ModelConfig
 from codec.networks.gains import Gain
 from codec.networks.model import Networks

@@ -1,6 +1,8 @@
-"""The table of docs/packaging.md, from committed JSON."""
+"""The tables of docs/packaging.md, from committed JSON."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from benchmarks.lib.markdown import load, rows_to_markdown
 
@@ -36,3 +38,48 @@ def installs_table() -> str:
         for name, one in result["installs"].items()
     ]
     return rows_to_markdown(["install", "what it adds", "size", "`pip check`"], rows)
+
+
+def commands_table() -> str:
+    """Time and memory of whole commands."""
+    result = load("install_speed")
+    rows = [
+        [f"`cotam {name}`", f"{one['seconds']:.2f} s", f"{one['peak_mb']:.0f} MB"]
+        for name, one in result["commands"].items()
+    ]
+    return rows_to_markdown(["command", "time", "peak memory"], rows)
+
+
+def backends_table() -> str:
+    """Time of each backend and of an older commit, and the slowdown beside busy processes."""
+    result = load("install_speed")
+    before = result["backends"]["baseline"]["alone"]
+    rows = []
+    for name, one in result["backends"].items():
+        cells = [
+            f"{now['total']:.0f} ms ({now['total'] / before[way]['total']:.2f}), "
+            f"{now['prior']:.0f} ms ({now['prior'] / before[way]['prior']:.2f})"
+            for way, now in one["alone"].items()
+            if way in before and "prior" in now
+        ]
+        slower = one["slowdown_to_avif"]
+        shown = f"PyTorch at commit {result['baseline']}" if name == "baseline" else f"`{name}`"
+        rows.append([shown, *cells, f"{slower['encode']:.2f}, {slower['decode']:.2f}"])
+    head = ["backend", "encode, its prior", "decode, its prior", "slowdown relative to AVIF's"]
+    return rows_to_markdown(head, rows)
+
+
+def folder_table() -> str:
+    """Pictures per second of `cotam encode FOLDER`, now and with an older commit."""
+    result = load("install_speed")
+    now, before = result["folder"]["now"], result["folder"]["baseline"]
+    head = ["pictures a second", f"at commit {result['baseline']}", "ratio"]
+    return rows_to_markdown(head, [[f"{now:.2f}", f"{before:.2f}", f"{now / before:.2f}"]])
+
+
+INSTALL_TABLES: dict[str, Callable[[], str]] = {
+    "installs": installs_table,
+    "install_commands": commands_table,
+    "install_backends": backends_table,
+    "install_folder": folder_table,
+}

@@ -17,7 +17,7 @@ from codec.coding.backend import QpField
 from codec.coding.latent_grid import Floats
 from codec.errors import BadArgument
 from codec.host_state import exact_arithmetic
-from codec.networks.byte_blocks import ByteStem, pixels_of
+from codec.networks.byte_stem import ByteStem
 from codec.networks.config import PRIOR_STEPS, LatentLayer
 from codec.networks.tensors import as_array, as_batch, has_bfloat16
 from codec.weights.checkpoint import Checkpoint
@@ -149,11 +149,9 @@ class TorchBackend:
     @_apart
     def synthesis(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
         with self._transforms():
-            blocks = self.networks.g_s.before_shuffle(self._in(y_hat), self._qp(qp))
-        # In place, and as bytes before they are sorted: passes over memory count
-        # (docs/decisions.md, 14).
-        levels = blocks.add_(0.5).mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8)
-        return pixels_of(levels).cpu().numpy()
+            x = self.networks.g_s(self._in(y_hat), self._qp(qp))
+        # In place: passes over memory count (docs/decisions.md, 14).
+        return self._out(x.mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8))  # type: ignore[return-value]
 
     @_apart
     def preview(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:

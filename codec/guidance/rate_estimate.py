@@ -44,6 +44,7 @@ BAND_EDGES = (
 FEATURES = BANDS + 3  # the bands, two colour differences, and the change of the mean
 LEAK = 0.1  # slope of the hidden layer's leaky ReLU below zero
 LOG_BITS_RANGE = (-8, 12)  # nats; the regression's output is clipped to it
+SINGLE = 32  # columns of blocks whose product with a matrix is computed in one thread
 WORK_BYTES = 16  # memory that `energies` needs per pixel
 
 
@@ -118,14 +119,27 @@ def energies(pixels: Pixels) -> Floats:
 def _energies(pixels: Pixels, band: slice) -> Floats:
     """Compute `energies` of some rows of blocks, with the mean in the place of its change."""
     padded = _padded(pixels[band.start * BLOCK : band.stop * BLOCK])
-    coefficients = _blocks(np.asarray(Image.fromarray(padded).convert("L")), DCT) @ _dct()
+    coefficients = _product(_blocks(np.asarray(Image.fromarray(padded).convert("L")), DCT), _dct())
     mean = _pool(coefficients[..., 0]) / DCT
-    bands = _pool(np.square(coefficients, out=coefficients) @ _bands())
+    bands = _pool(_product(np.square(coefficients, out=coefficients), _bands()))
     # int16, because differences of colours reach from -255 to 255.
     sampled = padded[::2, ::2].astype(np.int16)
     chroma = [_variance(_blocks(sampled[..., c] - sampled[..., 1], BLOCK // 2)) for c in (0, 2)]
     memory.release(pixels)
     return np.concatenate([bands, np.stack([*chroma, mean], 2)], 2)
+
+
+def _product(blocks: Floats, matrix: Floats) -> Floats:
+    """Multiply [h, w, K] by [K, N], a few columns of blocks at a time.
+
+    OpenBLAS computes products of up to 64^3 in one thread. Threads for larger ones wait for each
+    other in every row: beside two busy processes, that took half a second.
+    """
+    product = np.empty((*blocks.shape[:2], matrix.shape[1]), np.float32)
+    for first in range(0, blocks.shape[1], SINGLE):
+        part = slice(first, first + SINGLE)
+        np.matmul(blocks[:, part], matrix, out=product[:, part])
+    return product
 
 
 def _padded(pixels: Pixels) -> Pixels:

@@ -17,10 +17,11 @@ from codec.tools.interface import MOST_EFFORT
 GUIDED_FROM = 3
 # (steps, views a step). With one view, only that part of the picture is decoded, which takes about
 # 0.6 of the time (docs/tuning.md).
-TUNING = {6: (3, 1), 7: (3, 2), 8: (4, 2), 9: (6, 2)}
-# Percent of rate at equal features of EfficientNet-Lite0 against the default:
-# benchmarks/results/effort.json, which a test compares.
-FIGURES = {7: -9, 9: -13}
+TUNING = {6: (3, 1), 7: (3, 4), 8: (4, 4), 9: (6, 4)}
+# Percent of rate at equal features of EfficientNet-Lite0 against the default, and seconds for
+# 768x512 on two cores: both of benchmarks/results/effort.json, which a test compares.
+FIGURES = {7: -13, 9: -18}
+SECONDS = {5: 0.1, 6: 1.2, 7: 1.9, 8: 2.4, 9: 3.4}
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,12 @@ def learned_effort(effort: int) -> LearnedEffort:
 
 
 def effort_help() -> str:
-    """The help of `--effort`: what levels win for photographs."""
-    levels = ", ".join(f"{effort}: {gain:+d} %" for effort, gain in FIGURES.items())
+    """The help of `--effort`: time and gain of the levels for photographs."""
+    levels = "; ".join(
+        f"{effort}: {seconds:g} s" + (f", {FIGURES[effort]:+d} %" if effort in FIGURES else "")
+        for effort, seconds in SECONDS.items()
+    )
     return (
         "0 is fastest; default 5; from 6 on, photographs are tuned to a small vision network. "
-        f"Bytes for the same features: {levels}."
+        f"Time for 768x512 on two cores, and bytes for the same features: {levels}."
     )

@@ -1,9 +1,4 @@
-"""Bytes in front of the analysis' first layer, and behind the synthesis' last one.
-
-::
-
-    bytes -> ByteStem: blocks of 8x8 pixels in a row, one matrix product -> Analysis.after_stem
-    Synthesis.before_shuffle -> blocks of bytes -> pixels_of -> bytes
+"""The analysis' first layer for pixels as bytes.
 
 Bytes take a quarter of the memory of float32, and they avoid a rounding: x / 255 - 0.5 is not exact
 in bfloat16, a centred byte is.
@@ -15,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from codec.networks.tensors import as_array, as_batch
+from codec.networks.tensors import as_batch
 
 BLOCK = 8  # pixels of a block, along a side
 BYTE_MAX = 255
@@ -58,10 +53,3 @@ class ByteStem:
         blocks = pixels.reshape(h, BLOCK, w, 3 * BLOCK).transpose(1, 2).reshape(h, w, -1)
         centred = blocks.to(dtype).sub_(BYTE_CENTRE)
         return as_batch(F.linear(centred, self.weight.to(dtype), self.bias.to(dtype)))
-
-
-def pixels_of(blocks: Tensor) -> Tensor:
-    """Put blocks of 8x8 pixels [1, 3 * 64, h, w] in their places: [8 h, 8 w, 3]."""
-    h, w = blocks.shape[2:]
-    parts = as_array(blocks).reshape(h, w, 3, BLOCK, BLOCK)
-    return parts.permute(0, 3, 1, 4, 2).reshape(BLOCK * h, BLOCK * w, 3).contiguous()
