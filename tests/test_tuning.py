@@ -176,6 +176,7 @@ def test_the_command(tmp_path: Path, small: NDArray[np.uint8]) -> None:
         (("--tune-weights", "random"), 2, b"need --tune"),
         (("--tune-steps", 5), 2, b"need --tune"),
         (("--tune", "--tune-steps", 0), 2, b"x>=1"),
+        (("--tune", NAME, "--tune-weights", "random", "--tune-steps", 1001), 2, b"1 to 1000 steps"),
         (("--tune", "no-such-tower"), 1, b"no model no-such-tower"),
         (("--tune", NAME, "--tune-weights", "openai"), 1, b"no --tune"),
     ],

@@ -42,13 +42,12 @@ TIMED_QUALITY = 30
 ANCHOR = f"{EFFORT}{DEFAULT_EFFORT}"
 
 
-def times(data: Path, efforts: tuple[str, ...], rounds: int) -> dict[str, Any]:
+def times(data: Path, rounds: int) -> dict[str, Any]:
     """Milliseconds of `Codec.encode` by effort.
 
     Args:
         data: the folder COTAM_DATA.
-        efforts: a selection of EFFORTS.
-        rounds: how often each is timed.
+        rounds: how often each effort is timed.
 
     Returns:
         picture, size, quality, threads, and `ms`: effort -> median milliseconds.
@@ -65,7 +64,7 @@ def times(data: Path, efforts: tuple[str, ...], rounds: int) -> dict[str, Any]:
         "size": f"{pixels.shape[1]}x{pixels.shape[0]}",
         "quality": TIMED_QUALITY,
         "threads": torch.get_num_threads(),
-        "ms": medians({effort: partial(call, effort) for effort in efforts}, rounds),
+        "ms": medians({effort: partial(call, effort) for effort in EFFORTS}, rounds),
     }
 
 
@@ -165,7 +164,7 @@ def main() -> None:
         options.limit,
         options.others,
     )
-    timed = {"times": times(data, EFFORTS, options.rounds)} if options.rounds else {}
+    timed = {"times": times(data, options.rounds)} if options.rounds else {}
     result = timed | run(plan, RowsFile(options.rows), options.jobs, options.finished)
     if not hand_over(result, options):
         show(result)

@@ -50,17 +50,19 @@ def commands_table() -> str:
     return rows_to_markdown(["command", "time", "peak memory"], rows)
 
 
-def backends_table() -> str:
+def in_process_table() -> str:
     """Time of each backend and of an older commit, and the slowdown beside busy processes."""
     result = load("install_speed")
     before = result["backends"]["baseline"]["alone"]
     rows = []
     for name, one in result["backends"].items():
         cells = [
-            f"{now['total']:.0f} ms ({now['total'] / before[way]['total']:.2f}), "
-            f"{now['prior']:.0f} ms ({now['prior'] / before[way]['prior']:.2f})"
-            for way, now in one["alone"].items()
-            if way in before and "prior" in now
+            ", ".join(
+                f"{one['alone'][way][stage]:.0f} ms "
+                f"({one['alone'][way][stage] / before[way][stage]:.2f})"
+                for stage in ("total", "prior")
+            )
+            for way in ("encode", "decode")
         ]
         slower = one["slowdown_to_avif"]
         shown = f"PyTorch at commit {result['baseline']}" if name == "baseline" else f"`{name}`"
@@ -80,6 +82,6 @@ def folder_table() -> str:
 INSTALL_TABLES: dict[str, Callable[[], str]] = {
     "installs": installs_table,
     "install_commands": commands_table,
-    "install_backends": backends_table,
+    "install_backends": in_process_table,
     "install_folder": folder_table,
 }

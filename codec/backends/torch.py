@@ -105,7 +105,7 @@ class TorchBackend:
         return as_batch(self._tensor(array))
 
     @staticmethod
-    def _out(tensor: Tensor) -> NDArray[np.generic]:
+    def _out(tensor: Tensor) -> NDArray[Any]:
         return as_array(tensor).contiguous().cpu().numpy()
 
     def _qp(self, qp: QpField) -> Tensor:
@@ -120,11 +120,11 @@ class TorchBackend:
     def analysis(self, pixels: NDArray[np.uint8], qp: QpField) -> Floats:
         x = self.stem(self._tensor(pixels), torch.bfloat16 if self.bfloat16 else torch.float32)
         with self._transforms():
-            return self._out(self.networks.g_a.after_stem(x, self._qp(qp)))  # type: ignore[return-value]
+            return self._out(self.networks.g_a.after_stem(x, self._qp(qp)))
 
     @_apart
     def hyper_analysis(self, y: Floats) -> Floats:
-        return self._out(self.networks.h_a(self._in(y)))  # type: ignore[return-value]
+        return self._out(self.networks.h_a(self._in(y)))
 
     @_apart
     def features(self, layer: LatentLayer, z: Floats, qp: QpField) -> PriorState:
@@ -140,22 +140,22 @@ class TorchBackend:
             coded_layer = prior.layers[number // PRIOR_STEPS]
             features.context.append(prior.as_context(coded_layer, self._in(decoded[number])))
         mean, index = prior.step(layer, step, features.tensor, features.context)
-        return self._out(mean), self._out(index.to(torch.uint8))  # type: ignore[return-value]
+        return self._out(mean), self._out(index.to(torch.uint8))
 
     @_apart
     def dequantised(self, y_hat: Floats, qp: QpField) -> Floats:
-        return self._out(self.networks.g_s.dequantised(self._in(y_hat), self._qp(qp)))  # type: ignore[return-value]
+        return self._out(self.networks.g_s.dequantised(self._in(y_hat), self._qp(qp)))
 
     @_apart
     def synthesis(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
         with self._transforms():
             x = self.networks.g_s(self._in(y_hat), self._qp(qp))
         # In place: passes over memory count (docs/decisions.md, 14).
-        return self._out(x.mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8))  # type: ignore[return-value]
+        return self._out(x.mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8))
 
     @_apart
     def preview(self, y_hat: Floats, qp: QpField) -> NDArray[np.uint8]:
         latents = self.networks.g_s.dequantised(self._in(y_hat), self._qp(qp))
         return self._out(
             self.networks.preview(latents).mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8)
-        )  # type: ignore[return-value]
+        )
